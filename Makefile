@@ -1,0 +1,38 @@
+# Everything installs into .venv/ of this checkout. PYTHON chooses the interpreter: 3.11, 3.12 or 3.13.
+PYTHON ?= python3
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench lock clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+demo: $(STAMP) ## Send a digest to a made-up blog's readers; POSTS=some.csv takes real posts
+	@.venv/bin/nightshift demo $(if $(POSTS),--posts "$(POSTS)")
+
+test: $(STAMP) ## Run the tests
+	@.venv/bin/pytest -n auto -q
+
+lint: $(STAMP) ## Check the code's style
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+types: $(STAMP) ## Check the types
+	@.venv/bin/mypy
+
+lock: $(STAMP) ## Write requirements-dev.lock anew from pyproject.toml and requirements.txt
+	@.venv/bin/python -m pip install -q uv
+	@.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-header --group dev requirements.txt -o requirements-dev.lock
+
+clean: ## Remove what these commands made
+	@rm -rf .venv .nightshift build
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \
+		"Nightshift needs Python 3.11, 3.12 or 3.13, not %d.%d: make PYTHON=python3.13 ..." % v)'
+	@echo "Setting up .venv (about half a minute, once) ..."
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $(STAMP)

@@ -1,0 +1,1 @@
+"""What Lambda runs: the tasks, the queue worker and the core that both stand on."""

@@ -1,0 +1,53 @@
+"""One attempt: call the work, classify how it ended. Runs and jobs share it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from chalicelib.clock import Clock
+from chalicelib.errors import NightshiftError
+from chalicelib.outcome import Counts, Outcome
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt(Generic[T]):
+    """How an attempt ended: with a value, or with an error."""
+
+    outcome: Outcome
+    duration_ms: int
+    value: T | None
+    error: Exception | None
+
+    @property
+    def counts(self) -> Counts:
+        """What was done, where the attempt can tell."""
+        if isinstance(self.value, Counts):
+            return self.value
+        return self.error.counts if isinstance(self.error, NightshiftError) else Counts()
+
+
+def attempt(work: Callable[[], T], *, clock: Clock, last: bool) -> Attempt[T]:
+    """Call `work` once and return how it ended; `last` says that a failure will not be tried again.
+
+    Process exits and keyboard interrupts pass through: the lease or the queue's visibility covers those.
+    """
+    started_ms = clock.now_ms()
+    value, error = None, None
+    try:
+        value = work()
+    except Exception as caught:  # noqa: BLE001 (the one place that classifies)
+        error = caught
+    return Attempt(
+        outcome=Outcome.SUCCEEDED if error is None else classify(error, last=last),
+        duration_ms=clock.now_ms() - started_ms,
+        value=value,
+        error=error,
+    )
+
+
+def classify(error: Exception, *, last: bool) -> Outcome:
+    """Return the outcome of an attempt that ended with this error; an error that we do not know may pass."""
+    outcome = error.outcome if isinstance(error, NightshiftError) else Outcome.FAILED
+    return Outcome.DEAD if outcome is Outcome.FAILED and last else outcome

@@ -1,0 +1,96 @@
+"""Settings from the environment, validated once, with every mistake named in one sentence."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from chalicelib.errors import ConfigurationError
+
+
+def _setting(variable: str, parse: Callable[[str], Any], *, default: str | None = None) -> Any:
+    return field(metadata={"variable": variable, "parse": parse, "default": default})
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        parts = urlsplit(text)
+        if parts.scheme not in schemes or not (parts.netloc or parts.path):
+            raise ValueError(f"must be a URL that begins with {' or '.join(f'{s}://' for s in schemes)}")
+        return text
+
+    return parse
+
+
+def _optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: parse(text) if text else None
+
+
+def _zone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
+
+
+def _positive(number: Callable[[str], float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = number(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise ValueError("must be a number greater than zero")
+        return value
+
+    return parse
+
+
+def _secrets(text: str) -> tuple[str, ...]:
+    secrets = tuple(part.strip() for part in text.split(","))
+    if any(len(secret) < 32 for secret in secrets):
+        raise ValueError("must be one or more secrets of at least 32 characters, separated by commas")
+    return secrets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that a deployment can set; docs/settings.md describes each variable."""
+
+    database_url: str = _setting("DATABASE_URL", _url("mysql+pymysql", "sqlite"))
+    redis_url: str | None = _setting("REDIS_URL", _optional(_url("redis", "rediss")), default="")
+    work_queue_url: str = _setting("WORK_QUEUE_URL", _url("https", "http"))
+    dead_letter_queue_url: str = _setting("DEAD_LETTER_QUEUE_URL", _url("https", "http"))
+    mail_from: str = _setting("MAIL_FROM", str)
+    mail_rate: float | None = _setting("MAIL_RATE", _optional(_positive(float)), default="")
+    mail_workers: int = _setting("MAIL_WORKERS", _positive(int), default="5")
+    site_name: str = _setting("SITE_NAME", str)
+    site_url: str = _setting("SITE_URL", _url("https", "http"))
+    digest_zone: ZoneInfo = _setting("DIGEST_ZONE", _zone, default="UTC")
+    digest_max_posts: int = _setting("DIGEST_MAX_POSTS", _positive(int), default="20")
+    unsubscribe_url: str = _setting("UNSUBSCRIBE_URL", _url("https", "http"))
+    unsubscribe_secrets: tuple[str, ...] = _setting("UNSUBSCRIBE_SECRETS", _secrets)
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the validated settings.
+
+    Raises ConfigurationError, which names every variable that is missing or wrong, never its value.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for setting in fields(Settings):
+        variable = setting.metadata["variable"]
+        text = environment.get(variable, setting.metadata["default"])
+        if text is None:
+            problems.append(f"{variable} is not set")
+            continue
+        try:
+            values[setting.name] = setting.metadata["parse"](text)
+        except ValueError as error:
+            problems.append(f"{variable} {error}")
+    if problems:
+        raise ConfigurationError(f"{'; '.join(problems)} (docs/settings.md describes each setting)")
+    return Settings(**values)

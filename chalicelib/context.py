@@ -1,0 +1,128 @@
+"""What a task or a handler is handed: settings, database, queue, mailer, clock and deadline, built on first use."""
+
+from __future__ import annotations
+
+import os
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from chalicelib.clock import Clock, SystemClock
+from chalicelib.config import Settings, read_settings
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from types_boto3_sesv2 import SESV2Client
+    from types_boto3_sqs import SQSClient
+
+    from chalicelib.database import Database
+    from chalicelib.mail.mailer import Mailer
+    from chalicelib.queue.work_queue import WorkQueue
+
+# What finishing takes: saving, handing on, the summary line, on a slow day.
+RESERVE_MS = 10_000
+REDIS_TIMEOUT_SECONDS = 1.0
+
+
+class LambdaContext(Protocol):
+    """The part of Lambda's context object that we use."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the milliseconds until Lambda ends the process."""
+
+
+class Context:
+    """One invocation's surroundings. Connections and clients outlive it, for the next one in this process."""
+
+    def __init__(self, lambda_context: LambdaContext, *, settings: Settings, clock: Clock) -> None:
+        self._lambda_context = lambda_context
+        self.settings = settings
+        self.clock = clock
+        self.request_id = lambda_context.aws_request_id
+
+    def remaining_ms(self) -> int:
+        """Return the milliseconds until Lambda ends the process."""
+        return self._lambda_context.get_remaining_time_in_millis()
+
+    def is_out_of_time(self, *, needed_ms: int = 0) -> bool:
+        """Return whether work of this length might no longer end, and be recorded, before the deadline."""
+        return self.remaining_ms() < needed_ms + RESERVE_MS
+
+    @cached_property
+    def database(self) -> Database:
+        """The application's database."""
+        from chalicelib.database import Database, engine_for
+
+        return Database(engine_for(self.settings.database_url), self.clock)
+
+    @cached_property
+    def queue(self) -> WorkQueue:
+        """The work queue and its dead-letter queue."""
+        from chalicelib.queue.work_queue import WorkQueue
+
+        return WorkQueue(
+            _sqs(),
+            url=self.settings.work_queue_url,
+            dead_letter_url=self.settings.dead_letter_queue_url,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def cache(self) -> Redis | None:
+        """Redis, or None where the deployment has none."""
+        return _redis(self.settings.redis_url) if self.settings.redis_url else None
+
+    @cached_property
+    def mailer(self) -> Mailer:
+        """SES, at the pace of the account or of MAIL_RATE, whichever is set."""
+        from chalicelib.mail.mailer import Mailer
+        from chalicelib.mail.pace import Pace
+
+        rate = self.settings.mail_rate or _account_rate()
+        pace = Pace(rate=rate, workers=self.settings.mail_workers, redis=self.cache, clock=self.clock)
+        return Mailer(_ses(), pace=pace)
+
+
+def from_lambda(lambda_context: Any) -> Context:
+    """Return the context of an invocation on Lambda, or of one that looks like it. Raises ConfigurationError."""
+    return Context(lambda_context, settings=read_settings(os.environ), clock=SystemClock())
+
+
+@cache
+def _sqs() -> SQSClient:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client("sqs", config=Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard"}))
+
+
+@cache
+def _ses() -> SESV2Client:
+    import boto3
+    from botocore.config import Config
+
+    # One try: botocore repeats a request whose answer got lost, and the recipient would have two mails.
+    return boto3.client("sesv2", config=Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1}))
+
+
+@cache
+def _account_rate() -> float:
+    from chalicelib.mail.mailer import account_rate
+
+    return account_rate(_ses())
+
+
+@cache
+def _redis(url: str) -> Any:
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    # Its default retry turns a one-second time-out on a hung server into fifteen.
+    return Redis.from_url(
+        url,
+        socket_timeout=REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )

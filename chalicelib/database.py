@@ -1,0 +1,107 @@
+"""The database: one engine a process, short transactions, and a retry of the whole transaction where that is safe."""
+
+import random
+import sqlite3
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Dialect, Engine, Insert, Table, create_engine, event
+from sqlalchemy.dialects.mysql import insert as mysql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError
+
+from chalicelib.clock import Clock
+
+T = TypeVar("T")
+
+TRANSACTION_ATTEMPTS = 4
+CONNECT_TIMEOUT_SECONDS = 5
+# A statement that hangs longer than this is a dead connection: no statement of ours may take a minute.
+READ_TIMEOUT_SECONDS = 60
+
+DEADLOCK, LOCK_WAIT_TIMEOUT = 1213, 1205
+# Server gone, connection lost, read-only (the old writer after a failover), idle connection closed by the server.
+LOST_CONNECTION = frozenset({2006, 2013, 1290, 4031})
+
+
+@cache
+def engine_for(url: str) -> Engine:
+    """Return the process's engine for this URL, so that a warm Lambda keeps its connection."""
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"timeout": 30})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        return engine
+    return create_engine(
+        url,
+        # One connection serves one invocation; Lambda freezes it between two, so it is checked before use.
+        pool_size=1,
+        pool_pre_ping=True,
+        # Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
+        isolation_level="READ COMMITTED",
+        connect_args={
+            "charset": "utf8mb4",
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "read_timeout": READ_TIMEOUT_SECONDS,
+            "write_timeout": READ_TIMEOUT_SECONDS,
+        },
+    )
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # Python's own transaction handling begins too late for a read that decides a write; we begin ourselves.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+class Database:
+    """Runs transactions."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.engine = engine
+        self._clock = clock
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction and return what it returns.
+
+        A deadlock, a lock wait or a lost connection rolls back and runs the whole of `work` again, up to four
+        attempts in all; `work` must therefore have no effect outside the database. Raises DBAPIError.
+        """
+        for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if attempt == TRANSACTION_ATTEMPTS or not self._can_retry(error):
+                    raise
+                self._clock.sleep(random.uniform(0.5, 1.5) * 0.05 * 2**attempt)  # noqa: S311 (jitter, not a secret)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _can_retry(self, error: DBAPIError) -> bool:
+        code = error_code(error)
+        if code in LOST_CONNECTION:
+            # The pool may hold more connections to the server that went away or became read-only.
+            self.engine.dispose()
+            return True
+        return code in {DEADLOCK, LOCK_WAIT_TIMEOUT, sqlite3.SQLITE_BUSY}
+
+
+def error_code(error: DBAPIError) -> int | None:
+    """Return the driver's error number: MySQL's, or SQLite's primary result code."""
+    original: Any = error.orig
+    if isinstance(original, sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF or None
+    code = original.args[0] if original is not None and original.args else None
+    return code if isinstance(code, int) else None
+
+
+def insert_missing(table: Table, dialect: Dialect) -> Insert:
+    """Return an INSERT that leaves rows whose primary or unique key exists as they are, and reports other errors."""
+    if dialect.name == "sqlite":
+        return sqlite_insert(table).on_conflict_do_nothing()
+    # Not INSERT IGNORE: that would also swallow values that are too long or of the wrong type.
+    key = next(iter(table.primary_key.columns))
+    return mysql_insert(table).on_duplicate_key_update({key.name: key})

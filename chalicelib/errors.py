@@ -1,0 +1,67 @@
+"""The exceptions of Nightshift: few, and each says whether trying again can help."""
+
+from chalicelib.outcome import Counts, Outcome
+
+
+class NightshiftError(Exception):
+    """Any failure that Nightshift names itself; `outcome` is that of an attempt which may still be tried again."""
+
+    outcome: Outcome = Outcome.FAILED
+    counts: Counts = Counts()
+
+
+class ConfigurationError(NightshiftError):
+    """A setting is missing or wrong; a person must mend it."""
+
+    outcome = Outcome.DEAD
+
+
+class InvalidRequestError(NightshiftError):
+    """An event or a message asks for something that cannot be done, today or later."""
+
+    outcome = Outcome.DEAD
+
+
+class PermanentError(NightshiftError):
+    """The work was understood and cannot succeed, however often it is tried."""
+
+    outcome = Outcome.DEAD
+
+
+class TransientError(NightshiftError):
+    """Something outside refused for now; the same work may succeed later."""
+
+
+class ThrottledError(TransientError):
+    """A provider asked for a slower pace and certainly did not do the work."""
+
+
+class TooManyFailedError(NightshiftError):
+    """More items failed than the task's policy allows."""
+
+    def __init__(self, counts: Counts, *, allowed_share: float) -> None:
+        super().__init__(f"{counts.failed} of {counts.total} items failed, and the task allows {allowed_share:.0%}")
+        self.counts = counts
+
+
+class NotOursError(NightshiftError):
+    """The run needs nothing of this attempt: it is finished, or another attempt holds it."""
+
+    outcome = Outcome.SKIPPED
+
+
+class OutOfTimeError(NightshiftError):
+    """The deadline is near; what was done is saved and the rest must be handed on."""
+
+
+class RunFailedError(NightshiftError):
+    """Raised to Lambda at the end of a failed run, so that its retries and alarms see it."""
+
+    def __init__(self, message: str, *, outcome: Outcome) -> None:
+        super().__init__(message)
+        # Of the run: a job that continues a dead run is dead itself.
+        self.outcome = outcome
+
+
+class BatchFailedError(NightshiftError):
+    """Raised to Lambda when messages remain to be done, so that the queue keeps them."""

@@ -1,0 +1,80 @@
+"""A fire: which moment a run is for, as EventBridge or a person asked."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from chalicelib.clock import from_ms
+from chalicelib.errors import InvalidRequestError
+
+PAYLOAD_KEYS = ("scheduled_for", "dry_run")
+EXAMPLE = '"2016-08-04T08:00:00Z"'
+# The clocks of EventBridge, Lambda and a laptop agree to about a second; a minute is cron's own resolution.
+FUTURE_TOLERANCE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fire:
+    """One moment at which a task is asked to run."""
+
+    scheduled_for: datetime
+    trigger: Literal["schedule", "manual"]
+    dry_run: bool
+
+
+def read_fire(event: object, *, now_ms: int) -> Fire:
+    """Return the fire that an EventBridge event or a manual payload asks for.
+
+    A manual payload is an object with any of `scheduled_for` (ISO 8601 with a zone; else the current minute)
+    and `dry_run`. Raises InvalidRequestError, which names the key or value that is wrong.
+    """
+    if event is None:
+        event = {}
+    if not isinstance(event, Mapping):
+        raise InvalidRequestError(f"the payload must be a JSON object, not {_kind(event)}")
+    if "detail-type" in event:
+        return Fire(scheduled_for=_moment("time", event.get("time")), trigger="schedule", dry_run=False)
+    for key in event:
+        if key not in PAYLOAD_KEYS:
+            close = difflib.get_close_matches(str(key), PAYLOAD_KEYS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known keys are {', '.join(PAYLOAD_KEYS)}"
+            raise InvalidRequestError(f"unknown key {key!r} in the payload; {hint}")
+    dry_run = event.get("dry_run", False)
+    if not isinstance(dry_run, bool):
+        raise InvalidRequestError(f"dry_run must be true or false, not {dry_run!r}")
+    now = from_ms(now_ms)
+    # To the minute, so that two people who invoke the task at once ask for one run.
+    asked = _moment("scheduled_for", event["scheduled_for"]) if "scheduled_for" in event else _floor(now)
+    if asked > now + FUTURE_TOLERANCE:
+        raise InvalidRequestError(f"scheduled_for lies in the future: {event['scheduled_for']!r}")
+    return Fire(scheduled_for=asked, trigger="manual", dry_run=dry_run)
+
+
+def _floor(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)
+
+
+def _moment(key: str, value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise InvalidRequestError(f"{key} must be a moment such as {EXAMPLE}, not {value!r}") from None
+    if moment.tzinfo is None:
+        raise InvalidRequestError(f"{key} needs a time zone, as in {EXAMPLE}, but is {value!r}")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidRequestError(f"{key} must be a moment such as {EXAMPLE}, not {value!r}") from None
+
+
+def _kind(value: object) -> str:
+    names: dict[type, str] = {
+        list: "a list",
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+    }
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,124 @@
+"""Sends the digest of a day to a range of its recipients, each of them once."""
+
+import random
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from chalicelib.clock import from_ms
+from chalicelib.context import Context
+from chalicelib.errors import PermanentError, ThrottledError, TransientError
+from chalicelib.handlers import Handler
+from chalicelib.mail import digests, unsubscribe
+from chalicelib.mail.deliveries import Ledger, Status
+from chalicelib.mail.letter import Letter
+from chalicelib.mail.mailer import Refused, Sent, Unknown
+from chalicelib.mail.text import plain_address
+from chalicelib.outcome import Counts
+from chalicelib.queue.message import Message
+from chalicelib.telemetry import logger
+
+MAILING = "daily_digest"
+# A call to SES that hangs ends after its time-outs; a mail begun later could outlive this process.
+SEND_LIMIT_MS = 35_000
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+
+SUCCEEDED = Counts(total=1, succeeded=1)
+FAILED = Counts(total=1, failed=1)
+SKIPPED = Counts(total=1, skipped=1)
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The digest's day (2016-08-03), and the first and last user id of the range, both included."""
+
+    day: str
+    first: str
+    last: str
+
+
+def perform(context: Context, payload: Payload) -> Counts:
+    """Send to every recipient of the range whose delivery is pending; near the deadline, hand the rest on.
+
+    Counts are recipients: failed were refused or are unknown, skipped had been reached or have opted out.
+    """
+    letter = _load_letter(context, payload.day)
+    ledger = Ledger(context.database, context.clock, day=payload.day)
+    counts = Counts()
+    for recipient in ledger.recipients(first=payload.first, last=payload.last):
+        if recipient.status == Status.PENDING and context.is_out_of_time(needed_ms=SEND_LIMIT_MS):
+            rest = msgspec.structs.replace(payload, first=recipient.user_id)
+            context.queue.send([Message(type="send_digest", data=msgspec.to_builtins(rest))])
+            break
+        counts += _reach(context, letter, ledger, recipient)
+    return counts
+
+
+def _load_letter(context: Context, day: str) -> Letter:
+    composition = digests.load(context, day)
+    if composition is None:
+        raise PermanentError(f"no digest of {day} has been composed")
+    return Letter(
+        composition,
+        sender_name=context.settings.site_name,
+        sender=context.settings.mail_from,
+        date=from_ms(context.clock.now_ms()),
+    )
+
+
+def _reach(context: Context, letter: Letter, ledger: Ledger, recipient: Row[Any]) -> Counts:
+    if ledger.is_abandoned(recipient):
+        return _settle(ledger, recipient, Unknown("the process ended before SES's answer was recorded"))
+    if recipient.status != Status.PENDING:
+        return SKIPPED
+    if recipient.email is None:
+        ledger.move(recipient.user_id, before=Status.PENDING, after=Status.WITHDRAWN)
+        return SKIPPED
+    return _send(context, letter, ledger, recipient)
+
+
+def _send(context: Context, letter: Letter, ledger: Ledger, recipient: Row[Any]) -> Counts:
+    pause = FIRST_PAUSE_SECONDS
+    # The row is ours before the mail goes out, so a second copy of this message sends nothing.
+    while ledger.move(recipient.user_id, before=Status.PENDING, after=Status.SENDING):
+        try:
+            answer = _try(context, letter, recipient)
+        except TransientError as error:
+            ledger.move(recipient.user_id, before=Status.SENDING, after=Status.PENDING)
+            has_time = not context.is_out_of_time(needed_ms=SEND_LIMIT_MS + round(pause * 1000))
+            if not (isinstance(error, ThrottledError) and has_time):
+                raise
+            context.clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (jitter, not a secret)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        else:
+            return _settle(ledger, recipient, answer)
+    return SKIPPED
+
+
+def _try(context: Context, letter: Letter, recipient: Row[Any]) -> Sent | Refused | Unknown:
+    try:
+        to = plain_address(recipient.email)
+    except ValueError as error:
+        return Refused(str(error))
+    settings = context.settings
+    token = unsubscribe.sign(recipient.user_id, MAILING, secrets=settings.unsubscribe_secrets)
+    personal = {"name": recipient.name, "unsubscribe_url": unsubscribe.link(settings.unsubscribe_url, token)}
+    return context.mailer.send(letter.address(to, personal), sender=settings.mail_from, to=to)
+
+
+def _settle(ledger: Ledger, recipient: Row[Any], answer: Sent | Refused | Unknown) -> Counts:
+    user_id, sending = recipient.user_id, Status.SENDING
+    match answer:
+        case Sent(provider_id):
+            ledger.move(user_id, before=sending, after=Status.SENT, provider_id=provider_id)
+            return SUCCEEDED
+        case Refused(reason):
+            ledger.move(user_id, before=sending, after=Status.REFUSED, error=reason)
+            logger.warning("digest refused", extra={"user_id": user_id, "reason": reason})
+        case Unknown(reason):
+            ledger.move(user_id, before=sending, after=Status.UNKNOWN, error=reason)
+            logger.warning("digest may or may not have been sent", extra={"user_id": user_id, "reason": reason})
+    return FAILED
+
+
+HANDLER = Handler(type="send_digest", payload=Payload, perform=perform)

@@ -1,0 +1,63 @@
+"""A mail composed once for many: rendered templates with holes where each recipient's own values go."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from chalicelib.mail.text import clean
+
+PERSONAL = ("name", "unsubscribe_url")
+
+# Marks a hole in rendered text. `clean` takes it out of every value, so no title or name can forge one.
+HOLE = "\x00"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """A subject, and HTML and text parts as lists: literals at even places, names of personal values at odd."""
+
+    subject: str
+    html: tuple[str, ...]
+    text: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Return the composition as stored in the `digests` table."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def from_json(stored: str) -> Composition:
+    """Return a stored composition."""
+    values = json.loads(stored)
+    return Composition(subject=values["subject"], html=tuple(values["html"]), text=tuple(values["text"]))
+
+
+def compose(template: str, *, subject: str, content: Mapping[str, Any]) -> Composition:
+    """Render `<template>.html.j2` and `<template>.txt.j2` with the content, leaving each recipient's values open."""
+    personal = {name: Markup(f"{HOLE}{name}{HOLE}") for name in PERSONAL}  # noqa: S704 (ours alone)
+    rendered = {
+        kind: _environment(autoescape=kind == "html")
+        .get_template(f"{template}.{kind}.j2")
+        .render(content, subject=subject, personal=personal)
+        for kind in ("html", "txt")
+    }
+    return Composition(
+        subject=clean(subject),
+        html=tuple(rendered["html"].split(HOLE)),
+        text=tuple(rendered["txt"].split(HOLE)),
+    )
+
+
+def _environment(*, autoescape: bool) -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=autoescape,  # noqa: S701 (off for the plain text only)
+        finalize=lambda value: clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,126 @@
+"""The delivery ledger: one row for each digest day and user, written before the mail, and its moves.
+
+pending → sending → sent | refused | unknown, pending → refused | withdrawn. Only a mail that SES certainly did
+not take moves back from sending to pending. docs/lifecycle.md draws it.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, literal, select, update
+
+from chalicelib.application import users
+from chalicelib.clock import Clock
+from chalicelib.database import Database, insert_missing
+from chalicelib.schema import deliveries
+
+# Longer than any Lambda may live (15 minutes): a mail that is still `sending` then belongs to a dead process.
+SENDING_LIMIT_MS = 16 * 60 * 1000
+
+WANTED = and_(users.c.email_digest.is_(True), users.c.is_verified.is_(True))
+
+
+class Status(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    UNKNOWN = "unknown"
+
+
+class Ledger:
+    """The deliveries of one digest day. Each method is a transaction of its own."""
+
+    def __init__(self, database: Database, clock: Clock, *, day: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._day = day
+
+    def next_users(self, *, after: str, limit: int) -> list[str]:
+        """Return the next ids of verified users who want the digest, in order, beginning behind `after`."""
+        query = select(users.c.id).where(WANTED, users.c.id > after).order_by(users.c.id).limit(limit)
+        return self._database.transact(lambda connection: list(connection.execute(query).scalars()))
+
+    def count_wanted(self) -> int:
+        """Return how many verified users want the digest."""
+        query = select(func.count()).select_from(users).where(WANTED)
+        return self._database.transact(lambda connection: connection.execute(query).scalar_one())
+
+    def enlist(self, *, first: str, last: str) -> list[str]:
+        """Give each user of the range who wants the digest a delivery; return the ids whose mail is yet to be sent."""
+        wanted = select(literal(self._day), users.c.id, literal(Status.PENDING.value))
+        wanted = wanted.where(WANTED, users.c.id.between(first, last))
+        pending = select(deliveries.c.user_id).where(self._within(first, last), deliveries.c.status == Status.PENDING)
+
+        def work(connection: Connection) -> list[str]:
+            columns = ["digest_day", "user_id", "status"]
+            connection.execute(insert_missing(deliveries, connection.dialect).from_select(columns, wanted))
+            return list(connection.execute(pending.order_by(deliveries.c.user_id)).scalars())
+
+        return self._database.transact(work)
+
+    def recipients(self, *, first: str, last: str) -> Sequence[Any]:
+        """Return (user_id, status, claimed_at, email, name) of the range's deliveries, in order.
+
+        `email` and `name` are None for a user who has left or opted out since.
+        """
+        query = (
+            select(
+                deliveries.c.user_id,
+                deliveries.c.status,
+                deliveries.c.claimed_at,
+                users.c.email,
+                users.c.name,
+            )
+            .select_from(deliveries.outerjoin(users, and_(users.c.id == deliveries.c.user_id, WANTED)))
+            .where(self._within(first, last))
+            .order_by(deliveries.c.user_id)
+        )
+        return self._database.transact(lambda connection: connection.execute(query).all())
+
+    def _within(self, first: str, last: str) -> Any:
+        return and_(deliveries.c.digest_day == self._day, deliveries.c.user_id.between(first, last))
+
+    def move(
+        self,
+        user_id: str,
+        *,
+        before: Status,
+        after: Status,
+        provider_id: str | None = None,
+        error: str | None = None,
+    ) -> bool:
+        """Move a delivery; return whether it still stood where the caller believed: of two, only one moves it."""
+        now_ms = self._clock.now_ms()
+        is_open = after in {Status.PENDING, Status.SENDING}
+        statement = (
+            update(deliveries)
+            .where(
+                deliveries.c.digest_day == self._day,
+                deliveries.c.user_id == user_id,
+                deliveries.c.status == before,
+            )
+            .values(
+                status=after.value,
+                claimed_at=now_ms if after is Status.SENDING else deliveries.c.claimed_at,
+                settled_at=None if is_open else now_ms,
+                provider_id=provider_id,
+                error=None if error is None else error[:500],
+            )
+        )
+        return self._database.transact(lambda connection: connection.execute(statement).rowcount == 1)
+
+    def is_abandoned(self, delivery: Row[Any]) -> bool:
+        """Return whether the process that was sending this mail must have ended since."""
+        is_late = delivery.claimed_at is not None and delivery.claimed_at < self._clock.now_ms() - SENDING_LIMIT_MS
+        return delivery.status == Status.SENDING and is_late
+
+    def summary(self) -> dict[str, int]:
+        """Return the number of the day's deliveries by status."""
+        query = select(deliveries.c.status, func.count().label("total")).where(deliveries.c.digest_day == self._day)
+        query = query.group_by(deliveries.c.status)
+        return self._database.transact(lambda connection: {row.status: row.total for row in connection.execute(query)})

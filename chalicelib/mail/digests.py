@@ -1,0 +1,122 @@
+"""The digest of a day: which posts it tells of, composed once, the same for every run that repeats it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+
+from chalicelib.application import posts
+from chalicelib.clock import to_ms
+from chalicelib.config import Settings
+from chalicelib.context import Context
+from chalicelib.database import insert_missing
+from chalicelib.mail.composition import Composition, compose, from_json
+from chalicelib.schema import digests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A calendar day in a zone as a half-open range of epoch milliseconds; 23 to 25 hours where clocks change."""
+
+    day: date
+    start_ms: int
+    end_ms: int
+
+
+def window_before(scheduled_for: datetime, zone: ZoneInfo) -> Window:
+    """Return the calendar day before the one in which `scheduled_for` falls in the zone."""
+    day = scheduled_for.astimezone(zone).date() - timedelta(days=1)
+    return Window(day=day, start_ms=_midnight_ms(day, zone), end_ms=_midnight_ms(day + timedelta(days=1), zone))
+
+
+def _midnight_ms(day: date, zone: ZoneInfo) -> int:
+    # By way of UTC, because arithmetic and comparison within one zone ignore its offset changes.
+    return to_ms(datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC))
+
+
+def prepare(context: Context, window: Window) -> int:
+    """Compose and store the digest of this day unless it is stored already, and return its number of posts.
+
+    The first run of a day decides its content, so that a late, repeated or continued run sends the same mail.
+    Nothing is stored when the day has no posts.
+    """
+    day = window.day.isoformat()
+
+    def work(connection: Connection) -> int:
+        stored = select(digests.c.post_count).where(digests.c.day == day)
+        if (known := connection.execute(stored).scalar_one_or_none()) is not None:
+            return int(known)
+        count = connection.execute(_count(window)).scalar_one()
+        if count:
+            newest = connection.execute(_newest(window, context.settings.digest_max_posts)).all()
+            composition = _compose(newest, count, window.day, context.settings)
+            connection.execute(
+                insert_missing(digests, connection.dialect).values(
+                    day=day,
+                    subject=composition.subject,
+                    content=composition.to_json(),
+                    post_count=count,
+                    created_at=context.clock.now_ms(),
+                )
+            )
+        return count
+
+    return context.database.transact(work)
+
+
+def load(context: Context, day: str) -> Composition | None:
+    """Return the stored digest of a day, None when there is none."""
+    query = select(digests.c.content).where(digests.c.day == day)
+    stored = context.database.transact(lambda connection: connection.execute(query).scalar_one_or_none())
+    return None if stored is None else from_json(stored)
+
+
+def count_posts(context: Context, window: Window) -> int:
+    """Return how many posts fall into the window."""
+    return context.database.transact(lambda connection: connection.execute(_count(window)).scalar_one())
+
+
+def _count(window: Window) -> Select[int]:
+    return select(func.count()).select_from(posts).where(*_within(window))
+
+
+def _newest(window: Window, limit: int) -> Select[Any]:
+    return (
+        select(posts.c.id, posts.c.title, posts.c.url, posts.c.author, posts.c.points, posts.c.comments)
+        .where(*_within(window))
+        .order_by(posts.c.created_at.desc(), posts.c.id.desc())
+        .limit(limit)
+    )
+
+
+def _within(window: Window) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return posts.c.created_at >= window.start_ms, posts.c.created_at < window.end_ms
+
+
+def _compose(newest: Sequence[Any], count: int, day: date, settings: Settings) -> Composition:
+    entries = [
+        {
+            "title": post.title,
+            "link": post.url or f"{settings.site_url.rstrip('/')}/posts/{post.id}",
+            "author": post.author,
+            "points": post.points,
+            "comments": post.comments,
+        }
+        for post in newest
+    ]
+    written_day = f"{day:%A}, {day.day} {day:%B %Y}"
+    return compose(
+        "digest",
+        subject=f"{settings.site_name}: {count} {'post' if count == 1 else 'posts'} from {written_day}",
+        content={
+            "site_name": settings.site_name,
+            "site_url": settings.site_url,
+            "day": written_day,
+            "posts": entries,
+            "count": count,
+            "more": count - len(entries),
+        },
+    )

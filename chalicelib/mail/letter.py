@@ -1,0 +1,72 @@
+"""A composition as the MIME bytes that a provider takes: encoded once, joined for each recipient."""
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.quoprimime import body_encode
+
+from chalicelib.mail.composition import Composition
+from chalicelib.mail.text import clean
+
+# Fixed: every part is quoted-printable, in which a line cannot begin with `--=_`.
+BOUNDARY = "=_nightshift"
+# RFC 2045 allows 76; one is kept for the soft break that joins a literal to a personal value.
+LINE = 75
+SOFT_BREAK = "=\r\n"
+
+
+class Letter:
+    """One composition from one sender, ready to be addressed."""
+
+    def __init__(self, composition: Composition, *, sender_name: str, sender: str, date: datetime) -> None:
+        headers = EmailMessage(policy=SMTP)
+        headers["From"] = Address(clean(sender_name), addr_spec=sender)
+        headers["Subject"] = composition.subject
+        headers["Date"] = date
+        # Without the message's own default headers, which the closing ones below replace.
+        self._headers = headers.as_bytes().rstrip().decode("ascii")
+        self._html = _encode_literals(composition.html)
+        self._text = _encode_literals(composition.text)
+
+    def address(self, to: str, personal: Mapping[str, str]) -> bytes:
+        """Return the mail to one plain address; `personal` gives name and unsubscribe_url."""
+        return "".join(
+            (
+                self._headers,
+                f"\r\nTo: {to}\r\n",
+                f"List-Unsubscribe: <{personal['unsubscribe_url']}>\r\n",
+                "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n",
+                f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{BOUNDARY}"\r\n\r\n',
+                _part_head("plain"),
+                *_fill(self._text, personal, escape=str),
+                _part_head("html"),
+                *_fill(self._html, personal, escape=html.escape),
+                f"\r\n--{BOUNDARY}--\r\n",
+            )
+        ).encode("ascii")
+
+
+def _part_head(subtype: str) -> str:
+    return (
+        f"\r\n--{BOUNDARY}\r\nContent-Type: text/{subtype}; charset=utf-8\r\n"
+        "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+    )
+
+
+def _encode(text: str) -> str:
+    return body_encode(text.encode().decode("latin-1"), maxlinelen=LINE, eol="\r\n")
+
+
+def _encode_literals(parts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(part if place % 2 else _encode(part) for place, part in enumerate(parts))
+
+
+def _fill(parts: Sequence[str], personal: Mapping[str, str], *, escape: Callable[[str], str]) -> list[str]:
+    # Between two soft breaks each value stands on lines of its own, whatever its length, and reads as one text.
+    return [
+        SOFT_BREAK + _encode(escape(clean(personal[part]))) + SOFT_BREAK if place % 2 else part
+        for place, part in enumerate(parts)
+    ]

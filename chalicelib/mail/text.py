@@ -1,0 +1,32 @@
+"""What may stand in a header or a line of a mail: text without control characters, and one plain address."""
+
+import re
+
+# Invisible and control characters that end lines, hide text or mark our own substitutions.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_ADDRESS = re.compile(
+    r"(?=.{3,254}\Z)(?=[^@]{1,64}@)"
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}\Z"
+)
+
+
+def clean(text: str) -> str:
+    """Return the text on one line, with every run of control characters turned into a space."""
+    # A lone surrogate, which a database column can hold, is no text that a mail could carry.
+    return _CONTROL.sub(" ", text).encode("utf-8", "replace").decode().strip()
+
+
+def plain_address(text: str) -> str:
+    """Return one plain address, its domain in ASCII. Raises ValueError for anything else.
+
+    E-mail libraries read `a@x.org, b@x.org` as two recipients, so nothing beyond one address is let through.
+    """
+    local, at, domain = text.rpartition("@")
+    try:
+        address = f"{local}{at}{domain.encode('idna').decode()}"
+    except UnicodeError:
+        address = text
+    if not _ADDRESS.match(address):
+        raise ValueError("not one plain e-mail address")
+    return address

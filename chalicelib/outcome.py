@@ -1,0 +1,37 @@
+"""How an attempt at a run or a job ended, and what it did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """The closed set of ways in which an attempt ends: done, not needed, to be tried again, given up."""
+
+    SUCCEEDED = "succeeded"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    DEAD = "dead"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the work remains undone."""
+        return self in {Outcome.FAILED, Outcome.DEAD}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Items of work: how many there were, and what became of them."""
+
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return asdict(self)

@@ -1,0 +1,78 @@
+"""The SQS queues: sending, deleting, and burying what was given up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.clock import Clock
+from chalicelib.errors import TransientError
+from chalicelib.queue.message import Message, encode
+
+if TYPE_CHECKING:
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef as Entry
+
+T = TypeVar("T")
+
+# SQS takes ten entries a call.
+BATCH = 10
+SEND_ATTEMPTS = 4
+
+
+class WorkQueue:
+    """The work queue and its dead-letter queue."""
+
+    def __init__(self, sqs: SQSClient, *, url: str, dead_letter_url: str, clock: Clock) -> None:
+        self._sqs = sqs
+        self._url = url
+        self._dead_letter_url = dead_letter_url
+        self._clock = clock
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Put messages on the queue, ten a call; entries that SQS refuses are sent again.
+
+        Raises TransientError when some could not be sent; the others are on the queue all the same.
+        """
+        for batch in _batches(messages):
+            self._send_batch([{"Id": str(i), "MessageBody": encode(message)} for i, message in enumerate(batch)])
+
+    def _send_batch(self, entries: list[Entry]) -> None:
+        for attempt in range(1, SEND_ATTEMPTS + 1):
+            try:
+                refused = self._sqs.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", [])
+            except (BotoCoreError, ClientError) as error:
+                raise TransientError(f"the work queue does not take messages: {error}") from error
+            if not refused:
+                return
+            ids = {failure["Id"] for failure in refused}
+            entries = [entry for entry in entries if entry["Id"] in ids]
+            if attempt < SEND_ATTEMPTS:
+                self._clock.sleep(0.1 * 2**attempt)
+        raise TransientError(f"the work queue refused {len(entries)} messages: {refused[0].get('Message', '')}")
+
+    def delete(self, receipt_handles: Sequence[str]) -> None:
+        """Acknowledge messages. One that cannot be deleted comes back, and its effects are not repeated."""
+        for batch in _batches(receipt_handles):
+            self._sqs.delete_message_batch(
+                QueueUrl=self._url,
+                Entries=[{"Id": str(i), "ReceiptHandle": handle} for i, handle in enumerate(batch)],
+            )
+
+    def bury(self, body: str, *, error: Exception | None) -> None:
+        """Put a message that was given up on the dead-letter queue, with the reason as attributes."""
+        reason = str(error)[:1000] or "no reason given"
+        self._sqs.send_message(
+            QueueUrl=self._dead_letter_url,
+            MessageBody=body,
+            MessageAttributes={
+                "error_type": {"DataType": "String", "StringValue": type(error).__name__},
+                "reason": {"DataType": "String", "StringValue": reason},
+            },
+        )
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

@@ -1,0 +1,30 @@
+"""Scheduled tasks, one file each. A task's name is its file's name and its function's in app.py."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from chalicelib.claims import Run
+from chalicelib.context import Context
+from chalicelib.outcome import Counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A named piece of scheduled work and its policy.
+
+    `perform` does it and returns what it did; it may raise OutOfTimeError after saving a checkpoint.
+    `max_failed_share` of the items (0 to 1) may fail before the run counts as failed.
+    `max_attempts` failures in a row make it dead; Lambda itself repeats an asynchronous fire twice.
+    """
+
+    name: str
+    perform: Callable[[Context, Run], Counts]
+    max_failed_share: float
+    max_attempts: int
+
+
+def find(name: str) -> Task:
+    """Return the task of this name."""
+    task: Task = import_module(f"{__name__}.{name}").TASK
+    return task

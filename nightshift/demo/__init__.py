@@ -1,0 +1,1 @@
+"""Data to try Nightshift with: a generated blog, and posts read from a CSV file."""

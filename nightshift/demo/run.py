@@ -1,0 +1,163 @@
+"""The demo: a blog, a digest's fire, a drained queue, the mails as files, and the same fire again."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from sqlalchemy import Engine, func, select
+
+from chalicelib.application import posts, users
+from chalicelib.clock import SystemClock, from_ms, iso
+from chalicelib.database import Database, engine_for
+from chalicelib.mail.deliveries import Ledger
+from chalicelib.telemetry import logger
+from nightshift.demo.blog import make_posts, make_users
+from nightshift.demo.loading import load, prepare_database
+from nightshift.demo.mailbox import write_mails
+from nightshift.demo.posts_csv import BadRow, read_posts
+from nightshift.local.aws import LocalAws, local_aws
+from nightshift.local.environment import local_environment
+from nightshift.local.invocation import drain, invoke, scheduled_event
+
+SEED = 20160804
+POSTS, DAYS = 3000, 42
+DAY_MS = 86_400_000
+FIRE_HOUR = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fired:
+    """What one fire of the digest came to."""
+
+    outcome: str
+    recipients: int
+    mails: int
+    seconds: float
+
+
+def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path | None) -> None:
+    """Run the demo and print what happened.
+
+    Mails go to `folder`/mail, log lines to `folder`/log.jsonl. Raises ValueError, with a sentence, for a CSV that
+    cannot be read and for a database that is not the demo's to fill.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with local_aws() as aws, _logging_to(folder / "log.jsonl"):
+        _enter(local_environment(os.environ, endpoint=aws.endpoint, folder=folder))
+        engine = engine_for(os.environ["DATABASE_URL"])
+        console.print(f"Database  {engine.url.render_as_string(hide_password=True)}")
+        prepare_database(engine)
+        _fill(console, engine, user_count=user_count, posts_csv=posts_csv)
+        moment = _latest_fire() if posts_csv is None else _fire_after_busiest_day(engine)
+        console.print(f"Fire      daily_digest for {iso(moment)}, as EventBridge sends it\n")
+
+        first = _fire(console, aws, moment, label="Sending")
+        write_mails(aws.sent(), folder / "mail")
+        again = _fire(console, aws, moment, label="Again")
+        _print_table(console, {"first fire": first, "the same fire again": again})
+        _print_ledger(console, engine, moment)
+        console.print(f"\nMails     {folder / 'mail'}/*.html and *.eml\nLog       {folder / 'log.jsonl'}")
+        if again.mails:
+            raise ValueError(f"the second fire sent {again.mails} mails; it must send none")
+
+
+@contextlib.contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Send what functions print to a file: on Lambda it goes to CloudWatch, here it would bury the demo."""
+    with path.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+        for handler in logger.handlers:
+            handler.setStream(file)  # type: ignore[attr-defined]
+        yield
+
+
+def _enter(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _fill(console: Console, engine: Engine, *, user_count: int, posts_csv: Path | None) -> None:
+    now = datetime.now(UTC)
+    readers = load(engine, users, make_users(user_count, now=now, seed=SEED))
+    if posts_csv is None:
+        count = load(engine, posts, make_posts(POSTS, until=now, days=DAYS, seed=SEED))
+        console.print(f"Blog      {readers} users, {count:,} posts over {DAYS} days, made up")
+        return
+    bad: list[BadRow] = []
+
+    def good() -> Iterator[dict[str, object]]:
+        for row in read_posts(posts_csv):
+            if isinstance(row, BadRow):
+                bad.append(row)
+                console.print(f"[yellow]{posts_csv}:{row.line}: {row.reason}; skipped[/]", highlight=False)
+            else:
+                yield row
+
+    count = load(engine, posts, good())
+    console.print(f"Blog      {readers} users made up, {count:,} posts from {posts_csv}, {len(bad)} bad rows skipped")
+
+
+def _latest_fire() -> datetime:
+    now = datetime.now(UTC)
+    today = now.replace(hour=FIRE_HOUR, minute=0, second=0, microsecond=0)
+    return today if today <= now else today - timedelta(days=1)
+
+
+def _fire_after_busiest_day(engine: Engine) -> datetime:
+    day = (posts.c.created_at - posts.c.created_at % DAY_MS).label("day")
+    query = select(day).group_by(day).order_by(func.count().desc(), day).limit(1)
+    with engine.connect() as connection:
+        start_ms = connection.execute(query).scalar_one_or_none()
+    if start_ms is None:
+        raise ValueError("the CSV holds no post that could be read; there is nothing to send")
+    return from_ms(int(start_ms)) + timedelta(days=1, hours=FIRE_HOUR)
+
+
+def _fire(console: Console, aws: LocalAws, moment: datetime, *, label: str) -> Fired:
+    started, before = time.monotonic(), aws.sent_count()
+    summary = invoke("daily_digest", scheduled_event(moment))
+    queued = summary["succeeded"]
+    with ThreadPoolExecutor(1) as executor, _progress(console) as progress:
+        bar = progress.add_task(label, total=queued)
+        drained = executor.submit(drain, aws.client("sqs"), os.environ["WORK_QUEUE_URL"])
+        while not drained.done():
+            progress.update(bar, completed=aws.sent_count() - before)
+            time.sleep(0.05)
+        drained.result()
+        progress.update(bar, completed=aws.sent_count() - before)
+    return Fired(
+        outcome=summary["outcome"],
+        recipients=summary["total"],
+        mails=aws.sent_count() - before,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # Not its own redirection: standard output is the log file here.
+    return Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False)
+
+
+def _print_table(console: Console, fires: dict[str, Fired]) -> None:
+    table = Table("fire", "outcome", box=None, header_style="dim", pad_edge=False)
+    for name in ("recipients", "mails sent", "seconds"):
+        table.add_column(name, justify="right")
+    for name, fired in fires.items():
+        table.add_row(name, fired.outcome, str(fired.recipients), str(fired.mails), f"{fired.seconds:.1f}")
+    console.print()
+    console.print(table)
+
+
+def _print_ledger(console: Console, engine: Engine, moment: datetime) -> None:
+    day = (moment - timedelta(days=1)).date().isoformat()
+    counts = Ledger(Database(engine, SystemClock()), SystemClock(), day=day).summary()
+    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    console.print(f"\nLedger    digest of {day}: {told or 'no deliveries'}")
