@@ -26,7 +26,9 @@ REDIS_TIMEOUT_SECONDS = 1.0
 class LambdaContext(Protocol):
     """The part of Lambda's context object that we use."""
 
-    aws_request_id: str
+    @property
+    def aws_request_id(self) -> str:
+        """Return the id of the request, the same for each repetition of it."""
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until Lambda ends the process."""

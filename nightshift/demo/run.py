@@ -24,7 +24,7 @@ from nightshift.demo.loading import load, prepare_database
 from nightshift.demo.mailbox import write_mails
 from nightshift.demo.posts_csv import BadRow, read_posts
 from nightshift.local.aws import LocalAws, local_aws
-from nightshift.local.environment import local_environment
+from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.invocation import drain, invoke, scheduled_event
 
 SEED = 20160804
@@ -50,8 +50,9 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
     cannot be read and for a database that is not the demo's to fill.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    enter(isolated(os.environ))
     with local_aws() as aws, _logging_to(folder / "log.jsonl"):
-        _enter(local_environment(os.environ, endpoint=aws.endpoint, folder=folder))
+        enter(local_environment(os.environ, endpoint=aws.endpoint, folder=folder))
         engine = engine_for(os.environ["DATABASE_URL"])
         console.print(f"Database  {engine.url.render_as_string(hide_password=True)}")
         prepare_database(engine)
@@ -76,11 +77,6 @@ def _logging_to(path: Path) -> Iterator[None]:
         for handler in logger.handlers:
             handler.setStream(file)  # type: ignore[attr-defined]
         yield
-
-
-def _enter(environment: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
 
 
 def _fill(console: Console, engine: Engine, *, user_count: int, posts_csv: Path | None) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
@@ -32,11 +33,7 @@ class LocalAws:
 
     def client(self, service: str) -> Any:
         """Return a client of the emulator that takes nothing from the process's environment."""
-        return boto3.Session(aws_access_key_id="local", aws_secret_access_key="local").client(  # noqa: S106
-            service,  # type: ignore[call-overload]
-            region_name=REGION,
-            endpoint_url=self.endpoint,
-        )
+        return _client(service, self.endpoint)
 
     def sent(self, *, since: int = 0) -> list[SentMail]:
         """Return the mails that SES accepted, from the `since`-th on."""
@@ -46,6 +43,12 @@ class LocalAws:
     def sent_count(self) -> int:
         """Return how many mails SES accepted."""
         return len(ses_backends[ACCOUNT][REGION].sent_messages)
+
+
+@cache
+def _client(service: str, endpoint: str) -> Any:
+    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local")  # noqa: S106 (no secret)
+    return session.client(service, region_name=REGION, endpoint_url=endpoint)  # type: ignore[call-overload]
 
 
 @contextmanager

@@ -9,25 +9,33 @@ QUEUE, DEAD_LETTER_QUEUE = "nightshift-work", "nightshift-dead-letters"
 SENDER = "digest@slow-harbour.example"
 
 
-def local_environment(base: Mapping[str, str], *, endpoint: str, folder: Path) -> dict[str, str]:
-    """Return `base` with every AWS setting replaced, so that no call can leave this machine.
-
-    DATABASE_URL and REDIS_URL are taken from `base` where it sets them; otherwise the database is an SQLite file
-    in the folder, and there is no Redis.
-    """
+def isolated(base: Mapping[str, str]) -> dict[str, str]:
+    """Return `base` with credentials and settings of AWS that lead nowhere, in place of the user's own."""
     kept = {name: value for name, value in base.items() if not name.upper().startswith(("AWS_", "BOTO"))}
     return kept | {
-        "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
-        # Not the user's: a profile in there could name another endpoint or a command to run.
+        # A profile in the user's files could name another endpoint, or a command to run.
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        # Until an emulator runs, calls go to a port on which nothing can listen.
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:0",
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
+    }
+
+
+def local_environment(base: Mapping[str, str], *, endpoint: str, folder: Path) -> dict[str, str]:
+    """Return the environment of functions that run on the emulator at `endpoint`.
+
+    DATABASE_URL and REDIS_URL are taken from `base` where it sets them; otherwise the database is an SQLite file
+    in the folder, and there is no Redis.
+    """
+    return isolated(base) | {
+        "AWS_ENDPOINT_URL": endpoint,
         "DATABASE_URL": base.get("DATABASE_URL") or f"sqlite:///{folder / 'nightshift.db'}",
         "WORK_QUEUE_NAME": QUEUE,
         "WORK_QUEUE_URL": f"{endpoint}/{ACCOUNT}/{QUEUE}",
@@ -39,3 +47,9 @@ def local_environment(base: Mapping[str, str], *, endpoint: str, folder: Path) -
         "UNSUBSCRIBE_URL": "https://slow-harbour.example/unsubscribe",
         "UNSUBSCRIBE_SECRETS": "not a secret: for the local runtime only",
     }
+
+
+def enter(environment: Mapping[str, str]) -> None:
+    """Make this the environment of the whole process."""
+    os.environ.clear()
+    os.environ.update(environment)

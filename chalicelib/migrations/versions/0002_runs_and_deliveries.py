@@ -76,5 +76,5 @@ def _same_as_users_id() -> sa.types.TypeEngine[str]:
     if bind.dialect.name == "sqlite":
         return ID
     columns = sa.inspect(bind).get_columns(users.name)
-    collation = next(column["type"].collation for column in columns if column["name"] == users.c.id.name)
-    return sa.CHAR(36, collation=collation)
+    type_ = next(column["type"] for column in columns if column["name"] == users.c.id.name)
+    return sa.CHAR(36, collation=getattr(type_, "collation", None))

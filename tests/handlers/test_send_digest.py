@@ -1,0 +1,110 @@
+"""Sending a digest: who is reached, refused, left out, and what cannot be known."""
+
+import pytest
+from sqlalchemy import delete, update
+
+from chalicelib.application import users
+from chalicelib.errors import BatchFailedError
+from chalicelib.mail import unsubscribe
+from chalicelib.mail.deliveries import SENDING_LIMIT_MS
+from chalicelib.schema import deliveries
+from nightshift.demo.mailbox import parse
+from tests.world import YESTERDAY, World
+
+
+@pytest.fixture
+def readers(world: World) -> list[str]:
+    """Three readers with a delivery each, whose mails wait on the queue."""
+    ids = world.add_users(3)
+    world.add_posts("Hello")
+    world.fire()
+    return ids
+
+
+def test_each_mail_has_its_own_unsubscribe_link_that_names_its_reader(world: World, readers: list[str]) -> None:
+    world.drain()
+    links = [parse(mail.content)["List-Unsubscribe"] for mail in world.aws.sent()]
+    tokens = [str(link).rstrip(">").partition("token=")[2] for link in links]
+    secrets = world.settings.unsubscribe_secrets
+    assert sorted(unsubscribe.verify(token, secrets=secrets) or () for token in tokens) == [
+        (reader, "daily_digest") for reader in readers
+    ]
+
+
+def test_a_message_delivered_twice_sends_nothing_twice(world: World, readers: list[str]) -> None:
+    messages = world.receive()
+    world.work(messages)
+    assert world.work(messages) == {"messages": 1, "succeeded": 1}
+    assert len(world.recipients()) == 3
+
+
+@pytest.mark.parametrize(
+    "address", ["a@example.com, b@example.com", "nobody", "x@y@example.com", "evil@x\r\nBcc: b@c.de"]
+)
+def test_an_address_that_is_not_one_plain_address_is_refused_and_the_others_go_on(
+    world: World, readers: list[str], address: str
+) -> None:
+    world.execute(update(users).where(users.c.id == readers[1]).values(email=address))
+    world.drain()
+    assert [world.ledger()[reader] for reader in readers] == ["sent", "refused", "sent"]
+    assert len(world.recipients()) == 2
+    assert world.messages_left() == 0
+
+
+def test_a_reader_who_opts_out_or_leaves_before_the_mail_gets_none(world: World, readers: list[str]) -> None:
+    world.execute(update(users).where(users.c.id == readers[0]).values(email_digest=False))
+    world.execute(delete(users).where(users.c.id == readers[1]))
+    world.drain()
+    assert [world.ledger()[reader] for reader in readers] == ["withdrawn", "withdrawn", "sent"]
+
+
+def test_a_mail_whose_process_died_is_surfaced_as_unknown_and_never_sent_again(
+    world: World, readers: list[str]
+) -> None:
+    world.execute(
+        update(deliveries)
+        .where(deliveries.c.user_id == readers[1])
+        .values(status="sending", claimed_at=world.clock.now_ms())
+    )
+    world.clock.advance(SENDING_LIMIT_MS / 1000 + 1)
+    world.drain()
+    assert [world.ledger()[reader] for reader in readers] == ["sent", "unknown", "sent"]
+    assert len(world.recipients()) == 2
+
+
+def test_a_mail_that_another_worker_is_sending_is_left_to_it(world: World, readers: list[str]) -> None:
+    world.execute(
+        update(deliveries)
+        .where(deliveries.c.user_id == readers[1])
+        .values(status="sending", claimed_at=world.clock.now_ms())
+    )
+    world.drain()
+    assert [world.ledger()[reader] for reader in readers] == ["sent", "sending", "sent"]
+
+
+def test_an_account_that_may_not_send_leaves_every_delivery_pending_and_the_message_on_the_queue(
+    world: World, readers: list[str]
+) -> None:
+    world.configure(mail_from="unverified@example.org")
+    messages = world.receive()
+    with pytest.raises(BatchFailedError, match="1 of 1 messages stay on the queue"):
+        world.work(messages)
+    assert set(world.ledger().values()) == {"pending"}
+    assert world.messages_left() == 1
+
+
+def test_near_the_deadline_the_rest_is_handed_on_as_a_message_of_its_own(world: World, readers: list[str]) -> None:
+    messages = world.receive()
+    assert world.work(messages, seconds=30) == {"messages": 1, "succeeded": 1}
+    assert world.recipients() == []
+    world.drain()
+    assert len(world.recipients()) == 3
+
+
+def test_a_digest_that_was_never_composed_is_dead_at_once(world: World) -> None:
+    body = f'{{"type":"send_digest","data":{{"day":"{YESTERDAY}","first":"","last":"z"}}}}'
+    world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=body)
+    assert world.drain() == 0
+    (letter,) = world.dead_letters()
+    assert letter["Body"] == body
+    assert letter["MessageAttributes"]["reason"]["StringValue"] == f"no digest of {YESTERDAY} has been composed"

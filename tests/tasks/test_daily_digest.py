@@ -1,0 +1,207 @@
+"""The daily digest, from a fire to the mails in SES's outbox."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import update
+
+from chalicelib.application import posts
+from chalicelib.errors import RunFailedError
+from nightshift.demo.mailbox import html_part, parse
+from tests.world import MORNING, World
+
+
+def subject_of(world: World) -> str:
+    return str(parse(world.aws.sent()[0].content)["Subject"])
+
+
+def html_of(world: World) -> str:
+    return html_part(world.aws.sent()[0].content)
+
+
+def test_every_verified_reader_who_opted_in_gets_one_mail(world: World) -> None:
+    wanted = world.add_users(3)
+    world.add_users(1, prefix="unverified", is_verified=False)
+    world.add_users(1, prefix="opted-out", email_digest=False)
+    world.add_posts("Hello")
+    summary = world.fire()
+    world.drain()
+    assert sorted(world.recipients()) == ["user0@example.com", "user1@example.com", "user2@example.com"]
+    assert world.ledger() == dict.fromkeys(wanted, "sent")
+    assert (summary["outcome"], summary["total"], summary["succeeded"]) == ("succeeded", 3, 3)
+    assert world.messages_left() == 0
+
+
+def test_the_digest_tells_of_the_day_before_half_open_and_newest_first(world: World) -> None:
+    world.add_users(1)
+    midnight = datetime(2016, 8, 3, tzinfo=UTC)
+    world.add_posts("too old", at=midnight - timedelta(milliseconds=1))
+    world.add_posts("first", at=midnight)
+    world.add_posts("last", at=midnight + timedelta(days=1, milliseconds=-1))
+    world.add_posts("too new", at=midnight + timedelta(days=1))
+    world.fire()
+    world.drain()
+    html = html_of(world)
+    assert html.index("last") < html.index("first")
+    assert "too old" not in html
+    assert "too new" not in html
+    assert "2 posts" in subject_of(world)
+
+
+def test_the_day_is_that_of_the_digests_zone(world: World) -> None:
+    world.configure(digest_zone=ZoneInfo("America/New_York"))
+    world.add_users(1)
+    world.add_posts("late evening in New York", at=datetime(2016, 8, 4, 3, 59, tzinfo=UTC))
+    world.add_posts("past midnight in New York", at=datetime(2016, 8, 4, 4, 0, tzinfo=UTC))
+    world.fire(datetime(2016, 8, 4, 12, 0, tzinfo=UTC))
+    world.drain()
+    assert "late evening" in html_of(world)
+    assert "past midnight" not in html_of(world)
+
+
+def test_a_late_fire_tells_of_the_same_day(world: World) -> None:
+    world.add_users(1)
+    world.add_posts("Hello")
+    world.clock.advance(9 * 86_400)
+    world.fire(MORNING)
+    world.drain()
+    assert world.recipients() == ["user0@example.com"]
+    assert "3 August 2016" in subject_of(world)
+
+
+def test_without_posts_there_is_no_mail(world: World) -> None:
+    world.add_users(2)
+    assert world.fire()["outcome"] == "succeeded"
+    world.drain()
+    assert world.recipients() == []
+    assert world.ledger() == {}
+
+
+def test_more_posts_than_fit_are_counted(world: World) -> None:
+    world.configure(digest_max_posts=3)
+    world.add_users(1)
+    world.add_posts("p0", "p1", "p2", "p3", "p4")
+    world.fire()
+    world.drain()
+    html = html_of(world)
+    assert [title in html for title in ("p0", "p1", "p2", "p3", "p4")] == [False, False, True, True, True]
+    assert "and 2 more" in html.lower()
+
+
+def test_titles_and_names_cannot_inject_anything(world: World) -> None:
+    world.add_users(1, name='<b>"Eve"</b>\r\nBcc: victim@example.org')
+    world.add_posts("<script>alert(1)</script> & \"quotes\" 'too' \x00name\x00")
+    world.fire()
+    world.drain()
+    (mail,) = world.aws.sent()
+    assert parse(mail.content).get_all("Bcc") is None
+    assert "<script" not in html_part(mail.content)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in html_part(mail.content)
+    assert "<b>" not in html_part(mail.content)
+
+
+def test_the_same_fire_again_does_nothing(world: World) -> None:
+    world.add_users(2)
+    world.add_posts("Hello")
+    first = world.fire()
+    world.drain()
+    again = world.fire()
+    assert (again["outcome"], again["total"]) == ("skipped", 0)
+    assert first["run_id"] in again["reason"]
+    assert world.messages_left() == 0
+
+
+def test_another_fire_of_the_same_day_sends_only_to_those_who_have_none(world: World) -> None:
+    world.add_users(2)
+    world.add_posts("Hello")
+    world.fire()
+    world.drain()
+    world.add_users(1, prefix="late")
+    world.clock.advance(3600)
+    summary = world.fire(MORNING + timedelta(hours=1))
+    world.drain()
+    assert (summary["total"], summary["succeeded"], summary["skipped"]) == (3, 1, 2)
+    assert sorted(world.recipients()) == ["late0@example.com", "user0@example.com", "user1@example.com"]
+
+
+def test_a_later_run_of_the_day_sends_what_the_first_one_composed(world: World) -> None:
+    world.add_users(1)
+    world.add_posts("original title")
+    world.fire()
+    world.drain()
+    world.execute(update(posts).values(title="changed title"))
+    world.add_users(1, prefix="late")
+    world.clock.advance(3600)
+    world.fire(MORNING + timedelta(hours=1))
+    world.drain()
+    second = html_part(world.aws.sent()[1].content)
+    assert "original title" in second
+    assert "changed title" not in second
+
+
+def test_a_dry_run_counts_and_changes_nothing(world: World) -> None:
+    world.add_users(3)
+    world.add_posts("Hello")
+    summary = world.invoke({"scheduled_for": "2016-08-04T08:00:00Z", "dry_run": True})
+    assert (summary["outcome"], summary["total"], summary["dry_run"]) == ("succeeded", 3, True)
+    assert world.messages_left() == 0
+    assert world.ledger() == {}
+    assert world.fire()["outcome"] == "succeeded"
+
+
+def test_a_run_near_its_deadline_hands_the_rest_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chalicelib.tasks.daily_digest.CHUNK", 2)
+    wanted = world.add_users(5)
+    world.add_posts("Hello")
+    # Time stands still, so an invocation shorter than the reserve is out of time from the beginning.
+    assert world.fire(seconds=9)["handed_on"] is True
+    assert world.ledger() == {}
+    world.drain()
+    assert world.ledger() == dict.fromkeys(wanted, "sent")
+    assert (world.run().status, world.run().total) == ("succeeded", 5)
+
+
+def test_messages_carry_at_most_a_hundred_recipients(world: World) -> None:
+    world.add_users(250)
+    world.add_posts("Hello")
+    world.fire()
+    assert world.messages_left() == 3
+
+
+def test_a_queue_that_does_not_answer_fails_the_run_and_its_repetition_completes_it(world: World) -> None:
+    wanted = world.add_users(3)
+    world.add_posts("Hello")
+    whole = world.settings.work_queue_url
+    world.configure(work_queue_url=f"{whole}-missing")
+    with pytest.raises(RunFailedError, match="daily_digest failed: the work queue does not take messages"):
+        world.fire(request_id="r1")
+    world.configure(work_queue_url=whole)
+    assert world.fire(request_id="r1")["outcome"] == "succeeded"
+    world.drain()
+    assert world.ledger() == dict.fromkeys(wanted, "sent")
+
+
+def test_a_run_that_failed_too_often_is_dead_and_says_so_to_every_repetition(world: World) -> None:
+    world.add_users(1)
+    world.add_posts("Hello")
+    world.configure(work_queue_url=f"{world.settings.work_queue_url}-missing")
+    for outcome in ("failed", "failed", "dead"):
+        with pytest.raises(RunFailedError, match=f"daily_digest {outcome}"):
+            world.fire(request_id="r1")
+    with pytest.raises(RunFailedError, match="was given up"):
+        world.fire(request_id="r1")
+    assert (world.run().status, world.run().failures) == ("dead", 3)
+
+
+def test_a_person_may_ask_again_for_a_dead_run(world: World) -> None:
+    world.add_users(1)
+    world.add_posts("Hello")
+    whole = world.settings.work_queue_url
+    world.configure(work_queue_url=f"{whole}-missing")
+    for _ in range(3):
+        with pytest.raises(RunFailedError):
+            world.fire(request_id="r1")
+    world.configure(work_queue_url=whole)
+    assert world.invoke({"scheduled_for": "2016-08-04T08:00:00Z"})["outcome"] == "succeeded"
+    assert world.messages_left() == 1

@@ -1,0 +1,115 @@
+"""The house rules: imports point down the paths only, Lambda gets what it imports, nothing is undocumented."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chalicelib.config import Settings
+
+ROOT = Path(__file__).parent.parent
+
+# From what Lambda calls down to what imports nothing: a module imports only from levels below its own.
+LEVELS = [
+    ["app"],
+    ["chalicelib.queue.worker"],
+    ["chalicelib.handlers.*"],
+    ["chalicelib.handlers"],
+    ["chalicelib.runs"],
+    ["chalicelib.tasks.*"],
+    ["chalicelib.tasks"],
+    ["chalicelib.claims"],
+    ["chalicelib.mail.digests", "chalicelib.mail.deliveries"],
+    ["chalicelib.fire"],
+    ["chalicelib.context"],
+    ["chalicelib.mail.mailer", "chalicelib.queue.work_queue"],
+    ["chalicelib.mail.pace", "chalicelib.mail.letter", "chalicelib.queue.message"],
+    ["chalicelib.mail.composition"],
+    ["chalicelib.mail.text", "chalicelib.mail.unsubscribe"],
+    ["chalicelib.telemetry"],
+    ["chalicelib.attempts"],
+    ["chalicelib.migrations.env", "chalicelib.migrations.versions.*", "chalicelib.migrations"],
+    ["chalicelib.schema"],
+    ["chalicelib.application"],
+    ["chalicelib.config", "chalicelib.database"],
+    ["chalicelib.errors", "chalicelib.clock"],
+    ["chalicelib.outcome"],
+    ["chalicelib", "chalicelib.mail", "chalicelib.queue"],
+]
+
+
+def shipped_modules() -> dict[str, Path]:
+    files = [ROOT / "app.py", *sorted((ROOT / "chalicelib").rglob("*.py"))]
+    names = {str(path.relative_to(ROOT).with_suffix("")).replace("/", "."): path for path in files}
+    return {name.removesuffix(".__init__"): path for name, path in names.items()}
+
+
+def level_of(module: str) -> int:
+    exact = [n for n, names in enumerate(LEVELS) if module in names]
+    by_folder = [n for n, names in enumerate(LEVELS) if f"{module.rpartition('.')[0]}.*" in names]
+    assert exact or by_folder, f"{module} has no level; put it into LEVELS where it belongs"
+    return (exact or by_folder)[0]
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("module", shipped_modules())
+def test_imports_point_down_only(module: str) -> None:
+    known = shipped_modules()
+    for imported in imports_of(known[module]):
+        if imported in known and imported != module and not module.startswith(f"{imported}."):
+            assert level_of(imported) > level_of(module), f"{module} imports {imported}, which is not below it"
+
+
+def test_nothing_shipped_imports_the_developers_side() -> None:
+    for path in shipped_modules().values():
+        assert not [name for name in imports_of(path) if name.split(".")[0] in {"nightshift", "moto", "rich", "typer"}]
+
+
+def test_lambda_gets_exactly_what_shipped_code_imports() -> None:
+    packages = {
+        "sqlalchemy": "SQLAlchemy",
+        "pymysql": "PyMySQL",
+        "aws_lambda_powertools": "aws-lambda-powertools",
+        "jinja2": "Jinja2",
+        "markupsafe": "Jinja2",
+        "redis": "redis",
+        "msgspec": "msgspec",
+        "alembic": "alembic",
+    }
+    imported = {name.split(".")[0] for path in shipped_modules().values() for name in imports_of(path)}
+    # SQLAlchemy imports the driver that DATABASE_URL names, and zoneinfo the package of time zones.
+    needed = {packages[name] for name in imported if name in packages} | {"PyMySQL", "tzdata"}
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    assert set(pinned) == needed
+
+
+def test_the_lock_pins_what_lambda_gets_with_hashes() -> None:
+    lock = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
+    requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    for line in requirements:
+        if line and not line.startswith("#"):
+            assert re.search(rf"^{re.escape(line)}\b.*\\\n\s+--hash=", lock, re.IGNORECASE | re.MULTILINE), line
+
+
+def test_every_setting_is_documented() -> None:
+    documented = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    from dataclasses import fields
+
+    for setting in fields(Settings):
+        assert f"`{setting.metadata['variable']}`" in documented
+
+
+def test_no_shipped_file_is_long() -> None:
+    long = {name: len(path.read_text().splitlines()) for name, path in shipped_modules().items()}
+    assert {name: lines for name, lines in long.items() if lines > 250} == {}

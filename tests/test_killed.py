@@ -1,0 +1,118 @@
+"""kill -9 at the worst moments, and several of the same at once: nothing lost, nothing done twice."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from chalicelib.clock import SystemClock
+from chalicelib.mail.deliveries import SENDING_LIMIT_MS
+from nightshift.local.invocation import scheduled_event, sqs_event
+from tests.world import MORNING, World
+
+SEND_MESSAGES, SEND_MAIL = "sqs.SendMessageBatch", "sesv2.SendEmail"
+
+
+def start(
+    world: World, function: str, event: object, *, die_at: tuple[str, int, str], request_id: str = "r1"
+) -> "subprocess.Popen[str]":
+    operation, nth, moment = die_at
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.dying", function, request_id, operation, str(nth), moment],
+        env=dict(world.environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(event))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def run_to_death(world: World, function: str, event: object, *, die_at: tuple[str, int, str]) -> None:
+    process = start(world, function, event, die_at=die_at)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, errors
+
+
+def catch_up(world: World) -> None:
+    """Bring the frozen clock to the time that other processes saw."""
+    world.clock.advance((SystemClock().now_ms() - world.clock.now_ms()) / 1000)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_fan_out_killed_around_a_send_is_completed_by_its_repetition(world: World, nth: int, moment: str) -> None:
+    wanted = world.add_users(2500)
+    world.add_posts("Hello")
+    run_to_death(world, "daily_digest", scheduled_event(MORNING), die_at=(SEND_MESSAGES, nth, moment))
+    catch_up(world)
+    # Lambda repeats the request under the same id; that is how the live lease of the dead attempt is taken over.
+    summary = world.fire(request_id="r1")
+    assert (summary["outcome"], summary["total"], summary["attempt"]) == ("succeeded", 2500, 2)
+    assert world.fire()["outcome"] == "skipped"
+    ranges = [json.loads(message["Body"])["data"] for message in world.receive()]
+    assert all(any(r["first"] <= user <= r["last"] for r in ranges) for user in wanted)
+
+
+def test_a_second_request_leaves_the_run_of_a_killed_one_alone_until_its_lease_has_lapsed(world: World) -> None:
+    world.add_users(1)
+    world.add_posts("Hello")
+    run_to_death(world, "daily_digest", scheduled_event(MORNING), die_at=(SEND_MESSAGES, 1, "before"))
+    catch_up(world)
+    assert "held by request r1" in world.fire(request_id="r2")["reason"]
+    world.clock.advance(300 + 61)
+    assert world.fire(request_id="r3")["outcome"] == "succeeded"
+    assert world.messages_left() == 1
+
+
+@pytest.mark.parametrize(("moment", "mails"), [("before", 4), ("after", 5)])
+def test_a_worker_killed_around_a_mail_sends_the_others_once_and_surfaces_that_one(
+    world: World, moment: str, mails: int
+) -> None:
+    world.add_users(5)
+    world.add_posts("Hello")
+    world.fire()
+    messages = world.receive()
+    run_to_death(world, "work", sqs_event(messages), die_at=(SEND_MAIL, 3, moment))
+    assert len(world.recipients()) == (2 if moment == "before" else 3)
+    catch_up(world)
+    world.clock.advance(SENDING_LIMIT_MS / 1000 + 1)
+    world.work(messages)
+    assert sorted(world.ledger().values()) == ["sent", "sent", "sent", "sent", "unknown"]
+    assert len(world.recipients()) == len(set(world.recipients())) == mails
+
+
+def test_three_fires_of_the_same_moment_at_once_make_one_run(world: World) -> None:
+    world.add_users(300)
+    world.add_posts("Hello")
+    never = (SEND_MESSAGES, 999, "before")
+    processes = [
+        start(world, "daily_digest", scheduled_event(MORNING), die_at=never, request_id=f"r{n}") for n in range(3)
+    ]
+    outcomes: list[str] = []
+    for process in processes:
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        outcomes += [line["outcome"] for line in map(json.loads, output.splitlines()) if "outcome" in line]
+    assert world.run().status == "succeeded"
+    assert world.messages_left() == 3
+    assert sorted(outcomes) == ["skipped", "skipped", "succeeded"]
+
+
+def test_workers_with_copies_of_the_same_message_send_each_mail_once(world: World) -> None:
+    world.add_users(100)
+    world.add_posts("Hello")
+    world.fire()
+    messages = world.receive()
+    never = (SEND_MAIL, 999, "before")
+    processes = [start(world, "work", sqs_event(messages), die_at=never) for _ in range(3)]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    assert len(world.recipients()) == len(set(world.recipients())) == 100
