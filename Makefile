@@ -14,6 +14,9 @@ demo: $(STAMP) ## Send a digest to a made-up blog's readers; POSTS=some.csv take
 test: $(STAMP) ## Run the tests
 	@.venv/bin/pytest -n auto -q
 
+bench: $(STAMP) ## Measure throughput and memory; POSTS=some.csv takes real posts
+	@.venv/bin/python -m bench.digest $(if $(POSTS),--posts "$(POSTS)")
+
 lint: $(STAMP) ## Check the code's style
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
 

@@ -19,7 +19,8 @@ from chalicelib.database import engine_for
 from chalicelib.telemetry import logger
 from nightshift.local.aws import LocalAws, local_aws, prepare
 from nightshift.local.environment import enter, isolated, local_environment
-from tests.services import mariadb_server, redis_server
+from nightshift.local.servers import mariadb_server, redis_server
+from tests.services import needed
 from tests.world import World
 
 # Before anything makes a client: whoever runs the tests may have AWS credentials.
@@ -63,13 +64,13 @@ def aws(emulator: LocalAws) -> LocalAws:
 
 @pytest.fixture(scope="session")
 def mariadb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mariadb_server(tmp_path_factory.mktemp("mariadb")) as url:
+    with needed(mariadb_server, tmp_path_factory.mktemp("mariadb")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+    with needed(redis_server, tmp_path_factory.mktemp("redis")) as url:
         yield url
 
 

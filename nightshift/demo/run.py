@@ -57,7 +57,7 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
         console.print(f"Database  {engine.url.render_as_string(hide_password=True)}")
         prepare_database(engine)
         _fill(console, engine, user_count=user_count, posts_csv=posts_csv)
-        moment = _latest_fire() if posts_csv is None else _fire_after_busiest_day(engine)
+        moment = _latest_fire() if posts_csv is None else fire_after_busiest_day(engine)
         console.print(f"Fire      daily_digest for {iso(moment)}, as EventBridge sends it\n")
 
         first = _fire(console, aws, moment, label="Sending")
@@ -106,7 +106,8 @@ def _latest_fire() -> datetime:
     return today if today <= now else today - timedelta(days=1)
 
 
-def _fire_after_busiest_day(engine: Engine) -> datetime:
+def fire_after_busiest_day(engine: Engine) -> datetime:
+    """Return the fire whose digest tells of the UTC day with the most posts. Raises ValueError without any post."""
     day = (posts.c.created_at - posts.c.created_at % DAY_MS).label("day")
     query = select(day).group_by(day).order_by(func.count().desc(), day).limit(1)
     with engine.connect() as connection:
