@@ -17,8 +17,8 @@ def _setting(variable: str, parse: Callable[[str], Any], *, default: str | None 
 def _url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         parts = urlsplit(text)
-        if parts.scheme not in schemes or not (parts.netloc or parts.path):
-            raise ValueError(f"must be a URL that begins with {' or '.join(f'{s}://' for s in schemes)}")
+        if parts.scheme not in schemes or not text.startswith(f"{parts.scheme}://"):
+            raise ValueError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         return text
 
     return parse

@@ -14,7 +14,7 @@ from chalicelib.mail import digests, unsubscribe
 from chalicelib.mail.deliveries import Ledger, Status
 from chalicelib.mail.letter import Letter
 from chalicelib.mail.mailer import Refused, Sent, Unknown
-from chalicelib.mail.text import plain_address
+from chalicelib.mail.text import clean, plain_address
 from chalicelib.outcome import Counts
 from chalicelib.queue.message import Message
 from chalicelib.telemetry import logger
@@ -102,7 +102,11 @@ def _try(context: Context, letter: Letter, recipient: Row[Any]) -> Sent | Refuse
         return Refused(str(error))
     settings = context.settings
     token = unsubscribe.sign(recipient.user_id, MAILING, secrets=settings.unsubscribe_secrets)
-    personal = {"name": recipient.name, "unsubscribe_url": unsubscribe.link(settings.unsubscribe_url, token)}
+    personal = {
+        # The template greets with it, and cannot see whether it is empty.
+        "name": clean(recipient.name) or "there",
+        "unsubscribe_url": unsubscribe.link(settings.unsubscribe_url, token),
+    }
     return context.mailer.send(letter.address(to, personal), sender=settings.mail_from, to=to)
 
 

@@ -81,11 +81,13 @@ def test_without_posts_there_is_no_mail(world: World) -> None:
 def test_more_posts_than_fit_are_counted(world: World) -> None:
     world.configure(digest_max_posts=3)
     world.add_users(1)
-    world.add_posts("p0", "p1", "p2", "p3", "p4")
+    world.add_posts("Post number 0", "Post number 1", "Post number 2", "Post number 3", "Post number 4")
     world.fire()
     world.drain()
     html = html_of(world)
-    assert [title in html for title in ("p0", "p1", "p2", "p3", "p4")] == [False, False, True, True, True]
+    assert [
+        title in html for title in ("Post number 0", "Post number 1", "Post number 2", "Post number 3", "Post number 4")
+    ] == [False, False, True, True, True]
     assert "and 2 more" in html.lower()
 
 

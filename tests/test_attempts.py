@@ -1,0 +1,126 @@
+"""Attempts: how each way of ending is classified."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import pytest
+
+from chalicelib.attempts import Attempt, attempt, classify
+from chalicelib.errors import (
+    BatchFailedError,
+    ConfigurationError,
+    InvalidRequestError,
+    NightshiftError,
+    NotOursError,
+    OutOfTimeError,
+    PermanentError,
+    RunFailedError,
+    ThrottledError,
+    TooManyFailedError,
+    TransientError,
+)
+from chalicelib.outcome import Counts, Outcome
+from tests.clock import FrozenClock
+
+MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
+HALF = Counts(total=4, succeeded=1, failed=2, skipped=1)
+
+
+def raising(error: BaseException) -> Callable[[], NoReturn]:
+    def work() -> NoReturn:
+        raise error
+
+    return work
+
+
+def failing(error: Exception, *, last: bool = False) -> Attempt[NoReturn]:
+    return attempt(raising(error), clock=FrozenClock(MORNING), last=last)
+
+
+def test_an_attempt_ends_in_one_of_four_ways() -> None:
+    assert [outcome.value for outcome in Outcome] == ["succeeded", "skipped", "failed", "dead"]
+    assert [outcome for outcome in Outcome if outcome.is_failure] == [Outcome.FAILED, Outcome.DEAD]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("value", [HALF, None, 0, "done"])
+def test_work_that_returns_has_succeeded(value: object, last: bool) -> None:
+    ended = attempt(lambda: value, clock=FrozenClock(MORNING), last=last)
+    assert ended == Attempt(outcome=Outcome.SUCCEEDED, duration_ms=0, value=value, error=None)
+
+
+def test_the_counts_are_those_that_the_work_returned() -> None:
+    assert attempt(lambda: HALF, clock=FrozenClock(MORNING), last=False).counts == HALF
+
+
+@pytest.mark.parametrize("value", [None, 3, {"total": 3}])
+def test_work_that_returns_no_counts_counts_nothing(value: object) -> None:
+    assert attempt(lambda: value, clock=FrozenClock(MORNING), last=False).counts == Counts()
+
+
+def test_too_many_failures_keep_their_counts() -> None:
+    ended = failing(TooManyFailedError(HALF, allowed_share=0.25))
+    assert (ended.outcome, ended.counts) == (Outcome.FAILED, HALF)
+    assert str(ended.error) == "2 of 4 items failed, and the task allows 25%"
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), TransientError("no")])
+def test_any_other_error_counts_nothing(error: Exception) -> None:
+    assert failing(error).counts == Counts()
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (NightshiftError("x"), Outcome.FAILED),
+        (TransientError("x"), Outcome.FAILED),
+        (ThrottledError("x"), Outcome.FAILED),
+        (OutOfTimeError("x"), Outcome.FAILED),
+        (BatchFailedError("x"), Outcome.FAILED),
+        (TooManyFailedError(HALF, allowed_share=0.0), Outcome.FAILED),
+        (RunFailedError("x", outcome=Outcome.FAILED), Outcome.FAILED),
+        (RunFailedError("x", outcome=Outcome.DEAD), Outcome.DEAD),
+        (ConfigurationError("x"), Outcome.DEAD),
+        (InvalidRequestError("x"), Outcome.DEAD),
+        (PermanentError("x"), Outcome.DEAD),
+        (NotOursError("x"), Outcome.SKIPPED),
+        (ValueError("x"), Outcome.FAILED),
+        (RecursionError("x"), Outcome.FAILED),
+        (MemoryError("x"), Outcome.FAILED),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_an_error_says_whether_trying_again_can_help(error: Exception, outcome: Outcome) -> None:
+    assert classify(error, last=False) is outcome
+    assert classify(error, last=True) is (Outcome.DEAD if outcome is Outcome.FAILED else outcome)
+    assert failing(error).error is error
+
+
+def test_an_unknown_error_is_tried_again_until_the_last_attempt() -> None:
+    assert failing(ZeroDivisionError("x"), last=False).outcome is Outcome.FAILED
+    assert failing(ZeroDivisionError("x"), last=True).outcome is Outcome.DEAD
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt(), SystemExit(1)])
+def test_the_end_of_the_process_passes_through(ending: BaseException) -> None:
+    with pytest.raises(type(ending)) as caught:
+        attempt(raising(ending), clock=FrozenClock(MORNING), last=True)
+    assert caught.value is ending
+
+
+@pytest.mark.parametrize("error", [None, ValueError("x")])
+def test_the_duration_is_what_passed_by_the_clock(error: Exception | None) -> None:
+    clock = FrozenClock(MORNING)
+
+    def work() -> None:
+        clock.advance(1.234)
+        if error is not None:
+            raise error
+
+    assert attempt(work, clock=clock, last=False).duration_ms == 1234
+
+
+def test_counts_add_up_item_by_item() -> None:
+    assert HALF + Counts(total=1, skipped=1) == Counts(total=5, succeeded=1, failed=2, skipped=2)
+    assert (HALF + Counts()).as_dict() == {"total": 4, "succeeded": 1, "failed": 2, "skipped": 1}

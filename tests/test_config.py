@@ -1,0 +1,178 @@
+"""Settings: what is read, what is refused, and that no value is ever repeated."""
+
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.config import read_settings
+from chalicelib.errors import ConfigurationError
+
+REQUIRED = {
+    "DATABASE_URL": "mysql+pymysql://nightshift:password@db.example.com/blog",
+    "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/1/work",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/1/dead",
+    "MAIL_FROM": "digest@example.com",
+    "SITE_NAME": "Slow Harbour",
+    "SITE_URL": "https://example.com",
+    "UNSUBSCRIBE_URL": "https://example.com/unsubscribe",
+    "UNSUBSCRIBE_SECRETS": "s" * 32,
+}
+
+
+def refusal(**changes: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings(REQUIRED | changes)
+    return str(caught.value)
+
+
+def test_the_required_settings_suffice_and_the_others_have_defaults() -> None:
+    read = read_settings(REQUIRED)
+    assert read.database_url == REQUIRED["DATABASE_URL"]
+    assert read.unsubscribe_secrets == ("s" * 32,)
+    assert (read.redis_url, read.mail_rate, read.mail_workers) == (None, None, 5)
+    assert (read.digest_zone, read.digest_max_posts) == (ZoneInfo("UTC"), 20)
+
+
+def test_every_setting_can_be_set() -> None:
+    optional = {
+        "DATABASE_URL": "sqlite:///nightshift.db",
+        "REDIS_URL": "rediss://cache.example.com:6379/0",
+        "MAIL_RATE": "0.5",
+        "MAIL_WORKERS": "3",
+        "DIGEST_ZONE": "Europe/Berlin",
+        "DIGEST_MAX_POSTS": "7",
+    }
+    read = read_settings(REQUIRED | optional)
+    assert (read.database_url, read.redis_url) == (optional["DATABASE_URL"], optional["REDIS_URL"])
+    assert (read.mail_rate, read.mail_workers, read.digest_max_posts) == (0.5, 3, 7)
+    assert read.digest_zone == ZoneInfo("Europe/Berlin")
+
+
+def test_an_optional_setting_that_is_empty_is_not_set() -> None:
+    read = read_settings(REQUIRED | {"REDIS_URL": "", "MAIL_RATE": ""})
+    assert (read.redis_url, read.mail_rate) == (None, None)
+
+
+def test_secrets_are_read_in_order_without_the_spaces_around_them() -> None:
+    read = read_settings(REQUIRED | {"UNSUBSCRIBE_SECRETS": f" {'n' * 32} , {'o' * 40}\n"})
+    assert read.unsubscribe_secrets == ("n" * 32, "o" * 40)
+
+
+def test_every_missing_setting_is_named_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings({})
+    sentence, _, hint = str(caught.value).partition(" (")
+    assert sentence == "; ".join(f"{variable} is not set" for variable in REQUIRED)
+    assert hint == "docs/settings.md describes each setting)"
+
+
+def test_wrong_settings_are_named_beside_missing_ones() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings({"DATABASE_URL": "postgres://db", "MAIL_RATE": "fast", "DIGEST_ZONE": "Berlin"})
+    problems = str(caught.value).split("; ")
+    assert [problem.split()[0] for problem in problems] == [
+        "DATABASE_URL",
+        "WORK_QUEUE_URL",
+        "DEAD_LETTER_QUEUE_URL",
+        "MAIL_FROM",
+        "MAIL_RATE",
+        "SITE_NAME",
+        "SITE_URL",
+        "DIGEST_ZONE",
+        "UNSUBSCRIBE_URL",
+        "UNSUBSCRIBE_SECRETS",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "schemes"),
+    [
+        ("DATABASE_URL", "mysql+pymysql:// or sqlite://"),
+        ("REDIS_URL", "redis:// or rediss://"),
+        ("WORK_QUEUE_URL", "https:// or http://"),
+        ("DEAD_LETTER_QUEUE_URL", "https:// or http://"),
+        ("SITE_URL", "https:// or http://"),
+        ("UNSUBSCRIBE_URL", "https:// or http://"),
+    ],
+)
+@pytest.mark.parametrize("value", ["ftp://example.com", "example.com", "//example.com", "javascript:alert(1)", " "])
+def test_a_url_of_another_scheme_is_refused(variable: str, schemes: str, value: str) -> None:
+    assert refusal(**{variable: value}).startswith(f"{variable} must be a URL that begins with {schemes} (")
+
+
+@pytest.mark.parametrize("value", ["https://", "https:example.com", "https:///path"])
+def test_a_url_without_a_host_is_refused(value: str) -> None:
+    assert refusal(SITE_URL=value).startswith("SITE_URL must be a URL")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://example.com/unsubscribe\r\nBcc: eve@example.org",
+        "https://example.com/unsubscribe\n",
+        "https://example.com/un subscribe",
+        "https://bücher.example/unsubscribe",
+    ],
+)
+def test_an_unsubscribe_url_that_cannot_stand_in_a_header_is_refused(value: str) -> None:
+    assert refusal(UNSUBSCRIBE_URL=value).startswith("UNSUBSCRIBE_URL ")
+
+
+@pytest.mark.parametrize("value", ["", "digest", "Digest <digest@example.com>", "a@example.com, b@example.com"])
+def test_a_sender_that_is_not_one_plain_address_is_refused(value: str) -> None:
+    assert refusal(MAIL_FROM=value).startswith("MAIL_FROM ")
+
+
+@pytest.mark.parametrize(
+    "value", ["", "Berlin", "europe/berlin", "Europe", "../../etc/passwd", "/etc/localtime", "a\x00b", "x" * 5000]
+)
+def test_an_unknown_zone_is_refused(value: str) -> None:
+    assert refusal(DIGEST_ZONE=value).startswith("DIGEST_ZONE must be an IANA time zone such as Europe/Berlin (")
+
+
+@pytest.mark.parametrize("variable", ["MAIL_RATE", "MAIL_WORKERS", "DIGEST_MAX_POSTS"])
+@pytest.mark.parametrize("value", ["0", "-1", "many", "nan", "inf", "1e999", " ", "9" * 5000])
+def test_a_number_that_is_not_positive_and_finite_is_refused(variable: str, value: str) -> None:
+    assert refusal(**{variable: value}).startswith(f"{variable} must be a number greater than zero (")
+
+
+@pytest.mark.parametrize("variable", ["MAIL_WORKERS", "DIGEST_MAX_POSTS"])
+@pytest.mark.parametrize("value", ["", "2.5"])
+def test_a_number_of_things_is_whole(variable: str, value: str) -> None:
+    assert refusal(**{variable: value}).startswith(f"{variable} must be a number")
+
+
+@pytest.mark.parametrize("value", ["", "s" * 31, f"{'s' * 32},short", f"{'s' * 32},", f"  {'s' * 31}  "])
+def test_a_short_secret_is_refused(value: str) -> None:
+    assert refusal(UNSUBSCRIBE_SECRETS=value).startswith("UNSUBSCRIBE_SECRETS must be one or more secrets")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "postgres://nightshift:hunter2@db.example.com/blog"),
+        ("DATABASE_URL", "mysql+pymysql://nightshift:hunter2\N{ACCOUNT OF}@db.example.com/blog"),
+        ("DATABASE_URL", "mysql+pymysql://nightshift:[hunter2]@db.example.com/blog"),
+        ("DATABASE_URL", "mysql+pymysql://nightshift:hunter2[@db.example.com/blog"),
+        ("REDIS_URL", "redis://:hunter2\N{FULLWIDTH QUESTION MARK}@cache.example.com"),
+        ("MAIL_RATE", "hunter2"),
+        ("DIGEST_ZONE", "hunter2"),
+        ("UNSUBSCRIBE_SECRETS", "hunter2"),
+    ],
+)
+def test_a_refused_value_is_never_repeated(variable: str, value: str) -> None:
+    sentence = refusal(**{variable: value})
+    assert sentence.startswith(f"{variable} ")
+    assert "hunter2" not in sentence
+
+
+@settings(max_examples=60)
+@given(variable=st.sampled_from(sorted(REQUIRED)), before=st.text(), after=st.text())
+def test_no_value_whatever_is_repeated_by_the_error_or_what_led_to_it(variable: str, before: str, after: str) -> None:
+    try:
+        read_settings(REQUIRED | {variable: f"mysql+pymysql://{before}hunter2{after}@db.example.com"})
+    except ConfigurationError as error:
+        assert "hunter2" not in str(error)
+        assert error.__context__ is None

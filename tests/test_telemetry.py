@@ -1,0 +1,227 @@
+"""Telemetry: JSON lines that name no reader, one summary line and one set of metrics an attempt."""
+
+import json
+from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
+from logging import StreamHandler
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.attempts import Attempt
+from chalicelib.errors import NotOursError, PermanentError, TransientError
+from chalicelib.outcome import Counts, Outcome
+from chalicelib.telemetry import bind, bound, logger, mask_addresses, report
+
+ADDRESS = "jane.doe@mail.example.org"
+MASKED = "j***@mail.example.org"
+HALF = Counts(total=4, succeeded=1, failed=2, skipped=1)
+
+Output = Callable[[], str]
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Output:
+    """What the logger wrote, through a stream that encodes as Lambda's does."""
+    handler = logger.handlers[0]
+    assert isinstance(handler, StreamHandler)
+    written = BytesIO()
+    monkeypatch.setattr(handler, "stream", TextIOWrapper(written, encoding="utf-8", write_through=True))
+    return lambda: written.getvalue().decode()
+
+
+@pytest.fixture
+def lines(logged: Output) -> Callable[[], list[dict[str, Any]]]:
+    return lambda: [json.loads(line) for line in logged().splitlines()]
+
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+def ended(
+    outcome: Outcome, *, value: object = None, error: Exception | None = None, duration_ms: int = 12
+) -> Attempt[Any]:
+    return Attempt(outcome=outcome, duration_ms=duration_ms, value=value, error=error)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (ADDRESS, MASKED),
+        (f"<{ADDRESS}>", f"<{MASKED}>"),
+        (f"mailto:{ADDRESS}, b@x.org.", f"mailto:{MASKED}, b***@x.org."),
+        ("a@x.org", "a***@x.org"),
+        ("jane+digest@x.org", "j***@x.org"),
+        ("bücher@bücher.example", "b***@bücher.example"),
+        ("no address @ all", "no address @ all"),
+        ("@decorator", "@decorator"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_reduced_to_its_first_character_and_domain(text: str, masked: str) -> None:
+    assert mask_addresses(text) == masked
+
+
+@settings(max_examples=200)
+@given(address=st.emails(), before=st.text(), after=st.text())
+def test_no_address_that_mail_allows_survives_in_any_text(address: str, before: str, after: str) -> None:
+    assert address not in mask_addresses(f"{before}{address}{after}")
+
+
+@settings(max_examples=200)
+@given(address=st.emails(), before=st.text(), after=st.text())
+def test_of_the_local_part_only_the_first_character_is_kept(address: str, before: str, after: str) -> None:
+    local, _, domain = address.rpartition("@")
+    masked = mask_addresses(f"{before.replace('@', '')} {address} {after.replace('@', '')}")
+    assert f" {local[0]}***@{domain} " in masked
+
+
+def test_an_address_is_masked_in_the_message_in_fields_and_in_nested_values(logged: Output, lines: Lines) -> None:
+    nested = {"to": [ADDRESS, {"cc": (ADDRESS,)}], ADDRESS: 1, "error": ValueError(ADDRESS)}
+    logger.info(f"sent to {ADDRESS}", extra={"recipient": ADDRESS, "details": nested})
+    (line,) = lines()
+    assert ADDRESS not in logged()
+    assert "jane" not in logged()
+    assert line["message"] == f"sent to {MASKED}"
+    assert line["recipient"] == MASKED
+    assert line["details"] == {"to": [MASKED, {"cc": [MASKED]}], MASKED: 1, "error": MASKED}
+
+
+def test_an_address_is_masked_in_a_traceback(logged: Output, lines: Lines) -> None:
+    try:
+        try:
+            raise KeyError(ADDRESS)
+        except KeyError as error:
+            raise ValueError(f"no such reader: {ADDRESS}") from error
+    except ValueError:
+        logger.exception("failed")
+    (line,) = lines()
+    assert "jane" not in logged()
+    assert MASKED in line["exception"]
+    assert "Traceback" in line["exception"]
+
+
+@pytest.mark.parametrize("before", ["\x07", "\x1b", "\x00", "\n", "\t", "\\", '"', "\\u", "\u2028", "\x7f"])
+def test_a_line_stays_json_whatever_stands_before_an_address(lines: Lines, before: str) -> None:
+    logger.info(f"{before}{ADDRESS}")
+    (line,) = lines()
+    assert ADDRESS not in line["message"]
+
+
+def test_a_lone_surrogate_does_not_lose_the_line(lines: Lines) -> None:
+    logger.info("the name \ud800 of a reader")
+    assert len(lines()) == 1
+
+
+def test_bound_fields_stand_on_every_line_within_and_are_restored_behind(lines: Lines) -> None:
+    with bound(task="outer", request_id="r1"):
+        with bound(task="inner", message_id="m1"):
+            bind(attempt=2)
+            logger.info("inner")
+        logger.info("outer")
+    logger.info("after")
+    keys = ("task", "request_id", "message_id", "attempt")
+    assert [{key: line[key] for key in keys if key in line} for line in lines()] == [
+        {"task": "inner", "request_id": "r1", "message_id": "m1", "attempt": 2},
+        {"task": "outer", "request_id": "r1"},
+        {},
+    ]
+
+
+def test_bound_fields_are_restored_behind_an_error_too(lines: Lines) -> None:
+    with bound(task="outer"):
+        with pytest.raises(ValueError, match="no"), bound(task="inner", attempt=1):
+            raise ValueError("no")
+        logger.info("outer")
+    (line,) = lines()
+    assert line["task"] == "outer"
+    assert "attempt" not in line
+
+
+@pytest.mark.parametrize(
+    ("outcome", "value", "error", "level"),
+    [
+        (Outcome.SUCCEEDED, HALF, None, "INFO"),
+        (Outcome.SKIPPED, None, NotOursError(f"held by {ADDRESS}"), "INFO"),
+        (Outcome.FAILED, None, TransientError(f"not now, {ADDRESS}"), "ERROR"),
+        (Outcome.DEAD, None, PermanentError(f"never, {ADDRESS}"), "ERROR"),
+        (Outcome.FAILED, None, ValueError(f"unknown {ADDRESS}"), "ERROR"),
+    ],
+    ids=["succeeded", "skipped", "failed", "dead", "unknown"],
+)
+@pytest.mark.parametrize(("kind", "label"), [("run", "task"), ("job", "type")])
+def test_an_attempt_is_one_line_and_one_set_of_metrics_that_name_no_reader(
+    logged: Output,
+    lines: Lines,
+    capsys: pytest.CaptureFixture[str],
+    kind: Literal["run", "job"],
+    label: str,
+    outcome: Outcome,
+    value: Counts | None,
+    error: Exception | None,
+    level: str,
+) -> None:
+    with bound(request_id="r1"):
+        report(kind, "digest", ended(outcome, value=value, error=error))
+    (line,) = lines()
+    counts = (value or Counts()).as_dict()
+    assert (line["level"], line["message"]) == (level, f"{kind} {outcome}")
+    assert (
+        line.items() >= {label: "digest", "request_id": "r1", "outcome": outcome, "duration_ms": 12, **counts}.items()
+    )
+
+    (metrics,) = (json.loads(text) for text in capsys.readouterr().out.splitlines())
+    (directive,) = metrics["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "Nightshift"
+    assert [sorted(dimensions) for dimensions in directive["Dimensions"]] == [sorted([label, "service"])]
+    assert (metrics[label], metrics["service"]) == ("digest", "nightshift")
+    assert {metric["Name"]: (metric["Unit"], metrics[metric["Name"]]) for metric in directive["Metrics"]} == {
+        f"{kind}_{outcome}": ("Count", [1.0]),
+        f"{kind}_duration": ("Milliseconds", [12.0]),
+        **{f"items_{name}": ("Count", [float(count)]) for name, count in counts.items()},
+    }
+    assert "jane" not in logged() + json.dumps(metrics)
+
+
+def test_a_failure_names_its_error_and_a_skipped_attempt_its_reason(lines: Lines) -> None:
+    with bound():
+        report("run", "digest", ended(Outcome.FAILED, error=TransientError("not now")))
+        report("run", "digest", ended(Outcome.SKIPPED, error=NotOursError("done already")))
+        report("run", "digest", ended(Outcome.SUCCEEDED, value=HALF))
+    failed, skipped, succeeded = lines()
+    assert (failed["error_type"], failed["error"]) == ("TransientError", "not now")
+    assert skipped["reason"] == "done already"
+    assert {"error", "error_type"}.isdisjoint(skipped)
+    assert {"error", "error_type", "reason"}.isdisjoint(succeeded)
+
+
+def test_only_an_error_that_nightshift_does_not_name_brings_its_traceback(lines: Lines) -> None:
+    with bound():
+        report("job", "digest", ended(Outcome.FAILED, error=TransientError("not now")))
+        report("job", "digest", ended(Outcome.FAILED, error=ZeroDivisionError("oh")))
+    named, unnamed = lines()
+    assert "exception" not in named
+    assert unnamed["exception"] == "ZeroDivisionError: oh"
+
+
+def test_an_error_text_of_many_lines_is_one_line(logged: Output, capsys: pytest.CaptureFixture[str]) -> None:
+    with bound():
+        report("job", "digest", ended(Outcome.FAILED, error=ValueError("one\ntwo\r\nthree\u2028four\x85five")))
+    assert logged().count("\n") == 1
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_what_is_returned_is_what_the_line_says_without_its_layout() -> None:
+    with bound(request_id="r1"):
+        bind(run_id="u1")
+        summary = report("run", "digest", ended(Outcome.SUCCEEDED, value=HALF))
+    assert summary == {
+        "task": "digest",
+        "request_id": "r1",
+        "run_id": "u1",
+        "outcome": "succeeded",
+        "duration_ms": 12,
+        **HALF.as_dict(),
+    }
