@@ -40,6 +40,15 @@ def work(event: SQSEvent) -> Any:
     return worker.work(event.to_dict(), from_lambda(event.context))
 
 
+@app.lambda_function(name="operate")
+def operate(event: Any, context: Any) -> Any:
+    """Do what an operator asks, inside the deployment; who may invoke it, IAM says."""
+    from chalicelib import operations
+    from chalicelib.context import from_lambda
+
+    return operations.operate(event, from_lambda(context))
+
+
 def _execute(task: str, event: CloudWatchEvent) -> Any:
     from chalicelib import runs
     from chalicelib.context import from_lambda

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.application import posts, users
-from chalicelib.database import engine_for
+from chalicelib.engine import engine_for
 from nightshift.demo.blog import make_posts, make_users
 from nightshift.demo.loading import load, prepare_database
 from nightshift.demo.posts_csv import BadRow, read_posts

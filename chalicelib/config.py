@@ -24,6 +24,26 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def is_reference(text: str) -> bool:
+    """Return whether a value refers to a secret instead of being it."""
+    return text.startswith("arn:") and ":secretsmanager:" in text
+
+
+def _or_reference(parse: Callable[[str], Any]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not is_reference(text):
+            parse(text)
+        return text
+
+    return check
+
+
+def _reference(text: str) -> str:
+    if not is_reference(text):
+        raise ValueError("must be the ARN of a secret in Secrets Manager")
+    return text
+
+
 def _optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: parse(text) if text else None
 
@@ -48,7 +68,8 @@ def _positive(number: Callable[[str], float]) -> Callable[[str], float]:
     return parse
 
 
-def _secrets(text: str) -> tuple[str, ...]:
+def read_secrets(text: str) -> tuple[str, ...]:
+    """Return one or more secrets, separated by commas. Raises ValueError for one that is too short."""
     secrets = tuple(part.strip() for part in text.split(","))
     if any(len(secret) < 32 for secret in secrets):
         raise ValueError("must be one or more secrets of at least 32 characters, separated by commas")
@@ -59,8 +80,11 @@ def _secrets(text: str) -> tuple[str, ...]:
 class Settings:
     """Everything that a deployment can set; docs/settings.md describes each variable."""
 
-    database_url: str = _setting("DATABASE_URL", _url("mysql+pymysql", "sqlite"))
-    redis_url: str | None = _setting("REDIS_URL", _optional(_url("redis", "rediss")), default="")
+    database_url: str = _setting("DATABASE_URL", _or_reference(_url("mysql+pymysql", "sqlite")))
+    database_credentials: str | None = _setting("DATABASE_CREDENTIALS", _optional(_reference), default="")
+    database_ca: str | None = _setting("DATABASE_CA", _optional(str), default="")
+    redis_url: str | None = _setting("REDIS_URL", _optional(_or_reference(_url("redis", "rediss"))), default="")
+    redis_password: str | None = _setting("REDIS_PASSWORD", _optional(str), default="")
     work_queue_url: str = _setting("WORK_QUEUE_URL", _url("https", "http"))
     dead_letter_queue_url: str = _setting("DEAD_LETTER_QUEUE_URL", _url("https", "http"))
     mail_from: str = _setting("MAIL_FROM", str)
@@ -71,7 +95,7 @@ class Settings:
     digest_zone: ZoneInfo = _setting("DIGEST_ZONE", _zone, default="UTC")
     digest_max_posts: int = _setting("DIGEST_MAX_POSTS", _positive(int), default="20")
     unsubscribe_url: str = _setting("UNSUBSCRIBE_URL", _url("https", "http"))
-    unsubscribe_secrets: tuple[str, ...] = _setting("UNSUBSCRIBE_SECRETS", _secrets)
+    unsubscribe_secrets: str = _setting("UNSUBSCRIBE_SECRETS", _or_reference(read_secrets))
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

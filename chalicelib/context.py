@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chalicelib.clock import Clock, SystemClock
-from chalicelib.config import Settings, read_settings
+from chalicelib.config import Settings, read_secrets, read_settings
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
     from chalicelib.database import Database
-    from chalicelib.mail.mailer import Mailer
+    from chalicelib.mail.mailer import Account, Mailer
     from chalicelib.queue.work_queue import WorkQueue
 
 # What finishing takes: saving, handing on, the summary line, on a slow day.
@@ -54,9 +54,12 @@ class Context:
     @cached_property
     def database(self) -> Database:
         """The application's database."""
-        from chalicelib.database import Database, engine_for
+        from chalicelib.database import Database
+        from chalicelib.engine import engine_for
 
-        return Database(engine_for(self.settings.database_url), self.clock)
+        settings = self.settings
+        engine = engine_for(settings.database_url, credentials=settings.database_credentials, ca=settings.database_ca)
+        return Database(engine, self.clock)
 
     @cached_property
     def queue(self) -> WorkQueue:
@@ -73,7 +76,19 @@ class Context:
     @cached_property
     def cache(self) -> Redis | None:
         """Redis, or None where the deployment has none."""
-        return _redis(self.settings.redis_url) if self.settings.redis_url else None
+        return _redis(self.settings.redis_url, self.settings.redis_password) if self.settings.redis_url else None
+
+    @cached_property
+    def unsubscribe_secrets(self) -> tuple[str, ...]:
+        """The secrets of unsubscribe links: the first signs, all verify."""
+        from chalicelib import secrets
+
+        return read_secrets(secrets.resolve(self.settings.unsubscribe_secrets))
+
+    @property
+    def mail_account(self) -> Account:
+        """What SES lets the account do, asked once a process. Raises TransientError when SES does not say."""
+        return _mail_account()
 
     @cached_property
     def mailer(self) -> Mailer:
@@ -81,7 +96,7 @@ class Context:
         from chalicelib.mail.mailer import Mailer
         from chalicelib.mail.pace import Pace
 
-        rate = self.settings.mail_rate or _account_rate()
+        rate = self.settings.mail_rate or self.mail_account.rate
         pace = Pace(rate=rate, workers=self.settings.mail_workers, redis=self.cache, clock=self.clock)
         return Mailer(_ses(), pace=pace)
 
@@ -109,21 +124,29 @@ def _ses() -> SESV2Client:
 
 
 @cache
-def _account_rate() -> float:
-    from chalicelib.mail.mailer import account_rate
+def _mail_account() -> Account:
+    from chalicelib.mail.mailer import read_account
 
-    return account_rate(_ses())
+    return read_account(_ses())
 
 
 @cache
-def _redis(url: str) -> Any:
+def _redis(url: str, password: str | None) -> Any:
     from redis import Redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
+    from chalicelib import secrets
+
+    address = secrets.resolve(url)
+    # A certificate is verified by default, its host name only when asked.
+    options: dict[str, Any] = {"ssl_check_hostname": True} if address.startswith("rediss://") else {}
+    if password:
+        options["password"] = secrets.resolve(password)
     # Its default retry turns a one-second time-out on a hung server into fifteen.
     return Redis.from_url(
-        url,
+        address,
+        **options,
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),

@@ -1,12 +1,11 @@
-"""The database: one engine a process, short transactions, and a retry of the whole transaction where that is safe."""
+"""The database: short transactions, and a retry of the whole transaction where that is safe."""
 
 import random
 import sqlite3
 from collections.abc import Callable
-from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Dialect, Engine, Insert, Table, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, Insert, Table
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
@@ -16,45 +15,9 @@ from chalicelib.clock import Clock
 T = TypeVar("T")
 
 TRANSACTION_ATTEMPTS = 4
-CONNECT_TIMEOUT_SECONDS = 5
-# A statement that hangs longer than this is a dead connection: no statement of ours may take a minute.
-READ_TIMEOUT_SECONDS = 60
-
 DEADLOCK, LOCK_WAIT_TIMEOUT = 1213, 1205
 # Server gone, connection lost, read-only (the old writer after a failover), idle connection closed by the server.
 LOST_CONNECTION = frozenset({2006, 2013, 1290, 4031})
-
-
-@cache
-def engine_for(url: str) -> Engine:
-    """Return the process's engine for this URL, so that a warm Lambda keeps its connection."""
-    if url.startswith("sqlite"):
-        engine = create_engine(url, connect_args={"timeout": 30})
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-        return engine
-    return create_engine(
-        url,
-        # One connection serves one invocation; Lambda freezes it between two, so it is checked before use.
-        pool_size=1,
-        pool_pre_ping=True,
-        # Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
-        isolation_level="READ COMMITTED",
-        connect_args={
-            "charset": "utf8mb4",
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": READ_TIMEOUT_SECONDS,
-            "write_timeout": READ_TIMEOUT_SECONDS,
-        },
-    )
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # Python's own transaction handling begins too late for a read that decides a write; we begin ourselves.
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA foreign_keys = ON")
 
 
 class Database:

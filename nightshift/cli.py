@@ -1,21 +1,41 @@
-"""The command-line tool."""
+"""The command-line tool. Heavy imports wait until a command needs them."""
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from nightshift.deploy.deployment import Deployment
+    from nightshift.deploy.doctor import Finding
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 # Made before anything redirects standard output, so that it stays with the terminal.
 console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
 
+StageName = Annotated[str, typer.Option("--stage", help="A stage of .chalice/config.json and infra/stages.json.")]
+
 
 @app.callback()
 def main() -> None:
     """Background jobs for MySQL web applications on AWS Lambda."""
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Turn what a person can mend into one sentence on standard error, and exit code 1."""
+    from chalicelib.errors import NightshiftError
+
+    try:
+        yield
+    except (ValueError, NightshiftError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"nightshift: {error}", markup=False)
+        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -30,25 +50,92 @@ def demo(
     """
     from nightshift.demo.run import run_demo
 
-    try:
+    with sentences():
         run_demo(console, folder.absolute(), user_count=users, posts_csv=posts)
-    except ValueError as error:
-        _fail(str(error))
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database of DATABASE_URL to the newest schema; the application's own tables are left as they are."""
     from chalicelib import migrations
-    from chalicelib.database import engine_for
+    from chalicelib.engine import engine_for
 
-    url = os.environ.get("DATABASE_URL")
-    if not url:
-        _fail("DATABASE_URL is not set: DATABASE_URL=mysql+pymysql://user:password@host/database nightshift migrate")
-    migrations.upgrade(engine_for(url))
-    console.print("The database has the newest schema.")
+    with sentences():
+        url = os.environ.get("DATABASE_URL")
+        if not url:
+            raise ValueError(
+                "DATABASE_URL is not set: DATABASE_URL=mysql+pymysql://user:password@host/database nightshift migrate"
+            )
+        migrations.upgrade(engine_for(url, ca=os.environ.get("DATABASE_CA")))
+        console.print("The database has the newest schema.")
 
 
-def _fail(sentence: str) -> NoReturn:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"nightshift: {sentence}", markup=False)
-    raise typer.Exit(1)
+@app.command()
+def doctor(stage: StageName) -> None:
+    """Say what stands in the way of deploying a stage, or of one that is deployed, and what to do about it.
+
+    Exits with 1 when there is a problem.
+    """
+    from nightshift.deploy import doctor as examination
+    from nightshift.deploy import functions
+    from nightshift.deploy.session import client, region
+
+    with sentences():
+        findings = list(examination.examine_before(client, Path.cwd(), stage, region()))
+        if not _tell(findings):
+            raise typer.Exit(1)
+        deployed = functions.exists(client("lambda"), functions.name_of("operate", stage))
+        if deployed and not _tell(examination.examine_after(client, Path.cwd(), stage)):
+            raise typer.Exit(1)
+
+
+@app.command()
+def deploy(
+    stage: StageName,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what would be done, and do nothing.")] = False,
+) -> None:
+    """Deploy a stage: check, stacks, configuration, functions, migrations. Repeating it changes nothing more."""
+    from nightshift.deploy import doctor as examination
+    from nightshift.deploy.session import client, region
+
+    with sentences():
+        if not _tell(examination.examine_before(client, Path.cwd(), stage, region())):
+            raise ValueError("nothing was deployed; mend what is marked above and try again")
+        deployment = _deployment(stage)
+        for step in deployment.plan() if plan else deployment.deploy():
+            console.print(f"  {step}", markup=False)
+        if not plan and not _tell(examination.examine_after(client, Path.cwd(), stage)):
+            raise ValueError("deployed, but not well; mend what is marked above and deploy again")
+
+
+@app.command()
+def destroy(
+    stage: StageName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a stage's functions and queues. The bucket with its backups, the secrets and the database are kept."""
+    with sentences():
+        deployment = _deployment(stage)
+        if not yes and typer.prompt(f"Type {stage} to delete its functions, queues and alarms") != stage:
+            raise ValueError("nothing was deleted")
+        for step in deployment.destroy():
+            console.print(f"  {step}", markup=False)
+
+
+def _deployment(stage: str) -> "Deployment":
+    from nightshift.deploy.deployment import Deployment
+    from nightshift.deploy.session import client, place
+    from nightshift.deploy.stage import read_stage
+
+    project = Path.cwd()
+    return Deployment(project=project, stage=read_stage(project, stage), place=place(stage), client=client)
+
+
+def _tell(findings: "Iterator[Finding] | list[Finding]") -> bool:
+    marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
+    is_well = True
+    for finding in findings:
+        console.print(f"{marks[finding.level]} {finding.subject:24} ", end="")
+        console.print(finding.text, markup=False)
+        is_well = is_well and finding.level != "problem"
+    return is_well

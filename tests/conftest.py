@@ -15,7 +15,7 @@ from sqlalchemy import Engine, delete
 
 from chalicelib import migrations
 from chalicelib.application import metadata
-from chalicelib.database import engine_for
+from chalicelib.engine import engine_for
 from chalicelib.telemetry import logger
 from nightshift.local.aws import LocalAws, local_aws, prepare
 from nightshift.local.environment import enter, isolated, local_environment
@@ -94,6 +94,13 @@ def database_url(request: pytest.FixtureRequest) -> str:
         for table in metadata.sorted_tables:
             connection.execute(delete(table))
     return url
+
+
+@pytest.fixture
+def world_environment(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of functions on the emulator."""
+    for name, value in local_environment(os.environ, endpoint=aws.endpoint, folder=tmp_path).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

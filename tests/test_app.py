@@ -50,7 +50,7 @@ def test_a_wrong_key_or_value_gets_one_sentence_that_names_it(world: World, payl
 
 
 def test_every_function_answers_an_invocation_with_nothing(world: World) -> None:
-    assert set(app.app.handler_map) == {"daily_digest", "work"}
+    assert set(app.app.handler_map) == {"daily_digest", "operate", "work"}
     assert invoke("daily_digest", {})["outcome"] == "succeeded"
     assert invoke("work", {}) == {"messages": 0}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.config import read_settings
+from chalicelib.config import read_secrets, read_settings
 from chalicelib.errors import ConfigurationError
 
 REQUIRED = {
@@ -19,6 +19,7 @@ REQUIRED = {
     "UNSUBSCRIBE_URL": "https://example.com/unsubscribe",
     "UNSUBSCRIBE_SECRETS": "s" * 32,
 }
+SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:nightshift-a1b2c3"
 
 
 def refusal(**changes: str) -> str:
@@ -30,7 +31,8 @@ def refusal(**changes: str) -> str:
 def test_the_required_settings_suffice_and_the_others_have_defaults() -> None:
     read = read_settings(REQUIRED)
     assert read.database_url == REQUIRED["DATABASE_URL"]
-    assert read.unsubscribe_secrets == ("s" * 32,)
+    assert read.unsubscribe_secrets == REQUIRED["UNSUBSCRIBE_SECRETS"]
+    assert (read.database_credentials, read.database_ca) == (None, None)
     assert (read.redis_url, read.mail_rate, read.mail_workers) == (None, None, 5)
     assert (read.digest_zone, read.digest_max_posts) == (ZoneInfo("UTC"), 20)
 
@@ -38,6 +40,8 @@ def test_the_required_settings_suffice_and_the_others_have_defaults() -> None:
 def test_every_setting_can_be_set() -> None:
     optional = {
         "DATABASE_URL": "sqlite:///nightshift.db",
+        "DATABASE_CREDENTIALS": SECRET,
+        "DATABASE_CA": "/opt/ca.pem",
         "REDIS_URL": "rediss://cache.example.com:6379/0",
         "MAIL_RATE": "0.5",
         "MAIL_WORKERS": "3",
@@ -46,18 +50,30 @@ def test_every_setting_can_be_set() -> None:
     }
     read = read_settings(REQUIRED | optional)
     assert (read.database_url, read.redis_url) == (optional["DATABASE_URL"], optional["REDIS_URL"])
+    assert (read.database_credentials, read.database_ca) == (SECRET, "/opt/ca.pem")
     assert (read.mail_rate, read.mail_workers, read.digest_max_posts) == (0.5, 3, 7)
     assert read.digest_zone == ZoneInfo("Europe/Berlin")
 
 
 def test_an_optional_setting_that_is_empty_is_not_set() -> None:
-    read = read_settings(REQUIRED | {"REDIS_URL": "", "MAIL_RATE": ""})
-    assert (read.redis_url, read.mail_rate) == (None, None)
+    optional = ("REDIS_URL", "MAIL_RATE", "DATABASE_CREDENTIALS", "DATABASE_CA")
+    assert read_settings(REQUIRED | dict.fromkeys(optional, "")) == read_settings(REQUIRED)
 
 
 def test_secrets_are_read_in_order_without_the_spaces_around_them() -> None:
-    read = read_settings(REQUIRED | {"UNSUBSCRIBE_SECRETS": f" {'n' * 32} , {'o' * 40}\n"})
-    assert read.unsubscribe_secrets == ("n" * 32, "o" * 40)
+    assert read_secrets(f" {'n' * 32} , {'o' * 40}\n") == ("n" * 32, "o" * 40)
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL", "UNSUBSCRIBE_SECRETS"])
+def test_a_reference_may_stand_in_place_of_a_secret(variable: str) -> None:
+    assert SECRET in vars(read_settings(REQUIRED | {variable: SECRET})).values()
+
+
+@pytest.mark.parametrize("value", ["hunter2", "arn:aws:ssm:eu-west-1:1:parameter/hunter2", "nightshift/database"])
+def test_credentials_are_always_a_reference(value: str) -> None:
+    assert refusal(DATABASE_CREDENTIALS=value).startswith(
+        "DATABASE_CREDENTIALS must be the ARN of a secret in Secrets Manager ("
+    )
 
 
 def test_every_missing_setting_is_named_at_once() -> None:
@@ -102,7 +118,7 @@ def test_a_url_of_another_scheme_is_refused(variable: str, schemes: str, value: 
     assert refusal(**{variable: value}).startswith(f"{variable} must be a URL that begins with {schemes} (")
 
 
-@pytest.mark.parametrize("value", ["https://", "https:example.com", "https:///path"])
+@pytest.mark.parametrize("value", ["https:", "https://", "https:example.com", "https:///path"])
 def test_a_url_without_a_host_is_refused(value: str) -> None:
     assert refusal(SITE_URL=value).startswith("SITE_URL must be a URL")
 
@@ -171,8 +187,10 @@ def test_a_refused_value_is_never_repeated(variable: str, value: str) -> None:
 @settings(max_examples=60)
 @given(variable=st.sampled_from(sorted(REQUIRED)), before=st.text(), after=st.text())
 def test_no_value_whatever_is_repeated_by_the_error_or_what_led_to_it(variable: str, before: str, after: str) -> None:
+    refused: ConfigurationError | None = None
     try:
         read_settings(REQUIRED | {variable: f"mysql+pymysql://{before}hunter2{after}@db.example.com"})
     except ConfigurationError as error:
-        assert "hunter2" not in str(error)
-        assert error.__context__ is None
+        refused = error
+    assert "hunter2" not in str(refused)
+    assert refused is None or refused.__context__ is None

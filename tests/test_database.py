@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Connection, create_engine, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from chalicelib.database import Database, engine_for, error_code, insert_missing
+from chalicelib.database import Database, error_code, insert_missing
+from chalicelib.engine import engine_for
 from chalicelib.schema import digests
 from tests.clock import FrozenClock
 from tests.world import MORNING

@@ -35,6 +35,13 @@ def refusal(event: object) -> str:
     return str(caught.value)
 
 
+def read_or_refusal(event: object) -> Fire | str:
+    try:
+        return read(event)
+    except InvalidRequestError as error:
+        return str(error)
+
+
 def test_an_eventbridge_event_asks_for_its_own_time() -> None:
     assert read(scheduled_event(EIGHT)) == Fire(scheduled_for=EIGHT, trigger="schedule", dry_run=False)
 
@@ -133,23 +140,15 @@ def test_a_payload_that_is_no_object_is_refused(payload: object, kind: str) -> N
     )
 )
 def test_every_json_value_gives_a_fire_or_is_refused_in_one_line(event: Any) -> None:
-    try:
-        fire = read(event)
-    except InvalidRequestError as error:
-        assert str(error).isprintable()
-    else:
-        assert fire.scheduled_for.tzinfo is UTC
+    answer = read_or_refusal(event)
+    assert answer.isprintable() if isinstance(answer, str) else answer.scheduled_for.tzinfo is UTC
 
 
 @settings(max_examples=100)
 @given(time=any_json | moments)
 def test_every_time_of_an_eventbridge_event_gives_a_fire_or_is_refused(time: Any) -> None:
-    try:
-        fire = read({**scheduled_event(EIGHT), "time": time})
-    except InvalidRequestError as error:
-        assert str(error).startswith("time ")
-    else:
-        assert fire.trigger == "schedule"
+    answer = read_or_refusal({**scheduled_event(EIGHT), "time": time})
+    assert answer.startswith("time ") if isinstance(answer, str) else answer.trigger == "schedule"
 
 
 def test_an_eventbridge_event_without_a_time_is_refused() -> None:
@@ -158,12 +157,8 @@ def test_an_eventbridge_event_without_a_time_is_refused() -> None:
     assert refusal(event).startswith("time must be a moment")
 
 
-@settings(max_examples=100)
-@given(moments)
+@pytest.mark.parametrize("text", ["2016-08-04T08:00:00.5Z", "2016-08-04T07:59:59.999999Z", "0987-06-05T04:03:02Z"])
 def test_a_run_that_is_handed_on_is_found_again_by_its_moment(text: str) -> None:
-    try:
-        fire = read({"scheduled_for": text})
-    except InvalidRequestError:
-        return
+    fire = read({"scheduled_for": text})
     # runs.py hands a run on as {"scheduled_for": iso(...)}; claims.py looks it up by the millisecond.
     assert to_ms(read({"scheduled_for": iso(fire.scheduled_for)}).scheduled_for) == to_ms(fire.scheduled_for)

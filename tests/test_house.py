@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 # From what Lambda calls down to what imports nothing: a module imports only from levels below its own.
 LEVELS = [
     ["app"],
-    ["chalicelib.queue.worker"],
+    ["chalicelib.queue.worker", "chalicelib.operations"],
     ["chalicelib.handlers.*"],
     ["chalicelib.handlers"],
     ["chalicelib.runs"],
@@ -33,7 +33,9 @@ LEVELS = [
     ["chalicelib.migrations.env", "chalicelib.migrations.versions.*", "chalicelib.migrations"],
     ["chalicelib.schema"],
     ["chalicelib.application"],
-    ["chalicelib.config", "chalicelib.database"],
+    ["chalicelib.engine"],
+    ["chalicelib.secrets", "chalicelib.database"],
+    ["chalicelib.config"],
     ["chalicelib.errors", "chalicelib.clock"],
     ["chalicelib.outcome"],
     ["chalicelib", "chalicelib.mail", "chalicelib.queue"],

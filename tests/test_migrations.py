@@ -7,7 +7,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 
 from chalicelib import migrations
 from chalicelib.application import metadata
-from chalicelib.database import engine_for
+from chalicelib.engine import engine_for
 from chalicelib.schema import deliveries
 
 

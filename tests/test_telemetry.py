@@ -20,6 +20,7 @@ MASKED = "j***@mail.example.org"
 HALF = Counts(total=4, succeeded=1, failed=2, skipped=1)
 
 Output = Callable[[], str]
+Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
@@ -33,11 +34,9 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Output:
 
 
 @pytest.fixture
-def lines(logged: Output) -> Callable[[], list[dict[str, Any]]]:
-    return lambda: [json.loads(line) for line in logged().splitlines()]
-
-
-Lines = Callable[[], list[dict[str, Any]]]
+def lines(logged: Output) -> Lines:
+    # Not splitlines(): CloudWatch ends a line at nothing but a line feed.
+    return lambda: [json.loads(line) for line in logged().split("\n") if line]
 
 
 def ended(
@@ -67,7 +66,7 @@ def test_an_address_is_reduced_to_its_first_character_and_domain(text: str, mask
 @settings(max_examples=200)
 @given(address=st.emails(), before=st.text(), after=st.text())
 def test_no_address_that_mail_allows_survives_in_any_text(address: str, before: str, after: str) -> None:
-    assert address not in mask_addresses(f"{before}{address}{after}")
+    assert address not in mask_addresses(f"{before.replace('@', '')}{address}{after}")
 
 
 @settings(max_examples=200)
@@ -92,10 +91,10 @@ def test_an_address_is_masked_in_the_message_in_fields_and_in_nested_values(logg
 def test_an_address_is_masked_in_a_traceback(logged: Output, lines: Lines) -> None:
     try:
         try:
-            raise KeyError(ADDRESS)
-        except KeyError as error:
-            raise ValueError(f"no such reader: {ADDRESS}") from error
-    except ValueError:
+            int(ADDRESS)
+        except ValueError as error:
+            raise LookupError(f"no such reader: {ADDRESS}") from error
+    except LookupError:
         logger.exception("failed")
     (line,) = lines()
     assert "jane" not in logged()

@@ -101,7 +101,7 @@ def _try(context: Context, letter: Letter, recipient: Row[Any]) -> Sent | Refuse
     except ValueError as error:
         return Refused(str(error))
     settings = context.settings
-    token = unsubscribe.sign(recipient.user_id, MAILING, secrets=settings.unsubscribe_secrets)
+    token = unsubscribe.sign(recipient.user_id, MAILING, secrets=context.unsubscribe_secrets)
     personal = {
         # The template greets with it, and cannot see whether it is empty.
         "name": clean(recipient.name) or "there",

@@ -78,9 +78,28 @@ def _read_refusal(error: ClientError) -> Refused | Unknown:
     raise TransientError(f"SES does not send for this account: {code}: {reason}") from error
 
 
-def account_rate(ses: SESV2Client) -> float:
-    """Return the mails a second that the account may send. Raises TransientError when SES does not say."""
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """What SES lets the account do: mails a second, mails a day, and whether to any recipient at all."""
+
+    rate: float
+    daily: float
+    sent_today: float
+    is_sandboxed: bool
+    is_enabled: bool
+
+
+def read_account(ses: SESV2Client) -> Account:
+    """Return the account's quota and state. Raises TransientError when SES does not say."""
     try:
-        return ses.get_account()["SendQuota"]["MaxSendRate"]
+        answer = ses.get_account()
+        quota = answer["SendQuota"]
+        return Account(
+            rate=quota["MaxSendRate"],
+            daily=quota["Max24HourSend"],
+            sent_today=quota["SentLast24Hours"],
+            is_sandboxed=not answer["ProductionAccessEnabled"],
+            is_enabled=answer["SendingEnabled"],
+        )
     except (BotoCoreError, ClientError, KeyError) as error:
-        raise TransientError(f"SES does not tell the account's send rate: {error}") from error
+        raise TransientError(f"SES does not tell the account's quota: {error}") from error

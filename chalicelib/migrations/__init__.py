@@ -5,6 +5,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 
@@ -18,6 +20,17 @@ def downgrade(engine: Engine, *, to: str) -> None:
     """Take the database back to a revision, or to "base": then nothing of Nightshift's own is left."""
     with engine.begin() as connection:
         command.downgrade(_config(connection), to)
+
+
+def current(engine: Engine) -> str | None:
+    """Return the revision that the database is at, None for one that was never migrated."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest() -> str | None:
+    """Return the revision that this code expects."""
+    return ScriptDirectory.from_config(_config(None)).get_current_head()
 
 
 def _config(connection: Any) -> Config:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -60,6 +60,19 @@ class WorkQueue:
                 QueueUrl=self._url,
                 Entries=[{"Id": str(i), "ReceiptHandle": handle} for i, handle in enumerate(batch)],
             )
+
+    def describe(self) -> dict[str, int]:
+        """Return the number of messages waiting, in work and given up, and the visibility in seconds."""
+        work, dead = self._read_attributes(self._url), self._read_attributes(self._dead_letter_url)
+        return {
+            "waiting": int(work["ApproximateNumberOfMessages"]),
+            "in_work": int(work["ApproximateNumberOfMessagesNotVisible"]),
+            "visibility_seconds": int(work["VisibilityTimeout"]),
+            "dead_letters": int(dead["ApproximateNumberOfMessages"]),
+        }
+
+    def _read_attributes(self, url: str) -> dict[Any, str]:
+        return dict(self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])
 
     def bury(self, body: str, *, error: Exception | None) -> None:
         """Put a message that was given up on the dead-letter queue, with the reason as attributes."""

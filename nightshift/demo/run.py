@@ -16,7 +16,8 @@ from sqlalchemy import Engine, func, select
 
 from chalicelib.application import posts, users
 from chalicelib.clock import SystemClock, from_ms, iso
-from chalicelib.database import Database, engine_for
+from chalicelib.database import Database
+from chalicelib.engine import engine_for
 from chalicelib.mail.deliveries import Ledger
 from chalicelib.telemetry import logger
 from nightshift.demo.blog import make_posts, make_users

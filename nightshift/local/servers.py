@@ -28,7 +28,7 @@ def _find(program: str) -> str:
 
 
 @contextmanager
-def mariadb_server(folder: Path) -> Iterator[str]:
+def mariadb_server(folder: Path, *options: str) -> Iterator[str]:
     """Run a MariaDB with its data in the folder; give the URL of an empty database. Raises NotInstalledError."""
     server, installer = _find("mariadbd"), _find("mariadb-install-db")
     user = ["--user=root"] if os.geteuid() == 0 else []
@@ -52,6 +52,7 @@ def mariadb_server(folder: Path) -> Iterator[str]:
         "--innodb-flush-log-at-trx-commit=0",
         "--innodb-buffer-pool-size=256M",
         *user,
+        *options,
     ]
 
     def check() -> None:

@@ -25,7 +25,7 @@ def test_each_mail_has_its_own_unsubscribe_link_that_names_its_reader(world: Wor
     world.drain()
     links = [parse(mail.content)["List-Unsubscribe"] for mail in world.aws.sent()]
     tokens = [str(link).rstrip(">").partition("token=")[2] for link in links]
-    secrets = world.settings.unsubscribe_secrets
+    secrets = world.context().unsubscribe_secrets
     assert sorted(unsubscribe.verify(token, secrets=secrets) or () for token in tokens) == [
         (reader, "daily_digest") for reader in readers
     ]

@@ -1,0 +1,104 @@
+"""The process's engine: how a connection is made, verified and kept between invocations."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+
+from chalicelib import secrets
+from chalicelib.errors import ConfigurationError
+
+CONNECT_TIMEOUT_SECONDS = 5
+# A statement that hangs longer than this is a dead connection: no statement of ours may take a minute.
+READ_TIMEOUT_SECONDS = 60
+ACCESS_DENIED = 1045
+
+# AWS's roots for RDS in every region, those of 2021 (valid to 2061 and 2121).
+RDS_ROOTS = Path(__file__).parent / "certificates" / "rds.pem"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@cache
+def engine_for(url: str, *, credentials: str | None = None, ca: str | None = None) -> Engine:
+    """Return the process's engine for this URL, so that a warm Lambda keeps its connection.
+
+    `url` and `credentials` may be ARNs of secrets: the whole URL, and a JSON object with username and password as
+    RDS keeps and rotates it. `ca` is a file of root certificates, or "off". Raises ConfigurationError.
+    """
+    address = make_url(secrets.resolve(url))
+    if address.get_backend_name() == "sqlite":
+        return _sqlite_engine(address)
+    engine = create_engine(
+        address,
+        # One connection serves one invocation; Lambda freezes it between two, so it is checked before use.
+        pool_size=1,
+        pool_pre_ping=True,
+        # Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
+        isolation_level="READ COMMITTED",
+        connect_args={
+            "charset": "utf8mb4",
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "read_timeout": READ_TIMEOUT_SECONDS,
+            "write_timeout": READ_TIMEOUT_SECONDS,
+            **_tls(address, ca),
+        },
+    )
+    if credentials:
+        event.listen(engine, "do_connect", _connect_with(credentials))
+    return engine
+
+
+def _sqlite_engine(address: URL) -> Engine:
+    engine = create_engine(address, connect_args={"timeout": 30})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # Python's own transaction handling begins too late for a read that decides a write; we begin ourselves.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _tls(address: URL, ca: str | None) -> dict[str, Any]:
+    host = address.host or ""
+    if ca == "off" or (ca is None and host in LOOPBACK):
+        return {}
+    if ca is None and not host.endswith(".rds.amazonaws.com"):
+        raise ConfigurationError(
+            f"DATABASE_CA is not set, and {host} is neither this machine nor RDS: "
+            'name the file of its root certificates, or "off" for a connection that anybody on the way can read'
+        )
+    # PyMySQL accepts any certificate where only `ssl_ca` is given.
+    return {"ssl_ca": ca or str(RDS_ROOTS), "ssl_verify_cert": True, "ssl_verify_identity": True}
+
+
+def _connect_with(credentials: str) -> Callable[..., Any]:
+    def connect(dialect: Any, _record: object, arguments: Any, parameters: dict[str, Any]) -> Any:
+        try:
+            return dialect.connect(*arguments, **parameters | _read(credentials))
+        except dialect.loaded_dbapi.OperationalError as error:
+            if error.args[0] != ACCESS_DENIED:
+                raise
+            # Rotated since it was fetched: once more with what it is now.
+            secrets.forget()
+            return dialect.connect(*arguments, **parameters | _read(credentials))
+
+    return connect
+
+
+def _read(credentials: str) -> dict[str, str]:
+    try:
+        secret = json.loads(secrets.resolve(credentials))
+        return {"user": secret["username"], "password": secret["password"]}
+    except (ValueError, KeyError, TypeError):
+        raise ConfigurationError(
+            "the secret of DATABASE_CREDENTIALS must be a JSON object with username and password"
+        ) from None

@@ -1,0 +1,70 @@
+"""What an operator may ask of a deployment, from inside it: the database is often reachable from nowhere else."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from chalicelib.context import Context
+from chalicelib.errors import InvalidRequestError, NightshiftError
+
+
+def operate(request: object, context: Context) -> dict[str, Any]:
+    """Do the one thing that `{"command": …}` names, and return what it found. Raises InvalidRequestError."""
+    command = request.get("command") if isinstance(request, Mapping) else None
+    if command not in COMMANDS:
+        raise InvalidRequestError(f"the payload must be an object with a command of {', '.join(COMMANDS)}")
+    return COMMANDS[command](context)
+
+
+def migrate(context: Context) -> dict[str, Any]:
+    """Bring the database to the newest schema, and return the revisions before and after."""
+    from chalicelib import migrations
+
+    before = migrations.current(context.database.engine)
+    migrations.upgrade(context.database.engine)
+    return {"before": before, "after": migrations.current(context.database.engine)}
+
+
+def check(context: Context) -> dict[str, Any]:
+    """Try everything that the functions need, and return for each either what answered or why nothing did."""
+    return {name: _try(probe, context) for name, probe in PROBES.items()}
+
+
+def _try(probe: Callable[[Context], dict[str, Any]], context: Context) -> dict[str, Any]:
+    try:
+        return {"ok": True, **probe(context)}
+    except (NightshiftError, SQLAlchemyError, BotoCoreError, ClientError, OSError) as error:
+        return {"ok": False, "error": str(error)}
+
+
+def _check_database(context: Context) -> dict[str, Any]:
+    from chalicelib import migrations
+
+    engine = context.database.engine
+    with engine.connect() as connection:
+        version = "SELECT sqlite_version()" if engine.dialect.name == "sqlite" else "SELECT VERSION()"
+        found = connection.execute(text(version)).scalar_one()
+    revision, newest = migrations.current(engine), migrations.newest()
+    return {"server": f"{engine.dialect.name} {found}", "revision": revision, "newest": newest}
+
+
+def _check_cache(context: Context) -> dict[str, Any]:
+    if context.cache is None:
+        return {"server": None}
+    return {"server": f"redis {context.cache.info('server')['redis_version']}"}
+
+
+def _check_mail(context: Context) -> dict[str, Any]:
+    return asdict(context.mail_account)
+
+
+def _check_queue(context: Context) -> dict[str, Any]:
+    return context.queue.describe()
+
+
+PROBES = {"database": _check_database, "cache": _check_cache, "mail": _check_mail, "queue": _check_queue}
+COMMANDS: dict[Any, Callable[[Context], dict[str, Any]]] = {"migrate": migrate, "check": check}

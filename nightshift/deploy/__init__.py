@@ -1,0 +1,1 @@
+"""Deploying a stage: stacks, configuration, package, Chalice, and what Chalice leaves out."""

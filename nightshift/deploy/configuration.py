@@ -1,0 +1,89 @@
+"""What `chalice deploy` reads: a stage's outputs written into `.chalice/config.json`, and its policies beside it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chalicelib.config import is_reference
+from nightshift.deploy import policies
+
+# Read by the functions, and known only once the stacks exist.
+DERIVED = {
+    "WORK_QUEUE_NAME": "WorkQueueName",
+    "WORK_QUEUE_URL": "WorkQueueUrl",
+    "DEAD_LETTER_QUEUE_URL": "DeadLetterQueueUrl",
+    "UNSUBSCRIBE_SECRETS": "UnsubscribeSecretArn",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a stage lives."""
+
+    stage: str
+    region: str
+    account: str
+    partition: str = "aws"
+
+
+def read(project: Path) -> dict[str, Any]:
+    """Return `.chalice/config.json`. Raises ValueError where it is missing or no JSON."""
+    path = project / ".chalice" / "config.json"
+    try:
+        configuration: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return configuration
+
+
+def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
+    """Put the outputs where `chalice deploy` finds them. The same outputs leave every file as it was."""
+    configuration = read(project)
+    stage = configuration["stages"][place.stage]
+    environment = stage.setdefault("environment_variables", {})
+    environment |= {variable: outputs[name] for variable, name in DERIVED.items()}
+    if "DatabaseHost" in outputs:
+        address = f"{outputs['DatabaseHost']}:{outputs['DatabasePort']}/{outputs['DatabaseName']}"
+        environment["DATABASE_URL"] = f"mysql+pymysql://{address}"
+    if "DatabaseSecretArn" in outputs:
+        environment["DATABASE_CREDENTIALS"] = outputs["DatabaseSecretArn"]
+    if "CacheHost" in outputs:
+        environment["REDIS_URL"] = f"rediss://{outputs['CacheHost']}:{outputs['CachePort']}"
+        environment["REDIS_PASSWORD"] = outputs["CacheSecretArn"]
+    if "SubnetIds" in outputs:
+        stage["subnet_ids"] = outputs["SubnetIds"].split(",")
+        stage["security_group_ids"] = outputs["SecurityGroupIds"].split(",")
+    values = _values(place, environment, outputs)
+    for template in sorted((project / ".chalice" / "policies").glob("*.json")):
+        name = f"policy-{place.stage}-{template.stem}.json"
+        _save(project / ".chalice" / name, policies.render(template, values))
+        stage["lambda_functions"].setdefault(template.stem, {})["iam_policy_file"] = name
+    _save(project / ".chalice" / "config.json", configuration)
+
+
+def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, str]) -> policies.Values:
+    def references(*variables: str) -> list[str]:
+        return [environment[name] for name in variables if is_reference(environment.get(name, ""))]
+
+    sender = environment.get("MAIL_FROM", "")
+    identity = f"arn:{place.partition}:ses:{place.region}:{place.account}:identity"
+    return {
+        **outputs,
+        "Stage": place.stage,
+        "Region": place.region,
+        "Account": place.account,
+        "Partition": place.partition,
+        "DatabaseSecretArns": references("DATABASE_URL", "DATABASE_CREDENTIALS"),
+        "CacheSecretArns": references("REDIS_URL", "REDIS_PASSWORD"),
+        "SecretsKeyArns": [outputs["KeyArn"]] if "KeyArn" in outputs else [],
+        # SES checks whichever of the two is verified.
+        "MailIdentityArns": [f"{identity}/{sender}", f"{identity}/{sender.rpartition('@')[2]}"],
+    }
+
+
+def _save(path: Path, document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=2) + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,97 @@
+"""Deploying, planning and destroying a stage, in the one order that works."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nightshift.deploy import configuration, doctor, functions, package, stacks
+from nightshift.deploy.configuration import Place
+from nightshift.deploy.stacks import Stack
+from nightshift.deploy.stage import CONCERNS, Stage
+from nightshift.deploy.templates import parameters_of
+
+# What holds data that nobody could bring back. Their templates retain it too.
+KEPT = frozenset({"storage", "secrets", "data"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A stage of a project, and the account that it lives in."""
+
+    project: Path
+    stage: Stage
+    place: Place
+    client: Callable[[str], Any]
+
+    def deploy(self) -> Iterator[str]:
+        """Bring everything to what the project says, and tell each step. Raises ValueError with a sentence."""
+        cloudformation = self.client("cloudformation")
+        outputs: dict[str, str] = {}
+        for concern in self._concerns():
+            stack = self._stack(concern, outputs)
+            yield f"stack {stack.name}: {stacks.deploy(cloudformation, stack)}"
+            outputs |= stacks.outputs(cloudformation, stack.name)
+        configuration.write(self.project, self.place, outputs)
+        yield ".chalice/config.json and its policies: written"
+        path = package.build(self.project)
+        yield f"package: {path.stat().st_size / 1e6:.1f} MB, compiled"
+        # Before the functions that need it, wherever there is a function that can do it.
+        if self._update_operate(path):
+            yield self._migrate()
+        functions.deploy(self.project, self.stage.name)
+        yield "functions: deployed"
+        functions.set_failure_destinations(self.client("lambda"), self.stage.name, outputs)
+        yield "failed fires: repeated twice, then put on their queue"
+        yield self._migrate()
+        for swept in package.sweep(path):
+            yield f"swept {swept}"
+
+    def plan(self) -> Iterator[str]:
+        """Tell what `deploy` would do, and do nothing."""
+        cloudformation = self.client("cloudformation")
+        outputs: dict[str, str] = {}
+        for concern in self._concerns():
+            stack = self._stack(concern, outputs)
+            yield f"stack {stack.name}: {stacks.plan(cloudformation, stack)}"
+            outputs |= stacks.outputs(cloudformation, stack.name)
+        for function in configuration.read(self.project)["stages"][self.stage.name]["lambda_functions"]:
+            name = functions.name_of(function, self.stage.name)
+            yield f"function {name}: {'update' if functions.exists(self.client('lambda'), name) else 'create'}"
+        yield "database: migrate"
+
+    def destroy(self) -> Iterator[str]:
+        """Delete the functions and every stack that holds no data, and tell each step."""
+        functions.delete(self.project, self.stage.name)
+        yield "functions: deleted"
+        cloudformation = self.client("cloudformation")
+        for concern in reversed(self._concerns()):
+            name = self._stack(concern, {}).name
+            if concern in KEPT or (concern == "network" and "data" in self.stage.stacks):
+                yield f"stack {name}: kept, with its data"
+            else:
+                stacks.delete(cloudformation, name)
+                yield f"stack {name}: deleted"
+
+    def _concerns(self) -> list[str]:
+        return [concern for concern in CONCERNS if concern in self.stage.stacks]
+
+    def _stack(self, concern: str, outputs: dict[str, str]) -> Stack:
+        template = self.project / "infra" / f"{concern}.yaml"
+        known = {"Stage": self.stage.name, **outputs, **self.stage.stacks[concern]}
+        parameters = {name: value for name, value in known.items() if name in parameters_of(template)}
+        return Stack(concern=concern, stage=self.stage.name, template=template, parameters=parameters)
+
+    def _update_operate(self, path: Path) -> bool:
+        name, awslambda = functions.name_of("operate", self.stage.name), self.client("lambda")
+        if not functions.exists(awslambda, name):
+            return False
+        awslambda.update_function_code(FunctionName=name, ZipFile=path.read_bytes())
+        awslambda.get_waiter("function_updated_v2").wait(FunctionName=name)
+        return True
+
+    def _migrate(self) -> str:
+        answer = doctor.invoke(
+            self.client("lambda"), functions.name_of("operate", self.stage.name), {"command": "migrate"}
+        )
+        return f"database: {answer['before'] or 'empty'} → {answer['after']}"

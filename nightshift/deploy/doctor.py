@@ -1,0 +1,192 @@
+"""What stands in the way of a deployment, each finding with what to do about it."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound, TokenRetrievalError
+
+from chalicelib.config import read_settings
+from chalicelib.errors import ConfigurationError
+from nightshift.deploy import configuration
+from nightshift.deploy.functions import name_of
+
+VISIBILITY_FACTOR = 6
+DEFAULT_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: `ok`, `warning` (it will work, not as meant) or `problem` (it will not)."""
+
+    level: Literal["ok", "warning", "problem"]
+    subject: str
+    text: str
+
+
+def ok(subject: str, text: str) -> Finding:
+    """Return a finding without fault."""
+    return Finding("ok", subject, text)
+
+
+def warning(subject: str, text: str) -> Finding:
+    """Return a finding that works, not as meant."""
+    return Finding("warning", subject, text)
+
+
+def problem(subject: str, text: str) -> Finding:
+    """Return a finding that will not work."""
+    return Finding("problem", subject, text)
+
+
+def examine_before(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> Iterator[Finding]:
+    """Look at everything that a deployment needs before it begins."""
+    yield _check_python()
+    yield _check_region(region)
+    credentials = _check_credentials(client)
+    yield credentials
+    settings = _check_configuration(project, stage)
+    yield settings
+    if credentials.level == "ok" and settings.level == "ok":
+        sender = configuration.read(project)["stages"][stage]["environment_variables"]["MAIL_FROM"]
+        yield from _check_mail(client("sesv2"), sender)
+
+
+def _check_python() -> Finding:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return ok("Python", f"{version}, and so is the functions' runtime")
+
+
+def _check_region(region: str | None) -> Finding:
+    if region is None:
+        return problem("region", "there is none: set AWS_REGION, or a region in your AWS profile")
+    return ok("region", region)
+
+
+def _check_credentials(client: Callable[[str], Any]) -> Finding:
+    try:
+        identity = client("sts").get_caller_identity()
+    except (NoCredentialsError, ProfileNotFound, TokenRetrievalError) as error:
+        return problem("credentials", f"there are none ({error}): set AWS_PROFILE, or run `aws configure`")
+    except (BotoCoreError, ClientError) as error:
+        return problem("credentials", f"AWS does not take them: {error}")
+    return ok("credentials", f"{identity['Arn']} in account {identity['Account']}")
+
+
+def _check_configuration(project: Path, stage: str) -> Finding:
+    try:
+        stages = configuration.read(project)["stages"]
+        if stage not in stages:
+            raise ValueError(f"there is no stage {stage!r} in .chalice/config.json; there are {', '.join(stages)}")
+        environment = stages[stage].get("environment_variables", {})
+        # Those that the stacks will give have no value yet on the first deployment.
+        given = {name: f"https://{name}.invalid/" for name in configuration.DERIVED if name not in environment}
+        secret = {"UNSUBSCRIBE_SECRETS": "arn:aws:secretsmanager:::secret:to-come"}
+        read_settings(secret | given | environment if "UNSUBSCRIBE_SECRETS" in given else given | environment)
+    except (ValueError, ConfigurationError) as error:
+        return problem("configuration", f"{error}")
+    return ok("configuration", f"stage {stage} of .chalice/config.json has every setting")
+
+
+def _check_mail(ses: Any, sender: str) -> Iterator[Finding]:
+    try:
+        account = ses.get_account()
+    except (BotoCoreError, ClientError) as error:
+        yield warning("SES", f"does not tell its quota: {error}")
+        return
+    rate = account["SendQuota"]["MaxSendRate"]
+    if account["ProductionAccessEnabled"]:
+        yield ok("SES", f"{rate:g} mails a second to anybody")
+    else:
+        yield warning(
+            "SES",
+            f"in the sandbox, {rate:g} mails a second, to verified addresses only: ask AWS for production access",
+        )
+    if not _is_verified(ses, sender):
+        yield problem(
+            "sender", f"{sender} is not verified in SES, nor is its domain: verify one of them in this region"
+        )
+    else:
+        yield ok("sender", f"{sender} is verified")
+
+
+def _is_verified(ses: Any, sender: str) -> bool:
+    for identity in (sender, sender.rpartition("@")[2]):
+        try:
+            if ses.get_email_identity(EmailIdentity=identity)["VerifiedForSendingStatus"]:
+                return True
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NotFoundException":
+                raise
+    return False
+
+
+def examine_after(client: Callable[[str], Any], project: Path, stage: str) -> Iterator[Finding]:
+    """Look at a deployed stage, from outside and from inside its network."""
+    functions = configuration.read(project)["stages"][stage]["lambda_functions"]
+    environment = configuration.read(project)["stages"][stage]["environment_variables"]
+    timeout = functions["work"].get("lambda_timeout", DEFAULT_TIMEOUT_SECONDS)
+    yield _check_queue(client("sqs"), environment["WORK_QUEUE_URL"], timeout)
+    yield _check_mapping(client("lambda"), name_of("work", stage))
+    yield from _check_inside(client("lambda"), name_of("operate", stage))
+
+
+def _check_queue(sqs: Any, url: str, timeout: int) -> Finding:
+    try:
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    except (BotoCoreError, ClientError) as error:
+        return problem("work queue", f"{url} cannot be read: {error}; deploy the queues stack")
+    visibility = int(attributes["VisibilityTimeout"])
+    if visibility < VISIBILITY_FACTOR * timeout:
+        needed = VISIBILITY_FACTOR * timeout
+        return problem("work queue", f"visible again after {visibility} s; the worker's {timeout} s need {needed} s")
+    if "RedrivePolicy" not in attributes:
+        return problem("work queue", "has no dead-letter queue; deploy the queues stack")
+    return ok("work queue", f"visible again after {visibility} s, with a dead-letter queue")
+
+
+def _check_mapping(awslambda: Any, function: str) -> Finding:
+    try:
+        mappings = awslambda.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
+    except (BotoCoreError, ClientError) as error:
+        return problem("worker's trigger", f"cannot be read: {error}")
+    if len(mappings) != 1:
+        return problem("worker's trigger", f"there are {len(mappings)}, and there must be one: deploy again")
+    if mappings[0]["State"] not in {"Enabled", "Enabling", "Updating", "Creating"}:
+        return problem("worker's trigger", f"is {mappings[0]['State']}: enable it, or nothing leaves the queue")
+    return ok("worker's trigger", f"{mappings[0]['State']}, {mappings[0]['BatchSize']} messages a batch")
+
+
+def _check_inside(awslambda: Any, function: str) -> Iterator[Finding]:
+    try:
+        answer = invoke(awslambda, function, {"command": "check"})
+    except ValueError as error:
+        yield problem("operate", f"{error}")
+        return
+    for subject, found in answer.items():
+        if found["ok"]:
+            told = ", ".join(f"{key} {value}" for key, value in found.items() if key != "ok")
+            yield ok(f"{subject}, from inside", told)
+        else:
+            yield problem(f"{subject}, from inside", f"{found['error']}{_advice(found['error'])}")
+
+
+def _advice(error: str) -> str:
+    if "timed out" in error.lower() or "timeout" in error.lower() or "could not connect" in error.lower():
+        return " — the functions' network has no way there: a security group, an endpoint or NAT is missing"
+    return ""
+
+
+def invoke(awslambda: Any, function: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Invoke a function and return its answer. Raises ValueError, with its own sentence, when it fails."""
+    try:
+        answer = awslambda.invoke(FunctionName=function, Payload=json.dumps(request).encode())
+    except (BotoCoreError, ClientError) as error:
+        raise ValueError(f"{function} cannot be invoked: {error}") from error
+    payload: dict[str, Any] = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise ValueError(f"{function} failed: {payload.get('errorMessage', payload)}")
+    return payload

@@ -1,0 +1,65 @@
+"""The functions: Chalice's own deploy, with what it leaves out set in its calls or right after them."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+from chalice.cli.factory import CLIFactory
+from chalice.utils import UI
+
+# Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
+RETRIES, MAX_AGE_SECONDS = 2, 6 * 3600
+SCHEDULED = ("daily_digest",)
+
+
+def deploy(project: Path, stage: str) -> None:
+    """Run Chalice's deploy of this stage."""
+    factory = CLIFactory(str(project), environ=os.environ)
+    session = factory.create_botocore_session()
+    session.register("before-parameter-build.lambda.CreateEventSourceMapping", _report_partial_failures)
+    config = factory.create_config_obj(chalice_stage_name=stage)
+    factory.create_default_deployer(session, config, UI()).deploy(config, chalice_stage_name=stage)
+
+
+def _report_partial_failures(**call: Any) -> None:
+    params = call["params"]
+    # In the create call itself: between a create and an update, a batch could be taken without it.
+    if ":sqs:" in params["EventSourceArn"]:
+        params["FunctionResponseTypes"] = ["ReportBatchItemFailures"]
+
+
+def delete(project: Path, stage: str) -> None:
+    """Run Chalice's delete of this stage."""
+    factory = CLIFactory(str(project), environ=os.environ)
+    config = factory.create_config_obj(chalice_stage_name=stage)
+    deployer = factory.create_deletion_deployer(session=factory.create_botocore_session(), ui=UI())
+    deployer.deploy(config, chalice_stage_name=stage)
+
+
+def set_failure_destinations(awslambda: Any, stage: str, outputs: Mapping[str, str]) -> None:
+    """Say for each scheduled function how often Lambda repeats a failed fire, and where it puts one given up."""
+    for task in SCHEDULED:
+        awslambda.put_function_event_invoke_config(
+            FunctionName=name_of(task, stage),
+            MaximumRetryAttempts=RETRIES,
+            MaximumEventAgeInSeconds=MAX_AGE_SECONDS,
+            DestinationConfig={"OnFailure": {"Destination": outputs["FailedFiresQueueArn"]}},
+        )
+
+
+def exists(awslambda: Any, name: str) -> bool:
+    """Return whether there is a function of this name."""
+    try:
+        awslambda.get_function(FunctionName=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        return False
+    return True
+
+
+def name_of(function: str, stage: str) -> str:
+    """Return the name under which Chalice deploys a function."""
+    return f"nightshift-{stage}-{function}"

@@ -1,0 +1,85 @@
+"""The package that Lambda gets: as Chalice builds it, then compiled, for Lambda cannot write what Python compiles.
+
+It lies where Chalice looks for a package of the same sources, so that a plain `chalice deploy` ships it too.
+"""
+
+import compileall
+import py_compile
+import re
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager
+from chalice.utils import UI, OSUtils
+
+MARKER = "nightshift-compiled"
+# Typing stubs, C sources and tests of dependencies: nothing that runs.
+NEEDLESS = re.compile(
+    r"\.(pyi|pyx|pxd|c|h)$|(^|/)(tests?|testing)/|/dialects/(oracle|mssql|postgresql)/|\.dist-info/RECORD$"
+)
+IN_LAMBDA = "/var/task"
+
+
+def build(project: Path) -> Path:
+    """Build the package of this project for the running Python, compiled, and return its path."""
+    # Chalice counts everything in chalicelib as source, also what Python compiled here, for this machine's paths.
+    for compiled in (project / "chalicelib").rglob("__pycache__"):
+        shutil.rmtree(compiled)
+    osutils = OSUtils()
+    packager = LambdaDeploymentPackager(osutils, DependencyBuilder(osutils), UI())
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    path = Path(packager.create_deployment_package(str(project), version))
+    with zipfile.ZipFile(path) as archive:
+        if archive.comment == MARKER.encode():
+            return path
+    _compile(path)
+    return path
+
+
+def _compile(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as unpacked:
+        root = Path(unpacked)
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(root, [name for name in archive.namelist() if not _is_needless(name)])
+        compileall.compile_dir(
+            root,
+            quiet=2,
+            stripdir=unpacked,
+            prependdir=IN_LAMBDA,
+            # Not checked against the source: the times of files in a package mean nothing.
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+        finished = path.with_suffix(".compiled")
+        with zipfile.ZipFile(finished, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(item for item in root.rglob("*") if item.is_file()):
+                # Without times, so that the same sources give the same bytes and Lambda sees no change.
+                entry = zipfile.ZipInfo(str(file.relative_to(root)))
+                entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                archive.writestr(entry, file.read_bytes())
+            archive.comment = MARKER.encode()
+        finished.replace(path)
+
+
+def _is_needless(name: str) -> bool:
+    return NEEDLESS.search(name) is not None and not name.startswith("chalicelib/")
+
+
+def sizes(path: Path) -> dict[str, int]:
+    """Return the compressed bytes of each part of a package, the largest first."""
+    parts: Counter[str] = Counter()
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            parts[entry.filename.split("/")[0].split("-")[0]] += entry.compress_size
+    return dict(parts.most_common())
+
+
+def sweep(current: Path) -> list[str]:
+    """Remove the packages of earlier deployments, and return their names."""
+    old = [path for path in current.parent.glob("*.zip") if path != current]
+    for path in old:
+        path.unlink()
+    return [path.name for path in old]

@@ -1,0 +1,33 @@
+"""A stage: which stacks of `infra/` it has, and with which parameters, from `infra/stages.json`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+# In the order in which they can be made; the outputs of one are parameters of a later one.
+CONCERNS = ("network", "queues", "storage", "secrets", "data", "alarms")
+REQUIRED = frozenset({"queues", "storage", "secrets"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage's stacks, each with its parameters."""
+
+    name: str
+    stacks: Mapping[str, Mapping[str, str]]
+
+
+def read_stage(project: Path, name: str) -> Stage:
+    """Return a stage of `infra/stages.json`. Raises ValueError, which names what is missing or unknown."""
+    path = project / "infra" / "stages.json"
+    stages = json.loads(path.read_text(encoding="utf-8"))
+    if name not in stages:
+        raise ValueError(f"there is no stage {name!r} in infra/stages.json; there are {', '.join(sorted(stages))}")
+    stacks = stages[name]
+    unknown, missing = set(stacks) - set(CONCERNS), REQUIRED - set(stacks)
+    if unknown or missing:
+        told = [f"{', '.join(sorted(unknown))} is unknown"] if unknown else []
+        told += [f"{', '.join(sorted(missing))} is missing"] if missing else []
+        raise ValueError(f"the stage {name!r} in infra/stages.json is not right: {'; '.join(told)}")
+    return Stage(name=name, stacks=stacks)

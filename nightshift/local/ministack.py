@@ -1,0 +1,133 @@
+"""The AWS emulator that runs deployed Lambda code, as a private throw-away server with packages of its own."""
+
+# ruff: noqa: S101, S603 (as in servers.py: its programs and arguments are our own)
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from nightshift.local.servers import free_port
+
+START_SECONDS = 60
+STOP_SECONDS = 10
+
+# What functions find beside their package, as Lambda's runtimes carry it; the emulator dictates botocore's version.
+RUNTIME = """
+boto3==1.43.106 botocore==1.43.106 jmespath==1.1.0 python-dateutil==2.9.0.post0 s3transfer==0.19.3 six==1.17.0
+urllib3==2.8.0
+"""
+EMULATOR = """
+ministack==1.5.33 annotated-types==0.8.0 attrs==26.1.0 aws-sam-translator==1.115.0 defusedxml==0.7.1
+graphql-core==3.2.12 h11==0.16.0 h2==4.4.1 hpack==4.2.0 Hypercorn==0.18.0 hyperframe==6.1.0 jsonata-python==0.7.1
+jsonschema==4.26.0 jsonschema-specifications==2025.9.1 priority==2.0.0 pydantic==2.13.5 pydantic_core==2.46.5
+PyYAML==6.0.4 referencing==0.37.0 rpds-py==2026.9.1 typing-inspection==0.4.5 typing_extensions==4.16.0 wsproto==1.3.2
+"""
+
+
+def emulator_python(folder: Path) -> Path:
+    """Return the interpreter of the emulator's virtual environment, made in the folder unless it is there already.
+
+    Functions run on it too, whatever runtime they were deployed for, so it is of the version that deploys them.
+    """
+    folder = folder.absolute()
+    python, stamp = folder / "bin" / "python", folder / ".installed"
+    contents = f"{sys.version}\n{RUNTIME}{EMULATOR}"
+    folder.mkdir(parents=True, exist_ok=True)
+    # Parallel test processes ask at once.
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != contents:
+            for old in ("bin", "lib", "emulator"):
+                shutil.rmtree(folder / old, ignore_errors=True)
+            _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+            pip = [sys.executable, "-m", "pip", f"--python={python}", "install", "-q", "--disable-pip-version-check"]
+            _run([*pip, "--no-deps", *RUNTIME.split()])
+            # Apart, so that no function imports by luck what its own package lacks.
+            _run([*pip, "--no-deps", f"--target={folder / 'emulator'}", *EMULATOR.split()])
+            stamp.write_text(contents)
+    return python
+
+
+@contextmanager
+def ministack(folder: Path, *, python: Path) -> Iterator[str]:
+    """Run the emulator with its files in the folder, on the interpreter of `emulator_python`; give its URL."""
+    port, token = free_port(), uuid.uuid4().hex
+    temporary, log = folder / "tmp", folder / "ministack.log"
+    temporary.mkdir(parents=True)
+    environment = {
+        "PATH": os.defpath,
+        "HOME": str(folder),
+        "TMPDIR": str(temporary),
+        # Functions inherit all of this, and Lambda's clock is in UTC.
+        "TZ": "UTC",
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "AUTH": "true",
+        # The one value of ours that it shows to whoever asks for its health.
+        "MINISTACK_EDITION": token,
+        # They would listen on fixed ports.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+    }
+    # Functions would inherit a PYTHONPATH, but not this.
+    start = "import sys; sys.path.append(sys.argv.pop()); from ministack.app import main; main()"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [python, "-c", start, python.parents[1] / "emulator"],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            _wait_until_healthy(process, port, token, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            _kill_group(process)
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _run(arguments: list[str]) -> None:
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"the emulator's virtual environment cannot be made:\n{done.stdout}{done.stderr}"
+
+
+def _wait_until_healthy(process: "subprocess.Popen[bytes]", port: int, token: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        assert process.poll() is None, f"the emulator ended at once:\n{log.read_text()}"
+        try:
+            with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+                connection.request("GET", "/_ministack/health")
+                assert json.load(connection.getresponse())["edition"] == token, f"port {port} is another server's"
+                return
+        except (OSError, HTTPException):
+            assert time.monotonic() < deadline, f"the emulator did not start:\n{log.read_text()}"
+            time.sleep(0.05)
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    # Functions are processes of its group, and one in the middle of a job would outlive the emulator.
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        process.poll()
+        time.sleep(0.01)
+    raise AssertionError(f"the emulator's process group {process.pid} does not end")

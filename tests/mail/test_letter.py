@@ -1,0 +1,192 @@
+"""Letters: the MIME bytes, as Python's own e-mail package reads them."""
+
+import html
+import quopri
+from datetime import UTC, datetime
+from email.message import EmailMessage
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.mail.composition import Composition
+from chalicelib.mail.letter import Letter
+from chalicelib.mail.text import clean
+from nightshift.demo.mailbox import parse
+
+MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
+URL = "https://example.org/unsubscribe?lang=en&token=T-_"
+PERSONAL = {"name": "Jane", "unsubscribe_url": URL}
+
+any_text = st.text(st.characters())
+# Literals come out of templates: text, with a line feed at the end of each line.
+literals = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"))
+
+
+def write(
+    name: str = "Jane",
+    *,
+    subject: str = "News",
+    sender_name: str = "Slow Harbour",
+    html_parts: tuple[str, ...] = ("<p>Hello ", "name", "</p>"),
+    text_parts: tuple[str, ...] = ("Hello ", "name", "\n"),
+) -> bytes:
+    composition = Composition(subject=subject, html=html_parts, text=text_parts)
+    letter = Letter(composition, sender_name=sender_name, sender="digest@example.org", date=MORNING)
+    return letter.address("jane@example.org", PERSONAL | {"name": name})
+
+
+def part(mail: bytes, subtype: str) -> str:
+    body = parse(mail).get_body((subtype,))
+    assert isinstance(body, EmailMessage)
+    return str(body.get_content()).replace("\r\n", "\n")
+
+
+def test_a_letter_reads_as_one_mail_with_a_text_and_an_html_part() -> None:
+    mail = parse(write())
+    assert mail.get_content_type() == "multipart/alternative"
+    assert [alternative.get_content_type() for alternative in mail.iter_parts()] == ["text/plain", "text/html"]
+    assert [alternative.get_content_charset() for alternative in mail.iter_parts()] == ["utf-8", "utf-8"]
+    assert not mail.defects
+    assert not any(alternative.defects for alternative in mail.iter_parts())
+
+
+def test_its_headers_are_exactly_these() -> None:
+    head, _, _ = write().partition(b"\r\n\r\n")
+    assert head.decode().split("\r\n") == [
+        "From: Slow Harbour <digest@example.org>",
+        "Subject: News",
+        "Date: Thu, 04 Aug 2016 08:00:00 +0000",
+        "To: jane@example.org",
+        f"List-Unsubscribe: <{URL}>",
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+        "MIME-Version: 1.0",
+        'Content-Type: multipart/alternative; boundary="=_nightshift"',
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'Jane "the <b>Boss</b>" & Sons',
+        "O'Brien",
+        "Zoë 🐙 שלום",
+        "\u202eenaJ",
+        "Jane\r\nBcc: eve@example.org\r\n\r\nHello",
+        "\r\n--=_nightshift--\r\n",
+        "=\r\n=3D=",
+        ".\r\n",
+        "From here",
+        "\x00name\x00",
+        "\ud800",
+        " ",
+        "",
+        "x" * 1000,
+        "🐙" * 100,
+    ],
+    ids=ascii,
+)
+def test_a_name_is_text_in_both_parts_and_nothing_else(name: str) -> None:
+    mail = write(name)
+    assert part(mail, "plain") == f"Hello {clean(name)}\n"
+    assert part(mail, "html") == f"<p>Hello {html.escape(clean(name))}</p>"
+
+
+@settings(max_examples=150)
+@given(name=any_text)
+def test_every_name_is_text_in_both_parts_and_adds_no_line(name: str) -> None:
+    mail = write(name)
+    assert part(mail, "plain") == f"Hello {clean(name)}\n"
+    assert part(mail, "html") == f"<p>Hello {html.escape(clean(name))}</p>"
+    assert mail.partition(b"\r\n\r\n")[0] == write().partition(b"\r\n\r\n")[0]
+    assert len(list(parse(mail).iter_parts())) == 2
+
+
+@settings(max_examples=150)
+@given(before=literals, between=literals, after=literals, name=any_text)
+def test_every_composition_arrives_filled_as_it_was_composed(before: str, between: str, after: str, name: str) -> None:
+    parts = (before, "name", between, "unsubscribe_url", after)
+    mail = write(name, html_parts=parts, text_parts=parts)
+    assert part(mail, "plain") == f"{before}{clean(name)}{between}{URL}{after}"
+    assert part(mail, "html") == f"{before}{html.escape(clean(name))}{between}{html.escape(URL)}{after}"
+
+
+@settings(max_examples=150)
+@given(before=literals | st.integers(60, 240).map("x".__mul__), name=any_text | st.integers(60, 240).map("y".__mul__))
+def test_a_letter_is_ascii_in_lines_of_76_characters_that_end_in_cr_lf(before: str, name: str) -> None:
+    mail = write(name, html_parts=(before, "name", before), text_parts=(before, "name", before, "name", ""))
+    assert mail.isascii()
+    assert mail.endswith(b"\r\n")
+    lines = mail.split(b"\r\n")
+    assert not any(b"\r" in line or b"\n" in line for line in lines)
+    _, _, body = mail.partition(b"\r\n\r\n")
+    assert max(len(line) for line in body.split(b"\r\n")) <= 76
+
+
+@settings(max_examples=50)
+@given(literals, any_text)
+def test_another_reader_of_quoted_printable_reads_the_same(before: str, name: str) -> None:
+    mail = write(name, text_parts=(before, "name", "\n"))
+    encoded = mail.split(b"\r\n--=_nightshift")[1].partition(b"\r\n\r\n")[2]
+    assert quopri.decodestring(encoded).decode().replace("\r\n", "\n") == f"{before}{clean(name)}\n"
+
+
+def test_each_address_gets_a_letter_of_its_own() -> None:
+    composition = Composition(subject="News", html=("", "name", ""), text=("", "name", ""))
+    letter = Letter(composition, sender_name="Slow Harbour", sender="digest@example.org", date=MORNING)
+    mails = [
+        parse(letter.address(f"{name}@example.org", {"name": name, "unsubscribe_url": f"https://x.org/{name}"}))
+        for name in ("ann", "bob")
+    ]
+    assert [mail.get_all("To") for mail in mails] == [["ann@example.org"], ["bob@example.org"]]
+    assert [mail["List-Unsubscribe"] for mail in mails] == ["<https://x.org/ann>", "<https://x.org/bob>"]
+    assert [mail.get_all(header) for mail in mails for header in ("Cc", "Bcc")] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Slow Harbour: 3 posts from Wednesday, 3 August 2016",
+        "🐙 Zoë: שלום",
+        "🐙" * 60,
+        "a long subject of many words " * 12,
+        "one-word-of-" + "x" * 200,
+        "100% = <b>1</b> \"quoted\" 'too', (all) of: it; @",
+    ],
+)
+def test_a_subject_is_read_as_it_was_written(subject: str) -> None:
+    mail = write(subject=clean(subject))
+    assert parse(mail)["Subject"] == clean(subject)
+    head, _, _ = mail.partition(b"\r\n\r\n")
+    assert max(len(line) for line in head.split(b"\r\n")) <= 998
+
+
+@settings(max_examples=150)
+@given(st.text(st.characters(categories=["L", "M", "N", "P", "S"]) | st.just(" "), max_size=120).map(clean))
+def test_every_subject_is_read_as_it_was_written(subject: str) -> None:
+    assert parse(write(subject=subject))["Subject"] == subject
+
+
+@pytest.mark.parametrize(
+    "disguised",
+    ["=?utf-8?q?hello?=", "=?utf-8?q?hello=0D=0ABcc:_eve=40example.org?=", "=?utf-8?b?aGVsbG8=?="],
+)
+def test_a_subject_or_sender_that_looks_like_an_encoded_word_stays_text(disguised: str) -> None:
+    mail = parse(write(subject=disguised, sender_name=disguised))
+    assert "Bcc" not in mail
+    assert mail["Subject"] == disguised
+    assert [address.display_name for address in mail["From"].addresses] == [disguised]
+
+
+@pytest.mark.parametrize(
+    "sender_name", ["Slow Harbour", "Zoë's 🐙", 'Slow, "Harbour" <eve@example.org>', "Harbour; eve@example.org", ""]
+)
+def test_a_sender_is_one_address_whatever_its_name(sender_name: str) -> None:
+    (address,) = parse(write(sender_name=sender_name))["From"].addresses
+    assert (address.display_name, address.addr_spec) == (sender_name, "digest@example.org")
+
+
+def test_line_breaks_in_the_sender_name_add_no_header() -> None:
+    mail = parse(write(sender_name="Slow\r\nBcc: eve@example.org"))
+    assert "Bcc" not in mail
+    assert mail["From"].addresses[0].display_name == "Slow Bcc: eve@example.org"

@@ -1,0 +1,285 @@
+"""Sending through SES: what was sent, refused, put off, and what nobody can know."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.stub import Stubber
+
+from chalicelib.errors import ThrottledError, TransientError
+from chalicelib.mail.mailer import Account, Mailer, Refused, Sent, Unknown, read_account
+from chalicelib.mail.pace import Pace
+from tests.clock import FrozenClock
+
+if TYPE_CHECKING:
+    from types_boto3_sesv2 import SESV2Client
+
+MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
+MAIL = b"From: digest@example.org\r\n\r\n"
+OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\r\n{"MessageId": "ses-1"}'
+ACCOUNT = {
+    "SendQuota": {"MaxSendRate": 14.0, "Max24HourSend": 50_000.0, "SentLast24Hours": 7.0},
+    "ProductionAccessEnabled": True,
+    "SendingEnabled": True,
+}
+
+Connect = Callable[..., "SESV2Client"]
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """Returns a client of SES at an address, with nothing of the user's own AWS set-up in it."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    def connect(url: str | None = None, *, key: str | None = "test", read_timeout: float = 5) -> SESV2Client:
+        # As in context.py: botocore repeats nothing.
+        config = Config(connect_timeout=5, read_timeout=read_timeout, retries={"total_max_attempts": 1})
+        session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=key, region_name="us-east-1")
+        return session.client("sesv2", endpoint_url=url, config=config)
+
+    return connect
+
+
+@pytest.fixture
+def ses(connect: Connect) -> SESV2Client:
+    return connect()
+
+
+@pytest.fixture
+def stub(ses: SESV2Client) -> Iterator[Stubber]:
+    with Stubber(ses) as stub:
+        yield stub
+        stub.assert_no_pending_responses()
+
+
+def send(ses: SESV2Client, *, clock: FrozenClock | None = None) -> Sent | Refused | Unknown:
+    pace = Pace(rate=1, workers=1, redis=None, clock=clock or FrozenClock(MORNING))
+    return Mailer(ses, pace=pace).send(MAIL, sender="digest@example.org", to="jane@example.org")
+
+
+@contextmanager
+def server(answer: bytes | None) -> Iterator[tuple[str, list[bytes]]]:
+    """Answer each request with these bytes and hang up, or with None keep silent; give the URL and the requests."""
+    requests: list[bytes] = []
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as reader:
+                if not (line := reader.readline()):
+                    return
+                requests.append(line)
+                length = 0
+                while header := reader.readline().strip().lower():
+                    if header.startswith(b"content-length:"):
+                        length = int(header.partition(b":")[2])
+                reader.read(length)
+                if answer is None:
+                    # Returns when the client gives up and hangs up.
+                    reader.read()
+                else:
+                    connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", requests
+        finally:
+            # A connection without a request ends it.
+            socket.create_connection(listener.getsockname()).close()
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_an_accepted_mail_has_the_providers_id_and_went_to_one_address(ses: SESV2Client, stub: Stubber) -> None:
+    stub.add_response(
+        "send_email",
+        {"MessageId": "ses-1"},
+        {
+            "FromEmailAddress": "digest@example.org",
+            "Destination": {"ToAddresses": ["jane@example.org"]},
+            "Content": {"Raw": {"Data": MAIL}},
+        },
+    )
+    assert send(ses) == Sent("ses-1")
+
+
+def test_each_mail_waits_for_the_pace(ses: SESV2Client, stub: Stubber) -> None:
+    clock = FrozenClock(MORNING)
+    mailer = Mailer(ses, pace=Pace(rate=2, workers=1, redis=None, clock=clock))
+    for number in range(3):
+        stub.add_response("send_email", {"MessageId": f"ses-{number}"})
+        mailer.send(MAIL, sender="digest@example.org", to="jane@example.org")
+    assert clock.slept == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "status"),
+    [
+        ("TooManyRequestsException", "Maximum sending rate exceeded.", 429),
+        ("TooManyRequestsException", "Too Many Requests", 429),
+        ("Throttling", "Maximum sending rate exceeded.", 400),
+        ("ThrottlingException", "Rate exceeded", 400),
+        ("ServiceUnavailable", "Service is unavailable", 503),
+    ],
+)
+def test_a_request_for_a_slower_pace_is_throttling(
+    ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
+) -> None:
+    stub.add_client_error("send_email", code, message, status)
+    with pytest.raises(ThrottledError, match=message):
+        send(ses)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("MessageRejected", "Email contains a virus."),
+        ("MessageRejected", "Address blacklisted."),
+        ("BadRequestException", "Local address contains control or whitespace"),
+        ("BadRequestException", "Domain ends with dot"),
+        ("InvalidParameterValue", "Illegal address"),
+    ],
+)
+def test_a_mail_that_ses_will_never_send_to_this_address_is_refused(
+    ses: SESV2Client, stub: Stubber, code: str, message: str
+) -> None:
+    stub.add_client_error("send_email", code, message, 400)
+    assert send(ses) == Refused(f"{code}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "status"),
+    [
+        ("AccountSuspendedException", "Account is suspended", 400),
+        ("SendingPausedException", "Sending is paused", 400),
+        ("MailFromDomainNotVerifiedException", "Domain is not verified", 400),
+        ("LimitExceededException", "Limit exceeded", 400),
+        ("NotFoundException", "Configuration set does not exist", 404),
+        ("AccessDeniedException", "User is not authorized to perform ses:SendEmail", 403),
+        ("ExpiredTokenException", "The security token included in the request is expired", 403),
+        ("SignatureDoesNotMatch", "Signature expired", 403),
+        ("TooManyRequestsException", "Daily message quota exceeded.", 429),
+        ("Throttling", "Daily message quota exceeded.", 400),
+        ("MessageRejected", "Email address is not verified. The following identities failed the check", 400),
+        (
+            "MessageRejected",
+            "Sending paused for this account. For more information, please check the inbox of the email address "
+            "associated with your AWS account.",
+            400,
+        ),
+    ],
+)
+def test_what_concerns_the_whole_account_is_to_be_tried_later_and_no_throttling(
+    ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
+) -> None:
+    stub.add_client_error("send_email", code, message, status)
+    with pytest.raises(TransientError) as caught:
+        send(ses)
+    assert not isinstance(caught.value, ThrottledError)
+    assert str(caught.value) == f"SES does not send for this account: {code}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("InternalServiceErrorException", 500), ("InternalFailure", 500), ("502", 502), ("504", 504)]
+)
+def test_after_an_error_of_sess_own_nobody_knows(ses: SESV2Client, stub: Stubber, code: str, status: int) -> None:
+    stub.add_client_error("send_email", code, "oh", status)
+    assert send(ses) == Unknown(f"SES failed: {code}: oh")
+
+
+def test_a_refusal_without_a_message_is_read_too(ses: SESV2Client, stub: Stubber) -> None:
+    stub.add_client_error("send_email", "MessageRejected", http_status_code=400)
+    assert send(ses) == Refused("MessageRejected: ")
+
+
+def test_when_nothing_listens_the_mail_was_certainly_not_sent(connect: Connect) -> None:
+    # Bound and not listening: nobody else can take the port, and it refuses connections.
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(TransientError, match="SES cannot be reached"):
+            send(connect(f"http://127.0.0.1:{closed.getsockname()[1]}"))
+
+
+def test_without_credentials_the_mail_was_certainly_not_sent(connect: Connect) -> None:
+    with server(OK) as (url, requests), pytest.raises(TransientError):
+        send(connect(url, key=None))
+    assert requests == []
+
+
+def test_a_request_that_botocore_itself_refuses_was_certainly_not_sent(ses: SESV2Client, stub: Stubber) -> None:
+    wrong: Any = None
+    mailer = Mailer(ses, pace=Pace(rate=1, workers=1, redis=None, clock=FrozenClock(MORNING)))
+    with pytest.raises(TransientError):
+        mailer.send(MAIL, sender=wrong, to="jane@example.org")
+
+
+def test_a_server_that_answers_has_sent_it(connect: Connect) -> None:
+    with server(OK) as (url, requests):
+        assert send(connect(url)) == Sent("ses-1")
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n",
+        OK[:-10],
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>hi</html>",
+        b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>hi</html>",
+        b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
+        b"no HTTP at all\r\n",
+    ],
+    ids=["silence", "hang-up", "no-body", "half-a-body", "html", "502", "500", "garbage"],
+)
+def test_when_the_answer_does_not_arrive_nobody_knows_and_the_request_is_not_repeated(
+    connect: Connect, answer: bytes | None
+) -> None:
+    with server(answer) as (url, requests):
+        assert isinstance(send(connect(url, read_timeout=0.3)), Unknown)
+    assert len(requests) == 1
+
+
+def test_the_account_is_what_ses_says(ses: SESV2Client, stub: Stubber) -> None:
+    stub.add_response("get_account", ACCOUNT)
+    assert read_account(ses) == Account(rate=14.0, daily=50_000.0, sent_today=7.0, is_sandboxed=False, is_enabled=True)
+
+
+@pytest.mark.parametrize("missing", ["SendQuota", "ProductionAccessEnabled", "SendingEnabled"])
+def test_what_ses_does_not_say_is_asked_for_later(ses: SESV2Client, stub: Stubber, missing: str) -> None:
+    stub.add_response("get_account", {key: value for key, value in ACCOUNT.items() if key != missing})
+    with pytest.raises(TransientError, match=missing):
+        read_account(ses)
+
+
+def test_a_rate_of_nothing_is_no_pace_and_asked_for_later(ses: SESV2Client, stub: Stubber) -> None:
+    quota = {"MaxSendRate": 0.0, "Max24HourSend": 0.0, "SentLast24Hours": 0.0}
+    stub.add_response("get_account", {**ACCOUNT, "SendQuota": quota})
+    with pytest.raises(TransientError):
+        read_account(ses)
+
+
+def test_an_account_that_may_not_be_asked_for_is_asked_for_later(ses: SESV2Client, stub: Stubber) -> None:
+    stub.add_client_error("get_account", "AccessDeniedException", "not authorized to perform ses:GetAccount", 403)
+    with pytest.raises(TransientError, match="not authorized to perform ses:GetAccount"):
+        read_account(ses)
+
+
+def test_the_account_is_asked_for_later_when_ses_does_not_answer(connect: Connect) -> None:
+    with server(b"") as (url, _), pytest.raises(TransientError, match="does not tell the account's quota"):
+        read_account(connect(url))

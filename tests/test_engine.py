@@ -1,0 +1,123 @@
+"""Connecting: TLS that is verified against a real server, and credentials that are rotated meanwhile."""
+
+import json
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event, make_url, text
+from sqlalchemy.exc import OperationalError
+
+from chalicelib import secrets
+from chalicelib.engine import RDS_ROOTS, engine_for
+from chalicelib.errors import ConfigurationError
+from nightshift.local.aws import LocalAws
+from nightshift.local.servers import mariadb_server
+from tests.services import needed
+
+
+def openssl(*arguments: str, folder: Path) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def make_authority(folder: Path, name: str) -> None:
+    """Write `<name>.pem`, a root certificate, and its key."""
+    new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    openssl(*new, "-keyout", f"{name}.key", "-out", f"{name}.pem", folder=folder)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two authorities, `ours` and `theirs`, and a certificate of ours for localhost."""
+    folder = tmp_path_factory.mktemp("certificates")
+    for name in ("ours", "theirs"):
+        make_authority(folder, name)
+    (folder / "names").write_text("subjectAltName=DNS:localhost")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-keyout", "key", "-out", "csr", folder=folder)
+    sign = ["x509", "-req", "-in", "csr", "-CA", "ours.pem", "-CAkey", "ours.key", "-days", "2", "-extfile", "names"]
+    openssl(*sign, "-out", "certificate", folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tls_url(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    options = ["--require-secure-transport=ON", f"--ssl-cert={certificates / 'certificate'}"]
+    options += [f"--ssl-key={certificates / 'key'}", f"--ssl-ca={certificates / 'ours.pem'}"]
+    with needed(lambda folder: mariadb_server(folder, *options), tmp_path_factory.mktemp("tls")) as url:
+        yield url
+
+
+def cipher(engine: Engine) -> str:
+    with engine.connect() as connection:
+        row = connection.execute(text("SHOW STATUS LIKE 'Ssl_cipher'")).one()
+    engine.dispose()
+    return str(row[1])
+
+
+def at(url: str, host: str) -> str:
+    return make_url(url).set(host=host).render_as_string(hide_password=False)
+
+
+def test_a_server_with_a_certificate_of_the_named_authority_is_trusted(tls_url: str, certificates: Path) -> None:
+    assert cipher(engine_for(at(tls_url, "localhost"), ca=str(certificates / "ours.pem")))
+
+
+@pytest.mark.parametrize(("host", "authority"), [("localhost", "theirs"), ("127.0.0.1", "ours")])
+def test_another_authority_or_another_host_name_is_refused(
+    tls_url: str, certificates: Path, host: str, authority: str
+) -> None:
+    with pytest.raises(OperationalError, match="certificate verify failed"):
+        cipher(engine_for(at(tls_url, host), ca=str(certificates / f"{authority}.pem")))
+
+
+def test_a_host_elsewhere_needs_a_decision_about_its_certificate() -> None:
+    with pytest.raises(ConfigurationError, match=r"DATABASE_CA is not set, and db\.example\.com is neither"):
+        engine_for("mysql+pymysql://u@db.example.com/app")
+
+
+def test_rds_is_verified_against_its_packaged_roots() -> None:
+    engine = engine_for("mysql+pymysql://u@x.eu-central-1.rds.amazonaws.com/app")
+    asked: dict[str, object] = {}
+
+    def ask(_dialect: object, _record: object, _arguments: object, parameters: dict[str, object]) -> None:
+        asked.update(parameters)
+        raise LookupError
+
+    event.listen(engine, "do_connect", ask)
+    with pytest.raises(LookupError):
+        engine.connect()
+    assert asked["ssl_ca"] == str(RDS_ROOTS)
+    assert asked["ssl_verify_cert"] is asked["ssl_verify_identity"] is True
+    assert len(ssl.create_default_context(cafile=RDS_ROOTS).get_ca_certs()) > 50
+
+
+def test_a_rotated_password_is_fetched_once_more(mariadb_url: str, aws: LocalAws, world_environment: None) -> None:
+    manager = aws.client("secretsmanager")
+    arn = manager.create_secret(Name="db", SecretString=json.dumps({"username": "app", "password": "old"}))["ARN"]
+    secrets.forget()
+    root = engine_for(mariadb_url)
+    with root.begin() as connection:
+        connection.execute(text("CREATE OR REPLACE USER app@localhost IDENTIFIED BY 'old'"))
+        connection.execute(text("GRANT ALL ON nightshift.* TO app@localhost"))
+    engine = engine_for(mariadb_url, credentials=arn)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT USER()")).scalar_one() == "app@localhost"
+    engine.dispose()
+    with root.begin() as connection:
+        connection.execute(text("ALTER USER app@localhost IDENTIFIED BY 'new'"))
+    manager.put_secret_value(SecretId=arn, SecretString=json.dumps({"username": "app", "password": "new"}))
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+    manager.put_secret_value(SecretId=arn, SecretString="not json")
+    engine.dispose()
+    secrets.forget()
+    with pytest.raises(ConfigurationError, match="must be a JSON object with username and password"):
+        engine.connect()
+
+
+def test_a_secret_that_is_not_there_is_named(aws: LocalAws, world_environment: None) -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:gone-AbCdEf"
+    with pytest.raises(ConfigurationError, match=f"the secret {arn} cannot be read"):
+        secrets.fetch(arn)
