@@ -37,4 +37,4 @@ def from_ms(milliseconds: int) -> datetime:
 
 def iso(moment: datetime) -> str:
     """Return an aware moment as people and EventBridge write it, to the second: 2016-08-04T08:00:00Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

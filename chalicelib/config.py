@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from chalicelib.errors import ConfigurationError
+from chalicelib.mail.text import plain_address
 
 
 def _setting(variable: str, parse: Callable[[str], Any], *, default: str | None = None) -> Any:
@@ -15,13 +16,31 @@ def _setting(variable: str, parse: Callable[[str], Any], *, default: str | None 
 
 
 def _url(*schemes: str) -> Callable[[str], str]:
+    sentence = f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+
     def parse(text: str) -> str:
-        parts = urlsplit(text)
-        if parts.scheme not in schemes or not text.startswith(f"{parts.scheme}://"):
-            raise ValueError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        # It may come to stand in a header, so nothing that is not plain ASCII may hide in it.
+        is_plain = text.isascii() and text.isprintable() and " " not in text
+        if not (is_plain and text.startswith(tuple(f"{scheme}://" for scheme in schemes))):
+            raise ValueError(sentence)
+        try:
+            parts = urlsplit(text)
+            is_whole = parts.port is None or parts.port > 0
+        except ValueError:
+            # Its own message would repeat the value, and with it a password.
+            raise ValueError(sentence) from None
+        if not is_whole or not (parts.hostname or parts.scheme == "sqlite"):
+            raise ValueError(f"{sentence} and a host")
         return text
 
     return parse
+
+
+def _address(text: str) -> str:
+    try:
+        return plain_address(text)
+    except ValueError:
+        raise ValueError("must be one plain e-mail address") from None
 
 
 def is_reference(text: str) -> bool:
@@ -87,7 +106,7 @@ class Settings:
     redis_password: str | None = _setting("REDIS_PASSWORD", _optional(str), default="")
     work_queue_url: str = _setting("WORK_QUEUE_URL", _url("https", "http"))
     dead_letter_queue_url: str = _setting("DEAD_LETTER_QUEUE_URL", _url("https", "http"))
-    mail_from: str = _setting("MAIL_FROM", str)
+    mail_from: str = _setting("MAIL_FROM", _address)
     mail_rate: float | None = _setting("MAIL_RATE", _optional(_positive(float)), default="")
     mail_workers: int = _setting("MAIL_WORKERS", _positive(int), default="5")
     site_name: str = _setting("SITE_NAME", str)

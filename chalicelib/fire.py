@@ -64,7 +64,8 @@ def _moment(key: str, value: Any) -> datetime:
     if moment.tzinfo is None:
         raise InvalidRequestError(f"{key} needs a time zone, as in {EXAMPLE}, but is {value!r}")
     try:
-        return moment.astimezone(UTC)
+        # To the second, as EventBridge tells it: the same moment must always find the same run.
+        return moment.astimezone(UTC).replace(microsecond=0)
     except OverflowError:
         raise InvalidRequestError(f"{key} must be a moment such as {EXAMPLE}, not {value!r}") from None
 

@@ -1,6 +1,7 @@
 """What CloudWatch sees: JSON log lines with addresses masked, one summary line an attempt, and its EMF metrics."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from chalicelib.attempts import Attempt
 from chalicelib.errors import NightshiftError
 
 NAMESPACE = "Nightshift"
-# Not the Chalice application's name alone: app.py switches Chalice's own logger off, or every line would come twice.
-SERVICE = "nightshift"
+# With its stage, so that two stages of one account share no metric; nightshift deploy sets it.
+SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "nightshift")
 # The keys of the line's layout, among those that the logger calls current.
 _LAYOUT = frozenset({"level", "location", "message", "timestamp", "service", "sampling_rate"})
 
@@ -28,7 +29,9 @@ def mask_addresses(text: str) -> str:
 
 def _serialise(line: dict[str, Any]) -> str:
     # ensure_ascii off: \\u escapes would hide an address's neighbours from the mask, and CloudWatch is UTF-8.
-    return mask_addresses(json.dumps(line, default=str, ensure_ascii=False, separators=(",", ":")))
+    text = mask_addresses(json.dumps(line, default=str, ensure_ascii=False, separators=(",", ":")))
+    # A lone surrogate has no UTF-8, and writing it would lose the line; as an escape it is JSON.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 logger = Logger(service=SERVICE, json_serializer=_serialise, use_rfc3339=True)

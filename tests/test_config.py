@@ -113,7 +113,7 @@ def test_wrong_settings_are_named_beside_missing_ones() -> None:
         ("UNSUBSCRIBE_URL", "https:// or http://"),
     ],
 )
-@pytest.mark.parametrize("value", ["ftp://example.com", "example.com", "//example.com", "javascript:alert(1)", " "])
+@pytest.mark.parametrize("value", ["ftp://example.com", "example.com", "//example.com", "javascript:alert(1)"])
 def test_a_url_of_another_scheme_is_refused(variable: str, schemes: str, value: str) -> None:
     assert refusal(**{variable: value}).startswith(f"{variable} must be a URL that begins with {schemes} (")
 

@@ -1,9 +1,10 @@
 """Telemetry: JSON lines that name no reader, one summary line and one set of metrics an attempt."""
 
 import json
+import time
 from collections.abc import Callable
 from io import BytesIO, TextIOWrapper
-from logging import StreamHandler
+from logging import StreamHandler, getLogger
 from typing import Any, Literal
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from chalicelib.attempts import Attempt
 from chalicelib.errors import NotOursError, PermanentError, TransientError
 from chalicelib.outcome import Counts, Outcome
-from chalicelib.telemetry import bind, bound, logger, mask_addresses, report
+from chalicelib.telemetry import SERVICE, bind, bound, logger, mask_addresses, report
 
 ADDRESS = "jane.doe@mail.example.org"
 MASKED = "j***@mail.example.org"
@@ -28,6 +29,8 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Output:
     """What the logger wrote, through a stream that encodes as Lambda's does."""
     handler = logger.handlers[0]
     assert isinstance(handler, StreamHandler)
+    # Not to pytest as well: what it captures goes to xdist's controller, which a lone surrogate would kill.
+    monkeypatch.setattr(getLogger(logger.name), "propagate", False)
     written = BytesIO()
     monkeypatch.setattr(handler, "stream", TextIOWrapper(written, encoding="utf-8", write_through=True))
     return lambda: written.getvalue().decode()
@@ -64,7 +67,8 @@ def test_an_address_is_reduced_to_its_first_character_and_domain(text: str, mask
 
 
 @settings(max_examples=200)
-@given(address=st.emails(), before=st.text(), after=st.text())
+# One that begins with a star, such as *@x.org, stands in ***@x.org too.
+@given(address=st.emails().filter(lambda address: address[0] != "*"), before=st.text(), after=st.text())
 def test_no_address_that_mail_allows_survives_in_any_text(address: str, before: str, after: str) -> None:
     assert address not in mask_addresses(f"{before.replace('@', '')}{address}{after}")
 
@@ -75,6 +79,14 @@ def test_of_the_local_part_only_the_first_character_is_kept(address: str, before
     local, _, domain = address.rpartition("@")
     masked = mask_addresses(f"{before.replace('@', '')} {address} {after.replace('@', '')}")
     assert f" {local[0]}***@{domain} " in masked
+
+
+def test_a_long_text_without_any_address_is_read_in_no_time() -> None:
+    # An error may repeat a payload of 256 KB: what takes quadratic time here, ends at Lambda's time-out there.
+    text = "a" * 60_000
+    started = time.process_time()
+    assert mask_addresses(text) == text
+    assert time.process_time() - started < 1
 
 
 def test_an_address_is_masked_in_the_message_in_fields_and_in_nested_values(logged: Output, lines: Lines) -> None:
@@ -175,7 +187,7 @@ def test_an_attempt_is_one_line_and_one_set_of_metrics_that_name_no_reader(
     (directive,) = metrics["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "Nightshift"
     assert [sorted(dimensions) for dimensions in directive["Dimensions"]] == [sorted([label, "service"])]
-    assert (metrics[label], metrics["service"]) == ("digest", "nightshift")
+    assert (metrics[label], metrics["service"]) == ("digest", SERVICE)
     assert {metric["Name"]: (metric["Unit"], metrics[metric["Name"]]) for metric in directive["Metrics"]} == {
         f"{kind}_{outcome}": ("Count", [1.0]),
         f"{kind}_duration": ("Milliseconds", [12.0]),

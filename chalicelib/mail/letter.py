@@ -3,6 +3,7 @@
 import html
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -15,19 +16,15 @@ from chalicelib.mail.text import clean
 BOUNDARY = "=_nightshift"
 # RFC 2045 allows 76; one is kept for the soft break that joins a literal to a personal value.
 LINE = 75
-SOFT_BREAK = "=\r\n"
+EOL = "\r\n"
+SOFT_BREAK = f"={EOL}"
 
 
 class Letter:
     """One composition from one sender, ready to be addressed."""
 
     def __init__(self, composition: Composition, *, sender_name: str, sender: str, date: datetime) -> None:
-        headers = EmailMessage(policy=SMTP)
-        headers["From"] = Address(clean(sender_name), addr_spec=sender)
-        headers["Subject"] = composition.subject
-        headers["Date"] = date
-        # Without the message's own default headers, which the closing ones below replace.
-        self._headers = headers.as_bytes().rstrip().decode("ascii")
+        self._headers = _write_headers(clean(sender_name), sender, composition.subject, date)
         self._html = _encode_literals(composition.html)
         self._text = _encode_literals(composition.text)
 
@@ -47,6 +44,22 @@ class Letter:
                 f"\r\n--{BOUNDARY}--\r\n",
             )
         ).encode("ascii")
+
+
+def _write_headers(sender_name: str, sender: str, subject: str, date: datetime) -> str:
+    headers = EmailMessage(policy=SMTP)
+    disguised: list[str] = []
+    # The e-mail package takes text such as =?utf-8?q?hi?= for an encoded word and decodes it; so it is encoded itself.
+    if "=?" in sender_name:
+        disguised.append(f"From: {Header(sender_name, 'utf-8', header_name='From').encode(linesep=EOL)} <{sender}>")
+    else:
+        headers["From"] = Address(sender_name, addr_spec=sender)
+    if "=?" in subject:
+        disguised.append(f"Subject: {Header(subject, 'utf-8', header_name='Subject').encode(linesep=EOL)}")
+    else:
+        headers["Subject"] = subject
+    headers["Date"] = date
+    return EOL.join([*disguised, headers.as_bytes().rstrip().decode("ascii")])
 
 
 def _part_head(subtype: str) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ProxyConnectionError,
+)
+from botocore.parsers import ResponseParserError
 
 from chalicelib.errors import ThrottledError, TransientError
 from chalicelib.mail.pace import Pace
@@ -15,6 +23,9 @@ if TYPE_CHECKING:
 
 THROTTLED = frozenset({"TooManyRequestsException", "Throttling", "ThrottlingException", "ServiceUnavailable"})
 REFUSED = frozenset({"MessageRejected", "BadRequestException", "InvalidParameterValue"})
+# SES says these under the same codes; they concern the sender or the account, not this recipient.
+ABOUT_ACCOUNT = ("not verified", "authority to send", "Daily message quota", "paused for this account")
+NOT_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 
 @dataclass(frozen=True)
@@ -56,24 +67,27 @@ class Mailer:
             answer = self._ses.send_email(
                 FromEmailAddress=sender, Destination={"ToAddresses": [to]}, Content={"Raw": {"Data": mail}}
             )
+            return Sent(answer["MessageId"])
         except ClientError as error:
             return _read_refusal(error)
-        except (EndpointConnectionError, ConnectTimeoutError) as error:
+        except NOT_SENT as error:
             raise TransientError(f"SES cannot be reached: {error}") from error
+        except (HTTPClientError, ResponseParserError, KeyError) as error:
+            return Unknown(f"no answer from SES: {error!r}")
         except BotoCoreError as error:
-            return Unknown(f"no answer from SES: {error}")
-        return Sent(answer["MessageId"])
+            # No credentials, no region, a parameter that it will not send: it ended before there was a request.
+            raise TransientError(f"the mail cannot be handed to SES: {error}") from error
 
 
 def _read_refusal(error: ClientError) -> Refused | Unknown:
     code, reason = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    about_account = "not verified" in reason or "authority" in reason or "Daily" in reason
-    if code in THROTTLED and not about_account:
-        raise ThrottledError(f"SES asks for a slower pace: {reason}") from error
-    if code in REFUSED and not about_account:
-        return Refused(f"{code}: {reason}")
-    if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 and code not in THROTTLED:
-        return Unknown(f"SES failed: {code}: {reason}")
+    if not any(words in reason for words in ABOUT_ACCOUNT):
+        if code in THROTTLED:
+            raise ThrottledError(f"SES asks for a slower pace: {reason}") from error
+        if code in REFUSED:
+            return Refused(f"{code}: {reason}")
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+            return Unknown(f"SES failed: {code}: {reason}")
     # Paused, suspended, over the daily quota, sender not verified, no permission: the same for every recipient.
     raise TransientError(f"SES does not send for this account: {code}: {reason}") from error
 
@@ -94,7 +108,7 @@ def read_account(ses: SESV2Client) -> Account:
     try:
         answer = ses.get_account()
         quota = answer["SendQuota"]
-        return Account(
+        account = Account(
             rate=quota["MaxSendRate"],
             daily=quota["Max24HourSend"],
             sent_today=quota["SentLast24Hours"],
@@ -103,3 +117,6 @@ def read_account(ses: SESV2Client) -> Account:
         )
     except (BotoCoreError, ClientError, KeyError) as error:
         raise TransientError(f"SES does not tell the account's quota: {error}") from error
+    if account.rate <= 0:
+        raise TransientError("SES lets this account send nothing at all now")
+    return account

@@ -7,8 +7,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ADDRESS = re.compile(
     r"(?=.{3,254}\Z)(?=[^@]{1,64}@)"
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
-    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}\Z"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+(?:[A-Za-z]{2,63}|[Xx][Nn]--[A-Za-z0-9-]{1,58}[A-Za-z0-9])\Z"
 )
+
+# Python's codec turns these into other letters, as IDNA did until 2008, and so into somebody else's domain.
+_AMBIGUOUS = re.compile("[ßẞς\u200c\u200d]")
 
 
 def clean(text: str) -> str:
@@ -24,9 +27,9 @@ def plain_address(text: str) -> str:
     """
     local, at, domain = text.rpartition("@")
     try:
-        address = f"{local}{at}{domain.encode('idna').decode()}"
+        address = f"{local}@{domain.encode('idna').decode()}"
     except UnicodeError:
-        address = text
-    if not _ADDRESS.match(address):
+        address = ""
+    if not at or _AMBIGUOUS.search(domain) or not _ADDRESS.match(address):
         raise ValueError("not one plain e-mail address")
     return address

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Sequence
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 SIGNATURE_BYTES = 16
 
@@ -16,7 +16,11 @@ def _signature(secret: str, subject: bytes) -> bytes:
 def sign(user_id: str, mailing: str, *, secrets: Sequence[str]) -> str:
     """Return the token by which this user leaves this mailing, signed with the first of the secrets."""
     subject = f"{mailing}\n{user_id}".encode()
-    return base64.urlsafe_b64encode(_signature(secrets[0], subject) + subject).decode().rstrip("=")
+    return _encode(_signature(secrets[0], subject) + subject)
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def verify(token: str, *, secrets: Sequence[str]) -> tuple[str, str] | None:
@@ -28,6 +32,9 @@ def verify(token: str, *, secrets: Sequence[str]) -> tuple[str, str] | None:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except ValueError:
         return None
+    if _encode(raw) != token:
+        # Base64 has many spellings of the same bytes; a token has one.
+        return None
     signature, subject = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
     if not any(hmac.compare_digest(signature, _signature(secret, subject)) for secret in secrets):
         return None
@@ -37,4 +44,6 @@ def verify(token: str, *, secrets: Sequence[str]) -> tuple[str, str] | None:
 
 def link(base_url: str, token: str) -> str:
     """Return the address that a recipient opens, or a mail client posts to."""
-    return f"{base_url}{'&' if urlsplit(base_url).query else '?'}{urlencode({'token': token})}"
+    parts = urlsplit(base_url)
+    query = f"{parts.query}&" if parts.query else ""
+    return urlunsplit(parts._replace(query=f"{query}{urlencode({'token': token})}"))

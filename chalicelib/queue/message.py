@@ -29,8 +29,8 @@ def decode(body: str) -> Message:
 
 
 def encode(message: Message) -> str:
-    """Return the SQS body of a message."""
-    return json.dumps(msgspec.to_builtins(message), separators=(",", ":"))
+    """Return the SQS body of a message. Raises ValueError for numbers that JSON does not have."""
+    return json.dumps(msgspec.to_builtins(message), separators=(",", ":"), allow_nan=False)
 
 
 def read_data(data: dict[str, Any], payload: type[T]) -> T:

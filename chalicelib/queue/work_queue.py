@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,7 @@ from chalicelib.queue.message import Message, encode
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.type_defs import BatchResultErrorEntryTypeDef
     from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef as Entry
 
 T = TypeVar("T")
@@ -20,6 +22,9 @@ T = TypeVar("T")
 # SQS takes ten entries a call.
 BATCH = 10
 SEND_ATTEMPTS = 4
+
+# SQS refuses a whole message for one such character in an attribute.
+_NOT_IN_ATTRIBUTES = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class WorkQueue:
@@ -36,22 +41,29 @@ class WorkQueue:
 
         Raises TransientError when some could not be sent; the others are on the queue all the same.
         """
+        refused: list[str] = []
         for batch in _batches(messages):
-            self._send_batch([{"Id": str(i), "MessageBody": encode(message)} for i, message in enumerate(batch)])
+            refused += self._send_batch(
+                [{"Id": str(i), "MessageBody": encode(message)} for i, message in enumerate(batch)]
+            )
+        if refused:
+            raise TransientError(f"the work queue refused {len(refused)} messages: {refused[0]}")
 
-    def _send_batch(self, entries: list[Entry]) -> None:
+    def _send_batch(self, entries: list[Entry]) -> list[str]:
+        """Send up to ten entries, and return the reason of each that was refused to the end."""
+        failures: Sequence[BatchResultErrorEntryTypeDef] = []
         for attempt in range(1, SEND_ATTEMPTS + 1):
             try:
-                refused = self._sqs.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", [])
+                failures = self._sqs.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", [])
             except (BotoCoreError, ClientError) as error:
                 raise TransientError(f"the work queue does not take messages: {error}") from error
-            if not refused:
-                return
-            ids = {failure["Id"] for failure in refused}
+            if not failures:
+                break
+            ids = {failure["Id"] for failure in failures}
             entries = [entry for entry in entries if entry["Id"] in ids]
             if attempt < SEND_ATTEMPTS:
                 self._clock.sleep(0.1 * 2**attempt)
-        raise TransientError(f"the work queue refused {len(entries)} messages: {refused[0].get('Message', '')}")
+        return [failure.get("Message", failure["Code"]) for failure in failures]
 
     def delete(self, receipt_handles: Sequence[str]) -> None:
         """Acknowledge messages. One that cannot be deleted comes back, and its effects are not repeated."""
@@ -76,7 +88,7 @@ class WorkQueue:
 
     def bury(self, body: str, *, error: Exception | None) -> None:
         """Put a message that was given up on the dead-letter queue, with the reason as attributes."""
-        reason = str(error)[:1000] or "no reason given"
+        reason = _NOT_IN_ATTRIBUTES.sub("?", str(error)[:1000]) or "no reason given"
         self._sqs.send_message(
             QueueUrl=self._dead_letter_url,
             MessageBody=body,

@@ -44,6 +44,7 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
     stage = configuration["stages"][place.stage]
     environment = stage.setdefault("environment_variables", {})
     environment |= {variable: outputs[name] for variable, name in DERIVED.items()}
+    environment["POWERTOOLS_SERVICE_NAME"] = f"nightshift-{place.stage}"
     if "DatabaseHost" in outputs:
         address = f"{outputs['DatabaseHost']}:{outputs['DatabasePort']}/{outputs['DatabaseName']}"
         environment["DATABASE_URL"] = f"mysql+pymysql://{address}"

@@ -79,8 +79,20 @@ class Deployment:
     def _stack(self, concern: str, outputs: dict[str, str]) -> Stack:
         template = self.project / "infra" / f"{concern}.yaml"
         known = {"Stage": self.stage.name, **outputs, **self.stage.stacks[concern]}
-        parameters = {name: value for name, value in known.items() if name in parameters_of(template)}
+        wanted = parameters_of(template)
+        if "S3PrefixListId" in wanted - set(known):
+            known["S3PrefixListId"] = self._find_s3_prefix_list()
+        parameters = {name: value for name, value in known.items() if name in wanted}
         return Stack(concern=concern, stage=self.stage.name, template=template, parameters=parameters)
+
+    def _find_s3_prefix_list(self) -> str:
+        # The addresses of S3 in this region, which the functions' security group lets them reach.
+        name = f"com.amazonaws.{self.place.region}.s3"
+        filters = [{"Name": "prefix-list-name", "Values": [name]}]
+        lists = self.client("ec2").describe_managed_prefix_lists(Filters=filters)["PrefixLists"]
+        if not lists:
+            raise ValueError(f"this region has no prefix list {name}; set S3PrefixListId in infra/stages.json")
+        return str(lists[0]["PrefixListId"])
 
     def _update_operate(self, path: Path) -> bool:
         name, awslambda = functions.name_of("operate", self.stage.name), self.client("lambda")

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from nightshift.local.servers import free_port
 
-START_SECONDS = 60
-STOP_SECONDS = 10
+LIMIT_SECONDS = 60
 
 # What functions find beside their package, as Lambda's runtimes carry it; the emulator dictates botocore's version.
 RUNTIME = """
@@ -31,6 +30,15 @@ graphql-core==3.2.12 h11==0.16.0 h2==4.4.1 hpack==4.2.0 Hypercorn==0.18.0 hyperf
 jsonschema==4.26.0 jsonschema-specifications==2025.9.1 priority==2.0.0 pydantic==2.13.5 pydantic_core==2.46.5
 PyYAML==6.0.4 referencing==0.37.0 rpds-py==2026.9.1 typing-inspection==0.4.5 typing_extensions==4.16.0 wsproto==1.3.2
 """
+# Its packages are added here because functions would inherit a PYTHONPATH. Standard input ends with whoever started
+# it, killed or not, and then so do it and its functions.
+START = """
+import os, signal, sys, threading
+threading.Thread(target=lambda: (os.read(0, 1), os.killpg(0, signal.SIGKILL)), daemon=True).start()
+sys.path.append(sys.argv.pop())
+from ministack.app import main
+main()
+"""
 
 
 def emulator_python(folder: Path) -> Path:
@@ -38,21 +46,18 @@ def emulator_python(folder: Path) -> Path:
 
     Functions run on it too, whatever runtime they were deployed for, so it is of the version that deploys them.
     """
-    folder = folder.absolute()
-    python, stamp = folder / "bin" / "python", folder / ".installed"
-    contents = f"{sys.version}\n{RUNTIME}{EMULATOR}"
+    environment, contents = folder.absolute() / "venv", f"{sys.version}\n{RUNTIME}{EMULATOR}"
+    python, stamp = environment / "bin" / "python", environment / ".installed"
     folder.mkdir(parents=True, exist_ok=True)
     # Parallel test processes ask at once.
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != contents:
-            for old in ("bin", "lib", "emulator"):
-                shutil.rmtree(folder / old, ignore_errors=True)
-            _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+            _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(environment)])
             pip = [sys.executable, "-m", "pip", f"--python={python}", "install", "-q", "--disable-pip-version-check"]
             _run([*pip, "--no-deps", *RUNTIME.split()])
             # Apart, so that no function imports by luck what its own package lacks.
-            _run([*pip, "--no-deps", f"--target={folder / 'emulator'}", *EMULATOR.split()])
+            _run([*pip, "--no-deps", f"--target={environment / 'emulator'}", *EMULATOR.split()])
             stamp.write_text(contents)
     return python
 
@@ -63,42 +68,32 @@ def ministack(folder: Path, *, python: Path) -> Iterator[str]:
     port, token = free_port(), uuid.uuid4().hex
     temporary, log = folder / "tmp", folder / "ministack.log"
     temporary.mkdir(parents=True)
-    environment = {
+    environment = {  # Functions inherit it.
         "PATH": os.defpath,
         "HOME": str(folder),
         "TMPDIR": str(temporary),
-        # Functions inherit all of this, and Lambda's clock is in UTC.
         "TZ": "UTC",
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "AUTH": "true",
-        # The one value of ours that it shows to whoever asks for its health.
+        # The one value of ours that it tells whoever asks for its health.
         "MINISTACK_EDITION": token,
-        # They would listen on fixed ports.
+        # These would listen on fixed ports.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
     }
-    # Functions would inherit a PYTHONPATH, but not this.
-    start = "import sys; sys.path.append(sys.argv.pop()); from ministack.app import main; main()"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [python, "-c", start, python.parents[1] / "emulator"],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            _wait_until_healthy(process, port, token, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            _kill_group(process)
-            shutil.rmtree(temporary, ignore_errors=True)
+    arguments = [str(python), "-P", "-c", START, str(python.parents[1] / "emulator")]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            arguments, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        _wait_until_healthy(process, port, token, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        _kill_group(process)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _run(arguments: list[str]) -> None:
@@ -107,7 +102,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _wait_until_healthy(process: "subprocess.Popen[bytes]", port: int, token: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + LIMIT_SECONDS
     while True:
         assert process.poll() is None, f"the emulator ended at once:\n{log.read_text()}"
         try:
@@ -122,12 +117,13 @@ def _wait_until_healthy(process: "subprocess.Popen[bytes]", port: int, token: st
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
     # Functions are processes of its group, and one in the middle of a job would outlive the emulator.
-    deadline = time.monotonic() + STOP_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        process.poll()
-        time.sleep(0.01)
+    deadline = time.monotonic() + LIMIT_SECONDS
+    with process:
+        while time.monotonic() < deadline:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+            process.poll()
+            time.sleep(0.01)
     raise AssertionError(f"the emulator's process group {process.pid} does not end")

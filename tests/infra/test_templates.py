@@ -266,7 +266,8 @@ def test_alarms_watch_metrics_that_nightshift_writes() -> None:
     for alarm in watched:
         dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
         assert alarm["Namespace"] == telemetry.NAMESPACE
-        assert dimensions.pop("service") == telemetry.SERVICE
+        # As nightshift.deploy.configuration sets POWERTOOLS_SERVICE_NAME.
+        assert dimensions.pop("service") == {"Fn::Sub": "nightshift-${Stage}"}
         (task,) = dimensions.values()
         assert (Path(tasks.__path__[0]) / f"{task}.py").exists()
         assert alarm["MetricName"] in {"run_succeeded", "run_skipped", "run_failed", "run_dead"}
