@@ -8,19 +8,22 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from chalicelib.errors import ConfigurationError
-from chalicelib.mail.text import plain_address
+from chalicelib.mail.text import clean, plain_address
+
+SMALLEST = 0.001
 
 
 def _setting(variable: str, parse: Callable[[str], Any], *, default: str | None = None) -> Any:
-    return field(metadata={"variable": variable, "parse": parse, "default": default})
+    # Not in the representation: some hold passwords, and a traceback may show it.
+    return field(repr=False, metadata={"variable": variable, "parse": parse, "default": default})
 
 
 def _url(*schemes: str) -> Callable[[str], str]:
     sentence = f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}"
 
     def parse(text: str) -> str:
-        # It may come to stand in a header, so nothing that is not plain ASCII may hide in it.
-        is_plain = text.isascii() and text.isprintable() and " " not in text
+        # An address of the web comes to stand in a header; a file's path may hold spaces.
+        is_plain = text.isprintable() and ("https" not in schemes or (text.isascii() and " " not in text))
         if not (is_plain and text.startswith(tuple(f"{scheme}://" for scheme in schemes))):
             raise ValueError(sentence)
         try:
@@ -34,6 +37,12 @@ def _url(*schemes: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _text(text: str) -> str:
+    if not clean(text):
+        raise ValueError("must not be empty")
+    return text
 
 
 def _address(text: str) -> str:
@@ -80,7 +89,7 @@ def _positive(number: Callable[[str], float]) -> Callable[[str], float]:
             value = number(text)
         except ValueError:
             value = math.nan
-        if not 0 < value < math.inf:
+        if not SMALLEST <= value < math.inf:
             raise ValueError("must be a number greater than zero")
         return value
 
@@ -109,7 +118,7 @@ class Settings:
     mail_from: str = _setting("MAIL_FROM", _address)
     mail_rate: float | None = _setting("MAIL_RATE", _optional(_positive(float)), default="")
     mail_workers: int = _setting("MAIL_WORKERS", _positive(int), default="5")
-    site_name: str = _setting("SITE_NAME", str)
+    site_name: str = _setting("SITE_NAME", _text)
     site_url: str = _setting("SITE_URL", _url("https", "http"))
     digest_zone: ZoneInfo = _setting("DIGEST_ZONE", _zone, default="UTC")
     digest_max_posts: int = _setting("DIGEST_MAX_POSTS", _positive(int), default="20")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from chalicelib.clock import Clock, SystemClock
 from chalicelib.config import Settings, read_secrets, read_settings
+from chalicelib.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from chalicelib.database import Database
     from chalicelib.mail.mailer import Account, Mailer
+    from chalicelib.mail.pace import Pace
     from chalicelib.queue.work_queue import WorkQueue
 
 # What finishing takes: saving, handing on, the summary line, on a slow day.
@@ -83,7 +85,10 @@ class Context:
         """The secrets of unsubscribe links: the first signs, all verify."""
         from chalicelib import secrets
 
-        return read_secrets(secrets.resolve(self.settings.unsubscribe_secrets))
+        try:
+            return read_secrets(secrets.resolve(self.settings.unsubscribe_secrets))
+        except ValueError as error:
+            raise ConfigurationError(f"what UNSUBSCRIBE_SECRETS refers to {error}") from None
 
     @property
     def mail_account(self) -> Account:
@@ -92,13 +97,18 @@ class Context:
 
     @cached_property
     def mailer(self) -> Mailer:
-        """SES, at the pace of the account or of MAIL_RATE, whichever is set."""
+        """SES."""
         from chalicelib.mail.mailer import Mailer
+
+        return Mailer(_ses())
+
+    @cached_property
+    def pace(self) -> Pace:
+        """The pace of sending: MAIL_RATE where it is set, the account's own rate elsewhere."""
         from chalicelib.mail.pace import Pace
 
         rate = self.settings.mail_rate or self.mail_account.rate
-        pace = Pace(rate=rate, workers=self.settings.mail_workers, redis=self.cache, clock=self.clock)
-        return Mailer(_ses(), pace=pace)
+        return Pace(rate=rate, workers=self.settings.mail_workers, redis=self.cache, clock=self.clock)
 
 
 def from_lambda(lambda_context: Any) -> Context:

@@ -40,7 +40,9 @@ class TooManyFailedError(NightshiftError):
     """More items failed than the task's policy allows."""
 
     def __init__(self, counts: Counts, *, allowed_share: float) -> None:
-        super().__init__(f"{counts.failed} of {counts.total} items failed, and the task allows {allowed_share:.0%}")
+        super().__init__(
+            f"{counts.failed} of {counts.total} items failed, and the task allows {100 * allowed_share:g}%"
+        )
         self.counts = counts
 
 

@@ -1,6 +1,7 @@
 """A fire: which moment a run is for, as EventBridge or a person asked."""
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,15 +41,15 @@ def read_fire(event: object, *, now_ms: int) -> Fire:
         if key not in PAYLOAD_KEYS:
             close = difflib.get_close_matches(str(key), PAYLOAD_KEYS, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known keys are {', '.join(PAYLOAD_KEYS)}"
-            raise InvalidRequestError(f"unknown key {key!r} in the payload; {hint}")
+            raise InvalidRequestError(f"unknown key {_show(key)} in the payload; {hint}")
     dry_run = event.get("dry_run", False)
     if not isinstance(dry_run, bool):
-        raise InvalidRequestError(f"dry_run must be true or false, not {dry_run!r}")
+        raise InvalidRequestError(f"dry_run must be true or false, not {_show(dry_run)}")
     now = from_ms(now_ms)
     # To the minute, so that two people who invoke the task at once ask for one run.
     asked = _moment("scheduled_for", event["scheduled_for"]) if "scheduled_for" in event else _floor(now)
     if asked > now + FUTURE_TOLERANCE:
-        raise InvalidRequestError(f"scheduled_for lies in the future: {event['scheduled_for']!r}")
+        raise InvalidRequestError(f"scheduled_for lies in the future: {_show(event['scheduled_for'])}")
     return Fire(scheduled_for=asked, trigger="manual", dry_run=dry_run)
 
 
@@ -60,14 +61,21 @@ def _moment(key: str, value: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        raise InvalidRequestError(f"{key} must be a moment such as {EXAMPLE}, not {value!r}") from None
+        raise InvalidRequestError(f"{key} must be a moment such as {EXAMPLE}, not {_show(value)}") from None
     if moment.tzinfo is None:
-        raise InvalidRequestError(f"{key} needs a time zone, as in {EXAMPLE}, but is {value!r}")
+        raise InvalidRequestError(f"{key} needs a time zone, as in {EXAMPLE}, but is {_show(value)}")
     try:
         # To the second, as EventBridge tells it: the same moment must always find the same run.
         return moment.astimezone(UTC).replace(microsecond=0)
     except OverflowError:
-        raise InvalidRequestError(f"{key} must be a moment such as {EXAMPLE}, not {value!r}") from None
+        raise InvalidRequestError(f"{key} must be a moment such as {EXAMPLE}, not {_show(value)}") from None
+
+
+def _show(value: object) -> str:
+    # A sentence stays one, whatever was sent.
+    shown = reprlib.Repr()
+    shown.maxstring = shown.maxother = 60
+    return shown.repr(value)
 
 
 def _kind(value: object) -> str:

@@ -12,7 +12,7 @@ from chalicelib.fire import read_fire
 from chalicelib.outcome import Counts
 from chalicelib.queue.message import Message
 from chalicelib.tasks import Task
-from chalicelib.telemetry import bind, bound, logger, report
+from chalicelib.telemetry import bind, bound, logger, mask_addresses, report
 
 
 def execute(name: str, *, event: object, context: Context) -> dict[str, Any]:
@@ -30,7 +30,8 @@ def execute(name: str, *, event: object, context: Context) -> dict[str, Any]:
                 return {"task": name, "run_id": claimed.value.id, "handed_on": True}
         summary = report("run", name, ended)
         if ended.outcome.is_failure:
-            raise RunFailedError(f"{name} {ended.outcome}: {ended.error}", outcome=ended.outcome) from ended.error
+            sentence = mask_addresses(f"{name} {ended.outcome}: {ended.error}")
+            raise RunFailedError(sentence, outcome=ended.outcome) from ended.error
         return summary
 
 

@@ -19,17 +19,27 @@ SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "nightshift")
 # The keys of the line's layout, among those that the logger calls current.
 _LAYOUT = frozenset({"level", "location", "message", "timestamp", "service", "sampling_rate"})
 
-_ADDRESS = re.compile(r"([\w.+'-])[\w.+'-]*@([\w-]+(?:\.[\w-]+)+)")
+# A local part ends after 64 characters, and so does the search for where it began, however long the text.
+_ADDRESS = re.compile(r"([\w.!#$%&'*+/=?^`{|}~-])[\w.!#$%&'*+/=?^`{|}~-]{0,63}@([\w-]+(?:\.[\w-]+)+)")
 
 
 def mask_addresses(text: str) -> str:
     """Return the text with every e-mail address reduced to its first character and domain."""
-    return _ADDRESS.sub(r"\1***@\2", text)
+    return _ADDRESS.sub(r"\1***@\2", text) if "@" in text else text
+
+
+def _mask(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {mask_addresses(str(key)): _mask(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_mask(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return mask_addresses(str(value))
 
 
 def _serialise(line: dict[str, Any]) -> str:
-    # ensure_ascii off: \\u escapes would hide an address's neighbours from the mask, and CloudWatch is UTF-8.
-    text = mask_addresses(json.dumps(line, default=str, ensure_ascii=False, separators=(",", ":")))
+    text = json.dumps(_mask(line), ensure_ascii=False, separators=(",", ":"))
     # A lone surrogate has no UTF-8, and writing it would lose the line; as an escape it is JSON.
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -82,4 +92,6 @@ def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[
     for count, value in ended.counts.as_dict().items():
         metrics.add_metric(f"items_{count}", MetricUnit.Count, value)
     metrics.flush_metrics()
-    return {key: value for key, value in logger.get_current_keys().items() if key not in _LAYOUT} | result
+    fields = {key: value for key, value in logger.get_current_keys().items() if key not in _LAYOUT}
+    masked: dict[str, Any] = _mask(fields | result)
+    return masked

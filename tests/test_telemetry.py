@@ -1,10 +1,11 @@
 """Telemetry: JSON lines that name no reader, one summary line and one set of metrics an attempt."""
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from io import BytesIO, TextIOWrapper
-from logging import StreamHandler, getLogger
+from logging import StreamHandler
 from typing import Any, Literal
 
 import pytest
@@ -29,8 +30,6 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Output:
     """What the logger wrote, through a stream that encodes as Lambda's does."""
     handler = logger.handlers[0]
     assert isinstance(handler, StreamHandler)
-    # Not to pytest as well: what it captures goes to xdist's controller, which a lone surrogate would kill.
-    monkeypatch.setattr(getLogger(logger.name), "propagate", False)
     written = BytesIO()
     monkeypatch.setattr(handler, "stream", TextIOWrapper(written, encoding="utf-8", write_through=True))
     return lambda: written.getvalue().decode()
@@ -121,7 +120,9 @@ def test_a_line_stays_json_whatever_stands_before_an_address(lines: Lines, befor
     assert ADDRESS not in line["message"]
 
 
-def test_a_lone_surrogate_does_not_lose_the_line(lines: Lines) -> None:
+def test_a_lone_surrogate_does_not_lose_the_line(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Kept from pytest's own capture, whose reports cannot carry it from one process to another.
+    monkeypatch.setattr(logging.getLogger(SERVICE), "propagate", False)
     logger.info("the name \ud800 of a reader")
     assert len(lines()) == 1
 

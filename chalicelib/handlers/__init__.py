@@ -24,6 +24,6 @@ def find(type_: str) -> Handler:
     """Return the handler of this type. Raises InvalidRequestError when there is none."""
     known = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
     if type_ not in known:
-        raise InvalidRequestError(f"there is no handler for jobs of type {type_!r}; there are {', '.join(known)}")
+        raise InvalidRequestError(f"there is no handler for jobs of type {type_[:64]!r}; there are {', '.join(known)}")
     handler: Handler = import_module(f"{__name__}.{type_}").HANDLER
     return handler

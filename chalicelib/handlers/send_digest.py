@@ -7,8 +7,8 @@ import msgspec
 from sqlalchemy import Row
 
 from chalicelib.clock import from_ms
-from chalicelib.context import Context
-from chalicelib.errors import PermanentError, ThrottledError, TransientError
+from chalicelib.context import RESERVE_MS, Context
+from chalicelib.errors import OutOfTimeError, PermanentError, ThrottledError, TransientError
 from chalicelib.handlers import Handler
 from chalicelib.mail import digests, unsubscribe
 from chalicelib.mail.deliveries import Ledger, Status
@@ -44,14 +44,29 @@ def perform(context: Context, payload: Payload) -> Counts:
     """
     letter = _load_letter(context, payload.day)
     ledger = Ledger(context.database, context.clock, day=payload.day)
-    counts = Counts()
+    counts, elsewhere = Counts(), 0
     for recipient in ledger.recipients(first=payload.first, last=payload.last):
-        if recipient.status == Status.PENDING and context.is_out_of_time(needed_ms=SEND_LIMIT_MS):
-            rest = msgspec.structs.replace(payload, first=recipient.user_id)
-            context.queue.send([Message(type="send_digest", data=msgspec.to_builtins(rest))])
+        if recipient.status == Status.PENDING and not _takes_turn(context):
+            _hand_on(context, msgspec.structs.replace(payload, first=recipient.user_id), counts)
             break
+        elsewhere += ledger.is_in_work(recipient)
         counts += _reach(context, letter, ledger, recipient)
+    if elsewhere:
+        # Should that worker die, this message is all that leads back to its mail.
+        raise TransientError(f"{elsewhere} of these mails are in another worker's hands")
     return counts
+
+
+def _takes_turn(context: Context) -> bool:
+    spare_ms = context.remaining_ms() - RESERVE_MS - SEND_LIMIT_MS
+    return spare_ms >= 0 and context.pace.wait(at_most_seconds=spare_ms / 1000)
+
+
+def _hand_on(context: Context, rest: Payload, counts: Counts) -> None:
+    if counts.succeeded + counts.failed == 0:
+        # A fresh message would meet the same end: this one stays, and is counted until it is given up.
+        raise OutOfTimeError("there is no time for a single mail; raise the worker's time-out")
+    context.queue.send([Message(type="send_digest", data=msgspec.to_builtins(rest))])
 
 
 def _load_letter(context: Context, day: str) -> Letter:

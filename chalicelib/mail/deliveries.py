@@ -115,9 +115,13 @@ class Ledger:
         return self._database.transact(lambda connection: connection.execute(statement).rowcount == 1)
 
     def is_abandoned(self, delivery: Row[Any]) -> bool:
-        """Return whether the process that was sending this mail must have ended since."""
-        is_late = delivery.claimed_at is not None and delivery.claimed_at < self._clock.now_ms() - SENDING_LIMIT_MS
-        return delivery.status == Status.SENDING and is_late
+        """Return whether this mail is being sent by a process that must have ended since."""
+        return delivery.status == Status.SENDING and not self.is_in_work(delivery)
+
+    def is_in_work(self, delivery: Row[Any]) -> bool:
+        """Return whether another process may be sending this mail now."""
+        oldest_ms = self._clock.now_ms() - SENDING_LIMIT_MS
+        return bool(delivery.status == Status.SENDING and delivery.claimed_at >= oldest_ms)
 
     def summary(self) -> dict[str, int]:
         """Return the number of the day's deliveries by status."""

@@ -16,7 +16,6 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from chalicelib.errors import ThrottledError, TransientError
-from chalicelib.mail.pace import Pace
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
@@ -50,11 +49,10 @@ class Unknown:
 
 
 class Mailer:
-    """Sends one mail a call, at the given pace."""
+    """Sends one mail a call."""
 
-    def __init__(self, ses: SESV2Client, *, pace: Pace) -> None:
+    def __init__(self, ses: SESV2Client) -> None:
         self._ses = ses
-        self._pace = pace
 
     def send(self, mail: bytes, *, sender: str, to: str) -> Sent | Refused | Unknown:
         """Send a mail in MIME form to one plain address.
@@ -62,7 +60,6 @@ class Mailer:
         Raises ThrottledError when SES asks for a slower pace, TransientError when the account or the connection
         cannot send at all; in both cases the mail was certainly not sent.
         """
-        self._pace.wait()
         try:
             answer = self._ses.send_email(
                 FromEmailAddress=sender, Destination={"ToAddresses": [to]}, Content={"Raw": {"Data": mail}}

@@ -16,7 +16,7 @@ RESERVE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local free = math.max(now, tonumber(redis.call('GET', KEYS[1])) or 0)
-redis.call('SET', KEYS[1], string.format('%.0f', free + ARGV[1]), 'PX', 60000)
+redis.call('SET', KEYS[1], string.format('%.0f', free + ARGV[1]), 'PX', math.ceil((free + ARGV[1] - now) / 1000) + 1000)
 return free - now
 """
 
@@ -31,13 +31,16 @@ class Pace:
         self._clock = clock
         self._next_ms = 0.0
 
-    def wait(self) -> None:
-        """Wait until the next mail may be sent."""
+    def wait(self, *, at_most_seconds: float) -> bool:
+        """Wait until the next mail may be sent, and return whether it may; a longer wait than this is not begun."""
         seconds = self._reserve_shared()
         if seconds is None:
             seconds = self._reserve_own()
+        if seconds > at_most_seconds:
+            return False
         if seconds > 0:
             self._clock.sleep(seconds)
+        return True
 
     def _reserve_shared(self) -> float | None:
         if self._redis is None:

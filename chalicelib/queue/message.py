@@ -37,5 +37,5 @@ def read_data(data: dict[str, Any], payload: type[T]) -> T:
     """Return a message's data as its handler's payload type. Raises InvalidRequestError, which names the key."""
     try:
         return msgspec.convert(data, payload)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise InvalidRequestError(f"the message's data is not valid: {error}") from error

@@ -78,8 +78,10 @@ def test_a_mail_that_another_worker_is_sending_is_left_to_it(world: World, reade
         .where(deliveries.c.user_id == readers[1])
         .values(status="sending", claimed_at=world.clock.now_ms())
     )
-    world.drain()
+    assert world.drain() == 1
     assert [world.ledger()[reader] for reader in readers] == ["sent", "sending", "sent"]
+    # Should the other worker have died, the message comes back, when that is certain.
+    assert world.messages_left() == 1
 
 
 def test_an_account_that_may_not_send_leaves_every_delivery_pending_and_the_message_on_the_queue(
@@ -94,11 +96,20 @@ def test_an_account_that_may_not_send_leaves_every_delivery_pending_and_the_mess
 
 
 def test_near_the_deadline_the_rest_is_handed_on_as_a_message_of_its_own(world: World, readers: list[str]) -> None:
-    messages = world.receive()
-    assert world.work(messages, seconds=30) == {"messages": 1, "succeeded": 1}
-    assert world.recipients() == []
+    # At one mail a second, the third would begin less than its longest duration before the deadline.
+    world.configure(mail_rate=1, mail_workers=1)
+    assert world.work(world.receive(), seconds=46) == {"messages": 1, "succeeded": 1}
+    assert len(world.recipients()) == 2
     world.drain()
     assert len(world.recipients()) == 3
+
+
+def test_a_worker_without_time_for_a_single_mail_leaves_the_message_to_be_counted(
+    world: World, readers: list[str]
+) -> None:
+    with pytest.raises(BatchFailedError):
+        world.work(world.receive(), seconds=30)
+    assert (world.recipients(), world.messages_left()) == ([], 1)
 
 
 def test_a_digest_that_was_never_composed_is_dead_at_once(world: World) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,10 @@ from botocore.stub import Stubber
 
 from chalicelib.errors import ThrottledError, TransientError
 from chalicelib.mail.mailer import Account, Mailer, Refused, Sent, Unknown, read_account
-from chalicelib.mail.pace import Pace
-from tests.clock import FrozenClock
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
 
-MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
 MAIL = b"From: digest@example.org\r\n\r\n"
 OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\r\n{"MessageId": "ses-1"}'
 ACCOUNT = {
@@ -64,9 +60,8 @@ def stub(ses: SESV2Client) -> Iterator[Stubber]:
         stub.assert_no_pending_responses()
 
 
-def send(ses: SESV2Client, *, clock: FrozenClock | None = None) -> Sent | Refused | Unknown:
-    pace = Pace(rate=1, workers=1, redis=None, clock=clock or FrozenClock(MORNING))
-    return Mailer(ses, pace=pace).send(MAIL, sender="digest@example.org", to="jane@example.org")
+def send(ses: SESV2Client) -> Sent | Refused | Unknown:
+    return Mailer(ses).send(MAIL, sender="digest@example.org", to="jane@example.org")
 
 
 @contextmanager
@@ -115,15 +110,6 @@ def test_an_accepted_mail_has_the_providers_id_and_went_to_one_address(ses: SESV
         },
     )
     assert send(ses) == Sent("ses-1")
-
-
-def test_each_mail_waits_for_the_pace(ses: SESV2Client, stub: Stubber) -> None:
-    clock = FrozenClock(MORNING)
-    mailer = Mailer(ses, pace=Pace(rate=2, workers=1, redis=None, clock=clock))
-    for number in range(3):
-        stub.add_response("send_email", {"MessageId": f"ses-{number}"})
-        mailer.send(MAIL, sender="digest@example.org", to="jane@example.org")
-    assert clock.slept == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +208,7 @@ def test_without_credentials_the_mail_was_certainly_not_sent(connect: Connect) -
 
 def test_a_request_that_botocore_itself_refuses_was_certainly_not_sent(ses: SESV2Client, stub: Stubber) -> None:
     wrong: Any = None
-    mailer = Mailer(ses, pace=Pace(rate=1, workers=1, redis=None, clock=FrozenClock(MORNING)))
+    mailer = Mailer(ses)
     with pytest.raises(TransientError):
         mailer.send(MAIL, sender=wrong, to="jane@example.org")
 

@@ -63,7 +63,7 @@ def test_the_first_mail_goes_at_once_and_each_further_one_after_the_workers_own_
 ) -> None:
     pace = Pace(rate=rate, workers=workers, redis=None, clock=clock)
     for _ in range(4):
-        pace.wait()
+        pace.wait(at_most_seconds=3600)
     assert clock.slept == [seconds] * 3
 
 
@@ -74,24 +74,24 @@ def test_a_share_that_is_no_whole_number_of_milliseconds_is_kept_over_many_mails
     pace = Pace(rate=rate, workers=workers, redis=None, clock=clock)
     started_ms = clock.now_ms()
     for _ in range(211):
-        pace.wait()
+        pace.wait(at_most_seconds=3600)
     assert clock.now_ms() - started_ms == pytest.approx(210 * 1000 * workers / rate, abs=1)
 
 
 def test_time_that_sending_took_is_taken_off_the_wait(clock: FrozenClock) -> None:
     pace = Pace(rate=1, workers=1, redis=None, clock=clock)
-    pace.wait()
+    pace.wait(at_most_seconds=3600)
     clock.advance(0.75)
-    pace.wait()
+    pace.wait(at_most_seconds=3600)
     assert clock.slept == [0.25]
 
 
 def test_a_rest_is_not_made_up_for_by_a_burst(clock: FrozenClock) -> None:
     pace = Pace(rate=1, workers=1, redis=None, clock=clock)
-    pace.wait()
+    pace.wait(at_most_seconds=3600)
     clock.advance(60)
     for _ in range(3):
-        pace.wait()
+        pace.wait(at_most_seconds=3600)
     assert clock.slept == [1.0, 1.0]
 
 
@@ -100,7 +100,7 @@ def test_all_workers_together_keep_to_the_rate() -> None:
     shares = [Pace(rate=10, workers=5, redis=None, clock=clock) for clock in clocks]
     for share in shares:
         for _ in range(21):
-            share.wait()
+            share.wait(at_most_seconds=3600)
     # 105 mails, of which the first five go at once.
     assert [sum(clock.slept) for clock in clocks] == [10.0] * 5
 
@@ -112,7 +112,7 @@ def test_without_a_redis_that_can_be_reached_each_worker_keeps_to_its_own_share(
         with client(closed.getsockname()[1]) as redis:
             pace = Pace(rate=10, workers=5, redis=redis, clock=clock)
             for _ in range(3):
-                pace.wait()
+                pace.wait(at_most_seconds=3600)
     assert clock.slept == [0.5, 0.5]
 
 
@@ -133,6 +133,6 @@ def test_a_redis_that_fails_is_given_up_at_the_first_mail(clock: FrozenClock, an
     with server(answer) as (port, requests), client(port) as redis:
         pace = Pace(rate=10, workers=5, redis=redis, clock=clock)
         for _ in range(3):
-            pace.wait()
+            pace.wait(at_most_seconds=3600)
     assert clock.slept == [0.5, 0.5]
     assert len(requests) == 1

@@ -18,14 +18,14 @@ def client(redis_url: str) -> redis.Redis:
 def test_workers_share_one_pace(client: redis.Redis) -> None:
     clocks = [FrozenClock(MORNING) for _ in range(3)]
     for clock in clocks * 4:
-        Pace(rate=2, workers=100, redis=client, clock=clock).wait()
+        Pace(rate=2, workers=100, redis=client, clock=clock).wait(at_most_seconds=3600)
     # Twelve mails at two a second: each waits half a second longer than the one before, whoever sends it.
     waits = sorted(second for clock in clocks for second in clock.slept)
     assert waits == pytest.approx([n / 2 for n in range(1, 12)], abs=0.4)
 
 
 def test_the_reservation_goes_away_when_nobody_sends(client: redis.Redis) -> None:
-    Pace(rate=2, workers=1, redis=client, clock=FrozenClock(MORNING)).wait()
+    Pace(rate=2, workers=1, redis=client, clock=FrozenClock(MORNING)).wait(at_most_seconds=3600)
     assert 0 < int(client.pttl(KEY)) <= 60_000
 
 
@@ -37,7 +37,7 @@ def test_without_redis_each_worker_keeps_to_its_share(redis_url: str) -> None:
     try:
         pace = Pace(rate=10, workers=5, redis=client, clock=clock)
         for _ in range(3):
-            pace.wait()
+            pace.wait(at_most_seconds=3600)
     finally:
         client.config_set("maxmemory", 0)
     assert clock.slept == [0.5, 0.5]
