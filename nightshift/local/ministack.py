@@ -31,13 +31,16 @@ jsonschema==4.26.0 jsonschema-specifications==2025.9.1 priority==2.0.0 pydantic=
 PyYAML==6.0.4 referencing==0.37.0 rpds-py==2026.9.1 typing-inspection==0.4.5 typing_extensions==4.16.0 wsproto==1.3.2
 """
 # Its packages are added here because functions would inherit a PYTHONPATH. Standard input ends with whoever started
-# it, killed or not, and then so do it and its functions.
+# it, killed or not, and then so do it and its functions. Queues and buckets refuse what comes without TLS, but here
+# there is only the loopback interface.
 START = """
 import os, signal, sys, threading
 threading.Thread(target=lambda: (os.read(0, 1), os.killpg(0, signal.SIGKILL)), daemon=True).start()
 sys.path.append(sys.argv.pop())
-from ministack.app import main
-main()
+import ministack.app as emulator
+pin = emulator.pin_request_origin
+emulator.pin_request_origin = lambda address, secure: pin(address, True)
+emulator.main()
 """
 
 
@@ -79,9 +82,6 @@ def ministack(folder: Path, *, python: Path) -> Iterator[str]:
         "AUTH": "true",
         # The one value of ours that it tells whoever asks for its health.
         "MINISTACK_EDITION": token,
-        # These would listen on fixed ports.
-        "IOT_MTLS_ENABLED": "0",
-        "SFTP_ENABLED": "0",
     }
     arguments = [str(python), "-P", "-c", START, str(python.parents[1] / "emulator")]
     with log.open("wb") as output:
