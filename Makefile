@@ -3,7 +3,7 @@ PYTHON ?= python3
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench lock clean
+.PHONY: help demo test e2e lint types bench lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -12,7 +12,10 @@ demo: $(STAMP) ## Send a digest to a made-up blog's readers; POSTS=some.csv take
 	@.venv/bin/nightshift demo $(if $(POSTS),--posts "$(POSTS)")
 
 test: $(STAMP) ## Run the tests
-	@.venv/bin/pytest -n auto -q
+	@.venv/bin/pytest -n auto -q --ignore=tests/e2e
+
+e2e: $(STAMP) ## Deploy into an emulator that runs the packaged code, and try everything there
+	@.venv/bin/pytest -q tests/e2e
 
 bench: $(STAMP) ## Measure throughput and memory; POSTS=some.csv takes real posts
 	@.venv/bin/python -m bench.digest $(if $(POSTS),--posts "$(POSTS)")
@@ -29,7 +32,7 @@ lock: $(STAMP) ## Write requirements-dev.lock anew from pyproject.toml and requi
 		--no-emit-find-links --no-header --group dev requirements.txt -o requirements-dev.lock
 
 clean: ## Remove what these commands made
-	@rm -rf .venv .nightshift build
+	@rm -rf .venv .venv-emulator .nightshift .chalice/deployments build
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \

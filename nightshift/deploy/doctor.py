@@ -16,6 +16,7 @@ from nightshift.deploy.functions import name_of
 
 VISIBILITY_FACTOR = 6
 DEFAULT_TIMEOUT_SECONDS = 60
+UNREACHABLE = ("timed out", "timeout", "can't connect", "could not connect", "connection refused")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def _check_python() -> Finding:
 
 
 def _check_region(region: str | None) -> Finding:
-    if region is None:
+    if not region:
         return problem("region", "there is none: set AWS_REGION, or a region in your AWS profile")
     return ok("region", region)
 
@@ -105,12 +106,10 @@ def _check_mail(ses: Any, sender: str) -> Iterator[Finding]:
             "SES",
             f"in the sandbox, {rate:g} mails a second, to verified addresses only: ask AWS for production access",
         )
-    if not _is_verified(ses, sender):
-        yield problem(
-            "sender", f"{sender} is not verified in SES, nor is its domain: verify one of them in this region"
-        )
-    else:
+    if _is_verified(ses, sender):
         yield ok("sender", f"{sender} is verified")
+    else:
+        yield problem("sender", f"neither {sender} nor its domain is verified in SES: verify one in this region")
 
 
 def _is_verified(ses: Any, sender: str) -> bool:
@@ -175,7 +174,7 @@ def _check_inside(awslambda: Any, function: str) -> Iterator[Finding]:
 
 
 def _advice(error: str) -> str:
-    if "timed out" in error.lower() or "timeout" in error.lower() or "could not connect" in error.lower():
+    if any(sign in error.lower() for sign in UNREACHABLE):
         return " — the functions' network has no way there: a security group, an endpoint or NAT is missing"
     return ""
 

@@ -18,9 +18,7 @@ from chalice.utils import UI, OSUtils
 
 MARKER = "nightshift-compiled"
 # Typing stubs, C sources and tests of dependencies: nothing that runs.
-NEEDLESS = re.compile(
-    r"\.(pyi|pyx|pxd|c|h)$|(^|/)(tests?|testing)/|/dialects/oracle/|\.dist-info/RECORD$"
-)
+NEEDLESS = re.compile(r"\.(pyi|pyx|pxd|c|h)$|(^|/)(tests?|testing)/|/dialects/oracle/|\.dist-info/RECORD$")
 IN_LAMBDA = "/var/task"
 
 
