@@ -3,7 +3,7 @@ PYTHON ?= python3
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint types bench lock clean
+.PHONY: help demo test e2e lint types secrets audit bench lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -26,10 +26,21 @@ lint: $(STAMP) ## Check the code's style
 types: $(STAMP) ## Check the types
 	@.venv/bin/mypy
 
-lock: $(STAMP) ## Write requirements-dev.lock anew from pyproject.toml and requirements.txt
-	@.venv/bin/python -m pip install -q uv
-	@.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --no-header --group dev requirements.txt -o requirements-dev.lock
+secrets: $(STAMP) ## Look for keys and passwords in every file
+	@mkdir -p build && cp .secrets.baseline build/ # it is rewritten, with code 3, when a known finding changes its line
+	@.venv/bin/detect-secrets-hook --baseline build/.secrets.baseline --no-verify $$(git ls-files) || [ $$? -eq 3 ]
+
+audit: $(STAMP) ## Ask the database of advisories about what ships
+	@.venv/bin/python -m pip install -q pip-audit==2.10.1
+	@.venv/bin/pip-audit -r requirements.txt --no-deps --disable-pip
+
+COMPILE := .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header
+
+lock: $(STAMP) ## Write requirements.txt and requirements-dev.lock anew, pinned with hashes
+	@.venv/bin/python -m pip install -q uv==0.13.9
+	@$(COMPILE) requirements.in -o requirements.txt
+	@$(COMPILE) --group dev requirements.in -c requirements.txt -o requirements-dev.lock
 
 clean: ## Remove what these commands made
 	@rm -rf .venv .venv-emulator .nightshift .chalice/deployments build

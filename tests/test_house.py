@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from chalicelib.config import Settings
+from nightshift import cli
 
 ROOT = Path(__file__).parent.parent
 
@@ -92,17 +94,33 @@ def test_lambda_gets_exactly_what_shipped_code_imports() -> None:
     imported = {name.split(".")[0] for path in shipped_modules().values() for name in imports_of(path)}
     # SQLAlchemy imports the driver that DATABASE_URL names, and zoneinfo the package of time zones.
     needed = {packages[name] for name in imported if name in packages} | {"PyMySQL", "tzdata"}
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
     pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     assert set(pinned) == needed
 
 
-def test_the_lock_pins_what_lambda_gets_with_hashes() -> None:
-    lock = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
-    requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    for line in requirements:
-        if line and not line.startswith("#"):
-            assert re.search(rf"^{re.escape(line)}\b.*\\\n\s+--hash=", lock, re.IGNORECASE | re.MULTILINE), line
+PINNED = re.compile(r"^([a-z0-9-]+)==(\S+).*\\\n\s+--hash=sha256:", re.MULTILINE)
+
+
+def test_what_lambda_gets_is_pinned_with_hashes_and_is_what_the_tests_ran_with() -> None:
+    shipped = dict(PINNED.findall((ROOT / "requirements.txt").read_text(encoding="utf-8")))
+    tested = dict(PINNED.findall((ROOT / "requirements-dev.lock").read_text(encoding="utf-8")))
+    wanted = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
+    assert {line.lower() for line in wanted if line and line[0] != "#"} <= {f"{k}=={v}" for k, v in shipped.items()}
+    assert shipped.items() <= tested.items()
+
+
+def test_every_shipped_package_is_listed_with_its_licence_and_reason() -> None:
+    listed = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    for name, _ in PINNED.findall((ROOT / "requirements.txt").read_text(encoding="utf-8")):
+        assert re.search(rf"^\| {name} \| [\w.-]+ \| .+ \|$", listed, re.MULTILINE), name
+
+
+def test_every_command_is_documented() -> None:
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    documented = "".join(path.read_text(encoding="utf-8") for path in documents)
+    for command in typer.main.get_command(cli.app).commands:  # type: ignore[attr-defined]
+        assert re.search(rf"(nightshift|make) {command}\b", documented), command
 
 
 def test_every_setting_is_documented() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from chalicelib.config import is_reference
 from nightshift.deploy import policies
+from nightshift.deploy.functions import merge_template
 
 # Read by the functions, and known only once the stacks exist.
 DERIVED = {
@@ -61,6 +62,7 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
         name = f"policy-{place.stage}-{template.stem}.json"
         _save(project / ".chalice" / name, policies.render(template, values))
         stage["lambda_functions"].setdefault(template.stem, {})["iam_policy_file"] = name
+    _save(project / ".chalice" / f"merge-{place.stage}.json", merge_template(outputs))
     _save(project / ".chalice" / "config.json", configuration)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from chalice.cli.factory import CLIFactory
-from chalice.utils import UI
+from chalice.utils import UI, to_cfn_resource_name
 
 # Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
 RETRIES, MAX_AGE_SECONDS = 2, 6 * 3600
@@ -47,6 +47,20 @@ def set_failure_destinations(awslambda: Any, stage: str, outputs: Mapping[str, s
             MaximumEventAgeInSeconds=MAX_AGE_SECONDS,
             DestinationConfig={"OnFailure": {"Destination": outputs["FailedFiresQueueArn"]}},
         )
+
+
+def merge_template(outputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return what `chalice package --merge-template` adds, for a pipeline that deploys with CloudFormation."""
+    destination = {"OnFailure": {"Type": "SQS", "Destination": outputs["FailedFiresQueueArn"]}}
+    repeated = {
+        "MaximumRetryAttempts": RETRIES,
+        "MaximumEventAgeInSeconds": MAX_AGE_SECONDS,
+        "DestinationConfig": destination,
+    }
+    scheduled = {to_cfn_resource_name(task): {"Properties": {"EventInvokeConfig": repeated}} for task in SCHEDULED}
+    trigger = {"Properties": {"FunctionResponseTypes": ["ReportBatchItemFailures"]}}
+    worker = {"Properties": {"Events": {"WorkSqsEventSource": trigger}}}
+    return {"Resources": scheduled | {to_cfn_resource_name("work"): worker}}
 
 
 def exists(awslambda: Any, name: str) -> bool:

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -263,6 +264,20 @@ def test_a_plain_chalice_deploy_works_and_loses_nothing(cloud: Cloud) -> None:
         set_status(cloud, READERS[3], "pending")
         until(lambda: len(cloud.mails()) == before + 2, "the mail of the message that failed first")
         until(lambda: count(cloud, "work") == 0, "an empty queue")
+
+
+def test_a_teams_own_pipeline_gets_the_same_from_chalice_package(cloud: Cloud, tmp_path: Path) -> None:
+    merge = f".chalice/merge-{STAGE}.json"
+    done = cloud.run("chalice", "package", "--stage", STAGE, "--merge-template", merge, str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    resources = json.loads((tmp_path / "sam.json").read_text())["Resources"]
+    worker, digest = resources["Work"]["Properties"], resources["DailyDigest"]["Properties"]
+    (trigger,) = worker["Events"].values()
+    assert trigger["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert trigger["Properties"]["BatchSize"] == 10
+    assert digest["EventInvokeConfig"]["MaximumRetryAttempts"] == 2
+    assert digest["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Type"] == "SQS"
+    assert set(resources) >= {"Work", "DailyDigest", "Operate"}
 
 
 @pytest.mark.parametrize(
