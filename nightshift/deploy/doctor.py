@@ -16,6 +16,8 @@ from nightshift.deploy.functions import name_of
 
 VISIBILITY_FACTOR = 6
 DEFAULT_TIMEOUT_SECONDS = 60
+# What Lambda leaves to all functions without a reservation.
+UNRESERVED = 100
 UNREACHABLE = ("timed out", "timeout", "can't connect", "could not connect", "connection refused")
 
 
@@ -52,8 +54,10 @@ def examine_before(client: Callable[[str], Any], project: Path, stage: str, regi
     settings = _check_configuration(project, stage)
     yield settings
     if credentials.level == "ok" and settings.level == "ok":
-        sender = configuration.read(project)["stages"][stage]["environment_variables"]["MAIL_FROM"]
-        yield from _check_mail(client("sesv2"), sender)
+        configured = configuration.read(project)["stages"][stage]
+        yield _check_time(configured["lambda_functions"])
+        yield _check_concurrency(client("lambda"), configured["lambda_functions"])
+        yield from _check_mail(client("sesv2"), configured["environment_variables"]["MAIL_FROM"])
 
 
 def _check_python() -> Finding:
@@ -90,6 +94,29 @@ def _check_configuration(project: Path, stage: str) -> Finding:
     except (ValueError, ConfigurationError) as error:
         return problem("configuration", f"{error}")
     return ok("configuration", f"stage {stage} of .chalice/config.json has every setting")
+
+
+def _check_time(functions: Mapping[str, Any]) -> Finding:
+    for name, settings in functions.items():
+        timeout = settings.get("lambda_timeout", DEFAULT_TIMEOUT_SECONDS)
+        if timeout < DEFAULT_TIMEOUT_SECONDS:
+            return problem("time-outs", f"{name} has {timeout} s; below {DEFAULT_TIMEOUT_SECONDS} s it can do nothing")
+    return ok("time-outs", "every function has the time to do something")
+
+
+def _check_concurrency(awslambda: Any, functions: Mapping[str, Any]) -> Finding:
+    reserved = sum(settings.get("reserved_concurrency", 0) for settings in functions.values())
+    try:
+        limit = awslambda.get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
+    except (BotoCoreError, ClientError) as error:
+        return warning("concurrency", f"Lambda does not tell the account's limit: {error}")
+    if reserved and limit - reserved < UNRESERVED:
+        return problem(
+            "concurrency",
+            f"the account's limit of {limit} does not let {reserved} be reserved beside the {UNRESERVED} that Lambda "
+            "keeps: ask AWS for a higher limit, or take reserved_concurrency out of .chalice/config.json",
+        )
+    return ok("concurrency", f"{reserved} of {limit} reserved")
 
 
 def _check_mail(ses: Any, sender: str) -> Iterator[Finding]:

@@ -1,0 +1,118 @@
+"""The doctor's findings that an emulator cannot show: quotas, the sandbox, what SES does not say."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from nightshift.deploy import doctor
+from nightshift.deploy.doctor import Finding
+
+SENDER = "digest@mail.example.com"
+QUOTA = {"MaxSendRate": 1.0, "Max24HourSend": 200.0, "SentLast24Hours": 0.0}
+LARGE = {"AccountLimit": {"ConcurrentExecutions": 1000}}
+
+
+@pytest.fixture
+def stubs() -> Iterator[dict[str, Stubber]]:
+    """Stubbed clients of everything that the doctor asks before a deployment."""
+    clients: dict[str, Any] = {name: boto3.client(name) for name in ("sts", "sesv2", "lambda")}
+    stubs = {name: Stubber(client) for name, client in clients.items()}
+    for stub in stubs.values():
+        stub.activate()
+    who = {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:user/you", "UserId": "you"}
+    stubs["sts"].add_response("get_caller_identity", who)
+    yield stubs
+    for stub in stubs.values():
+        stub.assert_no_pending_responses()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    settings = {
+        "DATABASE_URL": "mysql+pymysql://db/application",
+        "MAIL_FROM": SENDER,
+        "SITE_NAME": "Example",
+        "SITE_URL": "https://example.com",
+        "UNSUBSCRIBE_URL": "https://example.com/unsubscribe",
+    }
+    functions = {"work": {"lambda_timeout": 300, "reserved_concurrency": 5}}
+    return write(tmp_path, settings, functions)
+
+
+def write(folder: Path, settings: dict[str, str], functions: dict[str, Any]) -> Path:
+    stage = {"environment_variables": settings, "lambda_functions": functions}
+    (folder / ".chalice").mkdir(exist_ok=True)
+    (folder / ".chalice" / "config.json").write_text(json.dumps({"stages": {"dev": stage}}))
+    return folder
+
+
+def change(project: Path, **settings: str) -> None:
+    stage = json.loads((project / ".chalice" / "config.json").read_text())["stages"]["dev"]
+    write(project, stage["environment_variables"] | settings, stage["lambda_functions"])
+
+
+def examine(stubs: dict[str, Stubber], project: Path, *, region: str | None = "eu-west-1") -> dict[str, Finding]:
+    findings = doctor.examine_before(lambda name: stubs[name].client, project, "dev", region)
+    return {finding.subject: finding for finding in findings}
+
+
+def answer_mail(stubs: dict[str, Stubber], *, production: bool, verified: list[bool]) -> None:
+    account = {"SendQuota": QUOTA, "ProductionAccessEnabled": production, "SendingEnabled": True}
+    stubs["sesv2"].add_response("get_account", account)
+    for is_verified in verified:
+        stubs["sesv2"].add_response("get_email_identity", {"VerifiedForSendingStatus": is_verified})
+
+
+def test_a_healthy_account_has_no_problem(stubs: dict[str, Stubber], project: Path) -> None:
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[True])
+    assert {finding.level for finding in examine(stubs, project).values()} == {"ok"}
+
+
+def test_the_sandbox_is_a_warning_that_says_what_to_ask_for(stubs: dict[str, Stubber], project: Path) -> None:
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=False, verified=[True])
+    found = examine(stubs, project)["SES"]
+    assert (found.level, found.text.endswith("ask AWS for production access")) == ("warning", True)
+
+
+def test_a_verified_domain_is_enough(stubs: dict[str, Stubber], project: Path) -> None:
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[False, True])
+    assert examine(stubs, project)["sender"].level == "ok"
+
+
+def test_an_account_too_small_for_the_reservations_is_a_problem(stubs: dict[str, Stubber], project: Path) -> None:
+    stubs["lambda"].add_response("get_account_settings", {"AccountLimit": {"ConcurrentExecutions": 10}})
+    answer_mail(stubs, production=True, verified=[True])
+    found = examine(stubs, project)["concurrency"]
+    assert found.level == "problem"
+    assert "the account's limit of 10 does not let 5 be reserved" in found.text
+
+
+def test_a_function_without_time_is_a_problem(stubs: dict[str, Stubber], project: Path) -> None:
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[True])
+    stage = json.loads((project / ".chalice" / "config.json").read_text())["stages"]["dev"]
+    write(project, stage["environment_variables"], {"work": {"lambda_timeout": 30}})
+    assert examine(stubs, project)["time-outs"].text == "work has 30 s; below 60 s it can do nothing"
+
+
+def test_wrong_settings_are_all_named_and_no_service_is_asked_about_them(
+    stubs: dict[str, Stubber], project: Path
+) -> None:
+    change(project, MAIL_FROM="nobody", DIGEST_ZONE="Berlin")
+    found = examine(stubs, project)["configuration"]
+    assert found.level == "problem"
+    assert "MAIL_FROM must be one plain e-mail address; DIGEST_ZONE must be an IANA time zone" in found.text
+
+
+def test_without_a_region_nothing_can_be_found(stubs: dict[str, Stubber], project: Path) -> None:
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[True])
+    assert examine(stubs, project, region=None)["region"].level == "problem"
