@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from chalicelib import secrets
+from chalicelib import context, secrets
 from chalicelib.engine import RDS_ROOTS, engine_for
 from chalicelib.errors import ConfigurationError
 from nightshift.local.aws import LocalAws
-from nightshift.local.servers import mariadb_server
+from nightshift.local.servers import free_port, mariadb_server, redis_server
 from tests.services import needed
 
 
@@ -121,3 +122,18 @@ def test_a_secret_that_is_not_there_is_named(aws: LocalAws, world_environment: N
     arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:gone-AbCdEf"
     with pytest.raises(ConfigurationError, match=f"the secret {arn} cannot be read"):
         secrets.fetch(arn)
+
+
+def test_redis_over_tls_is_verified_too(certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    files = {"--tls-cert-file": "certificate", "--tls-key-file": "key", "--tls-ca-cert-file": "ours.pem"}
+    options = [text for option, name in files.items() for text in (option, str(certificates / name))]
+    tls = [*options, "--tls-port", str(port), "--tls-auth-clients", "no"]
+    with needed(lambda folder: redis_server(folder, *tls), tmp_path):
+        # In place of the machine's own roots, as Lambda's are.
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ours.pem"))
+        assert context._redis.__wrapped__(f"rediss://localhost:{port}", None).ping()
+        for host, authority in (("localhost", "theirs"), ("127.0.0.1", "ours")):
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificates / f"{authority}.pem"))
+            with pytest.raises(redis.ConnectionError, match="certificate verify failed"):
+                context._redis.__wrapped__(f"rediss://{host}:{port}", None).ping()

@@ -68,20 +68,11 @@ def mariadb_server(folder: Path, *options: str) -> Iterator[str]:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
+def redis_server(folder: Path, *options: str) -> Iterator[str]:
     """Run a Redis that keeps nothing on disk; give its URL. Raises NotInstalledError."""
     port = free_port()
-    arguments = [
-        _find("redis-server"),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--dir",
-        str(folder),
-    ]
+    only_here = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    arguments = [_find("redis-server"), *only_here, *options]
 
     def check() -> None:
         with redis.Redis(port=port) as client:

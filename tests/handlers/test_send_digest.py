@@ -1,8 +1,15 @@
 """Sending a digest: who is reached, refused, left out, and what cannot be known."""
 
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
+from botocore.awsrequest import AWSResponse
 from sqlalchemy import delete, update
 
+from chalicelib import context as context_module
 from chalicelib.application import users
 from chalicelib.errors import BatchFailedError
 from chalicelib.mail import unsubscribe
@@ -119,3 +126,44 @@ def test_a_digest_that_was_never_composed_is_dead_at_once(world: World) -> None:
     (letter,) = world.dead_letters()
     assert letter["Body"] == body
     assert letter["MessageAttributes"]["reason"]["StringValue"] == f"no digest of {YESTERDAY} has been composed"
+
+
+@contextmanager
+def throttled(times: int) -> Iterator[None]:
+    """Let SES ask for a slower pace this many times."""
+    left = iter(range(times))
+
+    def refuse(request: Any, **_: Any) -> AWSResponse | None:
+        if next(left, None) is None:
+            return None
+        headers: Any = {"x-amzn-errortype": "TooManyRequestsException", "content-type": "application/json"}
+        raw = io.BytesIO(b'{"message": "Maximum sending rate exceeded."}')
+        raw.stream = lambda **_: iter([raw.getvalue()])  # type: ignore[attr-defined]
+        return AWSResponse(request.url, 429, headers, raw)
+
+    events: Any = context_module._ses().meta.events
+    events.register("before-send.sesv2.SendEmail", refuse)
+    try:
+        yield
+    finally:
+        events.unregister("before-send.sesv2.SendEmail", refuse)
+
+
+def test_when_ses_asks_for_a_slower_pace_the_same_mail_is_sent_later_and_once(world: World, readers: list[str]) -> None:
+    with throttled(3):
+        assert world.work(world.receive()) == {"messages": 1, "succeeded": 1}
+    assert set(world.ledger().values()) == {"sent"}
+    assert len(world.recipients()) == len(set(world.recipients())) == 3
+    pauses = [seconds for seconds in world.clock.slept if seconds > 0.1]
+    assert [low <= pause <= 2 * low for low, pause in zip((0.25, 0.5, 1.0), pauses, strict=True)] == [True] * 3
+
+
+def test_a_throttling_that_outlasts_the_deadline_leaves_the_rest_pending_and_the_message_on_the_queue(
+    world: World, readers: list[str]
+) -> None:
+    with throttled(1000), pytest.raises(BatchFailedError):
+        world.work(world.receive(), seconds=120)
+    assert set(world.ledger().values()) == {"pending"}
+    assert world.messages_left() == 1
+    # It ended in time for Lambda, with what is kept for recording left.
+    assert sum(world.clock.slept) < 120 - 45
