@@ -1,6 +1,7 @@
 """Sends the digest of a day to a range of its recipients, each of them once."""
 
 import random
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -35,6 +36,14 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     day: str
     first: str
     last: str
+
+
+@dataclass(frozen=True)
+class Addressed:
+    """A mail to one plain address, ready for SES."""
+
+    to: str
+    content: bytes
 
 
 def perform(context: Context, payload: Payload) -> Counts:
@@ -93,11 +102,15 @@ def _reach(context: Context, letter: Letter, ledger: Ledger, recipient: Row[Any]
 
 
 def _send(context: Context, letter: Letter, ledger: Ledger, recipient: Row[Any]) -> Counts:
+    # Whatever can fail before the call to SES fails here, while the row is still pending.
+    mail = _address(context, letter, recipient)
     pause = FIRST_PAUSE_SECONDS
     # The row is ours before the mail goes out, so a second copy of this message sends nothing.
     while ledger.move(recipient.user_id, before=Status.PENDING, after=Status.SENDING):
+        if isinstance(mail, Refused):
+            return _settle(ledger, recipient, mail)
         try:
-            answer = _try(context, letter, recipient)
+            answer = context.mailer.send(mail.content, sender=context.settings.mail_from, to=mail.to)
         except TransientError as error:
             ledger.move(recipient.user_id, before=Status.SENDING, after=Status.PENDING)
             has_time = not context.is_out_of_time(needed_ms=SEND_LIMIT_MS + round(pause * 1000))
@@ -110,19 +123,18 @@ def _send(context: Context, letter: Letter, ledger: Ledger, recipient: Row[Any])
     return SKIPPED
 
 
-def _try(context: Context, letter: Letter, recipient: Row[Any]) -> Sent | Refused | Unknown:
+def _address(context: Context, letter: Letter, recipient: Row[Any]) -> Addressed | Refused:
     try:
         to = plain_address(recipient.email)
     except ValueError as error:
         return Refused(str(error))
-    settings = context.settings
     token = unsubscribe.sign(recipient.user_id, MAILING, secrets=context.unsubscribe_secrets)
     personal = {
         # The template greets with it, and cannot see whether it is empty.
         "name": clean(recipient.name) or "there",
-        "unsubscribe_url": unsubscribe.link(settings.unsubscribe_url, token),
+        "unsubscribe_url": unsubscribe.link(context.settings.unsubscribe_url, token),
     }
-    return context.mailer.send(letter.address(to, personal), sender=settings.mail_from, to=to)
+    return Addressed(to, letter.address(to, personal))
 
 
 def _settle(ledger: Ledger, recipient: Row[Any], answer: Sent | Refused | Unknown) -> Counts:

@@ -167,3 +167,12 @@ def test_a_throttling_that_outlasts_the_deadline_leaves_the_rest_pending_and_the
     assert world.messages_left() == 1
     # It ended in time for Lambda, with what is kept for recording left.
     assert sum(world.clock.slept) < 120 - 45
+
+
+def test_a_secret_that_cannot_be_read_leaves_every_delivery_pending(world: World, readers: list[str]) -> None:
+    missing = "arn:aws:secretsmanager:us-east-1:123456789012:secret:gone-AbCdEf"
+    world.configure(unsubscribe_secrets=missing)
+    world.work(world.receive())
+    assert set(world.ledger().values()) == {"pending"}
+    (letter,) = world.dead_letters()
+    assert letter["MessageAttributes"]["reason"]["StringValue"].startswith(f"the secret {missing} cannot be read")
