@@ -29,11 +29,13 @@ def main() -> None:
 @contextmanager
 def sentences() -> Iterator[None]:
     """Turn what a person can mend into one sentence on standard error, and exit code 1."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
     from chalicelib.errors import NightshiftError
 
     try:
         yield
-    except (ValueError, NightshiftError) as error:
+    except (ValueError, NightshiftError, BotoCoreError, ClientError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"nightshift: {error}", markup=False)
         raise typer.Exit(1) from None
 

@@ -16,11 +16,13 @@ NIGHTSHIFT = Path(sys.executable).with_name("nightshift")
 HEADER = "id,title,url,num_points,num_comments,author,created_at\n"
 
 
-def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str, folder: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
     inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    default = {"HOME": "/nonexistent", "AWS_PROFILE": "nosuch", "COLUMNS": "200"}
     return subprocess.run(
         [NIGHTSHIFT, *arguments],
-        env=inherited | {"HOME": "/nonexistent", "AWS_PROFILE": "nosuch", "COLUMNS": "200"} | environment,
+        cwd=folder,
+        env={name: value for name, value in (inherited | default | environment).items() if value},
         capture_output=True,
         text=True,
         timeout=120,
@@ -114,3 +116,13 @@ def test_migrate_without_a_database_says_what_to_set() -> None:
 def test_migrate_brings_a_database_to_the_newest_schema(tmp_path: Path) -> None:
     done = run("migrate", DATABASE_URL=f"sqlite:///{tmp_path / 'new.db'}")
     assert (done.returncode, done.stdout) == (0, "The database has the newest schema.\n")
+
+
+@pytest.mark.parametrize("command", ["doctor", "deploy", "destroy"])
+def test_outside_of_a_project_one_sentence_says_what_cannot_be_read(tmp_path: Path, command: str) -> None:
+    credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_PROFILE": "", "AWS_MAX_ATTEMPTS": "1"}
+    done = run(command, "--stage", "dev", folder=tmp_path, **credentials, **nowhere)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "cannot be read" in done.stdout + done.stderr or "does not take" in done.stdout + done.stderr

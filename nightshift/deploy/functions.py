@@ -7,6 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from chalice.cli.factory import CLIFactory
+from chalice.deploy.deployer import ChaliceDeploymentError
 from chalice.utils import UI, to_cfn_resource_name
 
 # Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
@@ -15,12 +16,15 @@ SCHEDULED = ("daily_digest",)
 
 
 def deploy(project: Path, stage: str) -> None:
-    """Run Chalice's deploy of this stage."""
+    """Run Chalice's deploy of this stage. Raises ValueError with Chalice's own explanation."""
     factory = CLIFactory(str(project), environ=os.environ)
     session = factory.create_botocore_session()
     session.register("before-parameter-build.lambda.CreateEventSourceMapping", _report_partial_failures)
     config = factory.create_config_obj(chalice_stage_name=stage)
-    factory.create_default_deployer(session, config, UI()).deploy(config, chalice_stage_name=stage)
+    try:
+        factory.create_default_deployer(session, config, UI()).deploy(config, chalice_stage_name=stage)
+    except ChaliceDeploymentError as error:
+        raise ValueError(f"Chalice could not deploy: {' '.join(str(error).split())}") from error
 
 
 def _report_partial_failures(**call: Any) -> None:

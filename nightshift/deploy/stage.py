@@ -21,7 +21,10 @@ class Stage:
 def read_stage(project: Path, name: str) -> Stage:
     """Return a stage of `infra/stages.json`. Raises ValueError, which names what is missing or unknown."""
     path = project / "infra" / "stages.json"
-    stages = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        stages = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
     if name not in stages:
         raise ValueError(f"there is no stage {name!r} in infra/stages.json; there are {', '.join(sorted(stages))}")
     stacks = stages[name]

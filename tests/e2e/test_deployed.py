@@ -110,6 +110,24 @@ def test_deploying_again_changes_nothing(cloud: Cloud) -> None:
     assert len(cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"]) == 1
 
 
+def test_a_plan_of_what_is_deployed_has_nothing_to_do(cloud: Cloud) -> None:
+    done = cloud.run("nightshift", "deploy", "--stage", STAGE, "--plan")
+    assert done.stdout.count(": nothing") == 4
+
+
+def test_a_stack_that_is_refused_stops_with_one_sentence(cloud: Cloud) -> None:
+    stages = cloud.project / "infra" / "stages.json"
+    before = stages.read_text()
+    stages.write_text(before.replace('"WorkerTimeoutSeconds": "60"', '"WorkerTimeoutSeconds": "61"'))
+    try:
+        done = cloud.run("nightshift", "deploy", "--stage", STAGE)
+    finally:
+        stages.write_text(before)
+    assert done.returncode == 1
+    assert done.stderr.startswith("nightshift: the stack nightshift-e2e-queues was refused: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_partial_failures_and_failure_destinations_are_set(cloud: Cloud) -> None:
     awslambda = cloud.client("lambda")
     (mapping,) = awslambda.list_event_source_mappings(FunctionName=name_of("work"))["EventSourceMappings"]
