@@ -17,8 +17,9 @@ test: $(STAMP) ## Run the tests
 e2e: $(STAMP) ## Deploy into an emulator that runs the packaged code, and try everything there
 	@.venv/bin/pytest -q tests/e2e
 
-bench: $(STAMP) ## Measure throughput and memory; POSTS=some.csv takes real posts
+bench: $(STAMP) ## Measure throughput, memory and cold starts; POSTS=some.csv takes real posts
 	@.venv/bin/python -m bench.digest $(if $(POSTS),--posts "$(POSTS)")
+	@.venv/bin/python -m bench.cold_start
 
 lint: $(STAMP) ## Check the code's style
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -1,13 +1,11 @@
 """The database: short transactions, and a retry of the whole transaction where that is safe."""
 
 import random
-import sqlite3
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, Insert, Table
-from sqlalchemy.dialects.mysql import insert as mysql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 
 from chalicelib.clock import Clock
@@ -16,6 +14,8 @@ T = TypeVar("T")
 
 TRANSACTION_ATTEMPTS = 4
 DEADLOCK, LOCK_WAIT_TIMEOUT = 1213, 1205
+# As in the module sqlite3, which deployments on MySQL do not import.
+SQLITE_BUSY = 5
 # Server gone, connection lost, read-only (the old writer after a failover), idle connection closed by the server.
 LOST_CONNECTION = frozenset({2006, 2013, 1290, 4031})
 
@@ -49,11 +49,13 @@ class Database:
             # The pool may hold more connections to the server that went away or became read-only.
             self.engine.dispose()
             return True
-        return code in {DEADLOCK, LOCK_WAIT_TIMEOUT, sqlite3.SQLITE_BUSY}
+        return code in {DEADLOCK, LOCK_WAIT_TIMEOUT, SQLITE_BUSY}
 
 
 def error_code(error: DBAPIError) -> int | None:
     """Return the driver's error number: MySQL's, or SQLite's primary result code."""
+    import sqlite3
+
     original: Any = error.orig
     if isinstance(original, sqlite3.Error):
         return getattr(original, "sqlite_errorcode", 0) & 0xFF or None
@@ -64,7 +66,9 @@ def error_code(error: DBAPIError) -> int | None:
 def insert_missing(table: Table, dialect: Dialect) -> Insert:
     """Return an INSERT that leaves rows whose primary or unique key exists as they are, and reports other errors."""
     if dialect.name == "sqlite":
-        return sqlite_insert(table).on_conflict_do_nothing()
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table).on_conflict_do_nothing()
     # Not INSERT IGNORE: that would also swallow values that are too long or of the wrong type.
     key = next(iter(table.primary_key.columns))
-    return mysql_insert(table).on_duplicate_key_update({key.name: key})
+    return mysql.insert(table).on_duplicate_key_update({key.name: key})

@@ -1,16 +1,20 @@
 """The process's engine: how a connection is made, verified and kept between invocations."""
 
+from __future__ import annotations
+
 import json
-import sqlite3
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 
 from chalicelib import secrets
 from chalicelib.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import sqlite3
 
 CONNECT_TIMEOUT_SECONDS = 5
 # A statement that hangs longer than this is a dead connection: no statement of ours may take a minute.

@@ -1,15 +1,17 @@
 """A mail composed once for many: rendered templates with holes where each recipient's own values go."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.mail.text import clean
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PERSONAL = ("name", "unsubscribe_url")
 
@@ -38,6 +40,9 @@ def from_json(stored: str) -> Composition:
 
 def compose(template: str, *, subject: str, content: Mapping[str, Any]) -> Composition:
     """Render `<template>.html.j2` and `<template>.txt.j2` with the content, leaving each recipient's values open."""
+    # Imported late, as Jinja is: the worker loads what is composed already, and composes nothing.
+    from markupsafe import Markup
+
     personal = {name: Markup(f"{HOLE}{name}{HOLE}") for name in PERSONAL}  # noqa: S704 (ours alone)
     rendered = {
         kind: _environment(autoescape=kind == "html")
@@ -53,6 +58,9 @@ def compose(template: str, *, subject: str, content: Mapping[str, Any]) -> Compo
 
 
 def _environment(*, autoescape: bool) -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=autoescape,  # noqa: S701 (off for the plain text only)
