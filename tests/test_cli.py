@@ -87,6 +87,7 @@ def test_the_demo_refuses_a_database_with_users_of_its_own(tmp_path: Path) -> No
     assert "holds 1 users of its own" in done.stderr
     with engine.connect() as connection:
         assert connection.execute(text("SELECT COUNT(*) FROM users")).scalar_one() == 1
+    engine.dispose()
 
 
 def test_the_demo_runs_on_mariadb_and_redis(mariadb_url: str, redis_url: str, tmp_path: Path) -> None:

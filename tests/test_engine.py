@@ -26,7 +26,9 @@ def openssl(*arguments: str, folder: Path) -> None:
 def make_authority(folder: Path, name: str) -> None:
     """Write `<name>.pem`, a root certificate, and its key."""
     new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-    openssl(*new, "-keyout", f"{name}.key", "-out", f"{name}.pem", folder=folder)
+    # Without it, Python 3.13 takes a certificate for no authority.
+    usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+    openssl(*new, *usage, "-keyout", f"{name}.key", "-out", f"{name}.pem", folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
     for name in ("ours", "theirs"):
         make_authority(folder, name)
-    (folder / "names").write_text("subjectAltName=DNS:localhost")
+    (folder / "names").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\n")
     openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-keyout", "key", "-out", "csr", folder=folder)
     sign = ["x509", "-req", "-in", "csr", "-CA", "ours.pem", "-CAkey", "ours.key", "-days", "2", "-extfile", "names"]
     openssl(*sign, "-out", "certificate", folder=folder)

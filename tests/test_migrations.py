@@ -1,5 +1,7 @@
 """Migrations on each database, on a new one and on one that belongs to an application already."""
 
+from collections.abc import Iterator
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -12,14 +14,19 @@ from chalicelib.schema import deliveries
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])
-def empty(request: pytest.FixtureRequest) -> Engine:
+def empty(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine on a database of its own, without tables."""
     if request.param == "sqlite":
-        return create_engine(f"sqlite:///{request.getfixturevalue('tmp_path') / 'empty.db'}")
+        engine = create_engine(f"sqlite:///{request.getfixturevalue('tmp_path') / 'empty.db'}")
+        yield engine
+        engine.dispose()
+        return
     server = engine_for(request.getfixturevalue("mariadb_url"))
     with server.begin() as connection:
         connection.execute(text("CREATE OR REPLACE DATABASE empty"))
-    return create_engine(server.url.set(database="empty"))
+    engine = create_engine(server.url.set(database="empty"))
+    yield engine
+    engine.dispose()
 
 
 def test_the_migrated_schema_is_the_declared_one(empty: Engine) -> None:

@@ -11,7 +11,6 @@ import pytest
 import app
 from chalicelib import context as context_module
 from chalicelib import operations, secrets
-from chalicelib.engine import engine_for
 from chalicelib.errors import BatchFailedError
 from nightshift.deploy import policies
 from tests.world import World
@@ -84,6 +83,7 @@ def referring(world: World) -> Iterator[World]:
         unsubscribe_secrets=manager.create_secret(Name="u", SecretString=settings.unsubscribe_secrets)["ARN"],
     )
     yield world
+    world.context().database.engine.dispose()
     secrets.forget()
 
 
@@ -114,7 +114,6 @@ def test_a_policy_allows_what_its_function_calls_and_nothing_more(
         referring.fire()
     # What an earlier function of this process has fetched would not be called for again.
     secrets.forget()
-    engine_for.cache_clear()
     with recorded() as called:
         use(referring)
     taking = TAKING if function == "work" else set()
