@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound, TokenRetrievalError
 
-from chalicelib.config import read_settings
+from chalicelib.config import is_reference, read_settings
 from chalicelib.errors import ConfigurationError
 from nightshift.deploy import configuration
 from nightshift.deploy.functions import name_of
@@ -48,7 +48,7 @@ def problem(subject: str, text: str) -> Finding:
 def examine_before(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> Iterator[Finding]:
     """Look at everything that a deployment needs before it begins."""
     yield _check_python()
-    yield _check_region(region)
+    yield _check_region(project, stage, region)
     credentials = _check_credentials(client)
     yield credentials
     settings = _check_configuration(project, stage)
@@ -65,9 +65,18 @@ def _check_python() -> Finding:
     return ok("Python", f"{version}, and so is the functions' runtime")
 
 
-def _check_region(region: str | None) -> Finding:
+def _check_region(project: Path, stage: str, region: str | None) -> Finding:
     if not region:
         return problem("region", "there is none: set AWS_REGION, or a region in your AWS profile")
+    try:
+        settings = configuration.read(project)["stages"][stage]["environment_variables"]
+    except (ValueError, KeyError):
+        # Without a configuration there is nothing to compare with; it has a finding of its own.
+        settings = {}
+    secret = settings.get("UNSUBSCRIBE_SECRETS", "")
+    deployed_to = secret.split(":")[3] if is_reference(secret) else region
+    if deployed_to != region:
+        return problem("region", f"is {region}, but {stage} was deployed to {deployed_to}: set AWS_REGION to that")
     return ok("region", region)
 
 

@@ -112,6 +112,16 @@ def test_wrong_settings_are_all_named_and_no_service_is_asked_about_them(
     assert "MAIL_FROM must be one plain e-mail address; DIGEST_ZONE must be an IANA time zone" in found.text
 
 
+def test_another_region_than_the_one_that_was_deployed_to_is_a_problem(
+    stubs: dict[str, Stubber], project: Path
+) -> None:
+    change(project, UNSUBSCRIBE_SECRETS="arn:aws:secretsmanager:us-east-1:123456789012:secret:nightshift-dev-u")
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[True])
+    found = examine(stubs, project, region="eu-west-1")["region"]
+    assert found.text == "is eu-west-1, but dev was deployed to us-east-1: set AWS_REGION to that"
+
+
 def test_without_a_region_nothing_can_be_found(stubs: dict[str, Stubber], project: Path) -> None:
     stubs["lambda"].add_response("get_account_settings", LARGE)
     answer_mail(stubs, production=True, verified=[True])

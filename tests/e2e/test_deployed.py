@@ -337,6 +337,19 @@ def test_the_doctor_finds_a_queue_that_returns_messages_too_early(cloud: Cloud) 
     assert "visible again after 30 s; the worker's 60 s need 360 s" in done.stdout
 
 
+def test_the_doctor_finds_a_queue_that_is_missing(cloud: Cloud) -> None:
+    path = cloud.project / ".chalice" / "config.json"
+    before = path.read_text()
+    path.write_text(before.replace("/nightshift-e2e-work", "/nightshift-e2e-gone"))
+    try:
+        done = cloud.run("nightshift", "doctor", "--stage", STAGE)
+    finally:
+        path.write_text(before)
+    assert done.returncode == 1
+    assert "nightshift-e2e-gone cannot be read" in done.stdout
+    assert "deploy the queues stack" in done.stdout
+
+
 def test_the_doctor_finds_a_database_that_functions_cannot_reach(cloud: Cloud) -> None:
     with function_settings(cloud, "operate", DATABASE_URL="mysql+pymysql://root@127.0.0.1:1/application"):
         done = cloud.run("nightshift", "doctor", "--stage", STAGE)
