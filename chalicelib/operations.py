@@ -9,13 +9,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from chalicelib.context import Context
-from chalicelib.errors import InvalidRequestError, NightshiftError
+from chalicelib.errors import InvalidRequestError, NightshiftError, TransientError
 
 
 def operate(request: object, context: Context) -> dict[str, Any]:
     """Do the one thing that `{"command": …}` names, and return what it found. Raises InvalidRequestError."""
     command = request.get("command") if isinstance(request, Mapping) else None
-    if command not in COMMANDS:
+    if not isinstance(command, str) or command not in COMMANDS:
         raise InvalidRequestError(f"the payload must be an object with a command of {', '.join(COMMANDS)}")
     return COMMANDS[command](context)
 
@@ -55,7 +55,12 @@ def _check_database(context: Context) -> dict[str, Any]:
 def _check_cache(context: Context) -> dict[str, Any]:
     if context.cache is None:
         return {"server": None}
-    return {"server": f"redis {context.cache.info('server')['redis_version']}"}
+    from redis.exceptions import RedisError
+
+    try:
+        return {"server": f"redis {context.cache.info('server')['redis_version']}"}
+    except RedisError as error:
+        raise TransientError(f"Redis does not answer: {error}") from error
 
 
 def _check_mail(context: Context) -> dict[str, Any]:
@@ -67,4 +72,4 @@ def _check_queue(context: Context) -> dict[str, Any]:
 
 
 PROBES = {"database": _check_database, "cache": _check_cache, "mail": _check_mail, "queue": _check_queue}
-COMMANDS: dict[Any, Callable[[Context], dict[str, Any]]] = {"migrate": migrate, "check": check}
+COMMANDS: dict[str, Callable[[Context], dict[str, Any]]] = {"migrate": migrate, "check": check}

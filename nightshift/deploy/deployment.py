@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nightshift.deploy import configuration, doctor, functions, package, stacks
+from nightshift.deploy import configuration, functions, package, stacks
 from nightshift.deploy.configuration import Place
 from nightshift.deploy.stacks import Stack
 from nightshift.deploy.stage import CONCERNS, Stage
@@ -103,7 +103,6 @@ class Deployment:
         return True
 
     def _migrate(self) -> str:
-        answer = doctor.invoke(
-            self.client("lambda"), functions.name_of("operate", self.stage.name), {"command": "migrate"}
-        )
+        name = functions.name_of("operate", self.stage.name)
+        answer = functions.invoke(self.client("lambda"), name, {"command": "migrate"})
         return f"database: {answer['before'] or 'empty'} → {answer['after']}"

@@ -1,6 +1,5 @@
 """What stands in the way of a deployment, each finding with what to do about it."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from chalicelib.config import is_reference, read_settings
 from chalicelib.errors import ConfigurationError
-from nightshift.deploy import configuration
-from nightshift.deploy.functions import name_of
+from nightshift.deploy import configuration, functions
 
 VISIBILITY_FACTOR = 6
 DEFAULT_TIMEOUT_SECONDS = 60
@@ -105,16 +103,16 @@ def _check_configuration(project: Path, stage: str) -> Finding:
     return ok("configuration", f"stage {stage} of .chalice/config.json has every setting")
 
 
-def _check_time(functions: Mapping[str, Any]) -> Finding:
-    for name, settings in functions.items():
+def _check_time(configured: Mapping[str, Any]) -> Finding:
+    for name, settings in configured.items():
         timeout = settings.get("lambda_timeout", DEFAULT_TIMEOUT_SECONDS)
         if timeout < DEFAULT_TIMEOUT_SECONDS:
             return problem("time-outs", f"{name} has {timeout} s; below {DEFAULT_TIMEOUT_SECONDS} s it can do nothing")
     return ok("time-outs", "every function has the time to do something")
 
 
-def _check_concurrency(awslambda: Any, functions: Mapping[str, Any]) -> Finding:
-    reserved = sum(settings.get("reserved_concurrency", 0) for settings in functions.values())
+def _check_concurrency(awslambda: Any, configured: Mapping[str, Any]) -> Finding:
+    reserved = sum(settings.get("reserved_concurrency", 0) for settings in configured.values())
     try:
         limit = awslambda.get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
     except (BotoCoreError, ClientError) as error:
@@ -161,12 +159,12 @@ def _is_verified(ses: Any, sender: str) -> bool:
 
 def examine_after(client: Callable[[str], Any], project: Path, stage: str) -> Iterator[Finding]:
     """Look at a deployed stage, from outside and from inside its network."""
-    functions = configuration.read(project)["stages"][stage]["lambda_functions"]
-    environment = configuration.read(project)["stages"][stage]["environment_variables"]
-    timeout = functions["work"].get("lambda_timeout", DEFAULT_TIMEOUT_SECONDS)
+    configured = configuration.read(project)["stages"][stage]
+    environment = configured["environment_variables"]
+    timeout = configured["lambda_functions"]["work"].get("lambda_timeout", DEFAULT_TIMEOUT_SECONDS)
     yield _check_queue(client("sqs"), environment["WORK_QUEUE_URL"], timeout)
-    yield _check_mapping(client("lambda"), name_of("work", stage))
-    yield from _check_inside(client("lambda"), name_of("operate", stage))
+    yield _check_mapping(client("lambda"), functions.name_of("work", stage))
+    yield from _check_inside(client("lambda"), functions.name_of("operate", stage))
 
 
 def _check_queue(sqs: Any, url: str, timeout: int) -> Finding:
@@ -197,7 +195,7 @@ def _check_mapping(awslambda: Any, function: str) -> Finding:
 
 def _check_inside(awslambda: Any, function: str) -> Iterator[Finding]:
     try:
-        answer = invoke(awslambda, function, {"command": "check"})
+        answer = functions.invoke(awslambda, function, {"command": "check"})
     except ValueError as error:
         yield problem("operate", f"{error}")
         return
@@ -213,15 +211,3 @@ def _advice(error: str) -> str:
     if any(sign in error.lower() for sign in UNREACHABLE):
         return " — the functions' network has no way there: a security group, an endpoint or NAT is missing"
     return ""
-
-
-def invoke(awslambda: Any, function: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Invoke a function and return its answer. Raises ValueError, with its own sentence, when it fails."""
-    try:
-        answer = awslambda.invoke(FunctionName=function, Payload=json.dumps(request).encode())
-    except (BotoCoreError, ClientError) as error:
-        raise ValueError(f"{function} cannot be invoked: {error}") from error
-    payload: dict[str, Any] = json.loads(answer["Payload"].read())
-    if "FunctionError" in answer:
-        raise ValueError(f"{function} failed: {payload.get('errorMessage', payload)}")
-    return payload

@@ -1,11 +1,12 @@
 """The functions: Chalice's own deploy, with what it leaves out set in its calls or right after them."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from chalice.cli.factory import CLIFactory
 from chalice.deploy.deployer import ChaliceDeploymentError
 from chalice.utils import UI, to_cfn_resource_name
@@ -81,3 +82,15 @@ def exists(awslambda: Any, name: str) -> bool:
 def name_of(function: str, stage: str) -> str:
     """Return the name under which Chalice deploys a function."""
     return f"nightshift-{stage}-{function}"
+
+
+def invoke(awslambda: Any, function: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Invoke a function and return its answer. Raises ValueError, with its own sentence, when it fails."""
+    try:
+        answer = awslambda.invoke(FunctionName=function, Payload=json.dumps(request).encode())
+    except (BotoCoreError, ClientError) as error:
+        raise ValueError(f"{function} cannot be invoked: {error}") from error
+    payload: dict[str, Any] = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise ValueError(f"{function} failed: {payload.get('errorMessage', payload)}")
+    return payload

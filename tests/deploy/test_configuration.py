@@ -1,0 +1,114 @@
+"""What a deployment writes for Chalice to read."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.config import read_settings
+from nightshift.deploy import configuration
+from nightshift.deploy.configuration import Place
+
+ROOT = Path(__file__).parent.parent.parent
+DEV = Place(stage="dev", region="eu-west-1", account="123456789012")
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:"
+QUEUES = {
+    "WorkQueueName": "nightshift-dev-work",
+    "WorkQueueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/nightshift-dev-work",
+    "WorkQueueArn": "arn:aws:sqs:eu-west-1:123456789012:nightshift-dev-work",
+    "DeadLetterQueueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/nightshift-dev-dead-letter",
+    "DeadLetterQueueArn": "arn:aws:sqs:eu-west-1:123456789012:nightshift-dev-dead-letter",
+    "FailedFiresQueueArn": "arn:aws:sqs:eu-west-1:123456789012:nightshift-dev-failed-fires",
+    "UnsubscribeSecretArn": f"{SECRET}unsubscribe",
+    "KeyArn": "arn:aws:kms:eu-west-1:123456789012:key/k",
+}
+OWN = {
+    "SubnetIds": "subnet-a,subnet-b",
+    "SecurityGroupIds": "sg-f",
+    "DatabaseHost": "x.eu-west-1.rds.amazonaws.com",
+    "DatabasePort": "3306",
+    "DatabaseName": "application",
+    "DatabaseSecretArn": f"{SECRET}database",
+    "CacheHost": "cache.example.com",
+    "CachePort": "6379",
+    "CacheSecretArn": f"{SECRET}cache",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The project's own configuration and policies, as they are before any deployment."""
+    shutil.copytree(ROOT / ".chalice" / "policies", tmp_path / ".chalice" / "policies")
+    shutil.copy(ROOT / ".chalice" / "config.json", tmp_path / ".chalice")
+    return tmp_path
+
+
+def stage(project: Path) -> dict[str, Any]:
+    written: dict[str, Any] = configuration.read(project)["stages"]["dev"]
+    return written
+
+
+def resources(project: Path, function: str) -> dict[str, Any]:
+    policy = json.loads((project / ".chalice" / f"policy-dev-{function}.json").read_text())
+    return {statement["Sid"]: statement["Resource"] for statement in policy["Statement"]}
+
+
+def test_the_functions_find_every_setting(project: Path) -> None:
+    configuration.write(project, DEV, QUEUES)
+    settings = read_settings(stage(project)["environment_variables"])
+    assert settings.work_queue_url == QUEUES["WorkQueueUrl"]
+    assert settings.unsubscribe_secrets == QUEUES["UnsubscribeSecretArn"]
+
+
+def test_the_stages_own_network_database_and_cache_are_taken(project: Path) -> None:
+    configuration.write(project, DEV, QUEUES | OWN)
+    written = stage(project)
+    assert (written["subnet_ids"], written["security_group_ids"]) == (["subnet-a", "subnet-b"], ["sg-f"])
+    settings = read_settings(written["environment_variables"])
+    assert settings.database_url == "mysql+pymysql://x.eu-west-1.rds.amazonaws.com:3306/application"
+    assert settings.database_credentials == f"{SECRET}database"
+    assert (settings.redis_url, settings.redis_password) == ("rediss://cache.example.com:6379", f"{SECRET}cache")
+
+
+def test_each_function_has_a_policy_with_the_stages_own_arns(project: Path) -> None:
+    configuration.write(project, DEV, QUEUES | OWN)
+    assert stage(project)["lambda_functions"]["work"]["iam_policy_file"] == "policy-dev-work.json"
+    work = resources(project, "work")
+    assert work["TakeWork"] == QUEUES["WorkQueueArn"]
+    assert work["ReadSecrets"] == [f"{SECRET}database", f"{SECRET}cache", f"{SECRET}unsubscribe"]
+    assert work["SendMail"] == [
+        "arn:aws:ses:eu-west-1:123456789012:identity/digest@dev.example.com",
+        "arn:aws:ses:eu-west-1:123456789012:identity/dev.example.com",
+    ]
+    assert resources(project, "daily_digest")["WriteLogs"].endswith(":/aws/lambda/nightshift-dev-daily_digest:*")
+
+
+def test_a_function_without_secrets_may_read_none(project: Path) -> None:
+    configuration.write(project, DEV, QUEUES)
+    assert "ReadSecrets" not in resources(project, "daily_digest")
+
+
+def test_writing_the_same_again_touches_no_file(project: Path) -> None:
+    configuration.write(project, DEV, QUEUES | OWN)
+    before = {path: path.stat().st_mtime_ns for path in (project / ".chalice").glob("*.json")}
+    configuration.write(project, DEV, QUEUES | OWN)
+    assert {path: path.stat().st_mtime_ns for path in (project / ".chalice").glob("*.json")} == before
+
+
+def test_other_stages_are_left_as_they_are(project: Path) -> None:
+    before = configuration.read(project)["stages"]["prod"]
+    configuration.write(project, DEV, QUEUES)
+    assert configuration.read(project)["stages"]["prod"] == before
+
+
+def test_no_secret_is_written(project: Path) -> None:
+    configuration.write(project, DEV, QUEUES | OWN)
+    text = "".join(path.read_text() for path in (project / ".chalice").glob("*.json"))
+    assert "password" not in text.replace("REDIS_PASSWORD", "").lower()
+
+
+def test_a_project_without_configuration_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"config\.json cannot be read"):
+        configuration.read(tmp_path)
