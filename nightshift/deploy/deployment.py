@@ -37,13 +37,15 @@ class Deployment:
         path = package.build(self.project)
         yield f"package: {path.stat().st_size / 1e6:.1f} MB, compiled"
         # Before the functions that need it, wherever there is a function that can do it.
-        if self._update_operate(path):
+        is_migrated = self._update_operate(path)
+        if is_migrated:
             yield self._migrate()
         functions.deploy(self.project, self.stage.name)
         yield "functions: deployed"
         functions.set_failure_destinations(self.client("lambda"), self.stage.name, outputs)
         yield "failed fires: repeated twice, then put on their queue"
-        yield self._migrate()
+        if not is_migrated:
+            yield self._migrate()
         for swept in package.sweep(path):
             yield f"swept {swept}"
 
@@ -66,7 +68,7 @@ class Deployment:
         yield "functions: deleted"
         cloudformation = self.client("cloudformation")
         for concern in reversed(self._concerns()):
-            name = self._stack(concern, {}).name
+            name = stacks.name_of(self.stage.name, concern)
             if concern in KEPT or (concern == "network" and "data" in self.stage.stacks):
                 yield f"stack {name}: kept, with its data"
             else:

@@ -20,7 +20,12 @@ class Stack:
     @property
     def name(self) -> str:
         """The stack's name."""
-        return f"nightshift-{self.stage}-{self.concern}"
+        return name_of(self.stage, self.concern)
+
+
+def name_of(stage: str, concern: str) -> str:
+    """Return the name of the stack of a concern."""
+    return f"nightshift-{stage}-{concern}"
 
 
 def deploy(cloudformation: Any, stack: Stack) -> str:
