@@ -37,7 +37,26 @@ def work(event: SQSEvent) -> Any:
     from chalicelib.context import from_lambda
     from chalicelib.queue import worker
 
-    return worker.work(event.to_dict(), from_lambda(event.context))
+    return worker.work(event.to_dict(), from_lambda(event.context), queue="work")
+
+
+@app.on_sqs_message(queue=os.environ.get("PRIORITY_QUEUE_NAME", "nightshift-priority"), batch_size=10)
+def work_priority(event: SQSEvent) -> Any:
+    """Do the jobs that must not wait behind the others."""
+    from chalicelib.context import from_lambda
+    from chalicelib.queue import worker
+
+    return worker.work(event.to_dict(), from_lambda(event.context), queue="priority")
+
+
+@answers_people
+@app.schedule("rate(1 minute)")
+def dispatch(event: CloudWatchEvent) -> Any:
+    """Every minute: put the jobs that are due on their queues."""
+    from chalicelib.context import from_lambda
+    from chalicelib.queue import dispatch
+
+    return dispatch.dispatch(from_lambda(event.context))
 
 
 @app.lambda_function(name="operate")

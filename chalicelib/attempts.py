@@ -28,9 +28,12 @@ class Attempt(Generic[T]):
         return self.error.counts if isinstance(self.error, NightshiftError) else Counts()
 
 
-def attempt(work: Callable[[], T], *, clock: Clock, last: bool) -> Attempt[T]:
+def attempt(
+    work: Callable[[], T], *, clock: Clock, last: bool, permanent: tuple[type[Exception], ...] = ()
+) -> Attempt[T]:
     """Call `work` once and return how it ended; `last` says that a failure will not be tried again.
 
+    `permanent` are errors of libraries after which trying again cannot help.
     Process exits and keyboard interrupts pass through: the lease or the queue's visibility covers those.
     """
     started_ms = clock.now_ms()
@@ -40,14 +43,16 @@ def attempt(work: Callable[[], T], *, clock: Clock, last: bool) -> Attempt[T]:
     except Exception as caught:  # noqa: BLE001 (the one place that classifies)
         error = caught
     return Attempt(
-        outcome=Outcome.SUCCEEDED if error is None else classify(error, last=last),
+        outcome=Outcome.SUCCEEDED if error is None else classify(error, last=last, permanent=permanent),
         duration_ms=clock.now_ms() - started_ms,
         value=value,
         error=error,
     )
 
 
-def classify(error: Exception, *, last: bool) -> Outcome:
+def classify(error: Exception, *, last: bool, permanent: tuple[type[Exception], ...] = ()) -> Outcome:
     """Return the outcome of an attempt that ended with this error; an error that we do not know may pass."""
+    if isinstance(error, permanent):
+        return Outcome.DEAD
     outcome = error.outcome if isinstance(error, NightshiftError) else Outcome.FAILED
     return Outcome.DEAD if outcome is Outcome.FAILED and last else outcome

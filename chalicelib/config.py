@@ -96,6 +96,14 @@ def _positive(number: Callable[[str], float]) -> Callable[[str], float]:
     return parse
 
 
+def _retention(text: str) -> int:
+    days = int(_positive(int)(text))
+    # A message may lie on the dead-letter queue for 14 days, and without its job's row it would be done again.
+    if days < 15:
+        raise ValueError("must be at least 15 days, longer than any message may live")
+    return days
+
+
 def read_secrets(text: str) -> tuple[str, ...]:
     """Return one or more secrets, separated by commas. Raises ValueError for one that is too short."""
     secrets = tuple(part.strip() for part in text.split(","))
@@ -114,7 +122,10 @@ class Settings:
     redis_url: str | None = _setting("REDIS_URL", _optional(_or_reference(_url("redis", "rediss"))), default="")
     redis_password: str | None = _setting("REDIS_PASSWORD", _optional(str), default="")
     work_queue_url: str = _setting("WORK_QUEUE_URL", _url("https", "http"))
+    priority_queue_url: str = _setting("PRIORITY_QUEUE_URL", _url("https", "http"))
     dead_letter_queue_url: str = _setting("DEAD_LETTER_QUEUE_URL", _url("https", "http"))
+    bucket: str = _setting("BUCKET", _text)
+    jobs_retention_days: int = _setting("JOBS_RETENTION_DAYS", _retention, default="30")
     mail_from: str = _setting("MAIL_FROM", _address)
     mail_rate: float | None = _setting("MAIL_RATE", _optional(_positive(float)), default="")
     mail_workers: int = _setting("MAIL_WORKERS", _positive(int), default="5")

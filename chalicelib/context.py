@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,12 +14,13 @@ from chalicelib.errors import ConfigurationError
 if TYPE_CHECKING:
     from redis import Redis
     from types_boto3_sesv2 import SESV2Client
-    from types_boto3_sqs import SQSClient
 
     from chalicelib.database import Database
     from chalicelib.mail.mailer import Account, Mailer
     from chalicelib.mail.pace import Pace
-    from chalicelib.queue.work_queue import WorkQueue
+    from chalicelib.queue.payloads import Payloads
+    from chalicelib.queue.queues import Queues
+    from chalicelib.store import Store
 
 # What finishing takes: saving, handing on, the summary line, on a slow day.
 RESERVE_MS = 10_000
@@ -39,8 +41,11 @@ class LambdaContext(Protocol):
 class Context:
     """One invocation's surroundings. Connections and clients outlive it, for the next one in this process."""
 
-    def __init__(self, lambda_context: LambdaContext, *, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, lambda_context: LambdaContext, *, settings: Settings, clock: Clock, client: Callable[[str], Any]
+    ) -> None:
         self._lambda_context = lambda_context
+        self._client = client
         self.settings = settings
         self.clock = clock
         self.request_id = lambda_context.aws_request_id
@@ -64,16 +69,32 @@ class Context:
         return Database(engine, self.clock)
 
     @cached_property
-    def queue(self) -> WorkQueue:
-        """The work queue and its dead-letter queue."""
+    def queues(self) -> Queues:
+        """The work queues and the dead-letter queue."""
+        from chalicelib.queue.dead_letters import DeadLetters
+        from chalicelib.queue.queues import Queues
         from chalicelib.queue.work_queue import WorkQueue
 
-        return WorkQueue(
-            _sqs(),
-            url=self.settings.work_queue_url,
-            dead_letter_url=self.settings.dead_letter_queue_url,
-            clock=self.clock,
+        settings, sqs, payloads = self.settings, self._client("sqs"), self.payloads
+        return Queues(
+            work=WorkQueue(sqs, url=settings.work_queue_url, payloads=payloads, clock=self.clock),
+            priority=WorkQueue(sqs, url=settings.priority_queue_url, payloads=payloads, clock=self.clock),
+            dead_letters=DeadLetters(sqs, url=settings.dead_letter_queue_url, payloads=payloads),
         )
+
+    @cached_property
+    def payloads(self) -> Payloads:
+        """The bodies of messages that are too long for SQS."""
+        from chalicelib.queue.payloads import Payloads
+
+        return Payloads(lambda: self._client("s3"), bucket=self.settings.bucket)
+
+    @cached_property
+    def store(self) -> Store:
+        """The deployment's own bucket."""
+        from chalicelib.store import Store
+
+        return Store(self._client("s3"), bucket=self.settings.bucket)
 
     @cached_property
     def cache(self) -> Redis | None:
@@ -93,14 +114,14 @@ class Context:
     @property
     def mail_account(self) -> Account:
         """What SES lets the account do, asked once a process. Raises TransientError when SES does not say."""
-        return _mail_account()
+        return _account_of(self._client("sesv2"))
 
     @cached_property
     def mailer(self) -> Mailer:
         """SES."""
         from chalicelib.mail.mailer import Mailer
 
-        return Mailer(_ses())
+        return Mailer(self._client("sesv2"))
 
     @cached_property
     def pace(self) -> Pace:
@@ -113,31 +134,29 @@ class Context:
 
 def from_lambda(lambda_context: Any) -> Context:
     """Return the context of an invocation on Lambda, or of one that looks like it. Raises ConfigurationError."""
-    return Context(lambda_context, settings=read_settings(os.environ), clock=SystemClock())
+    return Context(lambda_context, settings=read_settings(os.environ), clock=SystemClock(), client=client)
+
+
+# SES once: botocore repeats a request whose answer got lost, and the recipient would have two mails.
+RETRIES: dict[str, Any] = {"sesv2": {"total_max_attempts": 1}}
 
 
 @cache
-def _sqs() -> SQSClient:
+def client(service: str) -> Any:
+    """Return the process's client of an AWS service."""
     import boto3
     from botocore.config import Config
 
-    return boto3.client("sqs", config=Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard"}))
+    retries = RETRIES.get(service, {"mode": "standard"})
+    session: Any = boto3
+    return session.client(service, config=Config(connect_timeout=5, read_timeout=30, retries=retries))
 
 
 @cache
-def _ses() -> SESV2Client:
-    import boto3
-    from botocore.config import Config
-
-    # One try: botocore repeats a request whose answer got lost, and the recipient would have two mails.
-    return boto3.client("sesv2", config=Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1}))
-
-
-@cache
-def _mail_account() -> Account:
+def _account_of(ses: SESV2Client) -> Account:
     from chalicelib.mail.mailer import read_account
 
-    return read_account(_ses())
+    return read_account(ses)
 
 
 @cache

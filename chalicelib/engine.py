@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DisconnectionError
 
 from chalicelib import secrets
 from chalicelib.errors import ConfigurationError
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 CONNECT_TIMEOUT_SECONDS = 5
+# A connection that was in use within this time is there still, or fails in a way that Database.transact mends.
+IDLE_SECONDS = 1.0
 # A statement that hangs longer than this is a dead connection: no statement of ours may take a minute.
 READ_TIMEOUT_SECONDS = 60
 ACCESS_DENIED = 1045
@@ -38,9 +43,8 @@ def engine_for(url: str, *, credentials: str | None = None, ca: str | None = Non
         return _sqlite_engine(address)
     engine = create_engine(
         address,
-        # One connection serves one invocation; Lambda freezes it between two, so it is checked before use.
+        # One connection serves one invocation.
         pool_size=1,
-        pool_pre_ping=True,
         # Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
         isolation_level="READ COMMITTED",
         connect_args={
@@ -51,9 +55,27 @@ def engine_for(url: str, *, credentials: str | None = None, ca: str | None = Non
             **_tls(address, ca),
         },
     )
+    event.listen(engine, "checkin", _note_time)
+    event.listen(engine, "checkout", _check_idle)
     if credentials:
         event.listen(engine, "do_connect", _connect_with(credentials))
     return engine
+
+
+def _note_time(_connection: Any, record: Any) -> None:
+    record.info["idle_since"] = time.time()
+
+
+def _check_idle(connection: Any, record: Any, _proxy: Any) -> None:
+    # Lambda freezes a connection between two invocations, and the server may have closed it by then. Not each time,
+    # as pool_pre_ping does: that is a round trip for every transaction.
+    if time.time() - record.info.get("idle_since", math.inf) > IDLE_SECONDS:
+        from pymysql.err import Error
+
+        try:
+            connection.ping(reconnect=False)
+        except Error as error:
+            raise DisconnectionError from error
 
 
 def _sqlite_engine(address: URL) -> Engine:

@@ -36,6 +36,10 @@ class ThrottledError(TransientError):
     """A provider asked for a slower pace and certainly did not do the work."""
 
 
+class TimedOutError(TransientError):
+    """The work took longer than it may, and was interrupted."""
+
+
 class TooManyFailedError(NightshiftError):
     """More items failed than the task's policy allows."""
 
@@ -47,7 +51,7 @@ class TooManyFailedError(NightshiftError):
 
 
 class NotOursError(NightshiftError):
-    """The run needs nothing of this attempt: it is finished, or another attempt holds it."""
+    """The run or job needs nothing of this attempt: it is finished, put off, or held by another attempt."""
 
     outcome = Outcome.SKIPPED
 

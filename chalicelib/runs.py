@@ -61,7 +61,7 @@ def _perform(task: Task, context: Context, run: Run) -> Counts | None:
         # Released before it is sent: whoever gets the message must find the run free.
         claims.release(context, run)
         fire = {"task": task.name, "scheduled_for": iso(run.scheduled_for)}
-        context.queue.send([Message(type="continue_run", data=fire)])
+        context.queues.work.send([Message(type="continue_run", data=fire)])
         logger.info("run handed on", extra={"reason": str(rest)})
         return None
     if counts.failed > task.max_failed_share * counts.total:

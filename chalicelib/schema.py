@@ -55,11 +55,37 @@ jobs = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("type", String(64), nullable=False),
+    # A JSON object; the guide's producers write it as text themselves.
     Column("data", LongText, nullable=False),
+    # pending, claimed, processing, completed, failed, dead, cancelled, expired: docs/lifecycle.md draws the moves.
     Column("status", String(16), nullable=False, server_default="pending"),
     Column("created_at", Millis, nullable=False),
     Column("completed_at", Millis),
+    # What follows has defaults, so that a producer who knows the guide's columns only goes on as before.
+    Column("queue", String(16), nullable=False, server_default="work"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", Millis, nullable=False, server_default="0"),
+    Column("expires_at", Millis),
+    # When dispatch puts it on its queue (again), unless something happens to it before; null: never.
+    Column("dispatch_at", Millis, server_default="0"),
+    # Its turn under the rate limit of its type.
+    Column("slot_at", Millis),
+    Column("lease_until", Millis, nullable=False, server_default="0"),
+    Column("claimed_by", String(64)),
+    Column("started_at", Millis),
+    # When the latest attempt ended, however it did; completed_at is of success only.
+    Column("ended_at", Millis),
+    Column("last_error", Text),
+    Column("idempotency_key", String(255)),
+    # A digest of type and key, exact under any collation; null once the key's period is over.
+    Column("unique_key", String(64)),
+    Column("unique_until", Millis),
+    # The message's other keys, known and unknown, as a JSON object.
+    Column("envelope", Text),
     Index("ix_jobs_status", "status", "created_at"),
+    Index("uq_jobs_unique_key", "unique_key", unique=True),
+    Index("ix_jobs_dispatch", "dispatch_at"),
+    Index("ix_jobs_ended", "status", "ended_at"),
     **MYSQL,
 )
 
@@ -110,6 +136,40 @@ deliveries = Table(
     Column("digest_day", String(10), primary_key=True),
     Column("user_id", Id, primary_key=True),
     # pending, sending, sent, refused, withdrawn, unknown: docs/lifecycle.md draws the moves.
+    Column("status", String(16), nullable=False),
+    Column("claimed_at", Millis),
+    Column("settled_at", Millis),
+    Column("provider_id", String(128)),
+    Column("error", String(500)),
+    **MYSQL,
+)
+
+# What an operator has stopped; a job's type is one kind of thing that has a name.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("reason", String(500), nullable=False),
+    Column("paused_at", Millis, nullable=False),
+    **MYSQL,
+)
+
+# The next free turn of each type that has a rate limit.
+rate_slots = Table(
+    "rate_slots",
+    metadata,
+    Column("type", String(64), primary_key=True),
+    Column("next_at", Millis, nullable=False),
+    **MYSQL,
+)
+
+# Mails that jobs send, one row a job, written before the mail.
+emails = Table(
+    "emails",
+    metadata,
+    Column("job_id", Id, primary_key=True),
+    # As in deliveries: pending, sending, sent, refused, unknown.
     Column("status", String(16), nullable=False),
     Column("claimed_at", Millis),
     Column("settled_at", Millis),

@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.attempts import Attempt
 from chalicelib.errors import NightshiftError
+from chalicelib.outcome import Counts
 
 NAMESPACE = "Nightshift"
 # With its stage, so that two stages of one account share no metric; nightshift deploy sets it.
@@ -38,8 +40,23 @@ def _mask(value: Any) -> Any:
     return mask_addresses(str(value))
 
 
+# What a person would not want to see in a log, by the names that people give it.
+_SECRET = re.compile(r"passw|secret|token|authori[sz]ation|api.?key|credential|cookie|signature|card.?num", re.I)
+
+
+def redact(value: Any) -> Any:
+    """Return a value of JSON with secrets replaced, by their keys, and addresses masked."""
+    if isinstance(value, dict):
+        return {key: "[redacted]" if _SECRET.search(str(key)) else redact(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [redact(item) for item in value]
+    return mask_addresses(value) if isinstance(value, str) else value
+
+
 def _serialise(line: dict[str, Any]) -> str:
-    text = json.dumps(_mask(line), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str)
+    if "@" in text:
+        text = json.dumps(_mask(line), ensure_ascii=False, separators=(",", ":"))
     # A lone surrogate has no UTF-8, and writing it would lose the line; as an escape it is JSON.
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -65,12 +82,17 @@ def bound(**fields: object) -> Iterator[None]:
 
 
 def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[str, Any]:
-    """Write the one summary line of an attempt and its metrics, and return what the line says.
+    """Write the summary line of an attempt and its metrics, and return what the line says."""
+    result = summarise(kind, name, ended)
+    measure(kind, name, [ended])
+    fields = {key: value for key, value in logger.get_current_keys().items() if key not in _LAYOUT}
+    masked: dict[str, Any] = _mask(fields | result)
+    return masked
 
-    `name` is the task of a run, the type of a job; it is the metrics' only dimension beside the service.
-    """
-    label = "task" if kind == "run" else "type"
-    bind(**{label: name})
+
+def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[str, Any]:
+    """Write the one summary line of an attempt, and return what it adds; `name` is the task, or the job's type."""
+    bind(**{_label(kind): name})
     result: dict[str, Any] = {
         "outcome": ended.outcome.value,
         "duration_ms": ended.duration_ms,
@@ -84,14 +106,21 @@ def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[
     unnamed = None if isinstance(ended.error, NightshiftError) else ended.error
     write = logger.error if ended.outcome.is_failure else logger.info
     write(f"{kind} {ended.outcome.value}", extra=result, exc_info=unnamed)
+    return result
 
+
+def measure(kind: Literal["run", "job"], name: str, attempts: Sequence[Attempt[Any]]) -> None:
+    """Write the metrics of attempts; the task or type is their only dimension beside the service."""
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
-    metrics.add_dimension(label, name)
-    metrics.add_metric(f"{kind}_{ended.outcome.value}", MetricUnit.Count, 1)
-    metrics.add_metric(f"{kind}_duration", MetricUnit.Milliseconds, ended.duration_ms)
-    for count, value in ended.counts.as_dict().items():
+    metrics.add_dimension(_label(kind), name)
+    for outcome, number in Counter(ended.outcome for ended in attempts).items():
+        metrics.add_metric(f"{kind}_{outcome.value}", MetricUnit.Count, number)
+    for ended in attempts:
+        metrics.add_metric(f"{kind}_duration", MetricUnit.Milliseconds, ended.duration_ms)
+    for count, value in sum((ended.counts for ended in attempts), Counts()).as_dict().items():
         metrics.add_metric(f"items_{count}", MetricUnit.Count, value)
     metrics.flush_metrics()
-    fields = {key: value for key, value in logger.get_current_keys().items() if key not in _LAYOUT}
-    masked: dict[str, Any] = _mask(fields | result)
-    return masked
+
+
+def _label(kind: Literal["run", "job"]) -> str:
+    return "task" if kind == "run" else "type"

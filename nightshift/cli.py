@@ -1,22 +1,21 @@
 """The command-line tool. Heavy imports wait until a command needs them."""
 
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from nightshift import jobs_cli
+from nightshift.terminal import console, sentences
 
 if TYPE_CHECKING:
     from nightshift.deploy.deployment import Deployment
     from nightshift.deploy.doctor import Finding
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-# Made before anything redirects standard output, so that it stays with the terminal.
-console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+app.add_typer(jobs_cli.app, name="jobs")
 
 StageName = Annotated[str, typer.Option("--stage", help="A stage of .chalice/config.json and infra/stages.json.")]
 
@@ -24,20 +23,6 @@ StageName = Annotated[str, typer.Option("--stage", help="A stage of .chalice/con
 @app.callback()
 def main() -> None:
     """Background jobs for MySQL web applications on AWS Lambda."""
-
-
-@contextmanager
-def sentences() -> Iterator[None]:
-    """Turn what a person can mend into one sentence on standard error, and exit code 1."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from chalicelib.errors import NightshiftError
-
-    try:
-        yield
-    except (ValueError, NightshiftError, BotoCoreError, ClientError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"nightshift: {error}", markup=False)
-        raise typer.Exit(1) from None
 
 
 @app.command()

@@ -21,7 +21,7 @@ from chalicelib.errors import (
     TransientError,
 )
 from chalicelib.outcome import Counts, Outcome
-from tests.clock import FrozenClock
+from nightshift.testkit.clock import FrozenClock
 
 MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
 HALF = Counts(total=4, succeeded=1, failed=2, skipped=1)

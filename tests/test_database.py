@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from chalicelib.database import Database, error_code, insert_missing
 from chalicelib.engine import engine_for
 from chalicelib.schema import digests
-from tests.clock import FrozenClock
+from nightshift.testkit.clock import FrozenClock
 from tests.world import MORNING
 
 ROW = {"subject": "s", "content": "c", "post_count": 1, "created_at": 0}

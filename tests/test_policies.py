@@ -60,7 +60,7 @@ def recorded() -> Iterator[set[str]]:
         name = f"{model.service_model.service_id}.{model.name}"
         actions.update(ACTIONS.get(name, {f"{model.service_model.service_name}:{model.name}"}))
 
-    clients = [context_module._sqs(), context_module._ses(), secrets._client()]
+    clients = [*(context_module.client(service) for service in ("sqs", "sesv2", "s3")), secrets._client()]
     for client in clients:
         client.meta.events.register("before-call", note)
     try:
@@ -77,7 +77,7 @@ def referring(world: World) -> Iterator[World]:
     world.add_users(2)
     world.add_posts("Hello")
     secrets.forget()
-    context_module._mail_account.cache_clear()
+    context_module._account_of.cache_clear()
     world.configure(
         database_url=manager.create_secret(Name="url", SecretString=settings.database_url)["ARN"],
         unsubscribe_secrets=manager.create_secret(Name="u", SecretString=settings.unsubscribe_secrets)["ARN"],

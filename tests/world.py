@@ -12,30 +12,19 @@ from chalicelib import runs
 from chalicelib.application import posts, users
 from chalicelib.clock import to_ms
 from chalicelib.config import Settings, read_settings
-from chalicelib.context import Context
+from chalicelib.context import Context, client
 from chalicelib.errors import BatchFailedError
 from chalicelib.queue import worker
 from chalicelib.schema import deliveries
 from chalicelib.schema import runs as runs_table
 from nightshift.local.aws import LocalAws
 from nightshift.local.invocation import scheduled_event, sqs_event
-from tests.clock import FrozenClock
+from nightshift.testkit.clock import FrozenClock
+from nightshift.testkit.kit import Invocation
 
 MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
 YESTERDAY = "2016-08-03"
 MINUTES = 60
-
-
-@dataclass(frozen=True, kw_only=True)
-class Invocation:
-    """Lambda's context object on a frozen clock."""
-
-    clock: FrozenClock
-    deadline_ms: int
-    aws_request_id: str
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self.deadline_ms - self.clock.now_ms()
 
 
 @dataclass(kw_only=True)
@@ -61,7 +50,7 @@ class World:
             deadline_ms=self.clock.now_ms() + round(seconds * 1000),
             aws_request_id=request_id or str(uuid.uuid4()),
         )
-        return Context(lambda_context, settings=self.settings, clock=self.clock)
+        return Context(lambda_context, settings=self.settings, clock=self.clock, client=client)
 
     def fire(
         self, moment: datetime = MORNING, *, request_id: str | None = None, seconds: float = 300
@@ -84,7 +73,7 @@ class World:
 
     def work(self, messages: list[dict[str, Any]], *, seconds: float = 300) -> dict[str, int]:
         """Give messages to the worker as its trigger does, deleting the batch when it returns."""
-        answer = worker.work(sqs_event(messages), self.context(seconds=seconds))
+        answer = worker.work(sqs_event(messages), self.context(seconds=seconds), queue="work")
         for message in messages:
             self.sqs.delete_message(QueueUrl=self.settings.work_queue_url, ReceiptHandle=message["ReceiptHandle"])
         return answer

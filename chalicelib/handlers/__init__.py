@@ -1,7 +1,9 @@
 """Handlers of jobs, one file a type. A handler's type is its file's name."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,21 +11,64 @@ from typing import Any
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
 from chalicelib.outcome import Counts
+from chalicelib.queue.job import Job
+
+# Named here, because within Handler `type` is a field.
+Errors = tuple[type[Exception], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """At most `count` jobs begin in each `seconds`, evenly spread."""
+
+    count: int
+    seconds: float
+
+    @property
+    def interval_ms(self) -> float:
+        """The milliseconds from one job's turn to the next."""
+        return 1000 * self.seconds / self.count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Handler:
-    """What performs jobs of one type: `perform` is given a message's data as the `payload` struct."""
+    """What performs jobs of one type, and the policy for them.
+
+    `perform` is given a job whose payload is a `payload` struct. A job is tried `max_attempts` times; before attempt
+    n + 1 it waits `backoff_seconds[n - 1]`, or the last of them, give or take a fifth. An attempt that takes longer
+    than `timeout_seconds` is interrupted; None is for a handler that looks at the deadline itself. An error of one of
+    the `permanent` classes makes the job dead at once.
+    """
 
     type: str
     payload: Any
-    perform: Callable[[Context, Any], Counts]
+    perform: Callable[[Context, Job[Any]], Counts]
+    max_attempts: int
+    backoff_seconds: tuple[float, ...]
+    timeout_seconds: float | None
+    permanent: Errors = ()
+    rate: Rate | None = None
+
+    def backoff_after(self, attempt: int) -> float:
+        """Return the seconds to wait after this attempt has failed, with jitter: many fail together."""
+        wait = self.backoff_seconds[min(attempt, len(self.backoff_seconds)) - 1]
+        return wait * random.uniform(0.8, 1.2)  # noqa: S311 (jitter, not a secret)
+
+
+Find = Callable[[str], Handler]
 
 
 def find(type_: str) -> Handler:
     """Return the handler of this type. Raises InvalidRequestError when there is none."""
-    known = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
-    if type_ not in known:
-        raise InvalidRequestError(f"there is no handler for jobs of type {type_[:64]!r}; there are {', '.join(known)}")
+    if type_ not in known():
+        raise InvalidRequestError(
+            f"there is no handler for jobs of type {type_[:64]!r}; there are {', '.join(known())}"
+        )
     handler: Handler = import_module(f"{__name__}.{type_}").HANDLER
     return handler
+
+
+@cache
+def known() -> tuple[str, ...]:
+    """Return the types that have a handler."""
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py")))

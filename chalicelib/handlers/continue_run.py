@@ -6,6 +6,7 @@ from chalicelib import runs
 from chalicelib.context import Context
 from chalicelib.handlers import Handler
 from chalicelib.outcome import Counts
+from chalicelib.queue.job import Job
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -15,10 +16,18 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     scheduled_for: str
 
 
-def perform(context: Context, payload: Payload) -> Counts:
+def perform(context: Context, job: Job[Payload]) -> Counts:
     """Execute the run of this fire; it writes its own summary line."""
-    runs.execute(payload.task, event={"scheduled_for": payload.scheduled_for}, context=context)
+    runs.execute(job.payload.task, event={"scheduled_for": job.payload.scheduled_for}, context=context)
     return Counts(total=1, succeeded=1)
 
 
-HANDLER = Handler(type="continue_run", payload=Payload, perform=perform)
+HANDLER = Handler(
+    type="continue_run",
+    payload=Payload,
+    perform=perform,
+    # The run counts its own failures, and is dead before this.
+    max_attempts=10,
+    backoff_seconds=(60, 300, 900),
+    timeout_seconds=None,
+)

@@ -17,6 +17,7 @@ from chalicelib.mail.letter import Letter
 from chalicelib.mail.mailer import Refused, Sent, Unknown
 from chalicelib.mail.text import clean, plain_address
 from chalicelib.outcome import Counts
+from chalicelib.queue.job import Job
 from chalicelib.queue.message import Message
 from chalicelib.telemetry import logger
 
@@ -46,11 +47,12 @@ class Addressed:
     content: bytes
 
 
-def perform(context: Context, payload: Payload) -> Counts:
+def perform(context: Context, job: Job[Payload]) -> Counts:
     """Send to every recipient of the range whose delivery is pending; near the deadline, hand the rest on.
 
     Counts are recipients: failed were refused or are unknown, skipped had been reached or have opted out.
     """
+    payload = job.payload
     letter = _load_letter(context, payload.day)
     ledger = Ledger(context.database, context.clock, day=payload.day)
     counts, elsewhere = Counts(), 0
@@ -75,7 +77,7 @@ def _hand_on(context: Context, rest: Payload, counts: Counts) -> None:
     if counts.succeeded + counts.failed == 0:
         # A fresh message would meet the same end: this one stays, and is counted until it is given up.
         raise OutOfTimeError("there is no time for a single mail; raise the worker's time-out")
-    context.queue.send([Message(type="send_digest", data=msgspec.to_builtins(rest))])
+    context.queues.work.send([Message(type="send_digest", data=msgspec.to_builtins(rest))])
 
 
 def _load_letter(context: Context, day: str) -> Letter:
@@ -152,4 +154,12 @@ def _settle(ledger: Ledger, recipient: Row[Any], answer: Sent | Refused | Unknow
     return FAILED
 
 
-HANDLER = Handler(type="send_digest", payload=Payload, perform=perform)
+HANDLER = Handler(
+    type="send_digest",
+    payload=Payload,
+    perform=perform,
+    # Four hours in all: a provider's bad afternoon.
+    max_attempts=12,
+    backoff_seconds=(60, 300, 900, 1800),
+    timeout_seconds=None,
+)

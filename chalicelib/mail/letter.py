@@ -29,18 +29,15 @@ class Letter:
         self._text = _encode_literals(composition.text)
 
     def address(self, to: str, personal: Mapping[str, str]) -> bytes:
-        """Return the mail to one plain address; `personal` gives name and unsubscribe_url."""
+        """Return the mail to one plain address; `personal` gives name and, for a mailing, unsubscribe_url."""
         return "".join(
             (
                 self._headers,
                 f"\r\nTo: {to}\r\n",
-                f"List-Unsubscribe: <{personal['unsubscribe_url']}>\r\n",
-                "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n",
+                *_unsubscribe_headers(personal),
                 f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{BOUNDARY}"\r\n\r\n',
-                _part_head("plain"),
-                *_fill(self._text, personal, escape=str),
-                _part_head("html"),
-                *_fill(self._html, personal, escape=html.escape),
+                *_write_part("plain", self._text, personal, escape=str),
+                *_write_part("html", self._html, personal, escape=html.escape),
                 f"\r\n--{BOUNDARY}--\r\n",
             )
         ).encode("ascii")
@@ -62,11 +59,25 @@ def _write_headers(sender_name: str, sender: str, subject: str, date: datetime) 
     return EOL.join([*disguised, headers.as_bytes().rstrip().decode("ascii")])
 
 
-def _part_head(subtype: str) -> str:
-    return (
+def _unsubscribe_headers(personal: Mapping[str, str]) -> list[str]:
+    if "unsubscribe_url" not in personal:
+        return []
+    return [
+        f"List-Unsubscribe: <{personal['unsubscribe_url']}>\r\n",
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n",
+    ]
+
+
+def _write_part(
+    subtype: str, parts: Sequence[str], personal: Mapping[str, str], *, escape: Callable[[str], str]
+) -> list[str]:
+    if not parts:
+        return []
+    head = (
         f"\r\n--{BOUNDARY}\r\nContent-Type: text/{subtype}; charset=utf-8\r\n"
         "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
     )
+    return [head, *_fill(parts, personal, escape=escape)]
 
 
 def _encode(text: str) -> str:

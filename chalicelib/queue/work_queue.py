@@ -1,8 +1,7 @@
-"""The SQS queues: sending, deleting, and burying what was given up."""
+"""An SQS queue of work: sending, acknowledging, and putting messages off."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.clock import Clock
 from chalicelib.errors import TransientError
 from chalicelib.queue.message import Message, encode
+from chalicelib.queue.payloads import LIMIT, Payloads
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -22,30 +22,33 @@ T = TypeVar("T")
 # SQS takes ten entries a call.
 BATCH = 10
 SEND_ATTEMPTS = 4
-
-# SQS refuses a whole message for one such character in an attribute.
-_NOT_IN_ATTRIBUTES = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+LONGEST_DELAY_SECONDS = 900
 
 
 class WorkQueue:
-    """The work queue and its dead-letter queue."""
+    """One queue that a worker takes its messages from."""
 
-    def __init__(self, sqs: SQSClient, *, url: str, dead_letter_url: str, clock: Clock) -> None:
+    def __init__(self, sqs: SQSClient, *, url: str, payloads: Payloads, clock: Clock) -> None:
         self._sqs = sqs
         self._url = url
-        self._dead_letter_url = dead_letter_url
+        self._payloads = payloads
         self._clock = clock
 
-    def send(self, messages: Sequence[Message]) -> None:
+    def send(self, messages: Sequence[Message], *, delays_ms: Sequence[int] | None = None) -> None:
         """Put messages on the queue, ten a call; entries that SQS refuses are sent again.
 
-        Raises TransientError when some could not be sent; the others are on the queue all the same.
+        A message is delivered once its delay is over, at most 15 minutes, rounded up to seconds. Raises
+        InvalidRequestError for what is no message, before any is sent, and TransientError when some could not be
+        sent; the others are on the queue all the same.
         """
-        refused: list[str] = []
-        for batch in _batches(messages):
-            refused += self._send_batch(
-                [{"Id": str(i), "MessageBody": encode(message)} for i, message in enumerate(batch)]
-            )
+        bodies = [encode(message) for message in messages]
+        delays = [_seconds(delay) for delay in delays_ms or [0] * len(bodies)]
+        stored = [self._payloads.store(body) if len(body) > LIMIT else body for body in bodies]
+        entries: list[Entry] = [
+            {"Id": str(n), "MessageBody": body, "DelaySeconds": delay}
+            for n, (body, delay) in enumerate(zip(stored, delays, strict=True))
+        ]
+        refused = [reason for batch in _by_size(entries) for reason in self._send_batch(batch)]
         if refused:
             raise TransientError(f"the work queue refused {len(refused)} messages: {refused[0]}")
 
@@ -66,38 +69,62 @@ class WorkQueue:
         return [failure.get("Message", failure["Code"]) for failure in failures]
 
     def delete(self, receipt_handles: Sequence[str]) -> None:
-        """Acknowledge messages. One that cannot be deleted comes back, and its effects are not repeated."""
-        for batch in _batches(receipt_handles):
-            self._sqs.delete_message_batch(
-                QueueUrl=self._url,
-                Entries=[{"Id": str(i), "ReceiptHandle": handle} for i, handle in enumerate(batch)],
-            )
+        """Acknowledge messages. One that cannot be deleted comes back, and its effects are not repeated.
+
+        Raises TransientError when SQS does not answer.
+        """
+        for batch in batches(receipt_handles):
+            entries: Any = [{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(batch)]
+            try:
+                self._sqs.delete_message_batch(QueueUrl=self._url, Entries=entries)
+            except (BotoCoreError, ClientError) as error:
+                raise TransientError(f"done messages could not be deleted: {error}") from error
+
+    def put_off(self, seconds: Sequence[tuple[str, int]]) -> None:
+        """Let messages, by receipt handle, come again after so many seconds instead of the queue's own time.
+
+        Raises TransientError when SQS does not answer; they come again all the same.
+        """
+        for batch in batches(seconds):
+            entries: Any = [
+                {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": delay}
+                for n, (handle, delay) in enumerate(batch)
+            ]
+            try:
+                self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+            except (BotoCoreError, ClientError) as error:
+                raise TransientError(f"messages could not be put off: {error}") from error
 
     def describe(self) -> dict[str, int]:
-        """Return the number of messages waiting, in work and given up, and the visibility in seconds."""
-        work, dead = self._read_attributes(self._url), self._read_attributes(self._dead_letter_url)
+        """Return the number of messages waiting, delayed and in work, and the visibility in seconds."""
+        found = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["All"])["Attributes"]
+        attributes = dict[Any, str](found)
         return {
-            "waiting": int(work["ApproximateNumberOfMessages"]),
-            "in_work": int(work["ApproximateNumberOfMessagesNotVisible"]),
-            "visibility_seconds": int(work["VisibilityTimeout"]),
-            "dead_letters": int(dead["ApproximateNumberOfMessages"]),
+            "waiting": int(attributes["ApproximateNumberOfMessages"]),
+            "delayed": int(attributes["ApproximateNumberOfMessagesDelayed"]),
+            "in_work": int(attributes["ApproximateNumberOfMessagesNotVisible"]),
+            "visibility_seconds": int(attributes["VisibilityTimeout"]),
         }
 
-    def _read_attributes(self, url: str) -> dict[Any, str]:
-        return dict(self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])
 
-    def bury(self, body: str, *, error: Exception | None) -> None:
-        """Put a message that was given up on the dead-letter queue, with the reason as attributes."""
-        reason = _NOT_IN_ATTRIBUTES.sub("?", str(error)[:1000]) or "no reason given"
-        self._sqs.send_message(
-            QueueUrl=self._dead_letter_url,
-            MessageBody=body,
-            MessageAttributes={
-                "error_type": {"DataType": "String", "StringValue": type(error).__name__},
-                "reason": {"DataType": "String", "StringValue": reason},
-            },
-        )
-
-
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return the items in batches as large as SQS takes."""
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+def _by_size(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    # SQS's limit of a message is also that of a whole call.
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if batch and (len(batch) == BATCH or size + len(entry["MessageBody"]) > LIMIT):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += len(entry["MessageBody"])
+    if batch:
+        yield batch
+
+
+def _seconds(delay_ms: int) -> int:
+    return min(max(-(-delay_ms // 1000), 0), LONGEST_DELAY_SECONDS)

@@ -29,7 +29,7 @@ def perform(context: Context, run: Run) -> Counts:
         if context.is_out_of_time():
             raise OutOfTimeError(f"{counts.total} recipients are done, the rest is handed on")
         pending = ledger.enlist(first=chunk[0], last=chunk[-1])
-        context.queue.send(_messages(window.day.isoformat(), pending))
+        context.queues.work.send(_messages(window.day.isoformat(), pending))
         after, counts = chunk[-1], counts + _count(chunk, pending)
         # Behind the sending: a kill in between repeats messages, which the ledger makes harmless.
         save_checkpoint(context, run, {"after": after, "counts": counts.as_dict()})

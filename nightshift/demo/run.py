@@ -24,6 +24,7 @@ from nightshift.demo.blog import make_posts, make_users
 from nightshift.demo.loading import load, prepare_database
 from nightshift.demo.mailbox import write_mails
 from nightshift.demo.posts_csv import BadRow, read_posts
+from nightshift.demo.queue import show_queue
 from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.invocation import drain, invoke, scheduled_event
@@ -66,6 +67,7 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
         again = _fire(console, aws, moment, label="Again")
         _print_table(console, {"first fire": first, "the same fire again": again})
         _print_ledger(console, engine, moment)
+        show_queue(console, os.environ["DATABASE_URL"])
         console.print(f"\nMails     {folder / 'mail'}/*.html and *.eml\nLog       {folder / 'log.jsonl'}")
         if again.mails:
             raise ValueError(f"the second fire sent {again.mails} mails; it must send none")

@@ -14,7 +14,10 @@ from nightshift.deploy.functions import merge_template
 DERIVED = {
     "WORK_QUEUE_NAME": "WorkQueueName",
     "WORK_QUEUE_URL": "WorkQueueUrl",
+    "PRIORITY_QUEUE_NAME": "PriorityQueueName",
+    "PRIORITY_QUEUE_URL": "PriorityQueueUrl",
     "DEAD_LETTER_QUEUE_URL": "DeadLetterQueueUrl",
+    "BUCKET": "BucketName",
     "UNSUBSCRIBE_SECRETS": "UnsubscribeSecretArn",
 }
 

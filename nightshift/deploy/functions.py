@@ -13,7 +13,10 @@ from chalice.utils import UI, to_cfn_resource_name
 
 # Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
 RETRIES, MAX_AGE_SECONDS = 2, 6 * 3600
+WORKERS = ("work", "work_priority")
 SCHEDULED = ("daily_digest",)
+# What a fire of dispatch misses the next one does, a minute later.
+EVERY_MINUTE = {"dispatch": {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}}
 
 
 def deploy(project: Path, stage: str) -> None:
@@ -52,6 +55,8 @@ def set_failure_destinations(awslambda: Any, stage: str, outputs: Mapping[str, s
             MaximumEventAgeInSeconds=MAX_AGE_SECONDS,
             DestinationConfig={"OnFailure": {"Destination": outputs["FailedFiresQueueArn"]}},
         )
+    for function, repetition in EVERY_MINUTE.items():
+        awslambda.put_function_event_invoke_config(FunctionName=name_of(function, stage), **repetition)
 
 
 def merge_template(outputs: Mapping[str, str]) -> dict[str, Any]:
@@ -62,10 +67,16 @@ def merge_template(outputs: Mapping[str, str]) -> dict[str, Any]:
         "MaximumEventAgeInSeconds": MAX_AGE_SECONDS,
         "DestinationConfig": destination,
     }
-    scheduled = {to_cfn_resource_name(task): {"Properties": {"EventInvokeConfig": repeated}} for task in SCHEDULED}
+    scheduled = {
+        to_cfn_resource_name(name): {"Properties": {"EventInvokeConfig": repetition}}
+        for name, repetition in (dict.fromkeys(SCHEDULED, repeated) | EVERY_MINUTE).items()
+    }
     trigger = {"Properties": {"FunctionResponseTypes": ["ReportBatchItemFailures"]}}
-    worker = {"Properties": {"Events": {"WorkSqsEventSource": trigger}}}
-    return {"Resources": scheduled | {to_cfn_resource_name("work"): worker}}
+    workers = {
+        to_cfn_resource_name(name): {"Properties": {"Events": {f"{to_cfn_resource_name(name)}SqsEventSource": trigger}}}
+        for name in WORKERS
+    }
+    return {"Resources": scheduled | workers}
 
 
 def exists(awslambda: Any, name: str) -> bool:

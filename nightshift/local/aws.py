@@ -11,7 +11,7 @@ import boto3
 from moto.server import ThreadedMotoServer
 from moto.ses.models import ses_backends
 
-from nightshift.local.environment import ACCOUNT, DEAD_LETTER_QUEUE, QUEUE, REGION, SENDER
+from nightshift.local.environment import ACCOUNT, BUCKET, DEAD_LETTER_QUEUE, PRIORITY_QUEUE, QUEUE, REGION, SENDER
 
 # As a deployment should: at least six times the worker's time-out.
 VISIBILITY_SECONDS = 1800
@@ -69,6 +69,7 @@ def local_aws() -> Iterator[LocalAws]:
 
 def prepare(aws: LocalAws) -> None:
     """Make the queues and verify the sender, as a deployment's stacks do."""
-    for name in (QUEUE, DEAD_LETTER_QUEUE):
+    for name in (QUEUE, PRIORITY_QUEUE, DEAD_LETTER_QUEUE):
         aws.client("sqs").create_queue(QueueName=name, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)})
+    aws.client("s3").create_bucket(Bucket=BUCKET)
     aws.client("sesv2").create_email_identity(EmailIdentity=SENDER)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
-QUEUE, DEAD_LETTER_QUEUE = "nightshift-work", "nightshift-dead-letters"
+QUEUE, PRIORITY_QUEUE, DEAD_LETTER_QUEUE = "nightshift-work", "nightshift-priority", "nightshift-dead-letters"
+BUCKET = "nightshift-local"
 SENDER = "digest@slow-harbour.example"
 
 
@@ -39,6 +40,9 @@ def local_environment(base: Mapping[str, str], *, endpoint: str, folder: Path) -
         "DATABASE_URL": base.get("DATABASE_URL") or f"sqlite:///{folder / 'nightshift.db'}",
         "WORK_QUEUE_NAME": QUEUE,
         "WORK_QUEUE_URL": f"{endpoint}/{ACCOUNT}/{QUEUE}",
+        "PRIORITY_QUEUE_NAME": PRIORITY_QUEUE,
+        "PRIORITY_QUEUE_URL": f"{endpoint}/{ACCOUNT}/{PRIORITY_QUEUE}",
+        "BUCKET": BUCKET,
         "DEAD_LETTER_QUEUE_URL": f"{endpoint}/{ACCOUNT}/{DEAD_LETTER_QUEUE}",
         "MAIL_FROM": SENDER,
         "MAIL_RATE": "1000",

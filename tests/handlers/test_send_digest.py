@@ -141,7 +141,7 @@ def throttled(times: int) -> Iterator[None]:
         raw.stream = lambda **_: iter([raw.getvalue()])  # type: ignore[attr-defined]
         return AWSResponse(request.url, 429, headers, raw)
 
-    events: Any = context_module._ses().meta.events
+    events: Any = context_module.client("sesv2").meta.events
     events.register("before-send.sesv2.SendEmail", refuse)
     try:
         yield

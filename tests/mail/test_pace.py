@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from chalicelib.mail.pace import Pace
-from tests.clock import FrozenClock
+from nightshift.testkit.clock import FrozenClock
 
 MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
 

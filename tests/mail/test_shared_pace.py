@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from chalicelib.mail.pace import KEY, Pace
-from tests.clock import FrozenClock
+from nightshift.testkit.clock import FrozenClock
 from tests.world import MORNING
 
 

@@ -17,7 +17,7 @@ from botocore.stub import Stubber
 from chalicelib.errors import InvalidRequestError, PermanentError, TransientError
 from chalicelib.queue.message import Message, encode
 from chalicelib.queue.work_queue import WorkQueue
-from tests.clock import FrozenClock
+from nightshift.testkit.clock import FrozenClock
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient

@@ -1,26 +1,23 @@
-"""What an operator may ask of a deployment, from inside it: the database is often reachable from nowhere else."""
+"""Whether everything that the functions need is there, and the migrations that make it so."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from chalicelib.context import Context
-from chalicelib.errors import InvalidRequestError, NightshiftError, TransientError
+from chalicelib.errors import NightshiftError, TransientError
 
 
-def operate(request: object, context: Context) -> dict[str, Any]:
-    """Do the one thing that `{"command": …}` names, and return what it found. Raises InvalidRequestError."""
-    command = request.get("command") if isinstance(request, Mapping) else None
-    if not isinstance(command, str) or command not in COMMANDS:
-        raise InvalidRequestError(f"the payload must be an object with a command of {', '.join(COMMANDS)}")
-    return COMMANDS[command](context)
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request that needs no more than its command."""
 
 
-def migrate(context: Context) -> dict[str, Any]:
+def migrate(context: Context, _request: Nothing) -> dict[str, Any]:
     """Bring the database to the newest schema, and return the revisions before and after."""
     from chalicelib import migrations
 
@@ -29,7 +26,7 @@ def migrate(context: Context) -> dict[str, Any]:
     return {"before": before, "after": migrations.current(context.database.engine)}
 
 
-def check(context: Context) -> dict[str, Any]:
+def check(context: Context, _request: Nothing) -> dict[str, Any]:
     """Try everything that the functions need, and return for each either what answered or why nothing did."""
     return {name: _try(probe, context) for name, probe in PROBES.items()}
 
@@ -68,8 +65,8 @@ def _check_mail(context: Context) -> dict[str, Any]:
 
 
 def _check_queue(context: Context) -> dict[str, Any]:
-    return context.queue.describe()
+    queues = context.queues
+    return {**queues.work.describe(), "dead_letters": queues.dead_letters.count()}
 
 
 PROBES = {"database": _check_database, "cache": _check_cache, "mail": _check_mail, "queue": _check_queue}
-COMMANDS: dict[str, Callable[[Context], dict[str, Any]]] = {"migrate": migrate, "check": check}

@@ -13,9 +13,11 @@ class FrozenClock:
         self.slept: list[float] = []
 
     def now_ms(self) -> int:
+        """Return the time as epoch milliseconds."""
         return self._now_ms
 
     def sleep(self, seconds: float) -> None:
+        """Let the time pass at once, and note it."""
         self.slept.append(seconds)
         self.advance(seconds)
 

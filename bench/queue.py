@@ -1,0 +1,119 @@
+"""Jobs that do nothing, by the guide's polling loop and by others: what each costs, and who performs jobs twice.
+
+python -m bench.queue [--jobs 2000] [--rounds 3]
+
+Every round runs each contender once, in an order of its own, so that a busy minute of the machine touches all of them.
+The rivals have one worker process, with one thread, and a Redis of their own that keeps nothing on disk; MariaDB
+flushes every commit, as by default. All jobs are enqueued beforehand; starting processes does not count.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from statistics import median
+from uuid import uuid4
+
+from bench.rivals.contest import PROJECT, Contender, Taken, make_data, race
+from bench.rivals.environment import RIVALS, rivals_python
+from chalicelib.engine import engine_for
+from chalicelib.schema import jobs as guide_jobs
+from nightshift.demo.loading import load
+from nightshift.local.servers import mariadb_server, redis_server
+
+GUIDE = "the guide's loop"
+# MariaDB's own default, which mariadb_server turns off.
+DURABLE = "--innodb-flush-log-at-trx-commit=1"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    python = rivals_python(PROJECT / ".venv-bench")
+    with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder), DURABLE) as url:
+        contenders = [
+            Contender(name="no queue, only calls", run=run_calls),
+            *(Contender(name=GUIDE, run=partial(run_guide, url, n), workers=n) for n in (1, 2, 4)),
+            *(Contender(name=f"{name} {RIVALS[name]}", run=partial(run_rival, python, name)) for name in RIVALS),
+        ]
+        measured = measure(contenders, jobs=arguments.jobs, rounds=arguments.rounds)
+    machine = f"Python {sys.version.split()[0]}, {os.cpu_count()} cores"
+    print(f"{machine}, medians of {arguments.rounds} rounds of {arguments.jobs:,} jobs")
+    tell_speed(measured, jobs=arguments.jobs)
+    tell_duplicates(measured, jobs=arguments.jobs)
+
+
+def run_calls(jobs: int) -> Taken:
+    """Call a function that does nothing with the data of each job."""
+    data = make_data(jobs)
+    started = time.perf_counter()
+    for each in data:
+        do_nothing(each)
+    return Taken(seconds=time.perf_counter() - started, executions=jobs)
+
+
+def do_nothing(data: dict[str, str]) -> None:
+    """Stand for a job."""
+
+
+def run_guide(url: str, workers: int, jobs: int) -> Taken:
+    """Fill the guide's table anew, and let as many processes poll it."""
+    engine = engine_for(url)
+    guide_jobs.drop(engine, checkfirst=True)
+    guide_jobs.create(engine)
+    rows = (
+        {"id": str(uuid4()), "type": "noop", "data": json.dumps(data), "created_at": number}
+        for number, data in enumerate(make_data(jobs))
+    )
+    load(engine, guide_jobs, rows)
+    return race([sys.executable, "-m", "bench.rivals.guide_loop", url], workers=workers)
+
+
+def run_rival(python: Path, name: str, jobs: int) -> Taken:
+    """Let another library's worker have a Redis of its own."""
+    with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as url:
+        return race([str(python), "-m", f"bench.rivals.{name}_", url, str(jobs)])
+
+
+def measure(contenders: list[Contender], *, jobs: int, rounds: int) -> dict[Contender, Taken]:
+    """Run every contender in every round, and return the medians."""
+    taken: dict[Contender, list[Taken]] = {contender: [] for contender in contenders}
+    for _ in range(rounds):
+        for contender in random.sample(contenders, len(contenders)):
+            taken[contender].append(contender.run(jobs))
+    return {
+        contender: Taken(
+            seconds=median(each.seconds for each in of_it), executions=int(median(each.executions for each in of_it))
+        )
+        for contender, of_it in taken.items()
+    }
+
+
+def tell_speed(measured: dict[Contender, Taken], *, jobs: int) -> None:
+    """Print the speed of each contender that has one worker."""
+    alone = {contender.name: taken.seconds for contender, taken in measured.items() if contender.workers == 1}
+    print(f"\n{'one worker':24} {'jobs/s':>12} {'µs a job':>10} {'× ' + GUIDE:>20}")
+    for name, seconds in alone.items():
+        print(f"{name:24} {jobs / seconds:12,.0f} {1e6 * seconds / jobs:10,.2f} {alone[GUIDE] / seconds:20,.1f}")
+
+
+def tell_duplicates(measured: dict[Contender, Taken], *, jobs: int) -> None:
+    """Print how often jobs were performed again, by each contender that was measured with several workers."""
+    names = {contender.name for contender in measured if contender.workers > 1}
+    print(f"\n{'several workers':24} {'workers':>8} {'jobs/s':>12} {'executions':>12} {'duplicates':>12}")
+    for contender, taken in measured.items():
+        if contender.name in names:
+            print(f"{contender.name:24} {contender.workers:8} {jobs / taken.seconds:12,.0f} ", end="")
+            print(f"{taken.executions:12,} {taken.executions - jobs:12,}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Makes the report of a month, stores it, and enqueues the mail with a link to it."""
+
+import msgspec
+
+from chalicelib.clock import from_ms
+from chalicelib.context import Context
+from chalicelib.errors import InvalidRequestError
+from chalicelib.handlers import Handler
+from chalicelib.outcome import Counts
+from chalicelib.queue import outbox
+from chalicelib.queue.job import Job
+from chalicelib.reports import page
+from chalicelib.reports.collection import collect
+from chalicelib.reports.mail import mail_content
+from chalicelib.reports.month import Month
+
+LINK_SECONDS = 12 * 3600
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The month (2026-02), the last that has ended where there is none, and whom the mail goes to."""
+
+    to: str
+    name: str = ""
+    period: str | None = None
+
+
+def perform(context: Context, job: Job[Payload]) -> Counts:
+    """Store the report and enqueue its mail; a job that is tried again stores it again, and mails it once."""
+    settings, now = context.settings, from_ms(context.clock.now_ms())
+    zone = settings.digest_zone
+    month = _read_month(job.payload.period) if job.payload.period else Month.ended_before(now, zone)
+    if not month.is_closed(now, zone):
+        raise InvalidRequestError(f"the month {month} has not ended yet; ask for an earlier one")
+    report = context.database.transact(
+        lambda connection: collect(connection, month, zone=zone, settings=settings, at=now)
+    )
+    key = f"reports/{month}/{job.id}.html"
+    context.store.put(key, page.html(report).encode(), content_type="text/html; charset=utf-8")
+    content = mail_content(report, link=context.store.link(key, seconds=LINK_SECONDS))
+    mail = {
+        "to": job.payload.to,
+        "name": job.payload.name,
+        "subject": f"{settings.site_name}: {month.name} in figures",
+        "template": "report",
+        # As JSON has it, which is how it comes out of the row.
+        "content": msgspec.json.decode(msgspec.json.encode(content)),
+    }
+    with outbox.transaction(context.database, context.queues, clock=context.clock) as connection:
+        outbox.enqueue(connection, "send_email", mail, idempotency_key=f"report of job {job.id}")
+    return Counts(total=1, succeeded=1)
+
+
+def _read_month(text: str) -> Month:
+    try:
+        return Month.parse(text)
+    except ValueError as error:
+        raise InvalidRequestError(f"period: {error}") from None
+
+
+HANDLER = Handler(
+    type="generate_report",
+    payload=Payload,
+    perform=perform,
+    max_attempts=5,
+    backoff_seconds=(60, 300, 1800),
+    timeout_seconds=240,
+)

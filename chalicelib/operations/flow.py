@@ -1,0 +1,43 @@
+"""Pausing and resuming the jobs of a type."""
+
+from typing import Annotated, Any
+
+import msgspec
+from sqlalchemy import Connection, delete, insert
+
+from chalicelib import handlers
+from chalicelib.context import Context
+from chalicelib.schema import pauses
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A type of jobs, and why it is paused."""
+
+    type: str
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class Resume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A type of jobs."""
+
+    type: str
+
+
+def pause(context: Context, asked: Pause) -> dict[str, Any]:
+    """Let no job of a type begin until it is resumed; those that are being performed end. Deploying changes nothing."""
+    handlers.find(asked.type)
+
+    def work(connection: Connection) -> None:
+        connection.execute(delete(pauses).where(pauses.c.kind == "job", pauses.c.name == asked.type))
+        values = {"kind": "job", "name": asked.type, "reason": asked.reason, "paused_at": context.clock.now_ms()}
+        connection.execute(insert(pauses).values(**values))
+
+    context.database.transact(work)
+    return {"paused": asked.type}
+
+
+def resume(context: Context, asked: Resume) -> dict[str, Any]:
+    """Let the jobs of a type begin again; those that waited are sent within a minute."""
+    paused = (pauses.c.kind == "job", pauses.c.name == asked.type)
+    resumed = context.database.transact(lambda connection: connection.execute(delete(pauses).where(*paused)).rowcount)
+    return {"resumed": asked.type if resumed else None}

@@ -1,0 +1,166 @@
+"""Jobs, as an operator sees and mends them: list, show, retry, edit, forget, cancel."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
+
+from chalicelib import handlers
+from chalicelib.clock import from_ms, iso
+from chalicelib.context import Context
+from chalicelib.errors import InvalidRequestError
+from chalicelib.operations import dead_letters
+from chalicelib.queue import claims, outbox
+from chalicelib.queue.job import WAITING, Status, envelope_of
+from chalicelib.queue.message import decode_data, encode_data, read_data
+from chalicelib.schema import jobs
+from chalicelib.telemetry import mask_addresses, redact
+
+MOST = 1000
+TIMES = ("created_at", "due_at", "expires_at", "started_at", "ended_at", "completed_at")
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which jobs: by id, type, and words of their last error. Without a status, those that were given up."""
+
+    ids: tuple[str, ...] = ()
+    type: str | None = None
+    error: str | None = None
+    status: Status | Literal["all"] = Status.DEAD
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 50
+
+
+class One(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One job."""
+
+    id: str
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One job, the data that it is to have, and its type where that changes too."""
+
+    id: str
+    data: dict[str, Any]
+    type: str | None = None
+
+
+def list_jobs(context: Context, asked: Filter) -> dict[str, Any]:
+    """Return the newest jobs that match, without their data."""
+    query = select(jobs).where(_matching(asked)).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(asked.limit)
+    rows = context.database.transact(lambda connection: connection.execute(query).all())
+    return {"jobs": [_describe(row) for row in rows]}
+
+
+def show(context: Context, asked: One) -> dict[str, Any]:
+    """Return a job with its data, in which secrets are redacted by key and addresses masked."""
+    row = context.database.transact(lambda connection: _find(connection, asked.id))
+    try:
+        data: Any = decode_data(row.data)
+    except InvalidRequestError:
+        data = row.data
+    return {**_describe(row), "data": redact(data), "envelope": redact(dict(envelope_of(row)))}
+
+
+def retry(context: Context, asked: Filter) -> dict[str, Any]:
+    """Let jobs that were given up be tried anew, at once, with all their attempts; return their ids."""
+    ids = _given_up(context, asked)
+    _reopen(context, ids)
+    return {"retried": ids}
+
+
+def edit(context: Context, asked: Edit) -> dict[str, Any]:
+    """Change the data of a job that waits or was given up, and have it tried; return its id.
+
+    Raises InvalidRequestError where the job's handler cannot take the data, and changes nothing.
+    """
+
+    def work(connection: Connection) -> None:
+        row = _find(connection, asked.id)
+        type_ = asked.type or row.type
+        read_data(asked.data, handlers.find(type_).payload)
+        is_open = jobs.c.status.in_((*WAITING, Status.DEAD))
+        changed = update(jobs).where(jobs.c.id == asked.id, is_open).values(data=encode_data(asked.data), type=type_)
+        if connection.execute(changed).rowcount == 0:
+            raise InvalidRequestError(f"job {asked.id} is {row.status}, and can be edited no more")
+
+    context.database.transact(work)
+    _reopen(context, [asked.id])
+    return {"edited": [asked.id]}
+
+
+def forget(context: Context, asked: Filter) -> dict[str, Any]:
+    """Delete jobs that were given up, and their dead letters; return their ids."""
+    ids = _given_up(context, asked)
+    gone = delete(jobs).where(jobs.c.id.in_(ids), jobs.c.status == Status.DEAD)
+    dead_letters.remove(context, ids)
+    context.database.transact(lambda connection: connection.execute(gone))
+    return {"forgotten": ids}
+
+
+def cancel(context: Context, asked: One) -> dict[str, Any]:
+    """Close a job that waits before it is performed (again). Raises InvalidRequestError when it is too late."""
+    now_ms = context.clock.now_ms()
+    waiting = and_(jobs.c.id == asked.id, jobs.c.status.in_(WAITING))
+    over = {"status": Status.CANCELLED.value, "ended_at": now_ms, "dispatch_at": None}
+
+    def work(connection: Connection) -> None:
+        if connection.execute(update(jobs).where(waiting).values(**over)).rowcount == 0:
+            raise InvalidRequestError(f"job {asked.id} is {_find(connection, asked.id).status}, and does not wait")
+
+    context.database.transact(work)
+    return {"cancelled": [asked.id]}
+
+
+def _given_up(context: Context, asked: Filter) -> list[str]:
+    if asked.status != Status.DEAD:
+        raise InvalidRequestError("only jobs that were given up can be retried or forgotten: leave status at dead")
+    if not (asked.ids or asked.type or asked.error):
+        raise InvalidRequestError("say which jobs: ids, a type, or words of their error")
+    query = select(jobs.c.id).where(_matching(asked)).order_by(jobs.c.created_at, jobs.c.id)
+    query = query.limit(len(asked.ids) if asked.ids else asked.limit)
+    ids = context.database.transact(lambda connection: list(connection.execute(query).scalars()))
+    if missing := set(asked.ids) - set(ids):
+        raise InvalidRequestError(f"no job that was given up, and matches, has the id {', '.join(sorted(missing))}")
+    return ids
+
+
+def _reopen(context: Context, ids: list[str]) -> None:
+    now_ms = context.clock.now_ms()
+    context.database.transact(lambda connection: claims.reopen(connection, ids, dispatch_ms=now_ms))
+    # The rows are open before their dead letters go: a kill in between leaves letters of jobs that live, not less.
+    dead_letters.remove(context, ids)
+    outbox.send_now(context.database, context.queues, ids, clock=context.clock)
+
+
+def _find(connection: Connection, id_: str) -> Any:
+    row = connection.execute(select(jobs).where(jobs.c.id == id_)).one_or_none()
+    if row is None:
+        raise InvalidRequestError(f"there is no job with the id {id_[:64]}")
+    return row
+
+
+def _matching(asked: Filter) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[bool]] = [jobs.c.id.is_not(None)]
+    if asked.status != "all":
+        conditions.append(jobs.c.status == asked.status.value)
+    if asked.ids:
+        conditions.append(jobs.c.id.in_(asked.ids))
+    if asked.type:
+        conditions.append(jobs.c.type == asked.type)
+    if asked.error:
+        conditions.append(jobs.c.last_error.contains(asked.error, autoescape=True))
+    return and_(*conditions)
+
+
+def _describe(row: Any) -> dict[str, Any]:
+    times = {name: getattr(row, name) for name in TIMES}
+    return {
+        "id": row.id,
+        "type": row.type,
+        "status": row.status,
+        "queue": row.queue,
+        "attempts": row.attempts,
+        "last_error": None if row.last_error is None else mask_addresses(row.last_error),
+        "idempotency_key": row.idempotency_key,
+        **{name: iso(from_ms(ms)) if ms else None for name, ms in times.items()},
+    }

@@ -1,0 +1,227 @@
+"""The jobs of one SQS batch: claimed together, performed one by one, recorded together where that is as safe."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from chalicelib.attempts import Attempt, attempt
+from chalicelib.claims import LEASE_GRACE_MS
+from chalicelib.context import RESERVE_MS, Context
+from chalicelib.deadline import time_limit
+from chalicelib.errors import InvalidRequestError, NotOursError, OutOfTimeError, PermanentError, TransientError
+from chalicelib.handlers import Find, Handler
+from chalicelib.outcome import Counts, Outcome
+from chalicelib.queue import claims, endings
+from chalicelib.queue.claims import Claim
+from chalicelib.queue.delivery import Delivery
+from chalicelib.queue.job import Job, envelope_of
+from chalicelib.queue.message import decode_data, read_data
+from chalicelib.queue.outbox import send_now
+from chalicelib.queue.results import BACKUP_MS, Performed, Result, after_attempt, without_attempt
+from chalicelib.queue.verdict import Decision, Policy, Verdict
+from chalicelib.telemetry import bound, logger, summarise
+
+# No call that leaves the process comes back sooner. What took longer may have had an effect outside, and is recorded
+# before the next begins; so a kill repeats one such effect at most, as if nothing were recorded together.
+ALONE_AFTER_SECONDS = 100e-6
+
+
+class Batch:
+    """One invocation of the worker; `results` is what became of each delivery."""
+
+    def __init__(self, context: Context, *, queue: str, find: Find) -> None:
+        now_ms = context.clock.now_ms()
+        lease_until = now_ms + context.remaining_ms() + LEASE_GRACE_MS
+        self._context = context
+        self._queue = queue
+        self._find = find
+        self._claim = Claim(by=context.request_id, now_ms=now_ms, lease_until=lease_until)
+        self._unrecorded: list[Performed] = []
+        self._unbegun: list[Delivery] = []
+        self._has_begun = False
+        self.results: list[Result] = []
+
+    def work(self, deliveries: Sequence[Delivery]) -> None:
+        """Do what the deliveries ask for."""
+        asked: dict[str, Delivery] = {}
+        for each in deliveries:
+            if isinstance(each.refusal, TransientError):
+                self._leave(each, each.refusal)
+            elif each.job_id in asked:
+                self._settle(each, "another message of this batch asks for the same job")
+            else:
+                asked[each.job_id] = each
+        for apart in self._work_through(list(asked.values()), alone=False):
+            # What was performed before is recorded first: this may be what ends the process.
+            self._record()
+            self._work_through([apart], alone=True)
+        self._record()
+        self._hand_back()
+
+    def _work_through(self, deliveries: Sequence[Delivery], *, alone: bool) -> list[Delivery]:
+        """Claim the jobs and perform those that are ours; return the deliveries that are to be taken alone."""
+        if self._context.is_out_of_time():
+            self._unbegun += deliveries
+            return []
+        taken = attempt(lambda: self._take(deliveries, alone=alone), clock=self._context.clock, last=False)
+        if taken.value is None:
+            for each in deliveries:
+                self._leave(each, taken.error)
+            return []
+        decisions = {each.job_id: (each, taken.value[each.job_id]) for each in deliveries}
+        for each, decision in decisions.values():
+            if decision.verdict in {Verdict.TAKE, Verdict.GIVE_UP}:
+                self._perform(each, decision)
+            elif decision.verdict is Verdict.HELD:
+                self._leave(each, NotOursError(decision.reason))
+            elif decision.verdict is not Verdict.TAKE_ALONE:
+                self._settle(each, decision.reason)
+        put_off = [id_ for id_, (_, decision) in decisions.items() if decision.verdict is Verdict.PUT_OFF]
+        if put_off:
+            send_now(self._context.database, self._context.queues, put_off, clock=self._context.clock)
+        return [each for each, decision in decisions.values() if decision.verdict is Verdict.TAKE_ALONE]
+
+    def _take(self, deliveries: Sequence[Delivery], *, alone: bool) -> dict[str, Decision]:
+        claim = replace(self._claim, now_ms=self._context.clock.now_ms())
+        asked = {each.job_id: each.new_row(queue=self._queue, now_ms=claim.now_ms) for each in deliveries}
+        # At its first delivery only: a copy of it would bring back a job that has died again since.
+        redriven = [each.job_id for each in deliveries if each.is_redriven and each.receives == 1]
+
+        def take(connection: Connection) -> dict[str, Decision]:
+            if redriven:
+                claims.reopen(connection, redriven, dispatch_ms=claim.now_ms + BACKUP_MS)
+            return claims.take(connection, asked, policy_of=self._policy_of, claim=claim, alone=alone)
+
+        try:
+            return self._context.database.transact(take)
+        except IntegrityError:
+            # Another worker recorded one of the jobs between our look and our insert; it is there now.
+            return self._context.database.transact(take)
+
+    def _perform(self, delivery: Delivery, decision: Decision) -> None:
+        handler = self._get(decision.row.type) if decision.row is not None else None
+        if not self._has_time_for(handler):
+            self._unbegun.append(delivery)
+            return
+        self._has_begun = True
+        with bound(**_bindings(delivery, decision)):
+            read = attempt(lambda: self._read(delivery, decision), clock=self._context.clock, last=True)
+            ended: Attempt[Any] = read
+            started = time.perf_counter()
+            if handler is not None and read.value is not None:
+                ended = self._call(handler, read.value)
+            seconds = time.perf_counter() - started
+            if ended.outcome is Outcome.DEAD:
+                ended = self._bury(delivery, ended)
+        self._unrecorded.append(Performed(delivery=delivery, decision=decision, handler=handler, ended=ended))
+        if seconds > ALONE_AFTER_SECONDS or ended.error is not None:
+            self._record()
+
+    def _read(self, delivery: Delivery, decision: Decision) -> Job[Any]:
+        if decision.verdict is Verdict.GIVE_UP:
+            raise PermanentError(decision.reason)
+        if delivery.refusal is not None:
+            raise delivery.refusal
+        return _read_job(self._find(decision.row.type), decision)
+
+    def _call(self, handler: Handler, job: Job[Any]) -> Attempt[Counts]:
+        seconds = handler.timeout_seconds
+        if seconds is not None:
+            seconds = min(seconds, (self._context.remaining_ms() - RESERVE_MS / 2) / 1000)
+
+        def call() -> Counts:
+            with time_limit(seconds):
+                return handler.perform(self._context, job)
+
+        return attempt(call, clock=self._context.clock, last=job.is_last_attempt, permanent=handler.permanent)
+
+    def _has_time_for(self, handler: Handler | None) -> bool:
+        # A fresh invocation has more time; but each must begin one job, or none would ever be begun.
+        seconds = (handler.timeout_seconds or 0) if handler and self._has_begun else 0
+        return not self._context.is_out_of_time(needed_ms=round(1000 * seconds))
+
+    def _bury(self, delivery: Delivery, ended: Attempt[Any]) -> Attempt[Any]:
+        def bury() -> None:
+            self._context.queues.dead_letters.bury(delivery.to_bury(), job_id=delivery.job_id, error=ended.error)
+
+        buried = attempt(bury, clock=self._context.clock, last=False)
+        return ended if buried.error is None else buried
+
+    def _record(self) -> None:
+        performed, self._unrecorded = self._unrecorded, []
+        if not performed:
+            return
+        now_ms = self._context.clock.now_ms()
+        results, rows = zip(*(after_attempt(each, now_ms=now_ms) for each in performed), strict=True)
+        recorded = self._attempt(lambda connection: endings.record(connection, rows, claim=self._claim, now_ms=now_ms))
+        if recorded.value:
+            logger.warning("attempts at jobs ended after others had taken them over", extra={"jobs": recorded.value})
+        for each, result in zip(performed, results, strict=True):
+            # What is not recorded is not done: the message stays, and the next attempt begins when the lease is over.
+            lost = replace(result, ended=recorded, stays=True, after_seconds=None)
+            self._add(result if recorded.error is None else lost, _bindings(each.delivery, each.decision))
+
+    def _hand_back(self) -> None:
+        ids, now_ms = [each.job_id for each in self._unbegun], self._context.clock.now_ms()
+        if ids:
+            self._attempt(
+                lambda connection: endings.release(connection, ids, claim=self._claim, dispatch_ms=now_ms + BACKUP_MS)
+            )
+        for each in self._unbegun:
+            self._leave(each, OutOfTimeError("the deadline is near, and it was not begun"), after_seconds=0)
+
+    def _leave(self, delivery: Delivery, error: Exception | None, *, after_seconds: int | None = None) -> None:
+        result = without_attempt(delivery, self._get(delivery.type), error, stays=True, after_seconds=after_seconds)
+        self._add(result, _bindings(delivery, None))
+
+    def _settle(self, delivery: Delivery, reason: str) -> None:
+        result = without_attempt(delivery, self._get(delivery.type), NotOursError(reason), stays=False)
+        self._add(result, _bindings(delivery, None))
+
+    def _add(self, result: Result, bindings: Mapping[str, object]) -> None:
+        with bound(**bindings):
+            summarise("job", result.type, result.ended)
+        self.results.append(result)
+
+    def _get(self, type_: str) -> Handler | None:
+        try:
+            return self._find(type_)
+        except InvalidRequestError:
+            return None
+
+    def _policy_of(self, type_: str) -> Policy:
+        handler = self._get(type_)
+        if handler is None:
+            return Policy(max_attempts=1, interval_ms=None)
+        return Policy(max_attempts=handler.max_attempts, interval_ms=handler.rate.interval_ms if handler.rate else None)
+
+    def _attempt(self, work: Any) -> Attempt[Any]:
+        return attempt(lambda: self._context.database.transact(work), clock=self._context.clock, last=False)
+
+
+def _read_job(handler: Handler, decision: Decision) -> Job[Any]:
+    row, envelope = decision.row, envelope_of(decision.row)
+    return Job(
+        id=row.id,
+        type=row.type,
+        # The row's, which an operator may have edited since the message was sent.
+        payload=read_data(decode_data(row.data), handler.payload),
+        attempt=decision.attempt,
+        is_last_attempt=decision.attempt >= handler.max_attempts,
+        tags=tuple(envelope.get("tags", ())),
+        source=envelope.get("source"),
+        traceparent=envelope.get("traceparent"),
+    )
+
+
+def _bindings(delivery: Delivery, decision: Decision | None) -> dict[str, object]:
+    bindings: dict[str, object] = {"message_id": delivery.message_id, "job_id": delivery.job_id}
+    if decision is not None:
+        bindings["attempt"] = decision.attempt
+    if delivery.message and delivery.message.traceparent:
+        bindings["traceparent"] = delivery.message.traceparent
+    return bindings

@@ -1,0 +1,198 @@
+"""Claiming jobs: every statement that decides who may do one, now or later."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, case, insert, or_, select, update
+
+from chalicelib.clock import from_ms, iso
+from chalicelib.database import insert_missing
+from chalicelib.queue.job import TAKEN, WAITING, Status
+from chalicelib.queue.verdict import EARLY_MS, Decision, Policy, Verdict, judge
+from chalicelib.schema import jobs, pauses, rate_slots
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Who claims, when, and until when nobody else may."""
+
+    by: str
+    now_ms: int
+    lease_until: int
+
+
+# Made once: building such a statement takes SQLAlchemy longer than the database takes to execute it.
+_BY_ID = jobs.c.id.in_(bindparam("ids", expanding=True))
+_READ = ("id", "type", "data", "status", "attempts", "due_at", "expires_at", "slot_at", "lease_until", "claimed_by")
+_FIND = select(*(jobs.c[name] for name in (*_READ, "envelope"))).where(_BY_ID)
+_PAUSED = select(pauses.c.name).where(pauses.c.kind == "job")
+_IS_FREE = or_(jobs.c.status.in_(WAITING), and_(jobs.c.status.in_(TAKEN), jobs.c.lease_until <= bindparam("at_ms")))
+# The fence of whatever a claim writes: the job is still in its hands.
+IS_OURS = and_(
+    jobs.c.claimed_by == bindparam("by"), jobs.c.status.in_(TAKEN), jobs.c.lease_until == bindparam("until_ms")
+)
+_CLAIM = (
+    update(jobs)
+    .where(_BY_ID, _IS_FREE)
+    .ordered_values(
+        # An attempt that was claimed in company, and never ended, was perhaps never begun: it is not counted.
+        # First, since MySQL gives to later assignments what earlier ones have set.
+        (jobs.c.attempts, case((jobs.c.status == Status.CLAIMED, jobs.c.attempts), else_=jobs.c.attempts + 1)),
+        (jobs.c.status, bindparam("to_status")),
+        (jobs.c.started_at, bindparam("at_ms")),
+        (jobs.c.claimed_by, bindparam("by")),
+        (jobs.c.lease_until, bindparam("until_ms")),
+        (jobs.c.dispatch_at, bindparam("until_ms")),
+    )
+)
+_OURS = select(jobs.c.id).where(_BY_ID, IS_OURS)
+
+
+def take(
+    connection: Connection,
+    asked: Mapping[str, dict[str, Any]],
+    *,
+    policy_of: Callable[[str], Policy],
+    claim: Claim,
+    alone: bool,
+) -> dict[str, Decision]:
+    """Record the jobs that nobody has recorded, claim those that are free and due, and return what was decided.
+
+    `asked` holds by job id the row that the job gets where it has none. Raises IntegrityError where somebody else
+    recorded one of them just now; the same again finds it.
+    """
+    found = {row.id: row for row in connection.execute(_FIND, {"ids": list(asked)})}
+    new = {id_: row for id_, row in asked.items() if id_ not in found}
+    decisions = _reject(connection, new, found, now_ms=claim.now_ms)
+    paused = paused_types(connection)
+    for id_ in asked:
+        if id_ not in decisions:
+            row = found.get(id_) or SimpleNamespace(**new[id_])
+            policy, is_paused = policy_of(row.type), row.type in paused
+            decision = judge(row, policy=policy, is_paused=is_paused, now_ms=claim.now_ms, alone=alone)
+            if decision.verdict is Verdict.TAKE and policy.interval_ms is not None and row.slot_at is None:
+                decision = _await_turn(connection, decision, policy.interval_ms, now_ms=claim.now_ms)
+            decisions[id_] = decision
+    _insert(connection, new, decisions, claim=claim, alone=alone)
+    return decisions | _update(connection, {id_: decisions[id_] for id_ in found}, claim=claim, alone=alone)
+
+
+def paused_types(connection: Connection) -> set[str]:
+    """Return the types of jobs that an operator has paused."""
+    return set(connection.execute(_PAUSED).scalars())
+
+
+def reopen(connection: Connection, ids: Collection[str], *, dispatch_ms: int) -> int:
+    """Let jobs that were given up be tried anew, with all their attempts; return how many there were."""
+    given_up = and_(jobs.c.id.in_(list(ids)), jobs.c.status == Status.DEAD)
+    fresh = {"status": Status.PENDING.value, "attempts": 0, "due_at": 0, "slot_at": None, "dispatch_at": dispatch_ms}
+    return connection.execute(update(jobs).where(given_up).values(**fresh)).rowcount
+
+
+def find_keys(connection: Connection, keys: Collection[str | None], *, now_ms: int) -> dict[str, str]:
+    """Return the ids of the jobs that have these idempotency keys; those whose period is over let go of them."""
+    wanted = sorted({key for key in keys if key})
+    if not wanted:
+        return {}
+    having = jobs.c.unique_key.in_(wanted)
+    connection.execute(update(jobs).where(having, jobs.c.unique_until <= now_ms).values(unique_key=None))
+    return {row.unique_key: row.id for row in connection.execute(select(jobs.c.unique_key, jobs.c.id).where(having))}
+
+
+def _reject(
+    connection: Connection, new: Mapping[str, dict[str, Any]], found: Mapping[str, Any], *, now_ms: int
+) -> dict[str, Decision]:
+    """Decide about those jobs that cannot be recorded beside another one."""
+    decisions: dict[str, Decision] = {}
+    holders = find_keys(connection, [row["unique_key"] for row in new.values()], now_ms=now_ms)
+    # What the database found under an id that nobody asked for: its collation sees no difference.
+    alike = {id_.casefold() for id_ in found}
+    for id_, row in new.items():
+        if id_.casefold() in alike:
+            reason = f"the database takes the id {id_} for that of another job; ids must differ by more than their case"
+            decisions[id_] = Decision(verdict=Verdict.GIVE_UP, row=None, reason=reason)
+        elif row["unique_key"] and holders.setdefault(row["unique_key"], id_) != id_:
+            reason = f"job {holders[row['unique_key']]} has the idempotency key {row['idempotency_key']!r}"
+            decisions[id_] = Decision(verdict=Verdict.SETTLED, row=None, reason=reason)
+        alike.add(id_.casefold())
+    return decisions
+
+
+def _await_turn(connection: Connection, decision: Decision, interval_ms: float, *, now_ms: int) -> Decision:
+    type_ = decision.row.type
+    connection.execute(insert_missing(rate_slots, connection.dialect).values(type=type_, next_at=now_ms))
+    of_type = rate_slots.c.type == type_
+    next_at = connection.execute(select(rate_slots.c.next_at).where(of_type).with_for_update()).scalar_one()
+    turn_ms = max(next_at, now_ms)
+    connection.execute(update(rate_slots).where(of_type).values(next_at=round(turn_ms + interval_ms)))
+    if turn_ms <= now_ms + EARLY_MS:
+        return decision
+    reason = f"jobs of type {type_} are limited, and its turn is at {iso(from_ms(turn_ms))}"
+    return replace(decision, verdict=Verdict.PUT_OFF, reason=reason, due_ms=turn_ms, slot_ms=turn_ms)
+
+
+def _changes(decision: Decision, *, claim: Claim, alone: bool) -> dict[str, Any]:
+    """Return what a decision changes in the job's row."""
+    match decision.verdict:
+        case Verdict.TAKE | Verdict.GIVE_UP:
+            return {
+                "status": (Status.PROCESSING if alone else Status.CLAIMED).value,
+                "attempts": decision.attempt,
+                "started_at": claim.now_ms,
+                "claimed_by": claim.by,
+                "lease_until": claim.lease_until,
+                "dispatch_at": claim.lease_until,
+            }
+        case Verdict.EXPIRE:
+            return {"status": Status.EXPIRED.value, "ended_at": claim.now_ms, "dispatch_at": None}
+        case Verdict.PUT_OFF:
+            return {"dispatch_at": decision.due_ms, "slot_at": decision.slot_ms, "lease_until": 0}
+    # It is taken in a moment; should this process end before, dispatch sees to it.
+    return {"dispatch_at": claim.lease_until}
+
+
+def _insert(
+    connection: Connection,
+    new: Mapping[str, dict[str, Any]],
+    decisions: Mapping[str, Decision],
+    *,
+    claim: Claim,
+    alone: bool,
+) -> None:
+    rows = [
+        row | _NOT_YET | _changes(decisions[id_], claim=claim, alone=alone)
+        # In order, so that two workers with the same messages cannot wait for each other.
+        for id_, row in sorted(new.items())
+        if decisions[id_].row is not None
+    ]
+    if rows:
+        connection.execute(_INSERT, rows)
+
+
+# Every row of one statement has the same columns.
+_NOT_YET = {"started_at": None, "ended_at": None}
+_INSERT = insert(jobs)
+
+
+def _update(
+    connection: Connection, decisions: Mapping[str, Decision], *, claim: Claim, alone: bool
+) -> dict[str, Decision]:
+    """Carry decisions out on rows that are there; return those that another worker was quicker to take."""
+    for id_, decision in decisions.items():
+        if decision.verdict in {Verdict.EXPIRE, Verdict.PUT_OFF}:
+            changed = (
+                update(jobs).where(jobs.c.id == id_, _IS_FREE).values(_changes(decision, claim=claim, alone=alone))
+            )
+            connection.execute(changed, {"at_ms": claim.now_ms})
+    ids = sorted(id_ for id_, each in decisions.items() if each.verdict in {Verdict.TAKE, Verdict.GIVE_UP})
+    if not ids:
+        return {}
+    fence = {"ids": ids, "by": claim.by, "until_ms": claim.lease_until}
+    status = (Status.PROCESSING if alone else Status.CLAIMED).value
+    if connection.execute(_CLAIM, fence | {"at_ms": claim.now_ms, "to_status": status}).rowcount == len(ids):
+        return {}
+    ours = set(connection.execute(_OURS, fence).scalars())
+    reason = "another worker took it just now"
+    return {id_: replace(decisions[id_], verdict=Verdict.HELD, reason=reason) for id_ in ids if id_ not in ours}

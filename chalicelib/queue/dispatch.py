@@ -1,0 +1,124 @@
+"""Dispatch: puts the jobs that are due and undelivered on their queues, and clears away what is over."""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, select, update
+
+from chalicelib.attempts import attempt
+from chalicelib.clock import Clock
+from chalicelib.context import Context
+from chalicelib.database import Database
+from chalicelib.errors import InvalidRequestError, RunFailedError
+from chalicelib.outcome import Counts
+from chalicelib.queue.claims import paused_types
+from chalicelib.queue.job import Status, raw_body, read_row
+from chalicelib.queue.message import Message
+from chalicelib.queue.queues import Queues
+from chalicelib.queue.work_queue import BATCH
+from chalicelib.schema import jobs
+from chalicelib.telemetry import bound, report
+
+# It comes every minute: what falls due before the next time is sent now, with a delay that SQS keeps to the second.
+LOOKAHEAD_MS = 90_000
+# A message that nobody has taken for this long is believed lost; should it be waiting still, its copy does nothing.
+LOST_AFTER_MS = 6 * 3_600_000
+PRUNE_CHUNK = 1000
+PRUNED = (Status.COMPLETED, Status.CANCELLED, Status.EXPIRED)
+
+
+def dispatch(context: Context) -> dict[str, Any]:
+    """Put what is due on its queue, clear away what is over, and return the summary; several may do so at once.
+
+    Raises RunFailedError, so that Lambda's alarms see it; whatever is still due is sent a minute later.
+    """
+    with bound(request_id=context.request_id):
+        ended = attempt(lambda: _dispatch(context), clock=context.clock, last=False)
+        summary = report("run", "dispatch", ended)
+    if ended.outcome.is_failure:
+        raise RunFailedError(f"dispatch failed: {ended.error}", outcome=ended.outcome) from ended.error
+    return summary
+
+
+def _dispatch(context: Context) -> Counts:
+    """Send until nothing is due or time runs short, and prune.
+
+    Counts are jobs: succeeded were sent or pruned, skipped had expired, failed can be made no message and are dead.
+    """
+    counts = Counts()
+    while not context.is_out_of_time():
+        sent = send_due(context.database, context.queues, clock=context.clock)
+        counts += sent
+        if sent.total < BATCH:
+            break
+    retention_ms = 86_400_000 * context.settings.jobs_retention_days
+    while not context.is_out_of_time():
+        pruned = _prune(context.database, before_ms=context.clock.now_ms() - retention_ms)
+        counts += Counts(total=pruned, succeeded=pruned)
+        if pruned < PRUNE_CHUNK:
+            break
+    return counts
+
+
+def send_due(database: Database, queues: Queues, *, clock: Clock, only: Collection[str] | None = None) -> Counts:
+    """Put up to ten jobs that are due on their queues, of those with the ids of `only` where it is given.
+
+    Counts are jobs: succeeded were sent, skipped had expired, failed can be made no message and are dead. Raises
+    TransientError when SQS refuses; then they are still due. The rows are locked while SQS is called, so that
+    nobody else sends them; a kill in between sends them once more, which the worker's claim makes harmless.
+    """
+
+    def work(connection: Connection) -> Counts:
+        now_ms = clock.now_ms()
+        rows = connection.execute(_due(connection, now_ms=now_ms, only=only)).all()
+        expired = {row.id for row in rows if row.expires_at is not None and row.expires_at <= now_ms}
+        _end(connection, expired, now_ms=now_ms, status=Status.EXPIRED.value)
+        counts = Counts(total=len(rows), skipped=len(expired))
+        outgoing: dict[str, list[tuple[Any, Message]]] = {}
+        for row in rows:
+            if row.id not in expired:
+                try:
+                    message = read_row(row)
+                except InvalidRequestError as error:
+                    queues.dead_letters.bury(raw_body(row), job_id=row.id, error=error)
+                    _end(connection, [row.id], now_ms=now_ms, status=Status.DEAD.value, last_error=str(error))
+                    counts += Counts(failed=1)
+                else:
+                    outgoing.setdefault(row.queue, []).append((row, message))
+        for name, pairs in outgoing.items():
+            delays = [row.dispatch_at - now_ms for row, _ in pairs]
+            queues.named(name).send([message for _, message in pairs], delays_ms=delays)
+            for row, _ in pairs:
+                again_ms = max(row.dispatch_at, now_ms) + LOST_AFTER_MS
+                connection.execute(update(jobs).where(jobs.c.id == row.id).values(dispatch_at=again_ms))
+            counts += Counts(succeeded=len(pairs))
+        return counts
+
+    return database.transact(work)
+
+
+def _due(connection: Connection, *, now_ms: int, only: Collection[str] | None) -> Any:
+    query = select(jobs).where(jobs.c.dispatch_at <= now_ms + LOOKAHEAD_MS)
+    if paused := paused_types(connection):
+        query = query.where(jobs.c.type.not_in(sorted(paused)))
+    if only is not None:
+        query = query.where(jobs.c.id.in_(list(only)))
+    return query.order_by(jobs.c.dispatch_at).limit(BATCH).with_for_update(skip_locked=True)
+
+
+def _end(connection: Connection, ids: Collection[str], *, now_ms: int, **values: Any) -> None:
+    if ids:
+        over = update(jobs).where(jobs.c.id.in_(list(ids)))
+        connection.execute(over.values(ended_at=now_ms, dispatch_at=None, **values))
+
+
+def _prune(database: Database, *, before_ms: int) -> int:
+    old = and_(jobs.c.status.in_(PRUNED), jobs.c.ended_at < before_ms)
+    ids = select(jobs.c.id).where(old).limit(PRUNE_CHUNK).with_for_update(skip_locked=True)
+
+    def work(connection: Connection) -> int:
+        found = list(connection.execute(ids).scalars())
+        connection.execute(delete(jobs).where(jobs.c.id.in_(found)))
+        return len(found)
+
+    return database.transact(work)

@@ -1,0 +1,142 @@
+"""Enqueueing in your own transaction: the job exists when, and only when, what it belongs to does."""
+
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, insert
+
+from chalicelib.clock import Clock, SystemClock
+from chalicelib.database import Database, insert_missing
+from chalicelib.errors import TransientError
+from chalicelib.queue.claims import find_keys
+from chalicelib.queue.dispatch import send_due
+from chalicelib.queue.job import new_row
+from chalicelib.queue.message import Message, encode
+from chalicelib.queue.queues import Queues
+from chalicelib.schema import jobs
+from chalicelib.telemetry import logger
+
+# Where a transaction that sends on its commit keeps the ids of what was enqueued in it.
+ENQUEUED = "nightshift_enqueued"
+CHUNK = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job to enqueue; docs/queue.md tells of each key."""
+
+    type: str
+    data: Mapping[str, Any]
+    run_at: datetime | None = None
+    expires_at: datetime | None = None
+    idempotency_key: str | None = None
+    unique_for: int | None = None
+    tags: Sequence[str] = ()
+    source: str | None = None
+    traceparent: str | None = None
+    queue: Literal["work", "priority"] = "work"
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+def enqueue(
+    connection: Connection,
+    type_: str,
+    data: Mapping[str, Any],
+    *,
+    run_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    idempotency_key: str | None = None,
+    unique_for: int | None = None,
+    tags: Sequence[str] = (),
+    queue: Literal["work", "priority"] = "work",
+) -> str:
+    """Enqueue a job in the connection's transaction, and return its id, or that of the job that has the same key.
+
+    Raises InvalidRequestError for what no worker could read.
+    """
+    job = NewJob(
+        type=type_,
+        data=data,
+        run_at=run_at,
+        expires_at=expires_at,
+        idempotency_key=idempotency_key,
+        unique_for=unique_for,
+        tags=tags,
+        queue=queue,
+    )
+    return enqueue_many(connection, [job])[0]
+
+
+def enqueue_many(connection: Connection, new: Collection[NewJob], *, clock: Clock | None = None) -> list[str]:
+    """Enqueue jobs in the connection's transaction, and return their ids in order, as `enqueue` does."""
+    now_ms = (clock or SystemClock()).now_ms()
+    rows = [_row(job, now_ms=now_ms) for job in new]
+    plain = [row for row in rows if row["unique_key"] is None]
+    for start in range(0, len(plain), CHUNK):
+        connection.execute(insert(jobs), plain[start : start + CHUNK])
+    ids = _insert_unique(connection, [row for row in rows if row["unique_key"] is not None], now_ms=now_ms)
+    enqueued = [ids.get(row["unique_key"], row["id"]) for row in rows]
+    if ENQUEUED in connection.info:
+        connection.info[ENQUEUED] += enqueued
+    return enqueued
+
+
+def _row(job: NewJob, *, now_ms: int) -> dict[str, Any]:
+    message = Message(
+        type=job.type,
+        data=dict(job.data),
+        id=job.id,
+        idempotency_key=job.idempotency_key,
+        unique_for=job.unique_for,
+        not_before=job.run_at,
+        expires_at=job.expires_at,
+        tags=tuple(job.tags),
+        source=job.source,
+        traceparent=job.traceparent,
+    )
+    # For its refusals: here somebody can still mend it.
+    encode(message)
+    return new_row(message, id_=job.id, queue=job.queue, now_ms=now_ms)
+
+
+def _insert_unique(connection: Connection, rows: Sequence[dict[str, Any]], *, now_ms: int) -> dict[str, str]:
+    """Insert the rows whose key nobody has, and return by key the id of the job that has it now."""
+    ids: dict[str, str] = {}
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        keys = [row["unique_key"] for row in chunk]
+        find_keys(connection, keys, now_ms=now_ms)
+        connection.execute(insert_missing(jobs, connection.dialect), chunk)
+        ids |= find_keys(connection, keys, now_ms=now_ms)
+    return ids
+
+
+@contextmanager
+def transaction(database: Database, queues: Queues, *, clock: Clock) -> Iterator[Connection]:
+    """Begin a transaction whose jobs are sent as soon as it has committed.
+
+    Where SQS cannot be reached they are sent by dispatch, within a minute or two: they are in the database.
+    """
+    with database.engine.begin() as connection:
+        enqueued: list[str] = []
+        # It belongs to the pooled connection, which others use next.
+        info = connection.info
+        info[ENQUEUED] = enqueued
+        try:
+            yield connection
+        finally:
+            del info[ENQUEUED]
+    send_now(database, queues, enqueued, clock=clock)
+
+
+def send_now(database: Database, queues: Queues, ids: Sequence[str], *, clock: Clock) -> None:
+    """Send those of the jobs that are due within a minute or so; dispatch sends what this cannot."""
+    try:
+        for start in range(0, len(ids), 10):
+            send_due(database, queues, clock=clock, only=ids[start : start + 10])
+    except TransientError as error:
+        logger.warning("jobs wait for dispatch", extra={"reason": str(error), "jobs": len(ids)})

@@ -1,0 +1,111 @@
+"""Draw docs/pictures/report.png: a monthly report, wide and narrow, in light and dark, as headless Chromium shows it.
+
+Run from the root of the repository: PYTHONPATH=. python docs/pictures/report.py
+"""
+
+import html
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from itertools import accumulate
+from pathlib import Path
+
+from chalicelib.reports import page
+from chalicelib.reports.figures import MonthFigures, Report, TopPost
+from chalicelib.reports.month import Month
+from nightshift.demo.blog import make_posts
+
+PICTURE = Path(__file__).with_suffix(".png")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SITE = "https://blog.example.com"
+END = datetime(2026, 3, 1, tzinfo=UTC)
+FIRST = Month.parse("2025-02")
+NEW_USERS = (212, 248, 231, 264, 259, 187, 143, 296, 341, 368, 302, 389, 437)
+NEW_POSTS = (88, 97, 91, 104, 99, 72, 58, 101, 117, 124, 96, 131, 119)
+# The first two months were over before Nightshift began to record.
+ACTIVE_USERS = (None, None, 1604, 1712, 1689, 1377, 1120, 1846, 2093, 2240, 1985, 2418, 2671)
+PUBLISHED = 240
+# Ordinary posts, and those that break careless pages: markup, emoji, a script that runs from right to left.
+SHOWN = (237, 166, 233, 221, 18, 5)
+SCHEMES = ("light", "dark")
+WIDE, NARROW = 1100, 360
+GAP = 24
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-lcd-text"),
+)
+
+# A document prefers the colour scheme of the iframe around it, so one page shows both.
+FRAME = '<iframe class="{kind}" style="color-scheme: {scheme}" srcdoc="{report}"></iframe>'
+PAGE = """<!doctype html>
+<meta charset="utf-8">
+<style>
+  html {{ background: #d9d8d4; }}
+  body {{ display: grid; grid: auto auto / auto-flow; gap: {gap}px; width: max-content; margin: {gap}px; }}
+  iframe {{ border: 0; border-radius: 12px; }}
+  .wide {{ width: {wide}px; }}
+  .narrow {{ width: {narrow}px; grid-row: span 2; }}
+</style>
+{frames}
+<script>
+  onload = () => {{
+    const frames = (kind) => [...document.getElementsByClassName(kind)];
+    const highest = (kind) =>
+      Math.max(...frames(kind).map((frame) => frame.contentDocument.documentElement.scrollHeight));
+    const height = Math.max(highest("narrow"), 2 * highest("wide") + {gap});
+    frames("narrow").forEach((frame) => {{ frame.height = height; }});
+    frames("wide").forEach((frame) => {{ frame.height = (height - {gap}) / 2; }});
+    document.documentElement.dataset.height = height + 2 * {gap};
+  }};
+</script>
+"""
+
+
+def make_report() -> Report:
+    """Return a report of made-up figures."""
+    months = accumulate(NEW_USERS[1:], lambda month, _: month.next(), initial=FIRST)
+    figures = zip(months, NEW_USERS, NEW_POSTS, ACTIVE_USERS, strict=True)
+    posts = list(make_posts(PUBLISHED, until=END, days=28, seed=1))
+    keys = ("title", "author", "points", "comments")
+    top = [TopPost(link=posts[place]["url"] or SITE, **{key: posts[place][key] for key in keys}) for place in SHOWN]
+    return Report(
+        months=tuple(
+            MonthFigures(month=month, new_users=users, new_posts=new_posts, active_users=active)
+            for month, users, new_posts, active in figures
+        ),
+        top_posts=tuple(sorted(top, key=lambda post: post.points, reverse=True)),
+        computed_at=END.replace(hour=6),
+        site_name="The Night Owl",
+        site_url=SITE,
+    )
+
+
+def draw(browser: str) -> None:
+    """Write the picture: measure the page, then take it in full."""
+    report = html.escape(page.html(make_report()))
+    kinds = [(kind, scheme) for kind in ("wide", "narrow") for scheme in SCHEMES]
+    frames = [FRAME.format(kind=kind, scheme=scheme, report=report) for kind, scheme in kinds]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "page.html")
+        content = PAGE.format(frames="\n".join(frames), gap=GAP, wide=WIDE, narrow=NARROW)
+        file.write_text(content, encoding="utf-8")
+        command = [browser, *FLAGS, f"--user-data-dir={folder}/profile", file.as_uri()]
+        measured = re.search(r'data-height="(\d+)"', _run([*command, "--dump-dom"]))
+        if measured is None:
+            sys.exit(f"{browser} did not run the page that measures the report.")
+        size = f"{WIDE + 2 * NARROW + 4 * GAP},{measured[1]}"
+        _run([*command, f"--window-size={size}", f"--screenshot={PICTURE}"])
+
+
+def _run(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout  # noqa: S603
+
+
+if __name__ == "__main__":
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        sys.exit(f"The picture needs a browser to draw it: install one of {', '.join(BROWSERS)}.")
+    draw(found)

@@ -1,0 +1,135 @@
+"""The demo's second part: jobs put in by each of three ways, and where those ended that fail, are retried and die."""
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import text
+
+from chalicelib.clock import from_ms
+from chalicelib.queue import outbox
+from chalicelib.queue.job import Status
+from nightshift.testkit.clock import FrozenClock
+from nightshift.testkit.kit import DEAD, Kit
+from nightshift.testkit.memory import MemorySes
+
+LIMIT_MINUTES = 24 * 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enqueued:
+    """A job of the demo: what it shows, how it came in, and its id."""
+
+    shows: str
+    way: str
+    job_id: str
+
+
+class TroubledSes(MemorySes):
+    """SES on a bad night: it throttles one recipient's mail twice, and another's for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.throttles = {"patient@example.com": 2, "unlucky@example.com": 1000}
+
+    def send_email(self, **call: Any) -> dict[str, Any]:
+        """Accept a mail, or ask for a slower pace."""
+        (to,) = call["Destination"]["ToAddresses"]
+        if self.throttles.get(to, 0) > 0:
+            self.throttles[to] -= 1
+            refusal: Any = {"Error": {"Code": "TooManyRequestsException", "Message": "Maximum sending rate exceeded."}}
+            raise ClientError(refusal, "SendEmail")
+        return super().send_email(**call)
+
+
+def show_queue(console: Console, database_url: str) -> None:
+    """Enqueue, let a day pass on a clock of the demo's own, and print what became of every job."""
+    kit = Kit(database_url, clock=FrozenClock(datetime.now(UTC)))
+    kit.ses = TroubledSes()
+    started_ms = kit.clock.now_ms()
+    enqueued = list(_enqueue(kit))
+    kit.settle(minutes=LIMIT_MINUTES)
+    hours = (kit.clock.now_ms() - started_ms) / 3_600_000
+    rows = {job.id: job for job in kit.jobs()}
+    console.print(
+        f"\nQueue     {len(enqueued)} jobs, put in three ways; {hours:.1f} hours pass on a clock of the demo's own\n"
+    )
+    console.print(_table(rows, enqueued, started_ms=started_ms))
+    console.print(f"\nSent      {len(kit.ses.sent)} mails, {len(kit.s3.objects)} report stored")
+    console.print(f"Dead      {len(kit.sqs.messages(DEAD))} messages on the dead-letter queue:")
+    for each in enqueued:
+        if each.job_id in rows and rows[each.job_id].status == Status.DEAD:
+            reason = rows[each.job_id].last_error.partition(": ")[2]
+            console.print(f"          {each.shows}: {reason[:80]}", markup=False)
+
+
+def _enqueue(kit: Kit) -> Iterator[Enqueued]:
+    def mail(to: str, **more: Any) -> dict[str, Any]:
+        return {"to": to, "subject": "Welcome", "template": "notice", "content": {"paragraphs": ["Hello."]}, **more}
+
+    context = kit.context()
+    with outbox.transaction(context.database, context.queues, clock=kit.clock) as connection:
+        welcome = outbox.enqueue(connection, "send_email", mail("reader@example.com"))
+        later = from_ms(kit.clock.now_ms()) + timedelta(hours=2)
+        report = outbox.enqueue(connection, "generate_report", {"to": "editor@example.com"}, run_at=later)
+    yield Enqueued(shows="a mail, with its transaction", way="enqueue()", job_id=welcome)
+    yield Enqueued(shows="a report two hours later", way="enqueue()", job_id=report)
+    rolled_back = _roll_back(kit, mail("nobody@example.com"))
+    yield Enqueued(shows="its transaction was rolled back", way="enqueue()", job_id=rolled_back)
+
+    body = {"type": "send_email", "data": mail("once@example.com"), "idempotency_key": "welcome-42"}
+    yield Enqueued(shows="a mail from another service", way="SQS message", job_id=kit.send(body))
+    yield Enqueued(shows="the same again, by its key", way="SQS message", job_id=kit.send(body))
+    patient = {"type": "send_email", "data": mail("patient@example.com")}
+    yield Enqueued(shows="SES throttles it twice", way="SQS message", job_id=kit.send(patient))
+    yield Enqueued(
+        shows="a type that nobody handles", way="SQS message", job_id=kit.send({"type": "resize", "data": {}})
+    )
+    yield Enqueued(shows="no JSON at all", way="SQS message", job_id=kit.send("resize, please"))
+
+    yield Enqueued(shows="a row as the guide has it", way="INSERT", job_id=_insert(kit, mail("old@example.com")))
+    yield Enqueued(shows="SES throttles it for ever", way="INSERT", job_id=_insert(kit, mail("unlucky@example.com")))
+    yield Enqueued(
+        shows="two addresses in one", way="INSERT", job_id=_insert(kit, mail("a@example.com, b@example.com"))
+    )
+
+
+class _ChangedMindError(Exception):
+    """What makes the application roll back."""
+
+
+def _roll_back(kit: Kit, data: dict[str, Any]) -> str:
+    job_id = ""
+    try:
+        with outbox.transaction(kit.context().database, kit.context().queues, clock=kit.clock) as connection:
+            job_id = outbox.enqueue(connection, "send_email", data)
+            raise _ChangedMindError
+    except _ChangedMindError:
+        return job_id
+
+
+def _insert(kit: Kit, data: dict[str, Any]) -> str:
+    row: dict[str, Any] = {"id": str(uuid.uuid4()), "data": json.dumps(data), "now": kit.clock.now_ms()}
+    statement = text("INSERT INTO jobs (id, type, data, created_at) VALUES (:id, 'send_email', :data, :now)")
+    kit.context().database.transact(lambda connection: connection.execute(statement, row))
+    return str(row["id"])
+
+
+def _table(rows: Mapping[str, Any], enqueued: list[Enqueued], *, started_ms: int) -> Table:
+    table = Table("job", "way in", "ended", box=None, header_style="dim", pad_edge=False)
+    table.add_column("attempts", justify="right")
+    table.add_column("after", justify="right")
+    for each in enqueued:
+        row = rows.get(each.job_id)
+        if row is None:
+            table.add_row(each.shows, each.way, "no job", "", "")
+        else:
+            minutes = ((row.ended_at or started_ms) - started_ms) / 60_000
+            table.add_row(each.shows, each.way, row.status, str(row.attempts), f"{minutes:.0f} min")
+    return table

@@ -1,0 +1,122 @@
+"""`nightshift jobs …`: see and mend the queue, in a deployment or on the database of DATABASE_URL."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from nightshift.operating import ask
+from nightshift.terminal import console, sentences
+
+app = typer.Typer(no_args_is_help=True, help="See and mend the jobs of the queue.")
+
+StageName = Annotated[str | None, typer.Option("--stage", help="The stage; without it, the settings of this shell.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids of jobs.")]
+TypeName = Annotated[str | None, typer.Option("--type", help="Only jobs of this type.")]
+Words = Annotated[str | None, typer.Option("--error", help="Only jobs whose last error has these words.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")]
+COLUMNS = ("id", "type", "status", "attempts", "created_at", "last_error")
+
+
+@app.command("list")
+def list_jobs(
+    type_: TypeName = None,
+    error: Words = None,
+    status: Annotated[str, typer.Option(help="Where they stand, or all.")] = "dead",
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    as_json: AsJson = False,
+    stage: StageName = None,
+) -> None:
+    """List jobs, newest first: those that were given up, unless --status says otherwise."""
+    with sentences():
+        found = ask(stage, "jobs.list", type=type_, error=error, status=status, limit=limit)["jobs"]
+        if as_json:
+            _print_json(found)
+            return
+        table = Table(*COLUMNS, box=None, header_style="dim", pad_edge=False)
+        for job in found:
+            table.add_row(*(_plain(job[column]) for column in COLUMNS))
+        console.print(table if found else f"There are no jobs with the status {status} here.", markup=False)
+
+
+@app.command()
+def show(job_id: str, stage: StageName = None) -> None:
+    """Show a job with its data, secrets redacted by key and addresses masked."""
+    with sentences():
+        _print_json(ask(stage, "jobs.show", id=job_id))
+
+
+@app.command()
+def retry(ids: Ids = None, type_: TypeName = None, error: Words = None, stage: StageName = None) -> None:
+    """Try jobs again that were given up: these, or all of a type or an error."""
+    with sentences():
+        _tell("Retried", ask(stage, "jobs.retry", ids=ids, type=type_, error=error, limit=1000)["retried"])
+
+
+@app.command()
+def edit(
+    job_id: str,
+    data: Annotated[str, typer.Argument(help="The new data, a JSON object.")],
+    type_: Annotated[str | None, typer.Option("--type", help="The new type.")] = None,
+    stage: StageName = None,
+) -> None:
+    """Give a job other data, and try it."""
+    with sentences():
+        _tell("Edited", ask(stage, "jobs.edit", id=job_id, data=json.loads(data), type=type_)["edited"])
+
+
+@app.command()
+def forget(ids: Ids = None, type_: TypeName = None, error: Words = None, stage: StageName = None) -> None:
+    """Delete jobs that were given up, with their dead letters: these, or all of a type or an error."""
+    with sentences():
+        _tell("Forgot", ask(stage, "jobs.forget", ids=ids, type=type_, error=error, limit=1000)["forgotten"])
+
+
+@app.command()
+def cancel(job_id: str, stage: StageName = None) -> None:
+    """Close a job before it is performed."""
+    with sentences():
+        _tell("Cancelled", ask(stage, "jobs.cancel", id=job_id)["cancelled"])
+
+
+@app.command()
+def redrive(stage: StageName = None) -> None:
+    """Try everything on the dead-letter queue again, also what SQS itself has put there."""
+    with sentences():
+        answer = ask(stage, "jobs.redrive")
+        console.print(", ".join(f"{count} {became}" for became, count in answer.items()), markup=False)
+
+
+@app.command()
+def pause(
+    type_: Annotated[str, typer.Argument(metavar="TYPE")],
+    reason: Annotated[str, typer.Option(help="Why, for whoever finds it paused.")],
+    stage: StageName = None,
+) -> None:
+    """Let no job of a type begin until it is resumed."""
+    with sentences():
+        console.print(f"Paused {ask(stage, 'jobs.pause', type=type_, reason=reason)['paused']}.", markup=False)
+
+
+@app.command()
+def resume(type_: Annotated[str, typer.Argument(metavar="TYPE")], stage: StageName = None) -> None:
+    """Let the jobs of a type begin again."""
+    with sentences():
+        resumed = ask(stage, "jobs.resume", type=type_)["resumed"]
+        console.print(f"Resumed {resumed}." if resumed else f"{type_} was not paused.", markup=False)
+
+
+def _tell(verb: str, ids: list[str]) -> None:
+    console.print(
+        f"{verb} {len(ids)} {'job' if len(ids) == 1 else 'jobs'}: {', '.join(ids) or 'none matches'}", markup=False
+    )
+
+
+def _print_json(answer: Any) -> None:
+    console.print(json.dumps(answer, indent=2), markup=False)
+
+
+def _plain(value: object) -> str:
+    # A job's error may hold anything, also what a terminal would obey.
+    return "" if value is None else "".join(c if c.isprintable() else "·" for c in str(value))[:200]

@@ -1,0 +1,1 @@
+"""For tests of your own handlers: a worker, its queues and outbox in this process, and a clock that stands still."""

@@ -1,0 +1,158 @@
+"""SQS, SES and S3 in memory, on a clock of the test's own: as much of each as Nightshift calls."""
+
+import io
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib.clock import Clock
+
+VISIBILITY_SECONDS = 1800
+MOST_RECEIVES = 10
+
+
+@dataclass(kw_only=True)
+class Held:
+    """A message on a queue; deliverable from `visible_ms` on."""
+
+    body: str
+    attributes: dict[str, Any]
+    visible_ms: int
+    message_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    receives: int = 0
+    receipt: str | None = None
+
+
+class MemorySqs:
+    """Queues by address; `refuse` names operations that fail until it is emptied."""
+
+    def __init__(self, clock: Clock, *, redrive: dict[str, str]) -> None:
+        self._clock = clock
+        # From the address of a queue to that of its dead-letter queue.
+        self._redrive = redrive
+        self.queues: dict[str, list[Held]] = {}
+        self.refuse: set[str] = set()
+
+    def messages(self, url: str) -> list[Held]:
+        """Return what is on a queue, deliverable or not."""
+        return self.queues.setdefault(url, [])
+
+    def send_message(self, **call: Any) -> dict[str, Any]:
+        """Put one message on a queue."""
+        self._check("SendMessage")
+        held = Held(
+            body=call["MessageBody"],
+            attributes=call.get("MessageAttributes", {}),
+            visible_ms=self._clock.now_ms() + 1000 * call.get("DelaySeconds", 0),
+        )
+        self.messages(call["QueueUrl"]).append(held)
+        return {"MessageId": held.message_id}
+
+    def send_message_batch(self, **call: Any) -> dict[str, Any]:
+        """Put up to ten messages on a queue."""
+        self._check("SendMessageBatch")
+        for entry in call["Entries"]:
+            self.send_message(QueueUrl=call["QueueUrl"], **{k: v for k, v in entry.items() if k != "Id"})
+        return {"Successful": [{"Id": entry["Id"]} for entry in call["Entries"]]}
+
+    def receive_message(self, **call: Any) -> dict[str, Any]:
+        """Take messages that are visible; the tenth time is the last, as the deployed queues have it."""
+        self._check("ReceiveMessage")
+        url, now_ms = call["QueueUrl"], self._clock.now_ms()
+        taken: list[dict[str, Any]] = []
+        for held in list(self.messages(url)):
+            if held.visible_ms > now_ms or len(taken) == call.get("MaxNumberOfMessages", 1):
+                continue
+            if url in self._redrive and held.receives >= MOST_RECEIVES:
+                self.messages(url).remove(held)
+                self.messages(self._redrive[url]).append(held)
+                continue
+            held.receives += 1
+            held.receipt = str(uuid.uuid4())
+            held.visible_ms = now_ms + 1000 * call.get("VisibilityTimeout", VISIBILITY_SECONDS)
+            taken.append(_describe(held))
+        return {"Messages": taken} if taken else {}
+
+    def delete_message(self, **call: Any) -> dict[str, Any]:
+        """Acknowledge a message; with a receipt that another delivery has outdated, nothing happens."""
+        self._check("DeleteMessage")
+        queue = self.messages(call["QueueUrl"])
+        queue[:] = [held for held in queue if held.receipt != call["ReceiptHandle"]]
+        return {}
+
+    def delete_message_batch(self, **call: Any) -> dict[str, Any]:
+        """Acknowledge messages."""
+        self._check("DeleteMessageBatch")
+        for entry in call["Entries"]:
+            self.delete_message(QueueUrl=call["QueueUrl"], ReceiptHandle=entry["ReceiptHandle"])
+        return {}
+
+    def change_message_visibility(self, **call: Any) -> dict[str, Any]:
+        """Let a message come again after so many seconds from now."""
+        self._check("ChangeMessageVisibility")
+        for held in self.messages(call["QueueUrl"]):
+            if held.receipt == call["ReceiptHandle"]:
+                held.visible_ms = self._clock.now_ms() + 1000 * call["VisibilityTimeout"]
+        return {}
+
+    def change_message_visibility_batch(self, **call: Any) -> dict[str, Any]:
+        """Let messages come again after so many seconds from now."""
+        self._check("ChangeMessageVisibilityBatch")
+        for entry in call["Entries"]:
+            handle, seconds = entry["ReceiptHandle"], entry["VisibilityTimeout"]
+            self.change_message_visibility(QueueUrl=call["QueueUrl"], ReceiptHandle=handle, VisibilityTimeout=seconds)
+        return {}
+
+    def _check(self, operation: str) -> None:
+        if operation in self.refuse:
+            raise ClientError({"Error": {"Code": "InternalError", "Message": "it is broken"}}, operation)
+
+
+def _describe(held: Held) -> dict[str, Any]:
+    return {
+        "MessageId": held.message_id,
+        "ReceiptHandle": held.receipt,
+        "Body": held.body,
+        "Attributes": {"ApproximateReceiveCount": str(held.receives)},
+        "MessageAttributes": held.attributes,
+    }
+
+
+class MemorySes:
+    """An outbox; `answers` are raised or returned, one a call, before it accepts again."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.answers: list[Exception] = []
+
+    def send_email(self, **call: Any) -> dict[str, Any]:
+        """Accept a mail."""
+        if self.answers:
+            raise self.answers.pop(0)
+        self.sent.append(call)
+        return {"MessageId": str(uuid.uuid4())}
+
+
+class MemoryS3:
+    """Objects by key."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def put_object(self, **call: Any) -> dict[str, Any]:
+        """Store an object."""
+        self.objects[call["Key"]] = call["Body"]
+        return {}
+
+    def get_object(self, **call: Any) -> dict[str, Any]:
+        """Return an object."""
+        if call["Key"] not in self.objects:
+            raise ClientError({"Error": {"Code": "NoSuchKey", "Message": "there is none"}}, "GetObject")
+        content = self.objects[call["Key"]]
+        return {"Body": io.BytesIO(content), "ContentLength": len(content)}
+
+    def generate_presigned_url(self, _operation: str, *, Params: dict[str, str], ExpiresIn: int) -> str:  # noqa: N803
+        """Return what looks like a link to an object."""
+        return f"https://{Params['Bucket']}.s3.example/{Params['Key']}?expires={ExpiresIn}"
