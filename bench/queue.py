@@ -8,7 +8,6 @@ flushes every commit, as by default. All jobs are enqueued beforehand; starting 
 """
 
 import argparse
-import json
 import os
 import random
 import sys
@@ -17,13 +16,10 @@ import time
 from functools import partial
 from pathlib import Path
 from statistics import median
-from uuid import uuid4
 
+from bench.rivals import guide_loop
 from bench.rivals.contest import PROJECT, Contender, Taken, make_data, race
 from bench.rivals.environment import RIVALS, rivals_python
-from chalicelib.engine import engine_for
-from chalicelib.schema import jobs as guide_jobs
-from nightshift.demo.loading import load
 from nightshift.local.servers import mariadb_server, redis_server
 
 GUIDE = "the guide's loop"
@@ -66,14 +62,7 @@ def do_nothing(data: dict[str, str]) -> None:
 
 def run_guide(url: str, workers: int, jobs: int) -> Taken:
     """Fill the guide's table anew, and let as many processes poll it."""
-    engine = engine_for(url)
-    guide_jobs.drop(engine, checkfirst=True)
-    guide_jobs.create(engine)
-    rows = (
-        {"id": str(uuid4()), "type": "noop", "data": json.dumps(data), "created_at": number}
-        for number, data in enumerate(make_data(jobs))
-    )
-    load(engine, guide_jobs, rows)
+    guide_loop.fill(url, jobs)
     return race([sys.executable, "-m", "bench.rivals.guide_loop", url], workers=workers)
 
 

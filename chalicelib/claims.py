@@ -3,9 +3,9 @@
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -29,10 +29,12 @@ class Run:
     id: str | None
     task: str
     scheduled_for: datetime
+    trigger: Literal["schedule", "manual"]
     dry_run: bool
     attempt: int
     failures: int = 0
     checkpoint: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def claim(context: Context, task: str, fire: Fire) -> Run:
@@ -44,7 +46,7 @@ def claim(context: Context, task: str, fire: Fire) -> Run:
     and PermanentError when Lambda repeats a request whose run has been given up.
     """
     if fire.dry_run:
-        return Run(id=None, task=task, scheduled_for=fire.scheduled_for, dry_run=True, attempt=1)
+        return Run(id=None, task=task, attempt=1, **_asked(fire))
     try:
         return context.database.transact(lambda connection: _take(connection, context, task, fire))
     except IntegrityError:
@@ -62,7 +64,7 @@ def _take(connection: Connection, context: Context, task: str, fire: Fire) -> Ru
     of_fire = select(runs).where(runs.c.task == task, runs.c.scheduled_for == to_ms(fire.scheduled_for))
     found = connection.execute(of_fire).one_or_none()
     if found is None:
-        run = Run(id=str(uuid.uuid4()), task=task, scheduled_for=fire.scheduled_for, dry_run=False, attempt=1)
+        run = Run(id=str(uuid.uuid4()), task=task, attempt=1, **_asked(fire))
         connection.execute(
             insert(runs).values(
                 id=run.id,
@@ -80,11 +82,10 @@ def _take(connection: Connection, context: Context, task: str, fire: Fire) -> Ru
     run = Run(
         id=found.id,
         task=task,
-        scheduled_for=fire.scheduled_for,
-        dry_run=False,
         attempt=found.attempt + 1,
         failures=found.failures,
         checkpoint=json.loads(found.checkpoint) if found.checkpoint else None,
+        **_asked(fire),
     )
     # Two that read the same row both come here; only one still finds the attempt that it read.
     still_free = (runs.c.id == found.id, runs.c.attempt == found.attempt)
@@ -92,6 +93,15 @@ def _take(connection: Connection, context: Context, task: str, fire: Fire) -> Ru
     if taken.rowcount == 0:
         raise NotOursError(f"run {found.id} was taken by another attempt just now")
     return run
+
+
+def _asked(fire: Fire) -> dict[str, Any]:
+    return {
+        "scheduled_for": fire.scheduled_for,
+        "trigger": fire.trigger,
+        "dry_run": fire.dry_run,
+        "options": fire.options,
+    }
 
 
 def _refuse_unless_free(found: Row[Any], *, request_id: str, now_ms: int) -> None:

@@ -134,7 +134,14 @@ class Context:
 
 def from_lambda(lambda_context: Any) -> Context:
     """Return the context of an invocation on Lambda, or of one that looks like it. Raises ConfigurationError."""
-    return Context(lambda_context, settings=read_settings(os.environ), clock=SystemClock(), client=client)
+    settings = _settings_of(frozenset(os.environ.items()))
+    return Context(lambda_context, settings=settings, clock=SystemClock(), client=client)
+
+
+@cache
+def _settings_of(environment: frozenset[tuple[str, str]]) -> Settings:
+    # A warm process has the same environment each time; validating it takes as long as ten small jobs.
+    return read_settings(dict(environment))
 
 
 # SES once: botocore repeats a request whose answer got lost, and the recipient would have two mails.

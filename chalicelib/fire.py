@@ -2,8 +2,8 @@
 
 import difflib
 import reprlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -23,13 +23,15 @@ class Fire:
     scheduled_for: datetime
     trigger: Literal["schedule", "manual"]
     dry_run: bool
+    # What else the payload asks for, in the task's own words; it checks the values.
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_fire(event: object, *, now_ms: int) -> Fire:
+def read_fire(event: object, *, now_ms: int, options: Collection[str] = ()) -> Fire:
     """Return the fire that an EventBridge event or a manual payload asks for.
 
-    A manual payload is an object with any of `scheduled_for` (ISO 8601 with a zone; else the current minute)
-    and `dry_run`. Raises InvalidRequestError, which names the key or value that is wrong.
+    A manual payload is an object with any of `scheduled_for` (ISO 8601 with a zone; else the current minute),
+    `dry_run`, and the task's own `options`. Raises InvalidRequestError, which names the key or value that is wrong.
     """
     if event is None:
         event = {}
@@ -37,10 +39,11 @@ def read_fire(event: object, *, now_ms: int) -> Fire:
         raise InvalidRequestError(f"the payload must be a JSON object, not {_kind(event)}")
     if "detail-type" in event:
         return Fire(scheduled_for=_moment("time", event.get("time")), trigger="schedule", dry_run=False)
+    known = (*PAYLOAD_KEYS, *options)
     for key in event:
-        if key not in PAYLOAD_KEYS:
-            close = difflib.get_close_matches(str(key), PAYLOAD_KEYS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known keys are {', '.join(PAYLOAD_KEYS)}"
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known keys are {', '.join(known)}"
             raise InvalidRequestError(f"unknown key {_show(key)} in the payload; {hint}")
     dry_run = event.get("dry_run", False)
     if not isinstance(dry_run, bool):
@@ -50,7 +53,8 @@ def read_fire(event: object, *, now_ms: int) -> Fire:
     asked = _moment("scheduled_for", event["scheduled_for"]) if "scheduled_for" in event else _floor(now)
     if asked > now + FUTURE_TOLERANCE:
         raise InvalidRequestError(f"scheduled_for lies in the future: {_show(event['scheduled_for'])}")
-    return Fire(scheduled_for=asked, trigger="manual", dry_run=dry_run)
+    wanted = {key: event[key] for key in options if key in event}
+    return Fire(scheduled_for=asked, trigger="manual", dry_run=dry_run, options=wanted)
 
 
 def _floor(moment: datetime) -> datetime:

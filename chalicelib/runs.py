@@ -36,7 +36,7 @@ def execute(name: str, *, event: object, context: Context) -> dict[str, Any]:
 
 
 def _claim(task: Task, event: object, context: Context) -> Run:
-    fire = read_fire(event, now_ms=context.clock.now_ms())
+    fire = read_fire(event, now_ms=context.clock.now_ms(), options=task.options)
     bind(scheduled_for=iso(fire.scheduled_for), trigger=fire.trigger, dry_run=fire.dry_run)
     run = claims.claim(context, task.name, fire)
     bind(run_id=run.id, attempt=run.attempt)
@@ -60,7 +60,7 @@ def _perform(task: Task, context: Context, run: Run) -> Counts | None:
     except OutOfTimeError as rest:
         # Released before it is sent: whoever gets the message must find the run free.
         claims.release(context, run)
-        fire = {"task": task.name, "scheduled_for": iso(run.scheduled_for)}
+        fire = {"task": task.name, "scheduled_for": iso(run.scheduled_for), "options": dict(run.options)}
         context.queues.work.send([Message(type="continue_run", data=fire)])
         logger.info("run handed on", extra={"reason": str(rest)})
         return None

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.attempts import Attempt
 from chalicelib.errors import NightshiftError
-from chalicelib.outcome import Counts
+from chalicelib.outcome import Counts, Outcome
 
 NAMESPACE = "Nightshift"
 # With its stage, so that two stages of one account share no metric; nightshift deploy sets it.
@@ -41,16 +41,30 @@ def _mask(value: Any) -> Any:
 
 
 # What a person would not want to see in a log, by the names that people give it.
-_SECRET = re.compile(r"passw|secret|token|authori[sz]ation|api.?key|credential|cookie|signature|card.?num", re.I)
+_NAMES = (
+    "passw|passphrase|pwd|secret|token|authori[sz]ation|credential|cookie|signature|"
+    "(?:api|access|private).?key|card.?num"
+)
+_SECRET = re.compile(_NAMES, re.I)
+# The same in text that holds JSON, also as a string within a string. Each step is bounded: the text may be long.
+_SECRET_IN_TEXT = re.compile(
+    rf"""((?:{_NAMES})[\w.-]{{0,40}}\\{{0,8}}["']?\s{{0,8}}[:=]\s{{0,8}})"""
+    # Quoted, quoted within a string, an object or a list, which may end anywhere in such a text, or a bare word.
+    r"""("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|\\{1,8}"[^"\\]*|[\[{].*|[^\s,;&}\]"'\\]+)""",
+    re.I | re.S,
+)
 
 
 def redact(value: Any) -> Any:
     """Return a value of JSON with secrets replaced, by their keys, and addresses masked."""
     if isinstance(value, dict):
-        return {key: "[redacted]" if _SECRET.search(str(key)) else redact(item) for key, item in value.items()}
+        return {
+            mask_addresses(str(key)): "[redacted]" if _SECRET.search(str(key)) else redact(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [redact(item) for item in value]
-    return mask_addresses(value) if isinstance(value, str) else value
+    return mask_addresses(_SECRET_IN_TEXT.sub(r"\1[redacted]", value)) if isinstance(value, str) else value
 
 
 def _serialise(line: dict[str, Any]) -> str:
@@ -83,6 +97,7 @@ def bound(**fields: object) -> Iterator[None]:
 
 def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[str, Any]:
     """Write the summary line of an attempt and its metrics, and return what the line says."""
+    bind(**{_label(kind): name})
     result = summarise(kind, name, ended)
     measure(kind, name, [ended])
     fields = {key: value for key, value in logger.get_current_keys().items() if key not in _LAYOUT}
@@ -90,10 +105,11 @@ def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[
     return masked
 
 
-def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[str, Any]:
+def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any], **fields: object) -> dict[str, Any]:
     """Write the one summary line of an attempt, and return what it adds; `name` is the task, or the job's type."""
-    bind(**{_label(kind): name})
     result: dict[str, Any] = {
+        _label(kind): name,
+        **fields,
         "outcome": ended.outcome.value,
         "duration_ms": ended.duration_ms,
         **ended.counts.as_dict(),
@@ -107,6 +123,22 @@ def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> di
     write = logger.error if ended.outcome.is_failure else logger.info
     write(f"{kind} {ended.outcome.value}", extra=result, exc_info=unnamed)
     return result
+
+
+def summarise_together(done: Iterable[tuple[str, str, Attempt[Any]]]) -> None:
+    """Write one line a type for jobs that were done and recorded together: (type, job id, attempt)."""
+    by_type: dict[str, list[tuple[str, Attempt[Any]]]] = {}
+    for type_, job_id, ended in done:
+        by_type.setdefault(type_, []).append((job_id, ended))
+    for type_, pairs in by_type.items():
+        result = {
+            "type": type_,
+            "job_ids": [job_id for job_id, _ in pairs],
+            "outcome": Outcome.SUCCEEDED.value,
+            "duration_ms": sum(ended.duration_ms for _, ended in pairs),
+            **sum((ended.counts for _, ended in pairs), Counts()).as_dict(),
+        }
+        logger.info("jobs succeeded", extra=result)
 
 
 def measure(kind: Literal["run", "job"], name: str, attempts: Sequence[Attempt[Any]]) -> None:

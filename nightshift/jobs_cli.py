@@ -1,13 +1,15 @@
 """`nightshift jobs …`: see and mend the queue, in a deployment or on the database of DATABASE_URL."""
 
 import json
+from collections.abc import Iterator
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.cells import cell_len, set_cell_size
 
 from nightshift.operating import ask
-from nightshift.terminal import console, sentences
+from nightshift.terminal import console, plain, sentences
 
 app = typer.Typer(no_args_is_help=True, help="See and mend the jobs of the queue.")
 
@@ -17,6 +19,8 @@ TypeName = Annotated[str | None, typer.Option("--type", help="Only jobs of this 
 Words = Annotated[str | None, typer.Option("--error", help="Only jobs whose last error has these words.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")]
 COLUMNS = ("id", "type", "status", "attempts", "created_at", "last_error")
+# The shortest column of errors beside the others, how far it is indented below them, and the longest error.
+SHORT, NARROW, LONG = 24, 4, 200
 
 
 @app.command("list")
@@ -34,10 +38,9 @@ def list_jobs(
         if as_json:
             _print_json(found)
             return
-        table = Table(*COLUMNS, box=None, header_style="dim", pad_edge=False)
-        for job in found:
-            table.add_row(*(_plain(job[column]) for column in COLUMNS))
-        console.print(table if found else f"There are no jobs with the status {status} here.", markup=False)
+        nothing = [plain(f"There are no jobs with the status {status} here.")]
+        for line in _lines(found) if found else nothing:
+            console.print(line, markup=False)
 
 
 @app.command()
@@ -62,8 +65,10 @@ def edit(
     stage: StageName = None,
 ) -> None:
     """Give a job other data, and try it."""
+    from chalicelib.queue.message import decode_data
+
     with sentences():
-        _tell("Edited", ask(stage, "jobs.edit", id=job_id, data=json.loads(data), type=type_)["edited"])
+        _tell("Edited", ask(stage, "jobs.edit", id=job_id, data=decode_data(data), type=type_)["edited"])
 
 
 @app.command()
@@ -107,16 +112,27 @@ def resume(type_: Annotated[str, typer.Argument(metavar="TYPE")], stage: StageNa
         console.print(f"Resumed {resumed}." if resumed else f"{type_} was not paused.", markup=False)
 
 
+def _lines(found: list[dict[str, Any]]) -> Iterator[str]:
+    """Return a table of one line a job, in a terminal with the last column folded; an id is whole in any window."""
+    cells = [[plain("" if job[column] is None else job[column])[:LONG] for column in COLUMNS] for job in found]
+    rows = [list(COLUMNS), *cells]
+    widths = [2 + max(cell_len(row[n]) for row in rows) for n in range(len(COLUMNS) - 1)]
+    is_beside = sum(widths) + SHORT <= console.width
+    indent = sum(widths) if is_beside else NARROW
+    for row in rows:
+        start = "".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=False))
+        if not console.is_terminal:
+            yield start + row[-1]
+            continue
+        folded = wrap(row[-1], max(console.width - indent, SHORT)) or [""]
+        yield start + (folded.pop(0) if is_beside else "")
+        yield from (" " * indent + line for line in folded)
+
+
 def _tell(verb: str, ids: list[str]) -> None:
-    console.print(
-        f"{verb} {len(ids)} {'job' if len(ids) == 1 else 'jobs'}: {', '.join(ids) or 'none matches'}", markup=False
-    )
+    which = plain(", ".join(ids)) or "none matches"
+    console.print(f"{verb} {len(ids)} {'job' if len(ids) == 1 else 'jobs'}: {which}", markup=False)
 
 
 def _print_json(answer: Any) -> None:
     console.print(json.dumps(answer, indent=2), markup=False)
-
-
-def _plain(value: object) -> str:
-    # A job's error may hold anything, also what a terminal would obey.
-    return "" if value is None else "".join(c if c.isprintable() else "·" for c in str(value))[:200]

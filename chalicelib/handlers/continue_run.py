@@ -1,5 +1,7 @@
 """Continues a run that reached its deadline, from its checkpoint."""
 
+from typing import Any
+
 import msgspec
 
 from chalicelib import runs
@@ -10,15 +12,17 @@ from chalicelib.queue.job import Job
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which run to continue; `scheduled_for` as ISO 8601."""
+    """Which run to continue; `scheduled_for` as ISO 8601, and the options that it was asked with."""
 
     task: str
     scheduled_for: str
+    options: dict[str, Any] = {}
 
 
 def perform(context: Context, job: Job[Payload]) -> Counts:
     """Execute the run of this fire; it writes its own summary line."""
-    runs.execute(job.payload.task, event={"scheduled_for": job.payload.scheduled_for}, context=context)
+    payload = job.payload
+    runs.execute(payload.task, event={"scheduled_for": payload.scheduled_for, **payload.options}, context=context)
     return Counts(total=1, succeeded=1)
 
 

@@ -15,6 +15,8 @@ from chalicelib.reports.mail import mail_content
 from chalicelib.reports.month import Month
 
 LINK_SECONDS = 12 * 3600
+# A month is reported with the twelve before it, and the first of all is 1970-01.
+EARLIEST = Month(year=1971, month=1)
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,7 +31,7 @@ def perform(context: Context, job: Job[Payload]) -> Counts:
     """Store the report and enqueue its mail; a job that is tried again stores it again, and mails it once."""
     settings, now = context.settings, from_ms(context.clock.now_ms())
     zone = settings.digest_zone
-    month = _read_month(job.payload.period) if job.payload.period else Month.ended_before(now, zone)
+    month = Month.ended_before(now, zone) if job.payload.period is None else _read_month(job.payload.period)
     if not month.is_closed(now, zone):
         raise InvalidRequestError(f"the month {month} has not ended yet; ask for an earlier one")
     report = context.database.transact(
@@ -53,9 +55,13 @@ def perform(context: Context, job: Job[Payload]) -> Counts:
 
 def _read_month(text: str) -> Month:
     try:
-        return Month.parse(text)
+        # No more of it than the reason, which repeats it, should be long.
+        month = Month.parse(text[:32])
     except ValueError as error:
         raise InvalidRequestError(f"period: {error}") from None
+    if month < EARLIEST:
+        raise InvalidRequestError(f"period: the earliest month that has a year before it is {EARLIEST}")
+    return month
 
 
 HANDLER = Handler(

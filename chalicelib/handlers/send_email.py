@@ -1,6 +1,6 @@
 """Sends one mail to one person, once, however often the job is tried."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,10 +16,44 @@ from chalicelib.mail.mailer import Refused, Sent, Unknown
 from chalicelib.mail.text import clean, plain_address
 from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
+from chalicelib.reports.cards import Card
+from chalicelib.reports.figures import TopPost
 
-# A call to SES that hangs ends after its own time-outs.
-TIMEOUT_SECONDS = 45
-TEMPLATES = ("notice", "report")
+TIMEOUT_SECONDS = 60
+# A call to SES that hangs ends after its own time-outs. Were it interrupted before, nobody would know of its mail.
+CALL_MS = 35_000
+MAX_SUBJECT = 998
+# Whatever was sent, the reason must fit into a log line.
+MAX_REASON = 300
+
+Web = Annotated[str, msgspec.Meta(pattern="^https?://")]
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a notice leads."""
+
+    label: Annotated[str, msgspec.Meta(min_length=1)]
+    url: Web
+
+
+class NoticeContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the template `notice` says."""
+
+    paragraphs: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    action: Action | None = None
+
+
+class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
+    """What the template `report` says, as chalicelib.reports.mail makes it."""
+
+    month: str
+    link: Web
+    cards: tuple[Card, ...]
+    posts: tuple[TopPost, ...]
+
+
+# A template alone would take a text for a list of letters, and an address for one of the web.
+CONTENTS: dict[str, type[NoticeContent | ReportContent]] = {"notice": NoticeContent, "report": ReportContent}
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,13 +74,13 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def perform(context: Context, job: Job[Payload]) -> Counts:
     """Send the mail unless an earlier attempt did. Raises PermanentError where nobody can know whether it did."""
     to, mail = _write(context, job.payload)
-    spare_ms = context.remaining_ms() - RESERVE_MS
-    if not context.pace.wait(at_most_seconds=max(spare_ms, 0) / 1000):
-        raise OutOfTimeError("the pace of sending leaves no time for it now")
-    before = emails.begin(context.database, context.clock, job_id=job.id)
-    if before is Status.SENT:
+    spare_ms = min(context.remaining_ms() - RESERVE_MS, 1000 * TIMEOUT_SECONDS - RESERVE_MS // 2) - CALL_MS
+    if spare_ms < 0 or not context.pace.wait(at_most_seconds=spare_ms / 1000):
+        raise OutOfTimeError("the deadline and the pace of sending leave no time for it now")
+    status = emails.begin(context.database, context.clock, job_id=job.id, attempt=job.attempt)
+    if status is Status.SENT:
         return Counts(total=1, skipped=1)
-    if before is Status.SENDING:
+    if status is Status.UNKNOWN:
         raise PermanentError(
             "an earlier attempt ended in the call to SES, so it may have been sent; retry the job to send it again"
         )
@@ -79,8 +113,10 @@ def _write(context: Context, payload: Payload) -> tuple[str, bytes]:
         to = plain_address(payload.to)
     except ValueError as error:
         raise InvalidRequestError(f"to is {error}") from None
-    if clean(payload.subject) != payload.subject or not payload.subject:
-        raise InvalidRequestError("subject must be one line of text without control characters")
+    if clean(payload.subject) != payload.subject or not 1 <= len(payload.subject) <= MAX_SUBJECT:
+        raise InvalidRequestError(
+            f"subject must be one line of 1 to {MAX_SUBJECT} characters, without control characters or space around it"
+        )
     settings = context.settings
     letter = Letter(
         _compose(payload, site={"site_name": settings.site_name, "site_url": settings.site_url}),
@@ -96,17 +132,19 @@ def _compose(payload: Payload, *, site: dict[str, str]) -> Composition:
     if payload.template is None:
         if not payload.text and not payload.html:
             raise InvalidRequestError("a mail needs a template, or text, or html")
+        if payload.content:
+            raise InvalidRequestError("content is for a template, and this mail has none")
         return Composition(subject=payload.subject, text=_part(payload.text), html=_part(payload.html))
-    from jinja2 import TemplateError
-
     if payload.text or payload.html:
         raise InvalidRequestError("a mail has a template, or text and html, not both")
-    if payload.template not in TEMPLATES:
-        raise InvalidRequestError(f"there is no template {payload.template[:64]!r}; there are {', '.join(TEMPLATES)}")
+    if payload.template not in CONTENTS:
+        raise InvalidRequestError(f"there is no template {payload.template[:64]!r}; there are {', '.join(CONTENTS)}")
     try:
-        return compose(payload.template, subject=payload.subject, content=site | payload.content)
-    except (TemplateError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidRequestError(f"the template {payload.template} cannot take this content: {error}") from error
+        content = msgspec.convert(payload.content, CONTENTS[payload.template])
+    except msgspec.ValidationError as error:
+        reason = str(error)[:MAX_REASON]
+        raise InvalidRequestError(f"the template {payload.template} cannot take this content: {reason}") from error
+    return compose(payload.template, subject=payload.subject, content=site | msgspec.structs.asdict(content))
 
 
 def _part(text: str | None) -> tuple[str, ...]:

@@ -1,40 +1,18 @@
 """The digest of a day: which posts it tells of, composed once, the same for every run that repeats it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from chalicelib.application import posts
-from chalicelib.clock import to_ms
 from chalicelib.config import Settings
 from chalicelib.context import Context
 from chalicelib.database import insert_missing
 from chalicelib.mail.composition import Composition, compose, from_json
 from chalicelib.schema import digests
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """A calendar day in a zone as a half-open range of epoch milliseconds; 23 to 25 hours where clocks change."""
-
-    day: date
-    start_ms: int
-    end_ms: int
-
-
-def window_before(scheduled_for: datetime, zone: ZoneInfo) -> Window:
-    """Return the calendar day before the one in which `scheduled_for` falls in the zone."""
-    day = scheduled_for.astimezone(zone).date() - timedelta(days=1)
-    return Window(day=day, start_ms=_midnight_ms(day, zone), end_ms=_midnight_ms(day + timedelta(days=1), zone))
-
-
-def _midnight_ms(day: date, zone: ZoneInfo) -> int:
-    # By way of UTC, because arithmetic and comparison within one zone ignore its offset changes.
-    return to_ms(datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC))
+from chalicelib.window import Window
 
 
 def prepare(context: Context, window: Window) -> int:

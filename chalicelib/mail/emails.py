@@ -3,37 +3,51 @@
 pending → sending → sent | refused | unknown. Only a mail that SES certainly did not take moves back to pending.
 """
 
+from typing import Any
+
 from sqlalchemy import Connection, insert, select, update
 
 from chalicelib.clock import Clock
 from chalicelib.database import Database
 from chalicelib.mail.deliveries import Status
-from chalicelib.schema import emails
+from chalicelib.schema import emails, jobs
 
 
-def begin(database: Database, clock: Clock, *, job_id: str) -> Status:
-    """Mark the job's mail as being sent, and return where it stood before.
+def begin(database: Database, clock: Clock, *, job_id: str, attempt: int) -> Status:
+    """Mark the job's mail as being sent, where it may be, and return where it stands now.
 
     One that is sent stays so. One that is being sent belongs to an attempt that has ended, since a job is one
-    attempt's at a time: it becomes unknown. Refused and unknown ones are begun anew: only an operator, who has seen
-    them, can let their job be tried again.
+    attempt's at a time: it becomes unknown. An unknown one is begun anew only in the first attempt after an operator,
+    who has seen its job dead, let that be tried again.
     """
+    of_job = emails.c.job_id == job_id
+    job_ended_at = select(jobs.c.ended_at).where(jobs.c.id == job_id).scalar_subquery().label("job_ended_at")
+    find = select(emails.c.status, emails.c.settled_at, job_ended_at).where(of_job).with_for_update()
 
     def work(connection: Connection) -> Status:
-        of_job = emails.c.job_id == job_id
-        before = connection.execute(select(emails.c.status).where(of_job).with_for_update()).scalar_one_or_none()
-        sending = {"status": Status.SENDING.value, "claimed_at": clock.now_ms(), "settled_at": None, "error": None}
-        if before is None:
+        now_ms = clock.now_ms()
+        sending = {"status": Status.SENDING.value, "claimed_at": now_ms, "settled_at": None, "error": None}
+        row = connection.execute(find).one_or_none()
+        if row is None:
             connection.execute(insert(emails).values(job_id=job_id, **sending))
-            return Status.PENDING
-        if before == Status.SENDING:
+            return Status.SENDING
+        if row.status == Status.SENDING:
             error = "the process ended before SES's answer was recorded"
-            connection.execute(update(emails).where(of_job).values(status=Status.UNKNOWN.value, error=error))
-        elif before != Status.SENT:
-            connection.execute(update(emails).where(of_job).values(**sending))
-        return Status(before)
+            unknown = {"status": Status.UNKNOWN.value, "settled_at": now_ms, "error": error}
+            connection.execute(update(emails).where(of_job).values(**unknown))
+            return Status.UNKNOWN
+        if row.status == Status.SENT or (row.status == Status.UNKNOWN and not _is_reopened(row, attempt)):
+            return Status(row.status)
+        connection.execute(update(emails).where(of_job).values(**sending))
+        return Status.SENDING
 
     return database.transact(work)
+
+
+def _is_reopened(row: Any, attempt: int) -> bool:
+    # The attempt that left the mail unknown may have ended unrecorded, or without a dead letter: then the next one
+    # is not the operator's. It is where attempts count from one again, and the job's end was recorded after the mail's.
+    return attempt == 1 and row.job_ended_at is not None and row.job_ended_at >= row.settled_at
 
 
 def settle(

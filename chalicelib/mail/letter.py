@@ -16,6 +16,8 @@ from chalicelib.mail.text import clean
 BOUNDARY = "=_nightshift"
 # RFC 2045 allows 76; one is kept for the soft break that joins a literal to a personal value.
 LINE = 75
+# RFC 5322 wants 78 at most, the header's name included.
+ONE_LINE = 78 - len("Subject: ")
 EOL = "\r\n"
 SOFT_BREAK = f"={EOL}"
 
@@ -45,18 +47,19 @@ class Letter:
 
 def _write_headers(sender_name: str, sender: str, subject: str, date: datetime) -> str:
     headers = EmailMessage(policy=SMTP)
-    disguised: list[str] = []
+    encoded: list[str] = []
     # The e-mail package takes text such as =?utf-8?q?hi?= for an encoded word and decodes it; so it is encoded itself.
     if "=?" in sender_name:
-        disguised.append(f"From: {Header(sender_name, 'utf-8', header_name='From').encode(linesep=EOL)} <{sender}>")
+        encoded.append(f"From: {Header(sender_name, 'utf-8', header_name='From').encode(linesep=EOL)} <{sender}>")
     else:
         headers["From"] = Address(sender_name, addr_spec=sender)
-    if "=?" in subject:
-        disguised.append(f"Subject: {Header(subject, 'utf-8', header_name='Subject').encode(linesep=EOL)}")
+    # And where it breaks a line of text, it may lose a space or add one.
+    if "=?" in subject or len(subject) > ONE_LINE or not subject.isascii():
+        encoded.append(f"Subject: {Header(subject, 'utf-8', header_name='Subject').encode(linesep=EOL)}")
     else:
         headers["Subject"] = subject
     headers["Date"] = date
-    return EOL.join([*disguised, headers.as_bytes().rstrip().decode("ascii")])
+    return EOL.join([*encoded, headers.as_bytes().rstrip().decode("ascii")])
 
 
 def _unsubscribe_headers(personal: Mapping[str, str]) -> list[str]:

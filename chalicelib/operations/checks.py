@@ -66,7 +66,11 @@ def _check_mail(context: Context) -> dict[str, Any]:
 
 def _check_queue(context: Context) -> dict[str, Any]:
     queues = context.queues
-    return {**queues.work.describe(), "dead_letters": queues.dead_letters.count()}
+    return {
+        **queues.work.describe(),
+        "priority_waiting": queues.priority.describe()["waiting"],
+        "dead_letters": queues.dead_letters.count(),
+    }
 
 
 PROBES = {"database": _check_database, "cache": _check_cache, "mail": _check_mail, "queue": _check_queue}

@@ -1,6 +1,7 @@
 """Jobs, as an operator sees and mends them: list, show, retry, edit, forget, cancel."""
 
-from typing import Annotated, Any, Literal
+import json
+from typing import Annotated, Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
@@ -17,17 +18,26 @@ from chalicelib.schema import jobs
 from chalicelib.telemetry import mask_addresses, redact
 
 MOST = 1000
+STATUSES = (*Status, "all")
 TIMES = ("created_at", "due_at", "expires_at", "started_at", "ended_at", "completed_at")
+
+
+# What is empty, as a shell's variable that was never set, must not mean every job.
+Words = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which jobs: by id, type, and words of their last error. Without a status, those that were given up."""
 
-    ids: tuple[str, ...] = ()
-    type: str | None = None
-    error: str | None = None
-    status: Status | Literal["all"] = Status.DEAD
+    ids: Annotated[tuple[str, ...], msgspec.Meta(max_length=MOST)] = ()
+    type: Words | None = None
+    error: Words | None = None
+    status: str = Status.DEAD
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 50
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}")
 
 
 class One(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +51,7 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     id: str
     data: dict[str, Any]
-    type: str | None = None
+    type: Words | None = None
 
 
 def list_jobs(context: Context, asked: Filter) -> dict[str, Any]:
@@ -57,8 +67,12 @@ def show(context: Context, asked: One) -> dict[str, Any]:
     try:
         data: Any = decode_data(row.data)
     except InvalidRequestError:
-        data = row.data
-    return {**_describe(row), "data": redact(data), "envelope": redact(dict(envelope_of(row)))}
+        data = _read_anyhow(row.data)
+    try:
+        envelope: Any = envelope_of(row)
+    except ValueError:
+        envelope = row.envelope
+    return {**_describe(row), "data": redact(data), "envelope": redact(envelope)}
 
 
 def retry(context: Context, asked: Filter) -> dict[str, Any]:
@@ -104,6 +118,7 @@ def cancel(context: Context, asked: One) -> dict[str, Any]:
     over = {"status": Status.CANCELLED.value, "ended_at": now_ms, "dispatch_at": None}
 
     def work(connection: Connection) -> None:
+        _find(connection, asked.id)
         if connection.execute(update(jobs).where(waiting).values(**over)).rowcount == 0:
             raise InvalidRequestError(f"job {asked.id} is {_find(connection, asked.id).status}, and does not wait")
 
@@ -134,7 +149,8 @@ def _reopen(context: Context, ids: list[str]) -> None:
 
 def _find(connection: Connection, id_: str) -> Any:
     row = connection.execute(select(jobs).where(jobs.c.id == id_)).one_or_none()
-    if row is None:
+    # A collation finds other spellings of an id too, by which nothing else knows the job.
+    if row is None or row.id != id_:
         raise InvalidRequestError(f"there is no job with the id {id_[:64]}")
     return row
 
@@ -142,7 +158,7 @@ def _find(connection: Connection, id_: str) -> Any:
 def _matching(asked: Filter) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [jobs.c.id.is_not(None)]
     if asked.status != "all":
-        conditions.append(jobs.c.status == asked.status.value)
+        conditions.append(jobs.c.status == asked.status)
     if asked.ids:
         conditions.append(jobs.c.id.in_(asked.ids))
     if asked.type:
@@ -152,8 +168,17 @@ def _matching(asked: Filter) -> ColumnElement[bool]:
     return and_(*conditions)
 
 
+def _read_anyhow(text: str) -> Any:
+    """Return what the text holds, less strictly than a worker reads it; what is no JSON as it is."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    # The body of a message that could not be read is kept as a JSON string.
+    return _read_anyhow(value) if isinstance(value, str) else value
+
+
 def _describe(row: Any) -> dict[str, Any]:
-    times = {name: getattr(row, name) for name in TIMES}
     return {
         "id": row.id,
         "type": row.type,
@@ -161,6 +186,14 @@ def _describe(row: Any) -> dict[str, Any]:
         "queue": row.queue,
         "attempts": row.attempts,
         "last_error": None if row.last_error is None else mask_addresses(row.last_error),
-        "idempotency_key": row.idempotency_key,
-        **{name: iso(from_ms(ms)) if ms else None for name, ms in times.items()},
+        "idempotency_key": None if row.idempotency_key is None else mask_addresses(row.idempotency_key),
+        **{name: _time(getattr(row, name)) for name in TIMES},
     }
+
+
+def _time(ms: int | None) -> str | None:
+    try:
+        return iso(from_ms(ms)) if ms else None
+    except (ValueError, OverflowError, OSError):
+        # Whoever wrote the row may have counted in another unit.
+        return f"{ms} ms"

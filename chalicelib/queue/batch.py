@@ -1,18 +1,18 @@
 """The jobs of one SQS batch: claimed together, performed one by one, recorded together where that is as safe."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from chalicelib.attempts import Attempt, attempt
 from chalicelib.claims import LEASE_GRACE_MS
 from chalicelib.context import RESERVE_MS, Context
 from chalicelib.deadline import time_limit
-from chalicelib.errors import InvalidRequestError, NotOursError, OutOfTimeError, PermanentError, TransientError
+from chalicelib.errors import NotOursError, OutOfTimeError, PermanentError, TransientError
 from chalicelib.handlers import Find, Handler
 from chalicelib.outcome import Counts, Outcome
 from chalicelib.queue import claims, endings
@@ -23,7 +23,7 @@ from chalicelib.queue.message import decode_data, read_data
 from chalicelib.queue.outbox import send_now
 from chalicelib.queue.results import BACKUP_MS, Performed, Result, after_attempt, without_attempt
 from chalicelib.queue.verdict import Decision, Policy, Verdict
-from chalicelib.telemetry import bound, logger, summarise
+from chalicelib.telemetry import bound, logger, summarise, summarise_together
 
 # No call that leaves the process comes back sooner. What took longer may have had an effect outside, and is recorded
 # before the next begins; so a kill repeats one such effect at most, as if nothing were recorded together.
@@ -69,6 +69,9 @@ class Batch:
             return []
         taken = attempt(lambda: self._take(deliveries, alone=alone), clock=self._context.clock, last=False)
         if taken.value is None:
+            if not alone and not isinstance(taken.error, OperationalError):
+                # It is one of them that the database does not take, or no handler can be made for.
+                return list(deliveries)
             for each in deliveries:
                 self._leave(each, taken.error)
             return []
@@ -91,16 +94,21 @@ class Batch:
         # At its first delivery only: a copy of it would bring back a job that has died again since.
         redriven = [each.job_id for each in deliveries if each.is_redriven and each.receives == 1]
 
-        def take(connection: Connection) -> dict[str, Decision]:
+        # Its message has no id of its own, and comes for the first time: looking for it would cost a round trip.
+        believed_new = {each.job_id for each in deliveries if each.is_first and not alone}
+
+        def take(connection: Connection, believed_new: Collection[str]) -> dict[str, Decision]:
             if redriven:
                 claims.reopen(connection, redriven, dispatch_ms=claim.now_ms + BACKUP_MS)
-            return claims.take(connection, asked, policy_of=self._policy_of, claim=claim, alone=alone)
+            return claims.take(
+                connection, asked, believed_new=believed_new, policy_of=self._policy_of, claim=claim, alone=alone
+            )
 
         try:
-            return self._context.database.transact(take)
+            return self._context.database.transact(lambda connection: take(connection, believed_new))
         except IntegrityError:
-            # Another worker recorded one of the jobs between our look and our insert; it is there now.
-            return self._context.database.transact(take)
+            # One is there after all, or another worker recorded it between our look and our insert.
+            return self._context.database.transact(lambda connection: take(connection, ()))
 
     def _perform(self, delivery: Delivery, decision: Decision) -> None:
         handler = self._get(decision.row.type) if decision.row is not None else None
@@ -149,21 +157,32 @@ class Batch:
             self._context.queues.dead_letters.bury(delivery.to_bury(), job_id=delivery.job_id, error=ended.error)
 
         buried = attempt(bury, clock=self._context.clock, last=False)
-        return ended if buried.error is None else buried
+        if buried.error is None:
+            return ended
+        logger.warning("a job was given up and not buried, and is tried again", extra={"reason": str(buried.error)})
+        return replace(ended, outcome=Outcome.FAILED)
 
     def _record(self) -> None:
         performed, self._unrecorded = self._unrecorded, []
         if not performed:
             return
         now_ms = self._context.clock.now_ms()
-        results, rows = zip(*(after_attempt(each, now_ms=now_ms) for each in performed), strict=True)
+        results, all_rows = zip(*(after_attempt(each, now_ms=now_ms) for each in performed), strict=True)
+        # One that could not be recorded has no row, and the database would take that of another for it.
+        rows = [row for each, row in zip(performed, all_rows, strict=True) if each.decision.row is not None]
         recorded = self._attempt(lambda connection: endings.record(connection, rows, claim=self._claim, now_ms=now_ms))
         if recorded.value:
             logger.warning("attempts at jobs ended after others had taken them over", extra={"jobs": recorded.value})
-        for each, result in zip(performed, results, strict=True):
+        if recorded.error is not None:
             # What is not recorded is not done: the message stays, and the next attempt begins when the lease is over.
-            lost = replace(result, ended=recorded, stays=True, after_seconds=None)
-            self._add(result if recorded.error is None else lost, _bindings(each.delivery, each.decision))
+            results = tuple(replace(result, ended=recorded, stays=True, after_seconds=None) for result in results)
+        self.results += results
+        done = [pair for pair in zip(performed, results, strict=True) if pair[1].ended.error is None]
+        if len(done) > 1:
+            summarise_together(((result.type, each.delivery.job_id, result.ended) for each, result in done))
+        for each, result in zip(performed, results, strict=True):
+            if result.ended.error is not None or len(done) == 1:
+                summarise("job", result.type, result.ended, **_bindings(each.delivery, each.decision))
 
     def _hand_back(self) -> None:
         ids, now_ms = [each.job_id for each in self._unbegun], self._context.clock.now_ms()
@@ -183,14 +202,13 @@ class Batch:
         self._add(result, _bindings(delivery, None))
 
     def _add(self, result: Result, bindings: Mapping[str, object]) -> None:
-        with bound(**bindings):
-            summarise("job", result.type, result.ended)
+        summarise("job", result.type, result.ended, **bindings)
         self.results.append(result)
 
     def _get(self, type_: str) -> Handler | None:
         try:
             return self._find(type_)
-        except InvalidRequestError:
+        except Exception:  # noqa: BLE001 (what a broken module raises is raised again where its job is read)
             return None
 
     def _policy_of(self, type_: str) -> Policy:

@@ -26,7 +26,7 @@ class Claim:
 # Made once: building such a statement takes SQLAlchemy longer than the database takes to execute it.
 _BY_ID = jobs.c.id.in_(bindparam("ids", expanding=True))
 _READ = ("id", "type", "data", "status", "attempts", "due_at", "expires_at", "slot_at", "lease_until", "claimed_by")
-_FIND = select(*(jobs.c[name] for name in (*_READ, "envelope"))).where(_BY_ID)
+_FIND = select(*(jobs.c[name] for name in (*_READ, "envelope", "last_error"))).where(_BY_ID)
 _PAUSED = select(pauses.c.name).where(pauses.c.kind == "job")
 _IS_FREE = or_(jobs.c.status.in_(WAITING), and_(jobs.c.status.in_(TAKEN), jobs.c.lease_until <= bindparam("at_ms")))
 # The fence of whatever a claim writes: the job is still in its hands.
@@ -47,6 +47,9 @@ _CLAIM = (
         (jobs.c.dispatch_at, bindparam("until_ms")),
     )
 )
+_INSERT = insert(jobs)
+# What the database itself puts where a row says nothing.
+_DEFAULTS = {"status": "pending", "queue": "work", "attempts": 0, "due_at": 0, "dispatch_at": 0, "lease_until": 0}
 _OURS = select(jobs.c.id).where(_BY_ID, IS_OURS)
 
 
@@ -54,16 +57,19 @@ def take(
     connection: Connection,
     asked: Mapping[str, dict[str, Any]],
     *,
+    believed_new: Collection[str],
     policy_of: Callable[[str], Policy],
     claim: Claim,
     alone: bool,
 ) -> dict[str, Decision]:
     """Record the jobs that nobody has recorded, claim those that are free and due, and return what was decided.
 
-    `asked` holds by job id the row that the job gets where it has none. Raises IntegrityError where somebody else
-    recorded one of them just now; the same again finds it.
+    `asked` holds by job id the row that the job gets where it has none; those `believed_new` are not looked for
+    before. Raises IntegrityError where one of them is there after all, or was recorded just now: the same again, and
+    nothing believed, finds it.
     """
-    found = {row.id: row for row in connection.execute(_FIND, {"ids": list(asked)})}
+    looked_for = [id_ for id_ in asked if id_ not in believed_new]
+    found = {row.id: row for row in connection.execute(_FIND, {"ids": looked_for})} if looked_for else {}
     new = {id_: row for id_, row in asked.items() if id_ not in found}
     decisions = _reject(connection, new, found, now_ms=claim.now_ms)
     paused = paused_types(connection)
@@ -162,18 +168,15 @@ def _insert(
     alone: bool,
 ) -> None:
     rows = [
-        row | _NOT_YET | _changes(decisions[id_], claim=claim, alone=alone)
+        row | _changes(decisions[id_], claim=claim, alone=alone)
         # In order, so that two workers with the same messages cannot wait for each other.
         for id_, row in sorted(new.items())
         if decisions[id_].row is not None
     ]
     if rows:
-        connection.execute(_INSERT, rows)
-
-
-# Every row of one statement has the same columns.
-_NOT_YET = {"started_at": None, "ended_at": None}
-_INSERT = insert(jobs)
+        # Every row of one statement has the same columns, and those that no row needs cost the most time here.
+        needed = {name for row in rows for name, value in row.items() if value != _DEFAULTS.get(name)}
+        connection.execute(_INSERT, [{name: row.get(name, _DEFAULTS.get(name)) for name in needed} for row in rows])
 
 
 def _update(

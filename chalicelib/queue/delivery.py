@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from chalicelib.errors import InvalidRequestError, NightshiftError, PermanentError, TransientError
-from chalicelib.queue.job import Status, new_row
+from chalicelib.queue.job import Status, check_envelope, new_row
 from chalicelib.queue.message import Message, decode, encode
-from chalicelib.queue.payloads import Payloads
+from chalicelib.queue.payloads import MAX_BYTES, Payloads
 
 # The type of a job whose message says none that could be read.
 INVALID = "invalid"
@@ -34,6 +34,11 @@ class Delivery:
         """The type of the job, as far as the message says."""
         return self.message.type if self.message else INVALID
 
+    @property
+    def is_first(self) -> bool:
+        """Whether nobody can have recorded the job, as far as the message tells."""
+        return self.receives == 1 and not self.is_redriven and self.job_id == self.message_id
+
     def new_row(self, *, queue: str, now_ms: int) -> dict[str, Any]:
         """Return the row of its job, should nobody have recorded it yet."""
         if self.message:
@@ -46,7 +51,9 @@ class Delivery:
         """Return the body for the dead-letter queue; with its id, so that a copy asks for the same job."""
         if self.message is None:
             return self.body
-        return encode(msgspec.structs.replace(self.message, id=self.job_id))
+        body = encode(msgspec.structs.replace(self.message, id=self.job_id))
+        # In ASCII it may have become too long; what came was a pointer then.
+        return body if len(body) <= MAX_BYTES else self.body
 
 
 def read(record: Mapping[str, Any], payloads: Payloads) -> Delivery:
@@ -54,7 +61,9 @@ def read(record: Mapping[str, Any], payloads: Payloads) -> Delivery:
     message, refusal = None, None
     try:
         body = payloads.fetch(record["body"])
-        message = decode(body)
+        decoded = decode(body)
+        check_envelope(decoded)
+        message = decoded
     except (InvalidRequestError, PermanentError, TransientError) as error:
         refusal = error
     attributes = record.get("attributes") or {}

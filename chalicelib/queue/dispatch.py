@@ -12,7 +12,7 @@ from chalicelib.database import Database
 from chalicelib.errors import InvalidRequestError, RunFailedError
 from chalicelib.outcome import Counts
 from chalicelib.queue.claims import paused_types
-from chalicelib.queue.job import Status, raw_body, read_row
+from chalicelib.queue.job import OVER, TAKEN, Status, raw_body, read_row
 from chalicelib.queue.message import Message
 from chalicelib.queue.queues import Queues
 from chalicelib.queue.work_queue import BATCH
@@ -43,7 +43,8 @@ def dispatch(context: Context) -> dict[str, Any]:
 def _dispatch(context: Context) -> Counts:
     """Send until nothing is due or time runs short, and prune.
 
-    Counts are jobs: succeeded were sent or pruned, skipped had expired, failed can be made no message and are dead.
+    Counts are jobs: succeeded were sent or pruned, skipped were over or had expired, failed can be made no message
+    and are dead.
     """
     counts = Counts()
     while not context.is_out_of_time():
@@ -63,20 +64,23 @@ def _dispatch(context: Context) -> Counts:
 def send_due(database: Database, queues: Queues, *, clock: Clock, only: Collection[str] | None = None) -> Counts:
     """Put up to ten jobs that are due on their queues, of those with the ids of `only` where it is given.
 
-    Counts are jobs: succeeded were sent, skipped had expired, failed can be made no message and are dead. Raises
-    TransientError when SQS refuses; then they are still due. The rows are locked while SQS is called, so that
-    nobody else sends them; a kill in between sends them once more, which the worker's claim makes harmless.
+    Counts are jobs: succeeded were sent, skipped were over or had expired, failed can be made no message and are
+    dead. Raises TransientError when SQS refuses; then they are still due. The rows are locked while SQS is called,
+    so that nobody else sends them; a kill in between sends them once more, which the worker's claim makes harmless.
     """
 
     def work(connection: Connection) -> Counts:
         now_ms = clock.now_ms()
         rows = connection.execute(_due(connection, now_ms=now_ms, only=only)).all()
-        expired = {row.id for row in rows if row.expires_at is not None and row.expires_at <= now_ms}
+        # Whoever closed one by hand need not know of dispatch_at.
+        closed = {row.id for row in rows if row.status in OVER}
+        expired = {row.id for row in rows if _is_expired(row, now_ms=now_ms)} - closed
+        _end(connection, closed, now_ms=now_ms)
         _end(connection, expired, now_ms=now_ms, status=Status.EXPIRED.value)
-        counts = Counts(total=len(rows), skipped=len(expired))
+        counts = Counts(total=len(rows), skipped=len(closed | expired))
         outgoing: dict[str, list[tuple[Any, Message]]] = {}
         for row in rows:
-            if row.id not in expired:
+            if row.id not in closed | expired:
                 try:
                     message = read_row(row)
                 except InvalidRequestError as error:
@@ -104,6 +108,12 @@ def _due(connection: Connection, *, now_ms: int, only: Collection[str] | None) -
     if only is not None:
         query = query.where(jobs.c.id.in_(list(only)))
     return query.order_by(jobs.c.dispatch_at).limit(BATCH).with_for_update(skip_locked=True)
+
+
+def _is_expired(row: Any, *, now_ms: int) -> bool:
+    # What a worker has begun in time may end.
+    is_held = row.status in TAKEN and row.lease_until > now_ms
+    return row.expires_at is not None and row.expires_at <= now_ms and not is_held
 
 
 def _end(connection: Connection, ids: Collection[str], *, now_ms: int, **values: Any) -> None:

@@ -11,9 +11,14 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from chalicelib.clock import from_ms, to_ms
-from chalicelib.queue.message import Message, decode_data, encode, encode_data
+from chalicelib.errors import InvalidRequestError
+from chalicelib.queue.message import Message, decode_data, encode
+from chalicelib.queue.payloads import MAX_BYTES
 
 P = TypeVar("P")
+
+# What a column of type TEXT holds.
+MAX_ENVELOPE = 65_535
 
 
 class Status(StrEnum):
@@ -56,7 +61,8 @@ def new_row(message: Message, *, id_: str, queue: str, now_ms: int) -> dict[str,
     return {
         "id": id_,
         "type": message.type,
-        "data": encode_data(message.data),
+        # Read or checked already, by whoever has the message.
+        "data": msgspec.json.encode(message.data).decode(),
         "status": Status.PENDING.value,
         "created_at": now_ms,
         "queue": queue,
@@ -85,6 +91,12 @@ def _envelope(message: Message) -> str | None:
     return msgspec.json.encode(kept).decode() if kept else None
 
 
+def check_envelope(message: Message) -> None:
+    """Raise InvalidRequestError for a message whose row could not hold its other keys."""
+    if message.unknown and len((_envelope(message) or "").encode()) > MAX_ENVELOPE:
+        raise InvalidRequestError(f"the message's own keys take more than {MAX_ENVELOPE} bytes; put them into its data")
+
+
 def envelope_of(row: Any) -> Mapping[str, Any]:
     """Return the keys of the job's message that have no column."""
     return msgspec.json.decode(row.envelope) if row.envelope else {}
@@ -92,26 +104,37 @@ def envelope_of(row: Any) -> Mapping[str, Any]:
 
 def read_row(row: Any) -> Message:
     """Return the message that asks for the job of this row. Raises InvalidRequestError where it can be none."""
-    envelope = dict(envelope_of(row))
-    message = Message(
-        type=row.type,
-        data=decode_data(row.data),
-        id=row.id,
-        idempotency_key=row.idempotency_key,
-        expires_at=None if row.expires_at is None else from_ms(row.expires_at),
-        tags=tuple(envelope.pop("tags", ())),
-        source=envelope.pop("source", None),
-        traceparent=envelope.pop("traceparent", None),
-        unknown=envelope,
-    )
     # Whoever wrote the row may have written anything.
-    encode(message)
+    try:
+        envelope = dict(envelope_of(row))
+        message = Message(
+            type=row.type,
+            data=decode_data(row.data),
+            id=row.id,
+            idempotency_key=row.idempotency_key,
+            expires_at=None if row.expires_at is None else from_ms(row.expires_at),
+            tags=tuple(envelope.pop("tags", ())),
+            source=envelope.pop("source", None),
+            traceparent=envelope.pop("traceparent", None),
+            unknown=envelope,
+        )
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidRequestError(f"the job's row is not valid: {error}") from error
+    check(message)
     return message
+
+
+def check(message: Message) -> None:
+    """Raise InvalidRequestError for a message that no worker could read."""
+    if (size := len(encode(message))) > MAX_BYTES:
+        raise InvalidRequestError(f"the message has {size} bytes, and {MAX_BYTES} are allowed; send less data")
 
 
 def raw_body(row: Any) -> str:
     """Return what comes nearest to a message for a row of which none can be made."""
-    return json.dumps({"type": row.type, "data": row.data, "id": row.id})
+    body = json.dumps({"type": row.type, "data": row.data, "id": row.id})
+    # The row keeps what is too long.
+    return body if len(body) <= MAX_BYTES else json.dumps({"type": row.type, "data": {}, "id": row.id})
 
 
 def _ms(moment: datetime | None) -> int | None:

@@ -8,14 +8,15 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import Connection, insert
+from sqlalchemy.exc import DBAPIError
 
 from chalicelib.clock import Clock, SystemClock
 from chalicelib.database import Database, insert_missing
 from chalicelib.errors import TransientError
 from chalicelib.queue.claims import find_keys
 from chalicelib.queue.dispatch import send_due
-from chalicelib.queue.job import new_row
-from chalicelib.queue.message import Message, encode
+from chalicelib.queue.job import check, new_row
+from chalicelib.queue.message import Message
 from chalicelib.queue.queues import Queues
 from chalicelib.schema import jobs
 from chalicelib.telemetry import logger
@@ -98,8 +99,8 @@ def _row(job: NewJob, *, now_ms: int) -> dict[str, Any]:
         source=job.source,
         traceparent=job.traceparent,
     )
-    # For its refusals: here somebody can still mend it.
-    encode(message)
+    # Here somebody can still mend it.
+    check(message)
     return new_row(message, id_=job.id, queue=job.queue, now_ms=now_ms)
 
 
@@ -138,5 +139,5 @@ def send_now(database: Database, queues: Queues, ids: Sequence[str], *, clock: C
     try:
         for start in range(0, len(ids), 10):
             send_due(database, queues, clock=clock, only=ids[start : start + 10])
-    except TransientError as error:
+    except (TransientError, DBAPIError) as error:
         logger.warning("jobs wait for dispatch", extra={"reason": str(error), "jobs": len(ids)})

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from types import SimpleNamespace
 from typing import Any
 
 from chalicelib.clock import from_ms, iso
@@ -46,6 +47,11 @@ class Decision:
     due_ms: int = 0
     slot_ms: int | None = None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the row is still what the message says."""
+        return isinstance(self.row, SimpleNamespace)
+
 
 def judge(row: Any, *, policy: Policy, is_paused: bool, now_ms: int, alone: bool) -> Decision:
     """Decide about a message by the row of its job, as it stands now."""
@@ -62,7 +68,8 @@ def judge(row: Any, *, policy: Policy, is_paused: bool, now_ms: int, alone: bool
     if row.expires_at is not None and row.expires_at <= now_ms:
         return decide(Verdict.EXPIRE, f"job {row.id} expired at {iso(from_ms(row.expires_at))}")
     if attempt > max(policy.max_attempts, 1):
-        return decide(Verdict.GIVE_UP, f"the process ended in the middle of attempt {row.attempts}, the last")
+        how = "the process ended in the middle of it" if is_left else row.last_error
+        return decide(Verdict.GIVE_UP, f"attempt {row.attempts} was the last: {how}")
     if is_paused:
         return decide(Verdict.PUT_OFF, f"jobs of type {row.type} are paused", now_ms)
     due_ms = max(row.due_at, row.slot_at or 0)

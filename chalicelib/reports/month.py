@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from chalicelib.clock import to_ms
+from chalicelib.window import midnight_ms
 
 _WRITTEN = re.compile(r"([0-9]{4})-([0-9]{2})")
 
@@ -58,16 +59,19 @@ class Month:
     def window(self, zone: ZoneInfo) -> tuple[int, int]:
         """Return the month in the zone as a half-open range of epoch milliseconds, however its clocks change."""
         carried, place = divmod(self.month, 12)
-        return _midnight_ms(self.year, self.month, zone), _midnight_ms(self.year + carried, place + 1, zone)
+        return midnight_ms(date(self.year, self.month, 1), zone), midnight_ms(
+            date(self.year + carried, place + 1, 1), zone
+        )
+
+    def days(self) -> list[str]:
+        """Return the month's days, in order, as 2026-02-01."""
+        first, last = date(self.year, self.month, 1), self.next()
+        length = (date(last.year, last.month, 1) - first).days
+        return [(first + timedelta(days=n)).isoformat() for n in range(length)]
 
     def is_closed(self, at: datetime, zone: ZoneInfo) -> bool:
         """Return whether the month has ended in the zone at an aware moment."""
         return to_ms(_aware(at)) >= self.window(zone)[1]
-
-
-def _midnight_ms(year: int, month: int, zone: ZoneInfo) -> int:
-    # By way of UTC, because arithmetic and comparison within one zone ignore its offset changes.
-    return to_ms(datetime.combine(date(year, month, 1), time.min, tzinfo=zone).astimezone(UTC))
 
 
 def _aware(moment: datetime) -> datetime:

@@ -16,12 +16,14 @@ class Task:
     `perform` does it and returns what it did; it may raise OutOfTimeError after saving a checkpoint.
     `max_failed_share` of the items (0 to 1) may fail before the run counts as failed.
     `max_attempts` failures in a row make it dead; Lambda itself repeats an asynchronous fire twice.
+    `options` are the keys that a payload may have beside those of every task.
     """
 
     name: str
     perform: Callable[[Context, Run], Counts]
     max_failed_share: float
     max_attempts: int
+    options: tuple[str, ...] = ()
 
 
 def find(name: str) -> Task:

@@ -8,6 +8,7 @@ from chalicelib.mail.deliveries import Ledger
 from chalicelib.outcome import Counts
 from chalicelib.queue.message import Message
 from chalicelib.tasks import Task
+from chalicelib.window import Window, window_before
 
 CHUNK = 1000
 RECIPIENTS_A_MESSAGE = 100
@@ -18,7 +19,7 @@ def perform(context: Context, run: Run) -> Counts:
 
     Counts are recipients: succeeded were handed to the worker, skipped had been reached before.
     """
-    window = digests.window_before(run.scheduled_for, context.settings.digest_zone)
+    window = window_before(run.scheduled_for, context.settings.digest_zone)
     ledger = Ledger(context.database, context.clock, day=window.day.isoformat())
     if run.dry_run:
         return _rehearse(context, window, ledger)
@@ -36,7 +37,7 @@ def perform(context: Context, run: Run) -> Counts:
     return counts
 
 
-def _rehearse(context: Context, window: digests.Window, ledger: Ledger) -> Counts:
+def _rehearse(context: Context, window: Window, ledger: Ledger) -> Counts:
     wanted = ledger.count_wanted() if digests.count_posts(context, window) else 0
     return Counts(total=wanted, skipped=wanted)
 

@@ -12,6 +12,8 @@ from chalicelib.config import is_reference, read_settings
 from chalicelib.errors import ConfigurationError
 from nightshift.deploy import configuration, functions
 
+# By worker: what its queue is called, and the setting that says where it is.
+QUEUES = {"work": ("work queue", "WORK_QUEUE_URL"), "work_priority": ("priority queue", "PRIORITY_QUEUE_URL")}
 VISIBILITY_FACTOR = 6
 DEFAULT_TIMEOUT_SECONDS = 60
 # What Lambda leaves to all functions without a reservation.
@@ -161,36 +163,37 @@ def examine_after(client: Callable[[str], Any], project: Path, stage: str) -> It
     """Look at a deployed stage, from outside and from inside its network."""
     configured = configuration.read(project)["stages"][stage]
     environment = configured["environment_variables"]
-    timeout = configured["lambda_functions"]["work"].get("lambda_timeout", DEFAULT_TIMEOUT_SECONDS)
-    yield _check_queue(client("sqs"), environment["WORK_QUEUE_URL"], timeout)
-    yield _check_mapping(client("lambda"), functions.name_of("work", stage))
+    for worker, (subject, variable) in QUEUES.items():
+        timeout = configured["lambda_functions"][worker].get("lambda_timeout", DEFAULT_TIMEOUT_SECONDS)
+        yield _check_queue(client("sqs"), subject, environment[variable], timeout)
+        yield _check_mapping(client("lambda"), f"{worker}'s trigger", functions.name_of(worker, stage))
     yield from _check_inside(client("lambda"), functions.name_of("operate", stage))
 
 
-def _check_queue(sqs: Any, url: str, timeout: int) -> Finding:
+def _check_queue(sqs: Any, subject: str, url: str, timeout: int) -> Finding:
     try:
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     except (BotoCoreError, ClientError) as error:
-        return problem("work queue", f"{url} cannot be read: {error}; deploy the queues stack")
+        return problem(subject, f"{url} cannot be read: {error}; deploy the queues stack")
     visibility = int(attributes["VisibilityTimeout"])
     if visibility < VISIBILITY_FACTOR * timeout:
         needed = VISIBILITY_FACTOR * timeout
-        return problem("work queue", f"visible again after {visibility} s; the worker's {timeout} s need {needed} s")
+        return problem(subject, f"visible again after {visibility} s; the worker's {timeout} s need {needed} s")
     if "RedrivePolicy" not in attributes:
-        return problem("work queue", "has no dead-letter queue; deploy the queues stack")
-    return ok("work queue", f"visible again after {visibility} s, with a dead-letter queue")
+        return problem(subject, "has no dead-letter queue; deploy the queues stack")
+    return ok(subject, f"visible again after {visibility} s, with a dead-letter queue")
 
 
-def _check_mapping(awslambda: Any, function: str) -> Finding:
+def _check_mapping(awslambda: Any, subject: str, function: str) -> Finding:
     try:
         mappings = awslambda.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
     except (BotoCoreError, ClientError) as error:
-        return problem("worker's trigger", f"cannot be read: {error}")
+        return problem(subject, f"cannot be read: {error}")
     if len(mappings) != 1:
-        return problem("worker's trigger", f"there are {len(mappings)}, and there must be one: deploy again")
+        return problem(subject, f"there are {len(mappings)}, and there must be one: deploy again")
     if mappings[0]["State"] not in {"Enabled", "Enabling", "Updating", "Creating"}:
-        return problem("worker's trigger", f"is {mappings[0]['State']}: enable it, or nothing leaves the queue")
-    return ok("worker's trigger", f"{mappings[0]['State']}, {mappings[0]['BatchSize']} messages a batch")
+        return problem(subject, f"is {mappings[0]['State']}: enable it, or nothing leaves the queue")
+    return ok(subject, f"{mappings[0]['State']}, {mappings[0]['BatchSize']} messages a batch")
 
 
 def _check_inside(awslambda: Any, function: str) -> Iterator[Finding]:

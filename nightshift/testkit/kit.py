@@ -14,7 +14,7 @@ from chalicelib import handlers, migrations
 from chalicelib.config import read_settings
 from chalicelib.context import Context
 from chalicelib.engine import engine_for
-from chalicelib.errors import BatchFailedError
+from chalicelib.errors import BatchFailedError, TransientError
 from chalicelib.handlers import Handler
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.job import Job
@@ -101,7 +101,7 @@ class Kit:
         name = "priority" if queue == PRIORITY else "work"
         try:
             answer = worker.work(_event(messages), self.context(seconds=seconds), queue=name, find=self._find)
-        except (BatchFailedError, Killed):
+        except (BatchFailedError, TransientError, Killed):
             return None
         for message in messages:
             self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])

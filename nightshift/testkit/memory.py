@@ -42,19 +42,13 @@ class MemorySqs:
     def send_message(self, **call: Any) -> dict[str, Any]:
         """Put one message on a queue."""
         self._check("SendMessage")
-        held = Held(
-            body=call["MessageBody"],
-            attributes=call.get("MessageAttributes", {}),
-            visible_ms=self._clock.now_ms() + 1000 * call.get("DelaySeconds", 0),
-        )
-        self.messages(call["QueueUrl"]).append(held)
-        return {"MessageId": held.message_id}
+        return {"MessageId": self._put(call["QueueUrl"], call)}
 
     def send_message_batch(self, **call: Any) -> dict[str, Any]:
         """Put up to ten messages on a queue."""
         self._check("SendMessageBatch")
         for entry in call["Entries"]:
-            self.send_message(QueueUrl=call["QueueUrl"], **{k: v for k, v in entry.items() if k != "Id"})
+            self._put(call["QueueUrl"], entry)
         return {"Successful": [{"Id": entry["Id"]} for entry in call["Entries"]]}
 
     def receive_message(self, **call: Any) -> dict[str, Any]:
@@ -78,32 +72,46 @@ class MemorySqs:
     def delete_message(self, **call: Any) -> dict[str, Any]:
         """Acknowledge a message; with a receipt that another delivery has outdated, nothing happens."""
         self._check("DeleteMessage")
-        queue = self.messages(call["QueueUrl"])
-        queue[:] = [held for held in queue if held.receipt != call["ReceiptHandle"]]
+        self._take_off(call["QueueUrl"], call["ReceiptHandle"])
         return {}
 
     def delete_message_batch(self, **call: Any) -> dict[str, Any]:
         """Acknowledge messages."""
         self._check("DeleteMessageBatch")
         for entry in call["Entries"]:
-            self.delete_message(QueueUrl=call["QueueUrl"], ReceiptHandle=entry["ReceiptHandle"])
+            self._take_off(call["QueueUrl"], entry["ReceiptHandle"])
         return {}
 
     def change_message_visibility(self, **call: Any) -> dict[str, Any]:
         """Let a message come again after so many seconds from now."""
         self._check("ChangeMessageVisibility")
-        for held in self.messages(call["QueueUrl"]):
-            if held.receipt == call["ReceiptHandle"]:
-                held.visible_ms = self._clock.now_ms() + 1000 * call["VisibilityTimeout"]
+        self._hide(call["QueueUrl"], call)
         return {}
 
     def change_message_visibility_batch(self, **call: Any) -> dict[str, Any]:
         """Let messages come again after so many seconds from now."""
         self._check("ChangeMessageVisibilityBatch")
         for entry in call["Entries"]:
-            handle, seconds = entry["ReceiptHandle"], entry["VisibilityTimeout"]
-            self.change_message_visibility(QueueUrl=call["QueueUrl"], ReceiptHandle=handle, VisibilityTimeout=seconds)
+            self._hide(call["QueueUrl"], entry)
         return {}
+
+    def _put(self, url: str, entry: dict[str, Any]) -> str:
+        held = Held(
+            body=entry["MessageBody"],
+            attributes=entry.get("MessageAttributes", {}),
+            visible_ms=self._clock.now_ms() + 1000 * entry.get("DelaySeconds", 0),
+        )
+        self.messages(url).append(held)
+        return held.message_id
+
+    def _take_off(self, url: str, receipt: str) -> None:
+        queue = self.messages(url)
+        queue[:] = [held for held in queue if held.receipt != receipt]
+
+    def _hide(self, url: str, entry: dict[str, Any]) -> None:
+        for held in self.messages(url):
+            if held.receipt == entry["ReceiptHandle"]:
+                held.visible_ms = self._clock.now_ms() + 1000 * entry["VisibilityTimeout"]
 
     def _check(self, operation: str) -> None:
         if operation in self.refuse:

@@ -1,6 +1,7 @@
 """Sending a digest: who is reached, refused, left out, and what cannot be known."""
 
 import io
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,8 +41,16 @@ def test_each_mail_has_its_own_unsubscribe_link_that_names_its_reader(world: Wor
 
 def test_a_message_delivered_twice_sends_nothing_twice(world: World, readers: list[str]) -> None:
     messages = world.receive()
-    world.work(messages)
     assert world.work(messages) == {"messages": 1, "succeeded": 1}
+    assert world.work(messages) == {"messages": 1, "skipped": 1}
+    assert len(world.recipients()) == 3
+
+
+def test_another_message_for_the_same_readers_sends_nothing_twice(world: World, readers: list[str]) -> None:
+    (message,) = world.receive()
+    world.work([message])
+    world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=message["Body"])
+    assert world.work(world.receive()) == {"messages": 1, "succeeded": 1}
     assert len(world.recipients()) == 3
 
 
@@ -124,7 +133,9 @@ def test_a_digest_that_was_never_composed_is_dead_at_once(world: World) -> None:
     world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=body)
     assert world.drain() == 0
     (letter,) = world.dead_letters()
-    assert letter["Body"] == body
+    job_id = letter["MessageAttributes"]["job_id"]["StringValue"]
+    # With the id of its job, so that it asks for that one when somebody sends it again.
+    assert json.loads(letter["Body"]) == {**json.loads(body), "id": job_id}
     assert letter["MessageAttributes"]["reason"]["StringValue"] == f"no digest of {YESTERDAY} has been composed"
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.clock import to_ms
-from chalicelib.mail.digests import window_before
+from chalicelib.window import window_before
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia"]
 HOUR_MS = 3_600_000

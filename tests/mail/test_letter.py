@@ -167,6 +167,24 @@ def test_every_subject_is_read_as_it_was_written(subject: str) -> None:
     assert parse(write(subject=subject))["Subject"] == subject
 
 
+# Runs of spaces and words of other scripts, in lines that must be broken.
+@settings(max_examples=300)
+@given(
+    st.lists(st.sampled_from(["word", "ü", "日本", "🐙", " ", "  ", "\u202e", "\xa0", "%", ",", '"', "=?", "x" * 70]))
+)
+def test_a_subject_of_several_lines_loses_and_gains_no_space(pieces: list[str]) -> None:
+    subject = clean("".join(pieces))
+    assert parse(write(subject=subject))["Subject"] == subject
+
+
+@pytest.mark.parametrize(("length", "raw"), [(69, f"Subject: {'x' * 69}"), (70, "Subject: =?utf-8?")])
+def test_a_subject_is_encoded_only_where_it_must_be(length: int, raw: str) -> None:
+    head, _, _ = write(subject="x" * length).partition(b"\r\n\r\n")
+    (line,) = [line for line in head.decode().split("\r\n") if line.startswith("Subject:")]
+    assert line.startswith(raw)
+    assert len(line) <= 78
+
+
 @pytest.mark.parametrize(
     "disguised",
     ["=?utf-8?q?hello?=", "=?utf-8?q?hi=0D=0ABcc:_eve=40x.org?=", "=?utf-8?b?aGVsbG8=?="],
@@ -190,3 +208,27 @@ def test_line_breaks_in_the_sender_name_add_no_header() -> None:
     mail = parse(write(sender_name="Slow\r\nBcc: eve@example.org"))
     assert "Bcc" not in mail
     assert mail["From"].addresses[0].display_name == "Slow Bcc: eve@example.org"
+
+
+def test_a_letter_that_is_no_mailing_offers_nothing_to_unsubscribe_from() -> None:
+    composition = Composition(subject="News", html=("Hello ", "name", ""), text=("Hello ", "name", ""))
+    letter = Letter(composition, sender_name="Slow Harbour", sender="digest@example.org", date=MORNING)
+    mail = parse(letter.address("jane@example.org", {"name": "Jane"}))
+    assert [header for header in mail if "subscribe" in header.lower()] == []
+    assert mail["To"] == "jane@example.org"
+
+
+@pytest.mark.parametrize(
+    ("html_parts", "text_parts", "arriving"),
+    [
+        ((), ("Hello ", "name"), {"text/plain": "Hello Jane"}),
+        (("Hello ", "name"), (), {"text/html": "Hello Jane"}),
+        (("<p>Hello",), ("Hello",), {"text/plain": "Hello", "text/html": "<p>Hello"}),
+    ],
+)
+def test_a_letter_has_only_the_parts_that_its_composition_has(
+    html_parts: tuple[str, ...], text_parts: tuple[str, ...], arriving: dict[str, str]
+) -> None:
+    mail = parse(write(html_parts=html_parts, text_parts=text_parts))
+    assert {part.get_content_type(): part.get_content() for part in mail.iter_parts()} == arriving
+    assert not mail.defects

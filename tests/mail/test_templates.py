@@ -1,4 +1,4 @@
-"""The digest's two parts: complete, safe with any title and link, self-contained, small and readable."""
+"""The two parts of a digest and of a notice: complete, safe with any text and link, self-contained and readable."""
 
 import re
 from datetime import UTC, datetime
@@ -171,3 +171,93 @@ def test_a_digest_of_twenty_posts_is_small() -> None:
     rows = list(make_posts(240, until=datetime(2016, 8, 4, tzinfo=UTC), days=1, seed=1))[-20:]
     entries = [post(title=row["title"], link=row["url"] or SITE, author=row["author"]) for row in rows]
     assert len(html(*entries, more=220).encode()) < 20_000
+
+
+LINK = {"label": "Confirm", "url": f"{SITE}/confirm?a=1&b=2"}
+
+
+def notice(*paragraphs: str, subject: str = "Confirm your address", **content: Any) -> Composition:
+    site = {"site_name": "The Night Owl", "site_url": SITE}
+    return compose("notice", subject=subject, content=site | {"paragraphs": paragraphs or ("One.", "Two.")} | content)
+
+
+def notice_html(*paragraphs: str, **content: Any) -> str:
+    return "".join(notice(*paragraphs, **content).html)
+
+
+def notice_text(*paragraphs: str, **content: Any) -> str:
+    return "".join(notice(*paragraphs, **content).text)
+
+
+def test_a_notice_tells_its_paragraphs_in_order_and_then_what_to_do() -> None:
+    for part in (notice_html(action=LINK), notice_text(action=LINK)):
+        told = [part.rindex(words) for words in ("Confirm your address", "Hi ", "One.", "Two.", "Confirm")]
+        assert told == sorted(told)
+    assert Page(notice_html(action=LINK)).links == [SITE, LINK["url"]]
+    assert f"\nConfirm:\n{LINK['url']}\n" in notice_text(action=LINK)
+
+
+@pytest.mark.parametrize("content", [{}, {"action": None}])
+def test_a_notice_without_an_action_has_no_trace_of_one(content: dict[str, Any]) -> None:
+    assert Page(notice_html(**content)).links == [SITE]
+    assert 'class="button"' not in notice_html(**content)
+    assert notice_text(**content).endswith("Two.\n\nThe Night Owl sent you this mail.")
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "JavaScript:x", "\x01javascript:x", "data:text/html,x", "/a", ""]
+)
+def test_an_action_that_leads_anywhere_but_to_the_web_is_left_out(url: str) -> None:
+    assert notice(action=LINK | {"url": url}).html == notice().html
+    assert notice(action=LINK | {"url": url}).text == notice().text
+
+
+@pytest.mark.parametrize("words", [*HOSTILE, "\x00name\x00 and\r\nBcc: x", "<b>\"Q\" & 'A'</b>"])
+def test_the_words_of_a_notice_are_shown_as_written_and_are_never_markup(words: str) -> None:
+    action = {"label": words, "url": f"https://{words}"}
+    page = Page(notice_html(words, subject=words, action=action, site_name=words))
+    assert page.tags == Page(notice_html(action=LINK)).tags
+    assert page.links[1] == clean(f"https://{words}")
+    assert notice(words, subject=words, action=action).html[1::2] == ("name",)
+    assert notice_text(words, subject=words, action=action).split("\n").count(clean(words)) == 2
+
+
+def test_a_notice_greets_by_name_and_has_no_other_hole() -> None:
+    assert notice(action=LINK).html[1::2] == notice(action=LINK).text[1::2] == ("name",)
+
+
+def test_each_text_of_a_notice_runs_in_its_own_direction_and_wraps() -> None:
+    source = notice_html("שלום", "Hello", action=LINK)
+    assert len(re.findall(r'<p class="ink" dir="auto"', source)) == 2
+    assert re.search(r'<h1 class="ink" dir="auto"', source)
+    assert re.search(r'<div dir="auto"[^>]*>\s*<table', source)
+    assert 'Hi <span dir="auto">name</span>,' in source
+    assert "overflow-wrap:anywhere;word-break:break-word" in source
+
+
+def test_a_notice_shows_its_first_paragraph_in_the_list_of_mails() -> None:
+    first = re.search(r'<div style="display:none[^>]*>\s*(.*?)\s*</div>', notice_html("At a glance.", "Later."))
+    assert first
+    assert first[1] == "At a glance."
+
+
+def test_a_notice_requests_nothing() -> None:
+    source = notice_html(action=LINK)
+    assert not re.search(r"<img|<link|<script|<iframe|url\(|src=|background=|@import", source, re.IGNORECASE)
+
+
+def test_a_notice_is_readable_on_every_ground_in_light_and_dark() -> None:
+    source = notice_html(action=LINK)
+    light = dict(re.findall(r'class="(?:foot )?(\w+)[^"]*" [^>]*?(?<!-)(?:color|background):(#\w{6})', source))
+    dark = dict(re.findall(r"\.(\w+) \{ (?:color|background): (#\w{6})", source))
+    for colours in (light, dark):
+        for ground in ("page", "card"):
+            for ink in ("ink", "quiet", "link"):
+                assert contrast(colours[ink], colours[ground]) >= 4.5
+        assert contrast(colours["label"], colours["button"]) >= 4.5
+        # A button is seen as one.
+        assert contrast(colours["button"], colours["card"]) >= 3
+
+
+def test_a_notice_is_small() -> None:
+    assert len(notice_html(*["A paragraph of some words."] * 5, action=LINK).encode()) < 6_000

@@ -1,8 +1,8 @@
-"""The SQS queues: sending in batches, sending again what was refused, and burying."""
+"""The work queues: sending in batches, sending again what was refused, acknowledging and putting off."""
 
 from __future__ import annotations
 
-import re
+import json
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from chalicelib.errors import InvalidRequestError, PermanentError, TransientError
+from chalicelib.errors import InvalidRequestError, TransientError
 from chalicelib.queue.message import Message, encode
+from chalicelib.queue.payloads import LIMIT, Payloads
 from chalicelib.queue.work_queue import WorkQueue
 from nightshift.testkit.clock import FrozenClock
+from nightshift.testkit.memory import MemoryS3
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
-WORK, DEAD = "https://sqs.example.com/1/work", "https://sqs.example.com/1/dead"
+WORK = "https://sqs.example.com/1/work"
 MESSAGES = [Message(type="send_digest", data={"n": n}) for n in range(23)]
-# What SQS takes in a text: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-ALLOWED = re.compile("[\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 
 
 def connect(url: str | None = None) -> SQSClient:
@@ -60,12 +59,25 @@ def stub(sqs: SQSClient) -> Iterator[Stubber]:
 
 
 @pytest.fixture
-def queue(sqs: SQSClient, clock: FrozenClock) -> WorkQueue:
-    return WorkQueue(sqs, url=WORK, dead_letter_url=DEAD, clock=clock)
+def s3() -> MemoryS3:
+    return MemoryS3()
 
 
-def expect_send(stub: Stubber, entries: Sequence[tuple[int, Message]], *, refused: Sequence[int] = ()) -> None:
-    """Expect these messages under these numbers, and refuse some of the numbers."""
+@pytest.fixture
+def payloads(s3: MemoryS3) -> Payloads:
+    client: Any = s3
+    return Payloads(lambda: client, bucket="bodies")
+
+
+@pytest.fixture
+def queue(sqs: SQSClient, payloads: Payloads, clock: FrozenClock) -> WorkQueue:
+    return WorkQueue(sqs, url=WORK, payloads=payloads, clock=clock)
+
+
+def expect_send(
+    stub: Stubber, entries: Sequence[tuple[int, Message]], *, refused: Sequence[int] = (), delay: int = 0
+) -> None:
+    """Expect these messages under these numbers with a delay, and refuse some of the numbers."""
     stub.add_response(
         "send_message_batch",
         {
@@ -79,26 +91,17 @@ def expect_send(stub: Stubber, entries: Sequence[tuple[int, Message]], *, refuse
                 for n in refused
             ],
         },
-        {"QueueUrl": WORK, "Entries": [{"Id": str(n), "MessageBody": encode(message)} for n, message in entries]},
+        {
+            "QueueUrl": WORK,
+            "Entries": [
+                {"Id": str(n), "MessageBody": encode(message), "DelaySeconds": delay} for n, message in entries
+            ],
+        },
     )
 
 
-def numbered(messages: Sequence[Message]) -> list[tuple[int, Message]]:
-    return list(enumerate(messages))
-
-
-def buried(queue: WorkQueue, sqs: SQSClient, stub: Stubber, error: Exception | None) -> dict[str, Any]:
-    """Return what SQS is asked for when a message is buried because of this error."""
-    asked: list[dict[str, Any]] = []
-
-    def record(params: dict[str, Any], **_: object) -> None:
-        asked.append(params)
-
-    sqs.meta.events.register("provide-client-params.sqs.SendMessage", record)
-    stub.add_response("send_message", {"MessageId": "m"})
-    queue.bury('{"type":"a","data":{}}', error=error)
-    (params,) = asked
-    return params
+def numbered(messages: Sequence[Message], *, start: int = 0) -> list[tuple[int, Message]]:
+    return list(enumerate(messages, start))
 
 
 @pytest.mark.parametrize(("count", "batches"), [(0, []), (1, [1]), (10, [10]), (11, [10, 1]), (23, [10, 10, 3])])
@@ -107,7 +110,7 @@ def test_messages_are_sent_ten_a_call_in_order(
 ) -> None:
     start = 0
     for size in batches:
-        expect_send(stub, numbered(MESSAGES[start : start + size]))
+        expect_send(stub, numbered(MESSAGES[start : start + size], start=start))
         start += size
     queue.send(MESSAGES[:count])
     assert clock.slept == []
@@ -147,8 +150,8 @@ def test_the_messages_behind_a_refused_one_are_on_the_queue_all_the_same(queue: 
     expect_send(stub, numbered(MESSAGES[:10]), refused=[1])
     for _ in range(3):
         expect_send(stub, [(1, MESSAGES[1])], refused=[1])
-    expect_send(stub, numbered(MESSAGES[10:20]))
-    expect_send(stub, numbered(MESSAGES[20:]))
+    expect_send(stub, numbered(MESSAGES[10:20], start=10))
+    expect_send(stub, numbered(MESSAGES[20:], start=20))
     with pytest.raises(TransientError, match="the work queue refused 1 messages"):
         queue.send(MESSAGES)
 
@@ -167,12 +170,12 @@ def test_a_queue_that_takes_nothing_is_to_be_tried_later(
 
 
 @pytest.mark.usefixtures("sqs")
-def test_a_queue_that_cannot_be_reached_is_to_be_tried_later(clock: FrozenClock) -> None:
+def test_a_queue_that_cannot_be_reached_is_to_be_tried_later(payloads: Payloads, clock: FrozenClock) -> None:
     # Bound and not listening: nobody else can take the port, and it refuses connections.
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        queue = WorkQueue(connect(url), url=f"{url}/1/work", dead_letter_url=DEAD, clock=clock)
+        queue = WorkQueue(connect(url), url=f"{url}/1/work", payloads=payloads, clock=clock)
         with pytest.raises(TransientError, match="the work queue does not take messages"):
             queue.send(MESSAGES[:1])
 
@@ -189,49 +192,79 @@ def test_messages_are_acknowledged_ten_a_call(queue: WorkQueue, stub: Stubber, c
     queue.delete(handles)
 
 
-def test_a_buried_message_keeps_its_body_and_has_its_reason_as_attributes(
-    queue: WorkQueue, sqs: SQSClient, stub: Stubber
+@pytest.mark.parametrize(("count", "batches"), [(0, []), (10, [10]), (12, [10, 2])])
+def test_messages_are_put_off_ten_a_call(queue: WorkQueue, stub: Stubber, count: int, batches: list[int]) -> None:
+    seconds = [(f"handle-{n}", 60 * n) for n in range(count)]
+    start = 0
+    for size in batches:
+        entries = [
+            {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": delay}
+            for n, (handle, delay) in enumerate(seconds[start : start + size])
+        ]
+        done = {"Successful": [{"Id": str(n)} for n in range(size)], "Failed": []}
+        stub.add_response("change_message_visibility_batch", done, {"QueueUrl": WORK, "Entries": entries})
+        start += size
+    queue.put_off(seconds)
+
+
+def test_a_queue_that_does_not_answer_says_so_when_messages_are_acknowledged_or_put_off(
+    queue: WorkQueue, stub: Stubber
 ) -> None:
-    assert buried(queue, sqs, stub, PermanentError("no digest of 2016-08-03 has been composed")) == {
-        "QueueUrl": DEAD,
-        "MessageBody": '{"type":"a","data":{}}',
-        "MessageAttributes": {
-            "error_type": {"DataType": "String", "StringValue": "PermanentError"},
-            "reason": {"DataType": "String", "StringValue": "no digest of 2016-08-03 has been composed"},
-        },
-    }
+    stub.add_client_error("delete_message_batch", "InternalError", "no", 500)
+    with pytest.raises(TransientError, match=r"\Adone messages could not be deleted: .*no"):
+        queue.delete(["handle"])
+    stub.add_client_error("change_message_visibility_batch", "InternalError", "no", 500)
+    with pytest.raises(TransientError, match=r"\Amessages could not be put off: .*no"):
+        queue.put_off([("handle", 60)])
 
 
 @pytest.mark.parametrize(
-    "error",
-    [
-        None,
-        InvalidRequestError(""),
-        InvalidRequestError(" "),
-        InvalidRequestError("x" * 1_000_000),
-        InvalidRequestError("🐙" * 1_000_000),
-        InvalidRequestError("one\ntwo\tthree\r\n"),
-        InvalidRequestError("unknown field `\x00`"),
-        InvalidRequestError("\x00"),
-        InvalidRequestError("\x1b[31mred\x7f\x0b\x0c"),
-        InvalidRequestError("\ufffe\uffff"),
-        InvalidRequestError("\ud800"),
-        KeyError(),
-    ],
-    ids=lambda error: ascii(error)[:40],
+    ("milliseconds", "seconds"), [(-5000, 0), (0, 0), (1, 1), (1000, 1), (1001, 2), (900_000, 900), (10**9, 900)]
 )
-def test_every_reason_is_an_attribute_that_sqs_takes(
-    queue: WorkQueue, sqs: SQSClient, stub: Stubber, error: Exception | None
+def test_a_delay_is_rounded_up_to_seconds_and_no_longer_than_sqs_lets_it_be(
+    queue: WorkQueue, stub: Stubber, milliseconds: int, seconds: int
 ) -> None:
-    attributes = buried(queue, sqs, stub, error)["MessageAttributes"]
-    assert sorted(attributes) == ["error_type", "reason"]
-    for attribute in attributes.values():
-        assert attribute["DataType"] == "String"
-        assert ALLOWED.fullmatch(attribute["StringValue"])
-        assert len(attribute["StringValue"].encode()) <= 4096
+    expect_send(stub, numbered(MESSAGES[:1]), delay=seconds)
+    queue.send(MESSAGES[:1], delays_ms=[milliseconds])
 
 
-def test_a_dead_letter_queue_that_takes_nothing_says_so(queue: WorkQueue, stub: Stubber) -> None:
-    stub.add_client_error("send_message", "AccessDenied", "no", 403)
-    with pytest.raises((TransientError, ClientError), match="no"):
-        queue.bury("{}", error=None)
+def test_a_call_is_no_longer_than_a_single_message_may_be(queue: WorkQueue, stub: Stubber) -> None:
+    # Three of them fit into one call, and four do not.
+    long = [Message(type="a", data={"text": "x" * (LIMIT // 3 - 100)}) for _ in range(7)]
+    all_of_them = numbered(long)
+    for start in (0, 3, 6):
+        expect_send(stub, all_of_them[start : start + 3])
+    queue.send(long)
+
+
+def test_a_message_that_is_too_long_for_sqs_goes_through_s3(
+    queue: WorkQueue, s3: MemoryS3, payloads: Payloads, stub: Stubber
+) -> None:
+    long = Message(type="a", data={"text": "x" * LIMIT})
+    stub.add_response("send_message_batch", {"Successful": [], "Failed": []})
+    queue.send([long])
+    ((key, content),) = s3.objects.items()
+    assert content.decode() == encode(long)
+    pointer = json.dumps(
+        ["software.amazon.payloadoffloading.PayloadS3Pointer", {"s3BucketName": "bodies", "s3Key": key}]
+    )
+    assert payloads.fetch(pointer) == encode(long)
+
+
+def test_what_is_no_message_is_refused_before_any_is_sent(queue: WorkQueue, stub: Stubber, s3: MemoryS3) -> None:
+    wrong = Message(type="a", data={"n": float("nan")})
+    with pytest.raises(InvalidRequestError, match="the message is not valid: "):
+        queue.send([*MESSAGES[:3], wrong])
+    # The stub expected no call, and would have raised for one.
+    assert s3.objects == {}
+
+
+def test_a_queue_is_described_in_numbers(queue: WorkQueue, stub: Stubber) -> None:
+    attributes = {
+        "ApproximateNumberOfMessages": "3",
+        "ApproximateNumberOfMessagesDelayed": "2",
+        "ApproximateNumberOfMessagesNotVisible": "1",
+        "VisibilityTimeout": "1800",
+    }
+    stub.add_response("get_queue_attributes", {"Attributes": attributes}, {"QueueUrl": WORK, "AttributeNames": ["All"]})
+    assert queue.describe() == {"waiting": 3, "delayed": 2, "in_work": 1, "visibility_seconds": 1800}

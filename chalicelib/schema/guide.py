@@ -1,0 +1,97 @@
+"""The guide's tables, which an application may have already: created where missing, extended where that is said."""
+
+from sqlalchemy import Column, Index, Integer, String, Table, Text
+
+from chalicelib.application import MYSQL, Id, Millis, metadata
+from chalicelib.schema.types import LongText
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False, index=True),
+    Column("user_agent", Text),
+    Column("created_at", Millis, nullable=False),
+    Column("updated_at", Millis, nullable=False, index=True),
+    **MYSQL,
+)
+
+password_reset_tokens = Table(
+    "password_reset_tokens",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("email", String(255), nullable=False, index=True),
+    Column("token", String(255), nullable=False, unique=True),
+    Column("created_at", Millis, nullable=False),
+    Column("expires_at", Millis, nullable=False, index=True),
+    **MYSQL,
+)
+
+email_verification_tokens = Table(
+    "email_verification_tokens",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False, index=True),
+    Column("token", String(255), nullable=False, unique=True),
+    Column("created_at", Millis, nullable=False),
+    Column("expires_at", Millis, nullable=False, index=True),
+    **MYSQL,
+)
+
+external_data = Table(
+    "external_data",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("external_id", String(255), nullable=False, unique=True),
+    Column("data", LongText, nullable=False),
+    Column("synced_at", Millis, nullable=False),
+    # What follows has defaults, so that whoever writes the guide's columns only goes on as before.
+    Column("source", String(64), nullable=False, server_default=""),
+    # Of the data: an item that says the same again is not written again.
+    Column("content_hash", String(64)),
+    # When the source says that it changed; an older state never overwrites a newer one.
+    Column("changed_at", Millis),
+    # Since when the source, read completely, has it no more.
+    Column("missing_since", Millis),
+    Index("ix_external_data_source", "source", "synced_at"),
+    **MYSQL,
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("type", String(64), nullable=False),
+    # A JSON object; the guide's producers write it as text themselves.
+    Column("data", LongText, nullable=False),
+    # pending, claimed, processing, completed, failed, dead, cancelled, expired: docs/lifecycle.md draws the moves.
+    Column("status", String(16), nullable=False, server_default="pending"),
+    Column("created_at", Millis, nullable=False),
+    Column("completed_at", Millis),
+    # What follows has defaults, so that a producer who knows the guide's columns only goes on as before.
+    Column("queue", String(16), nullable=False, server_default="work"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", Millis, nullable=False, server_default="0"),
+    Column("expires_at", Millis),
+    # When dispatch puts it on its queue (again), unless something happens to it before; null: never.
+    Column("dispatch_at", Millis, server_default="0"),
+    # Its turn under the rate limit of its type.
+    Column("slot_at", Millis),
+    Column("lease_until", Millis, nullable=False, server_default="0"),
+    Column("claimed_by", String(64)),
+    Column("started_at", Millis),
+    # When the latest attempt ended, however it did; completed_at is of success only.
+    Column("ended_at", Millis),
+    Column("last_error", Text),
+    Column("idempotency_key", String(255)),
+    # A digest of type and key, exact under any collation; null once the key's period is over.
+    Column("unique_key", String(64)),
+    Column("unique_until", Millis),
+    # The message's other keys, known and unknown, as a JSON object.
+    Column("envelope", Text),
+    Index("ix_jobs_status", "status", "created_at"),
+    Index("uq_jobs_unique_key", "unique_key", unique=True),
+    Index("ix_jobs_dispatch", "dispatch_at"),
+    Index("ix_jobs_ended", "status", "ended_at"),
+    **MYSQL,
+)

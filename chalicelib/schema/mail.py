@@ -1,0 +1,63 @@
+"""What is mailed: the digests, who got which, the mails of jobs, and whom no mail goes to."""
+
+from sqlalchemy import Column, Integer, String, Table
+
+from chalicelib.application import MYSQL, Id, Millis, metadata
+from chalicelib.schema.types import LongText
+
+digests = Table(
+    "digests",
+    metadata,
+    # The calendar day that it tells of, 2016-08-03; the first run of a day fixes the content for every later one.
+    Column("day", String(10), primary_key=True),
+    Column("subject", String(255), nullable=False),
+    Column("content", LongText, nullable=False),
+    Column("post_count", Integer, nullable=False),
+    Column("created_at", Millis, nullable=False),
+    **MYSQL,
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("digest_day", String(10), primary_key=True),
+    Column("user_id", Id, primary_key=True),
+    # pending, sending, sent, refused, withdrawn, unknown: docs/lifecycle.md draws the moves.
+    Column("status", String(16), nullable=False),
+    Column("claimed_at", Millis),
+    Column("settled_at", Millis),
+    Column("provider_id", String(128)),
+    Column("error", String(500)),
+    **MYSQL,
+)
+
+# Mails that jobs send, one row a job, written before the mail.
+emails = Table(
+    "emails",
+    metadata,
+    Column("job_id", Id, primary_key=True),
+    # As in deliveries: pending, sending, sent, refused, unknown.
+    Column("status", String(16), nullable=False),
+    Column("claimed_at", Millis),
+    Column("settled_at", Millis),
+    Column("provider_id", String(128)),
+    Column("error", String(500)),
+    **MYSQL,
+)
+
+# Addresses that no mail goes to, or may soon not: by a digest of the address, exact under any collation.
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("address_digest", String(64), primary_key=True),
+    Column("address", String(255), nullable=False),
+    # permanent bounce, transient bounce, complaint
+    Column("reason", String(32), nullable=False),
+    Column("detail", String(500)),
+    # Transient bounces so far.
+    Column("bounces", Integer, nullable=False, server_default="0"),
+    # Null while it is only counted.
+    Column("suppressed_at", Millis),
+    Column("updated_at", Millis, nullable=False),
+    **MYSQL,
+)

@@ -1,0 +1,52 @@
+"""The history of runs, and what operators and rate limits hold back."""
+
+from sqlalchemy import BigInteger, Column, Integer, String, Table, Text, UniqueConstraint
+
+from chalicelib.application import MYSQL, Id, Millis, metadata
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("task", String(64), nullable=False),
+    Column("scheduled_for", Millis, nullable=False),
+    Column("trigger", String(16), nullable=False),
+    # running, or how the latest attempt ended: succeeded, skipped, failed, dead.
+    Column("status", String(16), nullable=False),
+    # Counts claims, so that it also fences: whoever writes with an older attempt has lost the run.
+    Column("attempt", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("lease_until", Millis, nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("checkpoint", Text),
+    Column("started_at", Millis, nullable=False),
+    Column("finished_at", Millis),
+    Column("total", BigInteger, nullable=False, server_default="0"),
+    Column("succeeded", BigInteger, nullable=False, server_default="0"),
+    Column("failed", BigInteger, nullable=False, server_default="0"),
+    Column("skipped", BigInteger, nullable=False, server_default="0"),
+    Column("error_type", String(128)),
+    Column("error", Text),
+    UniqueConstraint("task", "scheduled_for", name="uq_runs_fire"),
+    **MYSQL,
+)
+
+# What an operator has stopped; a job's type is one kind of thing that has a name.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("reason", String(500), nullable=False),
+    Column("paused_at", Millis, nullable=False),
+    **MYSQL,
+)
+
+# The next free turn of each type that has a rate limit.
+rate_slots = Table(
+    "rate_slots",
+    metadata,
+    Column("type", String(64), primary_key=True),
+    Column("next_at", Millis, nullable=False),
+    **MYSQL,
+)

@@ -1,0 +1,21 @@
+"""Records who was active on the day before, for the monthly reports; it comes before the cleanup of sessions."""
+
+from chalicelib.claims import Run
+from chalicelib.context import Context
+from chalicelib.outcome import Counts
+from chalicelib.reports import activity
+from chalicelib.tasks import Task
+from chalicelib.window import window_before
+
+
+def perform(context: Context, run: Run) -> Counts:
+    """Record the day; counts are users."""
+    day = window_before(run.scheduled_for, context.settings.digest_zone)
+    if run.dry_run:
+        active = activity.count(context.database, context.clock, day)
+        return Counts(total=active, skipped=active)
+    recorded = activity.record(context.database, context.clock, day)
+    return Counts(total=recorded, succeeded=recorded)
+
+
+TASK = Task(name="record_activity", perform=perform, max_failed_share=0.0, max_attempts=3)

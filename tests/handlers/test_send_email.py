@@ -1,0 +1,768 @@
+"""One mail, once: what SES never hears of, what arrives, and what becomes of a mail when something breaks."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from sqlalchemy import event, select, update
+from sqlalchemy.exc import OperationalError
+
+from chalicelib.handlers.send_email import HANDLER
+from chalicelib.mail.text import clean
+from chalicelib.queue import claims
+from chalicelib.queue.results import BACKUP_MS
+from chalicelib.schema import emails, jobs
+from nightshift.demo.blog import HOSTILE
+from nightshift.demo.mailbox import parse
+from nightshift.local.environment import SENDER
+from nightshift.testkit.kit import DEAD, WORK, Killed, Kit
+from nightshift.testkit.memory import MemorySes
+from tests.reports.samples import Page
+
+Log = Callable[[], list[dict[str, Any]]]
+# Longer than any lease of a worker that has ended.
+LEASE_SECONDS = 300 + 61
+INJECTIONS = [
+    *HOSTILE,
+    "</title></td><script>alert(1)</script>",
+    "' onmouseover='x",
+    "<!--",
+    "\x00name\x00\r\nBcc: e@x.org",
+]
+
+
+@pytest.fixture
+def kit(database_url: str) -> Kit:
+    return Kit(database_url)
+
+
+@pytest.fixture
+def lite(sqlite_url: str) -> Kit:
+    """A deployment for what the kind of database has no part in."""
+    return Kit(sqlite_url)
+
+
+def plain(**changed: Any) -> dict[str, Any]:
+    return {"to": "jane@example.org", "subject": "Good news", "text": "It is done.\n"} | changed
+
+
+def notice(*paragraphs: Any, action: Any = None, **changed: Any) -> dict[str, Any]:
+    content = {"paragraphs": list(paragraphs) or ["It is done."]} | ({"action": action} if action else {})
+    return {"to": "jane@example.org", "subject": "Good news", "template": "notice", "content": content} | changed
+
+
+def report(**changed: Any) -> dict[str, Any]:
+    content = {
+        "month": "February 2026",
+        "link": "https://reports.example.com/1",
+        "cards": [{"label": "New users", "value": "5", "arrow": "", "change": "not compared", "history": []}],
+        "posts": [{"title": "Hello", "link": "https://x.org", "author": None, "points": 3, "comments": 1}],
+    }
+    return {"to": "jane@example.org", "subject": "February", "template": "report", "content": content | changed}
+
+
+def enqueue(kit: Kit, data: dict[str, Any]) -> str:
+    """Enqueue a mail and have the worker take it once."""
+    job_id = kit.enqueue("send_email", data)
+    kit.work(kit.receive())
+    return job_id
+
+
+def deliver(kit: Kit, data: dict[str, Any]) -> EmailMessage:
+    """Send a mail, and return it as its reader's program reads it."""
+    job_id = enqueue(kit, data)
+    assert kit.job(job_id).last_error is None
+    return read(kit)
+
+
+def read(kit: Kit) -> EmailMessage:
+    message = parse(kit.ses.sent[-1]["Content"]["Raw"]["Data"])
+    assert not message.defects
+    assert not any(part.defects for part in message.iter_parts())
+    return message
+
+
+def parts(message: EmailMessage) -> dict[str, str]:
+    return {part.get_content_subtype(): part.get_content().replace("\r\n", "\n") for part in message.iter_parts()}
+
+
+def ledger(kit: Kit, job_id: str) -> Any:
+    """Return the row of the job's mail, None where there is none."""
+    query = select(emails).where(emails.c.job_id == job_id)
+    return kit.context().database.transact(lambda connection: connection.execute(query).one_or_none())
+
+
+def status(kit: Kit, job_id: str) -> tuple[str, str | None]:
+    """Return where the job and its mail stand."""
+    row = ledger(kit, job_id)
+    return kit.job(job_id).status, row and row.status
+
+
+def retry(kit: Kit, job_id: str) -> None:
+    """Let a job that was given up be tried anew, as an operator does, and see it through."""
+    kit.clock.advance(60)
+    reopened = kit.context().database.transact(
+        lambda connection: claims.reopen(connection, [job_id], dispatch_ms=kit.clock.now_ms())
+    )
+    assert reopened == 1
+    kit.settle()
+
+
+def edit(kit: Kit, job_id: str, data: dict[str, Any]) -> None:
+    statement = update(jobs).where(jobs.c.id == job_id).values(data=json.dumps(data))
+    kit.context().database.transact(lambda connection: connection.execute(statement))
+
+
+def refusal(code: str, reason: str = "It is refused.", *, http_status: int = 400) -> ClientError:
+    answer: Any = {
+        "Error": {"Code": code, "Message": reason},
+        "ResponseMetadata": {"HTTPStatusCode": http_status},
+    }
+    return ClientError(answer, "SendEmail")
+
+
+def no_answer() -> ReadTimeoutError:
+    return ReadTimeoutError(endpoint_url="https://email.example")
+
+
+def throttled() -> ClientError:
+    return refusal("TooManyRequestsException", "Maximum sending rate exceeded.", http_status=429)
+
+
+class EventfulSes(MemorySes):
+    """SES where something happens just before, or just after, it accepts its first mail; `calls` counts all."""
+
+    def __init__(self, *, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None) -> None:
+        super().__init__()
+        self.calls = 0
+        self._before, self._after = before, after
+
+    def send_email(self, **call: Any) -> dict[str, Any]:
+        self.calls += 1
+        before, after, self._before, self._after = self._before, self._after, None, None
+        if before:
+            before()
+        answer = super().send_email(**call)
+        if after:
+            after()
+        return answer
+
+
+def die() -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "jane",
+        "jane@example.org, eve@example.org",
+        "jane@example.org;eve@example.org",
+        "Jane <jane@example.org>",
+        "<jane@example.org>",
+        "jane@example.org\r\nBcc: eve@example.org",
+        "jane@example.org\n",
+        "jane@example.org\x00",
+        " jane@example.org",
+        "jané@example.org",
+        "jane@exa\u202emple.org",
+        "jane@straße.de, jane@strasse.de",
+        f"{'jane@example.org,' * 10_000}eve@example.org",
+    ],
+    ids=lambda address: ascii(address[:40]),
+)
+def test_what_is_not_one_plain_address_is_dead_at_once_and_no_log_line_shows_it(
+    lite: Kit, log: Log, address: str
+) -> None:
+    job = enqueue(lite, plain(to=address))
+    assert status(lite, job) == ("dead", None)
+    assert lite.job(job).last_error == "InvalidRequestError: to is not one plain e-mail address"
+    assert (lite.ses.sent, lite.sqs.messages(WORK), len(lite.sqs.messages(DEAD))) == ([], [], 1)
+    lines = [line for line in log() if line.get("job_id") == job]
+    assert [line["error"] for line in lines] == ["to is not one plain e-mail address"]
+    assert "jane@" not in json.dumps(lines)
+
+
+def test_a_domain_of_another_script_is_written_to_in_ascii_and_nobody_else(lite: Kit) -> None:
+    message = deliver(lite, plain(to="jane@bücher.example"))
+    assert message["To"] == "jane@xn--bcher-kva.example"
+    assert lite.ses.sent[-1]["Destination"] == {"ToAddresses": ["jane@xn--bcher-kva.example"]}
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (plain(to=5), "Expected `str`, got `int` - at `$.to`"),
+        (plain(to=["a@x.org", "b@x.org"]), "Expected `str`, got `array` - at `$.to`"),
+        (plain(to=None), "Expected `str`, got `null` - at `$.to`"),
+        ({"to": "jane@example.org", "text": "x"}, "Object missing required field `subject`"),
+        ({"subject": "x", "text": "x"}, "Object missing required field `to`"),
+        (plain(cc="eve@example.org"), "Object contains unknown field `cc`"),
+        (plain(text=["x"]), "Expected `str | null`, got `array` - at `$.text`"),
+        (plain(name=None), "Expected `str`, got `null` - at `$.name`"),
+        (notice(content="x"), "Expected `object`, got `str` - at `$.content`"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_data_of_another_shape_is_dead_at_once_and_the_reason_names_the_key(
+    lite: Kit, data: dict[str, Any], reason: str
+) -> None:
+    job = enqueue(lite, data)
+    assert status(lite, job) == ("dead", None)
+    assert lite.job(job).last_error == f"InvalidRequestError: the message's data is not valid: {reason}"
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        *("", " ", "Hi\r\nBcc: eve@example.org", "Hi\n", "\rHi", "Hi\x00name\x00", "Hi\x1b[0m", "Hi\x85", "Hi\x7f"),
+        *("Hi\u2028there", "Hi\u2029", " Hi", "Hi\t", "x" * 999, "ü" * 1_000_000),
+    ],
+    ids=lambda subject: ascii(subject[:20]),
+)
+def test_a_subject_that_is_not_one_line_of_text_is_dead_at_once(lite: Kit, subject: str) -> None:
+    job = enqueue(lite, plain(subject=subject))
+    assert status(lite, job) == ("dead", None)
+    assert lite.job(job).last_error == (
+        "InvalidRequestError: subject must be one line of 1 to 998 characters, "
+        "without control characters or space around it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"text": None}, "a mail needs a template, or text, or html"),
+        ({"text": "", "html": ""}, "a mail needs a template, or text, or html"),
+        ({"text": None, "content": {"paragraphs": ["x"]}}, "a mail needs a template, or text, or html"),
+        ({"content": {"paragraphs": ["x"]}}, "content is for a template, and this mail has none"),
+        ({"template": "notice"}, "a mail has a template, or text and html, not both"),
+        ({"template": "notice", "text": None, "html": "x"}, "a mail has a template, or text and html, not both"),
+        ({"template": "nosuch", "text": None}, "there is no template 'nosuch'; there are notice, report"),
+        # It exists, and has holes for what such a job does not know.
+        ({"template": "digest", "text": None}, "there is no template 'digest'; there are notice, report"),
+        (
+            {"template": "../text.py\x00", "text": None},
+            r"there is no template '../text.py\x00'; there are notice, report",
+        ),
+        ({"template": "", "text": None}, "there is no template ''; there are notice, report"),
+        ({"template": "n" * 9999, "text": None}, f"there is no template '{'n' * 64}'; there are notice, report"),
+    ],
+)
+def test_a_mail_has_either_parts_or_a_template_that_exists(lite: Kit, changed: dict[str, Any], reason: str) -> None:
+    job = enqueue(lite, plain(**changed))
+    assert status(lite, job) == ("dead", None)
+    assert lite.job(job).last_error == f"InvalidRequestError: {reason}"
+
+
+LINK = {"label": "Open", "url": "https://x.org"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({}, "Object missing required field `paragraphs`"),
+        # A text is a list of letters to a template.
+        ({"paragraphs": "abc"}, "Expected `array`, got `str` - at `$.paragraphs`"),
+        ({"paragraphs": {"a": "b"}}, "Expected `array`, got `object` - at `$.paragraphs`"),
+        ({"paragraphs": 5}, "Expected `array`, got `int` - at `$.paragraphs`"),
+        ({"paragraphs": None}, "Expected `array`, got `null` - at `$.paragraphs`"),
+        ({"paragraphs": []}, "Expected `array` of length >= 1 - at `$.paragraphs`"),
+        ({"paragraphs": ["a", 5]}, "Expected `str`, got `int` - at `$.paragraphs[1]`"),
+        ({"paragraphs": [None]}, "Expected `str`, got `null` - at `$.paragraphs[0]`"),
+        ({"paragraphs": [["a"]]}, "Expected `str`, got `array` - at `$.paragraphs[0]`"),
+        ({"paragraphs": ["a"], "paragraph": "b"}, "Object contains unknown field `paragraph`"),
+        ({"paragraphs": ["a"], "site_url": "https://evil.example"}, "Object contains unknown field `site_url`"),
+        ({"paragraphs": ["a"], "personal": {"name": "Eve"}}, "Object contains unknown field `personal`"),
+        ({"paragraphs": ["a"], "action": "https://x.org"}, "Expected `object | null`, got `str` - at `$.action`"),
+        ({"paragraphs": ["a"], "action": {"label": "Open"}}, "Object missing required field `url` - at `$.action`"),
+        (
+            {"paragraphs": ["a"], "action": {"url": "https://x.org"}},
+            "Object missing required field `label` - at `$.action`",
+        ),
+        ({"paragraphs": ["a"], "action": LINK | {"url": 5}}, "Expected `str`, got `int` - at `$.action.url`"),
+        ({"paragraphs": ["a"], "action": LINK | {"label": ""}}, "Expected `str` of length >= 1 - at `$.action.label`"),
+        *(
+            (
+                {"paragraphs": ["a"], "action": LINK | {"url": url}},
+                "Expected `str` matching regex '^https?://' - at `$.action.url`",
+            )
+            for url in ("javascript:alert(1)", "\x01https://x.org", " https://x.org", "//x.org", "/open", "")
+        ),
+    ],
+)
+def test_a_notice_takes_no_other_content_than_paragraphs_and_an_action(
+    lite: Kit, content: dict[str, Any], reason: str
+) -> None:
+    job = enqueue(lite, notice(content=content))
+    assert status(lite, job) == ("dead", None)
+    sentence = "InvalidRequestError: the template notice cannot take this content: "
+    assert lite.job(job).last_error == sentence + reason
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"link": "javascript:alert(1)"}, "Expected `str` matching regex '^https?://' - at `$.link`"),
+        ({"cards": "abc"}, "Expected `array`, got `str` - at `$.cards`"),
+        ({"cards": [{"label": "New users"}]}, "Object missing required field `value` - at `$.cards[0]`"),
+        ({"posts": "abc"}, "Expected `array`, got `str` - at `$.posts`"),
+        (
+            {"posts": [{"title": "x", "link": "", "author": None, "points": "3", "comments": 1}]},
+            "Expected `int`, got `str` - at `$.posts[0].points`",
+        ),
+        ({"month": None}, "Expected `str`, got `null` - at `$.month`"),
+    ],
+)
+def test_a_report_takes_only_what_a_report_is_made_of(lite: Kit, changed: dict[str, Any], reason: str) -> None:
+    job = enqueue(lite, report(**changed))
+    assert status(lite, job) == ("dead", None)
+    sentence = "InvalidRequestError: the template report cannot take this content: "
+    assert lite.job(job).last_error == sentence + reason
+
+
+def test_the_reason_of_a_refusal_stays_short_whatever_was_sent(lite: Kit) -> None:
+    job = enqueue(lite, notice(content={"paragraphs": ["a"], "x" * 100_000: 1}))
+    assert lite.job(job).status == "dead"
+    assert len(lite.job(job).last_error) < 400
+
+
+@pytest.mark.parametrize(
+    ("changed", "arriving"),
+    [
+        ({}, {"plain": "It is done.\n"}),
+        ({"text": None, "html": "<p>It is <b>done</b>."}, {"html": "<p>It is <b>done</b>."}),
+        ({"text": "", "html": "<p>Done"}, {"html": "<p>Done"}),
+        ({"html": "<p>Done</p>"}, {"plain": "It is done.\n", "html": "<p>Done</p>"}),
+    ],
+)
+def test_a_mail_has_the_parts_that_were_given_and_no_other(
+    lite: Kit, changed: dict[str, Any], arriving: dict[str, str]
+) -> None:
+    message = deliver(lite, plain(**changed))
+    assert message.get_content_type() == "multipart/alternative"
+    assert parts(message) == arriving
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *HOSTILE,
+        "\x00name\x00",
+        "a\n.\nb\n",
+        "From here\n\n\n",
+        "--=_nightshift--\n",
+        "=3D=\n",
+        "x" * 5000,
+        "  \tkept \n",
+    ],
+    ids=lambda text: ascii(text[:30]),
+)
+def test_text_and_html_arrive_as_they_were_written_and_no_name_is_filled_in(lite: Kit, text: str) -> None:
+    message = deliver(lite, plain(text=text, html=text, name="Eve"))
+    assert parts(message) == {"plain": text, "html": text}
+
+
+def test_its_headers_are_exactly_these_and_none_to_unsubscribe(lite: Kit) -> None:
+    message = deliver(lite, notice(name="Jane"))
+    assert message.items() == [
+        ("From", f"Slow Harbour <{SENDER}>"),
+        ("Subject", "Good news"),
+        ("Date", "Mon, 02 Mar 2026 12:00:00 +0000"),
+        ("To", "jane@example.org"),
+        ("MIME-Version", "1.0"),
+        ("Content-Type", 'multipart/alternative; boundary="=_nightshift"'),
+    ]
+    (call,) = lite.ses.sent
+    assert (call["FromEmailAddress"], call["Destination"]) == (SENDER, {"ToAddresses": ["jane@example.org"]})
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        *(title for title in HOSTILE if title == clean(title)),
+        *("x" * 998, "ü" * 998, "🐙 ü " * 199 + "🐙 ü", "=?utf-8?q?hi=0D=0ABcc:_eve=40x.org?=", "a  b", "\u202eyadot"),
+    ],
+    ids=lambda subject: ascii(subject[:30]),
+)
+def test_every_subject_that_is_taken_is_read_as_it_was_written(lite: Kit, subject: str) -> None:
+    message = deliver(lite, plain(subject=subject))
+    assert message["Subject"] == subject
+    assert message["Bcc"] is None
+
+
+def test_a_notice_tells_its_paragraphs_and_leads_where_it_says_in_both_parts(lite: Kit) -> None:
+    action = {"label": "Open <it>", "url": "https://x.org/?a=1&b=2"}
+    message = deliver(lite, notice("One & two.", "Three.", action=action, name="Jane <J>"))
+    page = Page(parts(message)["html"])
+    assert "Hi Jane <J> , One & two. Three. Open <it> Slow Harbour sent you this mail." in page.text
+    assert page.links == ["https://slow-harbour.example", "https://x.org/?a=1&b=2"]
+    assert parts(message)["plain"].splitlines() == [
+        *("Slow Harbour", "Good news", "", "Hi Jane <J>,", "", "One & two.", "", "Three.", ""),
+        *("Open <it>:", "https://x.org/?a=1&b=2", "", "Slow Harbour sent you this mail."),
+    ]
+
+
+@pytest.mark.parametrize("name", ["", " ", "\x00\r\n\u2028"], ids=ascii)
+def test_who_has_no_name_is_greeted_all_the_same(lite: Kit, name: str) -> None:
+    for part in parts(deliver(lite, notice(name=name))).values():
+        assert "Hi" in part
+        assert "there" in part
+
+
+def test_an_action_that_is_null_is_none(lite: Kit) -> None:
+    message = deliver(lite, notice(content={"paragraphs": ["a"], "action": None}))
+    assert Page(parts(message)["html"]).links == ["https://slow-harbour.example"]
+
+
+def test_a_report_as_json_has_it_arrives(lite: Kit) -> None:
+    message = deliver(lite, report())
+    assert "New users: 5 (not compared)" in parts(message)["plain"]
+    assert "https://reports.example.com/1" in Page(parts(message)["html"]).links
+
+
+@pytest.mark.parametrize("text", INJECTIONS, ids=ascii)
+def test_no_text_of_a_notice_becomes_markup_a_header_a_part_or_somebodys_name(lite: Kit, text: str) -> None:
+    action = {"label": text, "url": f"https://x.org/{text}"}
+    data = notice(text, action=action, name=text, subject=clean(text))
+    hostile, harmless = deliver(lite, data), deliver(lite, notice("a", action=LINK, name="b", subject="c"))
+    assert sorted(hostile.keys()) == sorted(harmless.keys())
+    page, expected = Page(parts(hostile)["html"]), Page(parts(harmless)["html"])
+    assert page.tags == expected.tags
+    assert [name for name, _ in page.attributes] == [name for name, _ in expected.attributes]
+    assert clean(f"https://x.org/{text}") in page.links
+    # In the title, for a glance at it, in the heading, the greeting, the paragraph and the label.
+    assert page.text.count(" ".join(clean(text).split())) == 6
+    assert parts(hostile)["plain"].splitlines() == [
+        *("Slow Harbour", clean(text), "", f"Hi {clean(text)},", "", clean(text), ""),
+        *(f"{clean(text)}:", clean(f"https://x.org/{text}"), "", "Slow Harbour sent you this mail."),
+    ]
+
+
+def test_a_mail_longer_than_a_message_arrives_whole(lite: Kit) -> None:
+    long = "Donaudampfschiff 🐙 <b> " * 50_000
+    message = deliver(lite, notice(long))
+    assert long.strip() in parts(message)["plain"]
+
+
+def test_a_mail_is_sent_once_however_often_its_message_comes(kit: Kit) -> None:
+    job = enqueue(kit, plain())
+    for _ in range(3):
+        kit.redeliver(job)
+    kit.drain()
+    assert status(kit, job) == ("completed", "sent")
+    assert len(kit.ses.sent) == 1
+    row = ledger(kit, job)
+    assert row.provider_id
+    assert (row.claimed_at, row.settled_at, row.error) == (kit.clock.now_ms(), kit.clock.now_ms(), None)
+
+
+def test_a_mail_whose_job_was_not_recorded_as_done_is_not_sent_again(kit: Kit, log: Log) -> None:
+    with kit.killed_at("end"):
+        job = enqueue(kit, plain())
+    assert status(kit, job) == ("claimed", "sent")
+    kit.settle()
+    assert status(kit, job) == ("completed", "sent")
+    assert len(kit.ses.sent) == 1
+    (line,) = [line for line in log() if line.get("job_id") == job]
+    assert (line["outcome"], line["total"], line["skipped"]) == ("succeeded", 1, 1)
+
+
+def test_a_worker_killed_before_it_began_leaves_a_mail_that_is_sent_later(kit: Kit) -> None:
+    with kit.killed_at("begin"):
+        job = enqueue(kit, plain())
+    assert status(kit, job) == ("claimed", None)
+    kit.settle()
+    assert status(kit, job) == ("completed", "sent")
+    assert len(kit.ses.sent) == 1
+
+
+@pytest.mark.parametrize(("moment", "mails"), [("before", 0), ("after", 1)])
+def test_a_mail_whose_process_is_killed_in_the_call_to_ses_is_sent_again_only_when_an_operator_says_so(
+    kit: Kit, moment: str, mails: int
+) -> None:
+    kit.ses = EventfulSes(**{moment: die})
+    job = enqueue(kit, plain())
+    assert status(kit, job) == ("claimed", "sending")
+    kit.settle()
+    assert status(kit, job) == ("dead", "unknown")
+    assert len(kit.ses.sent) == mails
+    assert kit.job(job).last_error == (
+        "PermanentError: an earlier attempt ended in the call to SES, so it may have been sent; "
+        "retry the job to send it again"
+    )
+    row = ledger(kit, job)
+    assert row.error == "the process ended before SES's answer was recorded"
+    assert row.settled_at == kit.job(job).ended_at
+    retry(kit, job)
+    assert status(kit, job) == ("completed", "sent")
+    assert len(kit.ses.sent) == mails + 1
+    assert ledger(kit, job).error is None
+
+
+def test_two_mails_of_one_batch_die_by_themselves(kit: Kit) -> None:
+    kit.ses = EventfulSes(after=die)
+    first, second = kit.enqueue("send_email", plain()), kit.enqueue("send_email", plain(to="bob@example.org"))
+    kit.drain()
+    kit.settle()
+    assert {status(kit, first), status(kit, second)} == {("dead", "unknown"), ("completed", "sent")}
+    assert sorted(call["Destination"]["ToAddresses"][0] for call in kit.ses.sent) == [
+        "bob@example.org",
+        "jane@example.org",
+    ]
+
+
+@contextmanager
+def no_dead_letters(kit: Kit) -> Iterator[None]:
+    """Let the dead-letter queue refuse what is given up."""
+    kit.sqs.refuse.add("SendMessage")
+    try:
+        yield
+    finally:
+        kit.sqs.refuse.clear()
+
+
+@pytest.mark.parametrize(
+    "error", [no_answer(), refusal("InternalFailure", http_status=500)], ids=lambda e: type(e).__name__
+)
+def test_a_mail_of_which_nobody_can_know_is_dead_and_sent_again_only_when_an_operator_says_so(
+    kit: Kit, error: Exception
+) -> None:
+    kit.ses.answers = [error]
+    job = enqueue(kit, plain())
+    assert status(kit, job) == ("dead", "unknown")
+    reason = kit.job(job).last_error
+    assert reason.startswith("PermanentError: it may or may not have been sent: ")
+    assert reason.endswith("; retry the job to send it again")
+    assert ledger(kit, job).error in reason
+    kit.redeliver(job)
+    kit.clock.advance(LEASE_SECONDS)
+    kit.settle()
+    assert (status(kit, job), kit.ses.sent) == (("dead", "unknown"), [])
+    retry(kit, job)
+    assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
+
+
+def test_an_unknown_mail_that_cannot_be_buried_is_not_sent_again_by_the_attempt_that_buries_it(kit: Kit) -> None:
+    kit.ses = EventfulSes()
+    kit.ses.answers = [no_answer()]
+    with no_dead_letters(kit):
+        job = enqueue(kit, plain())
+    assert status(kit, job) == ("failed", "unknown")
+    kit.settle()
+    assert status(kit, job) == ("dead", "unknown")
+    assert kit.ses.calls == 1
+    retry(kit, job)
+    assert (status(kit, job), kit.ses.calls) == (("completed", "sent"), 2)
+
+
+@pytest.mark.parametrize("in_company", [False, True])
+def test_an_unknown_mail_whose_process_is_killed_before_its_job_is_dead_is_not_sent_again(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, in_company: bool
+) -> None:
+    kit.ses = EventfulSes()
+    kit.ses.answers = [no_answer()]
+    job = kit.enqueue("send_email", plain())
+    if in_company:
+        kit.enqueue("send_email", plain())
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.sqs, "send_message", lambda **_: die())
+        kit.work(kit.receive())
+    assert status(kit, job) == ("claimed", "unknown")
+    kit.settle()
+    assert status(kit, job) == ("dead", "unknown")
+    assert kit.ses.calls == len(kit.ses.sent) + 1 == (2 if in_company else 1)
+    # What an operator lets go on after that dies in the same way again.
+    retry_calls = kit.ses.calls
+    kit.ses.answers = [no_answer()]
+    kit.clock.advance(60)
+    kit.context().database.transact(lambda connection: claims.reopen(connection, [job], dispatch_ms=kit.clock.now_ms()))
+    kit.dispatch()
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.sqs, "send_message", lambda **_: die())
+        kit.work(kit.receive())
+    kit.settle()
+    assert (status(kit, job), kit.ses.calls) == (("dead", "unknown"), retry_calls + 1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        throttled(),
+        EndpointConnectionError(endpoint_url="https://email.example"),
+        refusal("AccountSuspendedException", "Sending is paused for this account."),
+        refusal("LimitExceededException", "Daily message quota exceeded."),
+    ],
+    ids=["throttled", "unreachable", "paused", "quota"],
+)
+def test_a_mail_that_ses_certainly_did_not_take_is_pending_and_sent_after_the_backoff(
+    kit: Kit, error: Exception
+) -> None:
+    kit.ses.answers = [error, error, error]
+    job = kit.enqueue("send_email", plain())
+    for wait in HANDLER.backoff_seconds[:3]:
+        kit.work(kit.receive())
+        assert status(kit, job) == ("failed", "pending")
+        assert ledger(kit, job).settled_at is None
+        seconds = (kit.job(job).due_at - kit.clock.now_ms()) / 1000
+        assert 0.8 * wait <= seconds <= 1.2 * wait
+        kit.clock.advance(seconds - 2)
+        assert kit.receive() == []
+        kit.clock.advance(4)
+    kit.work(kit.receive())
+    assert (status(kit, job), kit.job(job).attempts, len(kit.ses.sent)) == (("completed", "sent"), 4, 1)
+
+
+def test_a_mail_that_is_put_off_for_a_day_is_given_up_and_can_still_be_sent(kit: Kit) -> None:
+    kit.ses.answers = [throttled() for _ in range(HANDLER.max_attempts)]
+    job = kit.enqueue("send_email", plain())
+    for _ in range(HANDLER.max_attempts):
+        assert kit.job(job).status != "dead"
+        kit.dispatch()
+        kit.drain()
+        kit.clock.advance(HANDLER.backoff_seconds[-1] * 1.2 + BACKUP_MS / 1000)
+    assert status(kit, job) == ("dead", "pending")
+    assert kit.job(job).last_error == "ThrottledError: SES asks for a slower pace: Maximum sending rate exceeded."
+    assert len(kit.sqs.messages(DEAD)) == 1
+    retry(kit, job)
+    assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
+
+
+def test_a_mail_that_ses_refuses_is_dead_with_the_reason_and_sent_once_its_data_is_mended(kit: Kit, log: Log) -> None:
+    kit.ses.answers = [refusal("MessageRejected", "Address jane@example.org is on the suppression list.")]
+    job = enqueue(kit, plain())
+    assert status(kit, job) == ("dead", "refused")
+    assert kit.job(job).attempts == 1
+    assert "MessageRejected: Address jane@example.org is on the suppression list." in kit.job(job).last_error
+    assert ledger(kit, job).error == "MessageRejected: Address jane@example.org is on the suppression list."
+    (line,) = [line for line in log() if line.get("job_id") == job]
+    assert line["error"].endswith("Address j***@example.org is on the suppression list.")
+    edit(kit, job, plain(to="jane@example.com"))
+    retry(kit, job)
+    assert status(kit, job) == ("completed", "sent")
+    assert [call["Destination"]["ToAddresses"] for call in kit.ses.sent] == [["jane@example.com"]]
+    assert ledger(kit, job).error is None
+
+
+def test_a_mail_that_is_refused_again_is_dead_again(kit: Kit) -> None:
+    kit.ses.answers = [refusal("MessageRejected", "once"), refusal("MessageRejected", "twice")]
+    job = enqueue(kit, plain())
+    retry(kit, job)
+    assert (status(kit, job), ledger(kit, job).error) == (("dead", "refused"), "MessageRejected: twice")
+
+
+def test_a_job_that_could_not_be_sent_at_all_is_sent_once_its_data_is_mended(kit: Kit) -> None:
+    job = enqueue(kit, notice(content={"paragraphs": "abc"}))
+    assert status(kit, job) == ("dead", None)
+    edit(kit, job, notice("abc"))
+    retry(kit, job)
+    assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
+
+
+def test_a_mail_that_was_sent_is_not_sent_again_by_an_operator_who_retries_its_job(kit: Kit) -> None:
+    job = kit.enqueue("send_email", plain())
+    with kit.killed_at("end"):
+        while kit.job(job).status != "dead":
+            kit.dispatch()
+            kit.drain()
+            kit.clock.advance(LEASE_SECONDS)
+    retry(kit, job)
+    assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
+
+
+@contextmanager
+def database_gone(kit: Kit) -> Iterator[None]:
+    """Let every statement fail as it does when the server has gone."""
+    engine = kit.context().database.engine
+
+    def refuse(*_: Any) -> None:
+        raise OperationalError("any", {}, Exception(2013, "Lost connection to server during query"))
+
+    event.listen(engine, "before_cursor_execute", refuse)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", refuse)
+
+
+def test_a_mail_whose_answer_cannot_be_recorded_is_not_sent_again(kit: Kit) -> None:
+    gone = database_gone(kit)
+    kit.ses = EventfulSes(after=gone.__enter__)
+    job = enqueue(kit, plain())
+    gone.__exit__(None, None, None)
+    assert status(kit, job) == ("claimed", "sending")
+    kit.settle()
+    assert status(kit, job) == ("dead", "unknown")
+    assert len(kit.ses.sent) == 1
+
+
+@pytest.mark.parametrize("error", [throttled(), refusal("MessageRejected")], ids=["throttled", "refused"])
+def test_a_mail_that_was_not_sent_and_whose_answer_cannot_be_recorded_is_unknown_too(
+    kit: Kit, error: Exception
+) -> None:
+    gone = database_gone(kit)
+    kit.ses = EventfulSes(before=gone.__enter__)
+    kit.ses.answers = [error]
+    job = enqueue(kit, plain())
+    gone.__exit__(None, None, None)
+    kit.settle()
+    assert status(kit, job) == ("dead", "unknown")
+    retry(kit, job)
+    assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
+
+
+def test_a_mail_that_cannot_be_written_down_is_not_sent_before_it_can(kit: Kit) -> None:
+    job = kit.enqueue("send_email", plain())
+    messages = kit.receive()
+    with database_gone(kit):
+        assert kit.work(messages) is None
+    assert kit.ses.sent == []
+    kit.clock.advance(1800)
+    kit.settle()
+    assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
+
+
+def test_a_worker_without_time_for_a_whole_call_to_ses_hands_the_mail_on(kit: Kit) -> None:
+    job = kit.enqueue("send_email", plain())
+    assert kit.work(kit.receive(), seconds=44) is None
+    assert (status(kit, job), kit.ses.sent) == (("failed", None), [])
+    kit.settle()
+    assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
+
+
+def test_a_worker_with_time_for_one_call_to_ses_makes_it(kit: Kit) -> None:
+    job = kit.enqueue("send_email", plain())
+    kit.work(kit.receive(), seconds=46)
+    assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
+
+
+@pytest.mark.parametrize(("seconds", "sent_at_once"), [(19, 2), (21, 1)])
+def test_a_mail_waits_for_its_turn_as_long_as_its_attempt_has_time_for_the_call_after_it(
+    database_url: str, seconds: int, sent_at_once: int
+) -> None:
+    kit = Kit(database_url, MAIL_RATE=str(1 / seconds), MAIL_WORKERS="1")
+    ids = [kit.enqueue("send_email", plain()) for _ in range(2)]
+    kit.work(kit.receive())
+    assert len(kit.ses.sent) == sent_at_once
+    # The attempt may be interrupted a minute after it began, and a call may take 35 seconds.
+    assert sum(kit.clock.slept) + 35 < 60
+    kit.settle()
+    assert [status(kit, job) for job in ids] == [("completed", "sent")] * 2
+    assert len(kit.ses.sent) == 2
+
+
+def test_while_ses_does_not_say_how_fast_it_may_be_nothing_is_begun(database_url: str) -> None:
+    class SilentSes(MemorySes):
+        def get_account(self) -> dict[str, Any]:
+            raise refusal("TooManyRequestsException", http_status=429)
+
+    kit = Kit(database_url, MAIL_RATE="")
+    kit.ses = SilentSes()
+    job = enqueue(kit, plain())
+    assert (status(kit, job), kit.ses.sent) == (("failed", None), [])
+    assert kit.job(job).last_error.startswith("TransientError: SES does not tell the account's quota")

@@ -1,0 +1,380 @@
+"""Dispatch: what is due goes to its queue, once however many dispatch, and what is over is closed and cleared away."""
+
+import json
+from collections import Counter
+from threading import Barrier, Lock, Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine
+
+from chalicelib.clock import from_ms, to_ms
+from chalicelib.database import Database
+from chalicelib.errors import RunFailedError
+from chalicelib.outcome import Outcome
+from chalicelib.queue import dispatch
+from chalicelib.queue.dispatch import LOOKAHEAD_MS, LOST_AFTER_MS, PRUNE_CHUNK
+from chalicelib.queue.job import OVER, TAKEN, WAITING, Job, Status
+from chalicelib.queue.outbox import NewJob, enqueue_many
+from chalicelib.queue.payloads import LIMIT
+from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
+from tests.queue.samples import (
+    Note,
+    change_job,
+    dead_letters,
+    execute,
+    handle,
+    insert_job,
+    left,
+    listening,
+    lock,
+    mariadb_only,
+    pause,
+    resume,
+    rival,
+    statuses,
+)
+
+DAY = 86_400
+
+
+def sent(kit: Kit, *, queue: str = WORK) -> list[str]:
+    """Return the ids of the jobs that messages on a queue ask for."""
+    return [json.loads(held.body)["id"] for held in kit.sqs.messages(queue)]
+
+
+def insert_many(kit: Kit, count: int, **values: Any) -> list[str]:
+    new = [NewJob(type="note", data={"text": n}, **values) for n in range(count)]
+    with kit.context().database.engine.begin() as connection:
+        return enqueue_many(connection, new, clock=kit.clock)
+
+
+def summary_of(summary: dict[str, Any]) -> tuple[int, int, int, int]:
+    return summary["total"], summary["succeeded"], summary["failed"], summary["skipped"]
+
+
+def test_with_nothing_to_do_it_does_nothing(kit: Kit) -> None:
+    assert summary_of(kit.dispatch()) == (0, 0, 0, 0)
+    assert kit.sqs.messages(WORK) == []
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "seconds"),
+    [(-LOST_AFTER_MS, 0), (0, 0), (1, 1), (60_000, 60), (LOOKAHEAD_MS, 90), (LOOKAHEAD_MS + 1, None)],
+)
+def test_what_falls_due_before_the_next_time_is_sent_with_its_delay_and_later_jobs_are_left(
+    kit: Kit, ahead_ms: int, seconds: int | None
+) -> None:
+    at = kit.clock.now_ms() + ahead_ms
+    insert_job(kit, id="j", due_at=at, dispatch_at=at)
+    assert kit.dispatch()["succeeded"] == (seconds is not None)
+    assert left(kit) == ([] if seconds is None else [seconds])
+    # Sent once, it is not sent again a minute later.
+    kit.clock.advance(60)
+    before = sent(kit)
+    kit.dispatch()
+    assert sent(kit)[: len(before)] == before
+    assert len(sent(kit)) == 1
+
+
+def test_more_than_one_call_takes_are_sent_the_longest_due_first(kit: Kit) -> None:
+    ids = insert_many(kit, 25)
+    oldest = insert_job(kit, id="oldest", dispatch_at=-1)
+    assert summary_of(kit.dispatch()) == (26, 26, 0, 0)
+    assert sent(kit)[0] == oldest
+    assert sorted(sent(kit)) == sorted([*ids, oldest])
+    assert summary_of(kit.dispatch()) == (0, 0, 0, 0)
+
+
+def test_near_the_deadline_the_rest_is_left_to_the_next_minute(kit: Kit) -> None:
+    insert_many(kit, 25)
+
+    def let_time_pass(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "dispatch_at <=" in statement:
+            kit.clock.advance(25)
+
+    with listening(kit, "before_cursor_execute", let_time_pass):
+        summary = dispatch.dispatch(kit.context(seconds=59))
+    assert summary["succeeded"] == len(sent(kit)) == 20
+    kit.dispatch()
+    assert len(set(sent(kit))) == 25
+
+
+def test_each_job_goes_to_its_own_queue_and_what_no_queue_is_called_to_the_ordinary_one(kit: Kit) -> None:
+    for name in ("work", "priority", "unheard-of"):
+        insert_job(kit, id=name, queue=name)
+    kit.dispatch()
+    assert (sorted(sent(kit)), sent(kit, queue=PRIORITY)) == (["unheard-of", "work"], ["priority"])
+
+
+def test_a_job_whose_worker_died_is_handed_out_again_when_its_lease_is_over(kit: Kit) -> None:
+    begun = handle(kit)
+    job_id = kit.enqueue("note", {})
+    (message,) = kit.receive()
+    with kit.killed_at("begin"):
+        kit.work([message], seconds=300)
+    row = kit.job(job_id)
+    assert (row.status, row.lease_until) == ("claimed", kit.clock.now_ms() + 360_000)
+    kit.clock.advance(200)
+    kit.dispatch()
+    assert len(sent(kit)) == 1
+    # It is sent ahead, and comes when the lease is over.
+    kit.clock.advance(100)
+    kit.dispatch()
+    assert sorted(left(kit)) == [60, 1500]
+    kit.clock.advance(60)
+    kit.drain()
+    assert ([job.id for job in begun], kit.job(job_id).status) == ([job_id], "completed")
+
+
+def test_a_message_that_was_lost_is_sent_again_after_a_while_and_not_before(kit: Kit) -> None:
+    begun = handle(kit)
+    job_id = kit.enqueue("note", {})
+    kit.sqs.messages(WORK).clear()
+    kit.clock.advance((LOST_AFTER_MS - LOOKAHEAD_MS) / 1000 - 1)
+    kit.dispatch()
+    assert sent(kit) == []
+    kit.clock.advance(1)
+    kit.dispatch()
+    assert sent(kit) == [job_id]
+    kit.clock.advance(LOOKAHEAD_MS / 1000)
+    kit.drain()
+    assert [job.id for job in begun] == [job_id]
+
+
+def test_the_copy_of_a_message_that_was_only_late_does_nothing(kit: Kit) -> None:
+    begun = handle(kit)
+    job_id = kit.enqueue("note", {})
+    kit.clock.advance(LOST_AFTER_MS / 1000)
+    kit.dispatch()
+    assert sent(kit) == [job_id, job_id]
+    kit.drain()
+    assert (len(begun), left(kit), kit.job(job_id).status) == (1, [], "completed")
+
+
+@pytest.mark.parametrize("status", WAITING)
+def test_a_job_that_expired_before_it_was_sent_is_closed(kit: Kit, status: Status) -> None:
+    now = kit.clock.now_ms()
+    insert_job(kit, id="over", status=status, expires_at=now)
+    insert_job(kit, id="open", status=status, expires_at=now + 1)
+    assert summary_of(kit.dispatch()) == (2, 1, 0, 1)
+    assert sent(kit) == ["open"]
+    row = kit.job("over")
+    assert (row.status, row.ended_at, row.dispatch_at, row.completed_at) == ("expired", now, None, None)
+
+
+@pytest.mark.parametrize("status", TAKEN)
+def test_a_job_that_expires_while_it_is_performed_may_end(kit: Kit, status: Status) -> None:
+    insert_job(
+        kit, id="j", status=status, attempts=1, expires_at=kit.clock.now_ms(), lease_until=kit.clock.now_ms() + 1
+    )
+    kit.dispatch()
+    assert kit.job("j").status == status
+    kit.clock.advance(0.001)
+    change_job(kit, "j", dispatch_at=0)
+    kit.dispatch()
+    assert kit.job("j").status == "expired"
+
+
+def test_the_attempt_that_outlived_the_expiry_of_its_job_is_recorded(kit: Kit) -> None:
+    def outlive(_job: Job[Note]) -> None:
+        kit.clock.advance(285)
+        kit.dispatch()
+
+    handle(kit, outlive)
+    job_id = kit.enqueue("note", {}, expires_at=from_ms(kit.clock.now_ms() + 280_000))
+    kit.work(kit.receive(), seconds=300)
+    assert kit.job(job_id).status == "completed"
+
+
+@pytest.mark.parametrize("status", OVER)
+def test_a_job_that_was_closed_by_hand_is_neither_sent_nor_changed_otherwise(kit: Kit, status: Status) -> None:
+    # Whoever writes plain SQL changes the status, and leaves everything else.
+    job_id = insert_job(kit, id="j", status=status, data="no JSON", expires_at=1)
+    assert summary_of(kit.dispatch()) == (1, 0, 0, 1)
+    row = kit.job(job_id)
+    assert (row.status, row.dispatch_at, row.last_error) == (status, None, None)
+    assert (kit.sqs.messages(WORK), kit.sqs.messages(DEAD)) == ([], [])
+    assert summary_of(kit.dispatch()) == (0, 0, 0, 0)
+
+
+def test_jobs_of_a_paused_type_stay_until_it_is_resumed(kit: Kit) -> None:
+    pause(kit, "note")
+    pause(kit, "unheard_of")
+    insert_many(kit, 12)
+    # Behind more paused ones than fit into one call.
+    insert_job(kit, id="other", type="other")
+    kit.dispatch()
+    assert sent(kit) == ["other"]
+    assert Counter(statuses(kit).values()) == {"pending": 13}
+    resume(kit, "note")
+    kit.dispatch()
+    assert len(set(sent(kit))) == 13
+
+
+def test_what_is_paused_and_is_no_job_pauses_no_job_of_that_name(kit: Kit) -> None:
+    pause(kit)
+    execute(kit, "UPDATE pauses SET kind = 'task'")
+    insert_job(kit, id="j")
+    kit.dispatch()
+    assert sent(kit) == ["j"]
+
+
+@pytest.mark.parametrize("status", Status)
+def test_only_what_is_over_and_nobody_needs_is_cleared_away_after_its_time(kit: Kit, status: Status) -> None:
+    now = kit.clock.now_ms()
+    days = kit.settings.jobs_retention_days
+    closed = {"status": status, "dispatch_at": None}
+    for name, age_days in (("old", days), ("young", days - 1)):
+        insert_job(kit, id=name, ended_at=now - age_days * DAY * 1000 - 1, created_at=0, **closed)
+    insert_job(kit, id="never-ended", created_at=0, **closed)
+    summary = kit.dispatch()
+    is_pruned = status in {Status.COMPLETED, Status.CANCELLED, Status.EXPIRED}
+    assert sorted(statuses(kit)) == (["never-ended", "young"] if is_pruned else ["never-ended", "old", "young"])
+    assert summary["succeeded"] == is_pruned
+
+
+def test_the_retention_is_the_settings_and_to_the_millisecond(database_url: str) -> None:
+    kit = Kit(database_url, JOBS_RETENTION_DAYS="15")
+    now = kit.clock.now_ms()
+    for name, ended_at in (("old", now - 15 * DAY * 1000 - 1), ("just", now - 15 * DAY * 1000)):
+        insert_job(kit, id=name, status="completed", dispatch_at=None, ended_at=ended_at)
+    kit.dispatch()
+    assert list(statuses(kit)) == ["just"]
+
+
+def test_more_than_one_statement_takes_is_cleared_away_too(kit: Kit) -> None:
+    ids = insert_many(kit, PRUNE_CHUNK + 5)
+    execute(kit, "UPDATE jobs SET status = 'completed', dispatch_at = NULL, ended_at = 1")
+    assert kit.dispatch()["succeeded"] == len(ids)
+    assert kit.jobs() == []
+
+
+def test_while_sqs_refuses_everything_stays_due_and_lambda_sees_it(kit: Kit) -> None:
+    ids = insert_many(kit, 12)
+    insert_job(kit, id="over", expires_at=1)
+    kit.sqs.refuse = {"SendMessageBatch"}
+    before = kit.jobs()
+    with pytest.raises(RunFailedError, match=r"\Adispatch failed: the work queue does not take messages: ") as caught:
+        kit.dispatch()
+    assert caught.value.outcome is Outcome.FAILED
+    assert kit.jobs() == before
+    kit.sqs.refuse = set()
+    kit.dispatch()
+    assert sorted(sent(kit)) == sorted(ids)
+    assert kit.job("over").status == "expired"
+
+
+def test_while_the_dead_letter_queue_refuses_what_is_hopeless_stays_due(kit: Kit) -> None:
+    insert_job(kit, id="bad", data="no JSON")
+    kit.sqs.refuse = {"SendMessage"}
+    with pytest.raises(RunFailedError, match="the dead-letter queue does not take messages"):
+        kit.dispatch()
+    assert (kit.job("bad").status, kit.job("bad").last_error) == ("pending", None)
+    kit.sqs.refuse = set()
+    kit.dispatch()
+    assert kit.job("bad").status == "dead"
+    assert len(dead_letters(kit)) == 1
+
+
+def test_a_kill_between_sqs_and_the_commit_sends_twice_and_the_job_is_done_once(kit: Kit) -> None:
+    begun = handle(kit)
+    insert_job(kit, id="j")
+
+    def die(_connection: Any) -> None:
+        raise Killed
+
+    with listening(kit, "commit", die), pytest.raises(Killed):
+        kit.dispatch()
+    kit.dispatch()
+    assert sent(kit) == ["j", "j"]
+    kit.drain()
+    assert (len(begun), left(kit), kit.job("j").status) == (1, [], "completed")
+
+
+@mariadb_only
+def test_a_job_that_another_dispatch_is_sending_is_left_to_it(kit: Kit) -> None:
+    ids = insert_many(kit, 10)
+    insert_job(kit, id="free", dispatch_at=1)
+    with rival(kit) as connection:
+        for job_id in ids:
+            lock(connection, job_id)
+        assert summary_of(kit.dispatch()) == (1, 1, 0, 0)
+    assert sent(kit) == ["free"]
+    kit.dispatch()
+    assert len(set(sent(kit))) == len(sent(kit)) == 11
+
+
+@mariadb_only
+def test_several_at_once_send_each_job_once(kit: Kit) -> None:
+    count, rivals = 120, 3
+    ids = insert_many(kit, count)
+    barrier, lock, failures = Barrier(rivals), Lock(), list[Exception]()
+    send_batch = kit.sqs.send_message_batch
+
+    def send_one_at_a_time(**call: Any) -> dict[str, Any]:
+        with lock:
+            return send_batch(**call)
+
+    kit.sqs.send_message_batch = send_one_at_a_time  # type: ignore[method-assign]
+
+    def send_all() -> None:
+        # As separate processes have them: each its own engine and connection.
+        engine = create_engine(kit.settings.database_url, isolation_level="READ COMMITTED")
+        context = kit.context()
+        try:
+            barrier.wait()
+            while dispatch.send_due(Database(engine, kit.clock), context.queues, clock=kit.clock).total:
+                pass
+        except Exception as error:  # noqa: BLE001 (told below, in the thread that pytest watches)
+            failures.append(error)
+        finally:
+            engine.dispose()
+
+    threads = [Thread(target=send_all) for _ in range(rivals)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert Counter(sent(kit)) == Counter(ids)
+
+
+@pytest.mark.parametrize("queue", [WORK, PRIORITY])
+def test_data_that_is_too_long_for_sqs_goes_through_s3_and_arrives(kit: Kit, queue: str) -> None:
+    begun = handle(kit)
+    text = "x" * LIMIT
+    insert_job(kit, id="long", data=json.dumps({"text": text}), queue="priority" if queue == PRIORITY else "work")
+    kit.dispatch()
+    assert [len(held.body) < 200 for held in kit.sqs.messages(queue)] == [True]
+    assert len(kit.s3.objects) == 1
+    kit.drain(queue=queue)
+    assert [job.payload.text == text for job in begun] == [True]
+    assert kit.job("long").status == "completed"
+
+
+def test_a_row_that_s3_does_not_take_stays_due_with_its_neighbours(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import EndpointConnectionError
+
+    def refuse(**_: Any) -> dict[str, Any]:
+        raise EndpointConnectionError(endpoint_url="https://s3.example")
+
+    insert_job(kit, id="long", data=json.dumps({"text": "x" * LIMIT}))
+    insert_job(kit, id="short")
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.s3, "put_object", refuse)
+        with pytest.raises(RunFailedError, match="S3 does not take the payload"):
+            kit.dispatch()
+    assert kit.sqs.messages(WORK) == []
+    kit.dispatch()
+    assert len(kit.sqs.messages(WORK)) == 2
+
+
+def test_a_run_of_dispatch_is_one_line_and_its_metrics(kit: Kit, log: Any) -> None:
+    insert_many(kit, 3)
+    kit.dispatch()
+    line, metrics = log()
+    assert (line["message"], line["task"], line["outcome"]) == ("run succeeded", "dispatch", "succeeded")
+    assert (line["total"], line["succeeded"]) == (3, 3)
+    assert (metrics["task"], metrics["run_succeeded"], metrics["items_succeeded"]) == ("dispatch", [1.0], [3.0])
+    assert to_ms(NOON) == kit.clock.now_ms()

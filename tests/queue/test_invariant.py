@@ -1,0 +1,736 @@
+"""The queue's invariant, whatever happens: nothing is lost, nothing ends twice, and no effect comes twice.
+
+Hypothesis makes up stories: jobs of every origin, and processes that are killed, lose the database, or are refused by
+SQS, SES and S3 at any of their steps, with other processes in between. INVARIANT_STORIES=5000 has it tell so many for
+each database, and others each time; without it they are few, and always the same.
+"""
+
+import os
+import random
+import sqlite3
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Literal, cast
+
+import msgspec
+import pymysql
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from chalicelib import telemetry
+from chalicelib.clock import from_ms
+from chalicelib.context import Context
+from chalicelib.database import insert_missing
+from chalicelib.errors import NightshiftError, PermanentError, TransientError
+from chalicelib.handlers import Handler, Rate
+from chalicelib.outcome import Counts
+from chalicelib.queue import batch, claims, dead_letters, outbox, work_queue, worker
+from chalicelib.queue.dispatch import LOOKAHEAD_MS
+from chalicelib.queue.job import OVER, TAKEN, WAITING, Job, Status
+from chalicelib.schema import external_data, jobs, metadata, pauses
+from chalicelib.telemetry import logger
+from nightshift.testkit.clock import FrozenClock
+from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
+from nightshift.testkit.memory import Held, MemoryS3, MemorySes, MemorySqs
+
+STORIES = int(os.environ.get("INVARIANT_STORIES", "0"))
+STEPS = 30
+QUEUES = {"work": WORK, "priority": PRIORITY}
+CALLS = (
+    "send_message",
+    "send_message_batch",
+    "delete_message",
+    "delete_message_batch",
+    "change_message_visibility_batch",
+    "send_email",
+    "put_object",
+    "get_object",
+)
+REFUSABLE = ("SendMessage", "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """What happens to a process at its n-th step, or at the first later one where it can, and how often."""
+
+    kind: str
+    at: int
+    times: int
+    seconds: int
+
+
+@dataclass(kw_only=True)
+class Process:
+    """An invocation."""
+
+    faults: list[Fault]
+    deadline_ms: int
+    steps: int = 0
+    # It was kept from recording what it did.
+    is_disturbed: bool = False
+    # Its machine stood still, and it goes on where Lambda would have ended it.
+    is_late: bool = False
+
+
+class Weather:
+    """Has faults happen to one process at a time, at its statements, commits and calls to AWS."""
+
+    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = FrozenClock(NOON)
+        self.steps = 0
+        self.process: Process | None = None
+        # By kind of fault: what others do in between.
+        self.others: dict[str, Callable[[], None]] = {}
+        self._engine = engine
+        dialect = engine.dialect
+        for name in ("do_execute", "do_executemany"):
+            monkeypatch.setattr(dialect, name, self._in_weather(getattr(dialect, name)))
+        monkeypatch.setattr(dialect, "do_commit", self._commit_in_weather(dialect.do_commit))
+
+    @contextmanager
+    def over(self, process: Process | None) -> Iterator[None]:
+        """Let the faults of this process happen to what runs within; none without one."""
+        before, self.process = self.process, process
+        try:
+            yield
+        finally:
+            self.process = before
+
+    def step(self, place: Literal["statement", "commit", "call"], statement: str = "") -> str:
+        """Let happen what is due, and return which fault the caller has to bring about itself."""
+        self.steps += 1
+        process = self.process
+        if process is None:
+            return ""
+        process.steps += 1
+        for fault in process.faults:
+            if fault.times and process.steps >= fault.at and self._can_happen(fault.kind, place, statement):
+                fault.times -= 1
+                if self._happen(fault, process):
+                    return fault.kind
+        if self.clock.now_ms() > process.deadline_ms and not process.is_late:
+            process.is_disturbed = True
+            raise Killed
+        return ""
+
+    def _can_happen(self, kind: str, place: str, statement: str) -> bool:
+        if kind in {"lost", "deadlock", "denied"}:
+            return place in {"statement", "commit"}
+        if kind == "uncertain":
+            return place == "commit"
+        if kind in {"refused", "unanswered"}:
+            return place == "call"
+        # SQLite has one writer at a time, and another one would wait for this very thread.
+        pool: Any = self._engine.pool
+        is_between = statement.startswith("BEGIN") or pool.checkedout() == 0
+        return kind not in self.others or is_between or self._engine.dialect.name != "sqlite"
+
+    def _happen(self, fault: Fault, process: Process) -> bool:
+        if fault.kind in {"refused", "unanswered"}:
+            return True
+        if fault.kind in self.others:
+            with self.over(None):
+                self.others[fault.kind]()
+            return False
+        if fault.kind == "slow":
+            self.clock.advance(fault.seconds)
+            return False
+        process.is_disturbed = True
+        if fault.kind == "killed":
+            raise Killed
+        if fault.kind == "late":
+            process.is_late = True
+            self.clock.advance(fault.seconds)
+            return False
+        return True
+
+    def _in_weather(self, execute: Callable[..., Any]) -> Callable[..., Any]:
+        def call(cursor: Any, statement: str, *arguments: Any) -> Any:
+            if kind := self.step("statement", statement):
+                raise self._error(kind)
+            return execute(cursor, statement, *arguments)
+
+        return call
+
+    def _commit_in_weather(self, commit: Callable[[Any], None]) -> Callable[[Any], None]:
+        def call(connection: Any) -> None:
+            kind = self.step("commit")
+            if kind in {"", "uncertain"}:
+                commit(connection)
+            if kind:
+                raise self._error(kind)
+
+        return call
+
+    def _error(self, kind: str) -> Exception:
+        if self._engine.dialect.name != "sqlite":
+            return pymysql.err.OperationalError({"deadlock": 1213, "denied": 1142}.get(kind, 2013), kind)
+        error = sqlite3.OperationalError(kind)
+        error.sqlite_errorcode = sqlite3.SQLITE_READONLY if kind == "denied" else sqlite3.SQLITE_BUSY
+        return error
+
+
+class InWeather:
+    """A client of AWS whose calls fail, before they are made or behind."""
+
+    def __init__(self, client: Any, weather: Weather) -> None:
+        self._client = client
+        self._weather = weather
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._client, name)
+        if name not in CALLS:
+            return attribute
+
+        def call(**arguments: Any) -> Any:
+            kind = self._weather.step("call")
+            if kind == "refused":
+                raise refusal(503, "ServiceUnavailable", "later")
+            answer = attribute(**arguments)
+            if kind == "unanswered":
+                raise ReadTimeoutError(endpoint_url="https://aws.example")
+            return answer
+
+        return call
+
+
+def refusal(status: int, code: str, message: str) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "AnyOperation")
+
+
+SES_ANSWERS: dict[str, Exception] = {
+    "slower": refusal(429, "TooManyRequestsException", "slower"),
+    "refused": refusal(400, "MessageRejected", "not to them"),
+    "suspended": refusal(403, "AccountSuspendedException", "suspended"),
+    "failed": refusal(500, "InternalFailure", "perhaps"),
+}
+
+
+class Ses(MemorySes):
+    """SES, which has taken a mail even where it answers that it failed."""
+
+    def send_email(self, **call: Any) -> dict[str, Any]:
+        if self.answers and self.answers[0] is SES_ANSWERS["failed"]:
+            self.sent.append(call)
+        return super().send_email(**call)
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How attempts go: each takes so many seconds, and the first `fails` end with an error."""
+
+    fails: int = 0
+    error: str = "transient"
+    seconds: int = 0
+    text: str = ""
+
+
+ERRORS: dict[str, Exception] = {
+    "transient": TransientError("not now"),
+    "permanent": PermanentError("never"),
+    "crash": RuntimeError("a bug"),
+}
+MOST_ATTEMPTS = 3
+
+
+@dataclass
+class Performance:
+    """One time that a handler did its work."""
+
+    process: Process | None
+    has_succeeded: bool = False
+
+
+Effect = Callable[[Context, Job[Payload]], object]
+
+
+@dataclass(kw_only=True)
+class Wanted:
+    """A job that somebody asks for, in some way."""
+
+    type: str
+    payload: dict[str, Any]
+    key: str | None
+    unique_for: int | None
+    begins_in: int | None
+    lives_for: int | None
+    queue: Any
+    id: str | None
+    body: str | None
+
+    @property
+    def unique(self) -> dict[str, Any]:
+        if self.key is None:
+            return {}
+        return {"idempotency_key": self.key} | ({"unique_for": self.unique_for} if self.unique_for else {})
+
+    def moments(self, now_ms: int) -> tuple[Any, Any]:
+        begins_ms = now_ms + 1000 * (self.begins_in or 0)
+        return (
+            None if self.begins_in is None else from_ms(begins_ms),
+            None if self.lives_for is None else from_ms(begins_ms + 1000 * self.lives_for),
+        )
+
+
+TYPES = ["row", "send_email", "quick", "outside", "once", "paced", "chain"]
+payloads = st.fixed_dictionaries(
+    {},
+    optional={
+        "fails": st.integers(1, 4),
+        "error": st.sampled_from(sorted(ERRORS)),
+        "seconds": st.sampled_from([5, 55, 250]),
+        "text": st.just("x" * 900),
+    },
+)
+wanted = st.builds(
+    Wanted,
+    type=st.sampled_from(TYPES),
+    payload=st.just({}) | payloads,
+    key=st.none() | st.sampled_from(["k1", "k2"]),
+    unique_for=st.none() | st.just(3600),
+    begins_in=st.none() | st.sampled_from([-60, 30, 600, 7200]),
+    lives_for=st.none() | st.sampled_from([1, 20, 1000]),
+    queue=st.sampled_from(["work", "work", "priority"]),
+    id=st.none() | st.sampled_from(["a", "A", "b"]),
+    body=st.none() | st.sampled_from(["{", '{"type": "row", "data": {"fails": "often"}}', '{"type": "no", "data": {}}']),
+)
+faults = st.lists(
+    st.builds(
+        Fault,
+        kind=st.sampled_from(
+            [
+                *("killed", "slow", "late"),
+                *("lost", "deadlock", "denied", "uncertain"),
+                *("refused", "unanswered"),
+                *("worker", "dispatch", "cancel"),
+            ]
+        ),
+        at=st.integers(1, 12) | st.integers(1, 60),
+        times=st.integers(1, 5),
+        seconds=st.sampled_from([30, 280, 400, 3000]),
+    ),
+    max_size=3,
+)
+whichever = st.integers(0, 20)
+
+
+class Story(RuleBasedStateMachine):
+    """A deployment, and what happens to it."""
+
+    def __init__(self, kit: Kit, weather: Weather, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.kit, self.weather = kit, weather
+        ids = random.Random(1)
+        # The same story has the same ids, and so the same order of rows, each time that it is told.
+        monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=ids.getrandbits(128), version=4))
+        self.clock = kit.clock = weather.clock = FrozenClock(NOON)
+        self.sqs = MemorySqs(kit.clock, redrive={WORK: DEAD, PRIORITY: DEAD})
+        self.ses = Ses()
+        kit.sqs = cast(MemorySqs, InWeather(self.sqs, weather))
+        kit.ses = cast(MemorySes, InWeather(self.ses, weather))
+        kit.s3 = cast(MemoryS3, InWeather(MemoryS3(), weather))
+        kit.handlers = {handler.type: handler for handler in self._handlers()}
+        weather.others = {"worker": self._work_all, "dispatch": self._dispatch, "cancel": partial(self._cancel, 0)}
+        for table in metadata.sorted_tables:
+            self._execute(delete(table))
+        self.accepted: set[str] = set()
+        self.sent: list[tuple[str, str, str | None]] = []
+        self.mails = 0
+        self.over: dict[str, Any] = {}
+        self.reopened: Counter[str] = Counter()
+        self.performances: defaultdict[str, list[Performance]] = defaultdict(list)
+        self.performing: dict[str, int] = {}
+        self.violations: list[str] = []
+        self.delivered: list[tuple[str, Held]] = []
+        self.kept: list[tuple[str, list[dict[str, Any]]]] = []
+        self.is_disturbed = False
+
+    def _handlers(self) -> Iterator[Handler]:
+        def handler(type_: str, effect: Effect, **policy: Any) -> Handler:
+            usual = {"max_attempts": MOST_ATTEMPTS, "backoff_seconds": (40, 400), "timeout_seconds": 60}
+            return Handler(type=type_, payload=Payload, perform=partial(self._perform, effect), **usual | policy)
+
+        yield handler("row", self._add_row)
+        yield handler("quick", lambda context, job: None)
+        yield handler("outside", lambda context, job: context.store.put(job.id, b"", content_type="text/plain"))
+        yield handler("once", self._add_row, max_attempts=1)
+        yield handler("paced", self._add_row, rate=Rate(count=1, seconds=100), backoff_seconds=(50_000,))
+        yield handler("chain", self._enqueue_next)
+
+    def _perform(self, effect: Effect, context: Context, job: Job[Payload]) -> Counts:
+        process, now_ms = self.weather.process, self.clock.now_ms()
+        performance = Performance(process)
+        self.performances[job.id].append(performance)
+        with self.weather.over(None):
+            row = self.kit.job(job.id)
+        if not (process and process.is_late):
+            if row.status not in TAKEN or row.claimed_by != context.request_id:
+                self.violations.append(f"{job.id} is performed by {context.request_id}, and is {row}")
+            if self.performing.get(job.id, 0) > now_ms:
+                self.violations.append(f"{job.id} is performed twice at a time")
+        self.performing[job.id] = now_ms + context.remaining_ms()
+        try:
+            if job.payload.seconds:
+                self.clock.advance(job.payload.seconds)
+                self.weather.step("call")
+            if len(self.performances[job.id]) <= job.payload.fails:
+                raise ERRORS[job.payload.error]
+            effect(context, job)
+        finally:
+            self.performing.pop(job.id, None)
+        performance.has_succeeded = True
+        return Counts(total=1, succeeded=1)
+
+    def _add_row(self, context: Context, job: Job[Payload]) -> None:
+        row = {"id": job.id, "external_id": job.id, "data": "{}", "synced_at": 0}
+        context.database.transact(
+            lambda connection: connection.execute(insert_missing(external_data, connection.dialect).values(row))
+        )
+
+    def _enqueue_next(self, context: Context, job: Job[Payload]) -> None:
+        new = outbox.NewJob(type="row", data={}, idempotency_key=f"after {job.id}")
+        with outbox.transaction(context.database, context.queues, clock=context.clock) as connection:
+            outbox.enqueue_many(connection, [new], clock=context.clock)
+
+    @rule(
+        new=st.lists(wanted, min_size=1, max_size=4),
+        ending=st.sampled_from(["sent", "sent", "committed", "rolled back"]),
+        faults=faults,
+    )
+    def enqueue(self, new: list[Wanted], ending: str, faults: list[Fault]) -> None:
+        before = {row.id for row in self.kit.jobs()}
+        context, ids = self.kit.context(), list[str]()
+        if ending == "sent":
+            with (
+                self._process(faults),
+                outbox.transaction(context.database, context.queues, clock=self.clock) as connection,
+            ):
+                ids = outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
+        else:
+            with suppress(ZeroDivisionError), context.database.engine.begin() as connection:
+                ids = outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
+                assert ending != "rolled back" or 1 / 0
+        after = {row.id for row in self.kit.jobs()}
+        if ending == "rolled back":
+            assert after == before
+        elif not faults or ending == "committed":
+            assert set(ids) <= after
+        self.accepted |= after
+
+    def _new(self, wanted: Wanted) -> outbox.NewJob:
+        run_at, expires_at = wanted.moments(self.clock.now_ms())
+        return outbox.NewJob(
+            type=wanted.type,
+            data=self._data(wanted),
+            run_at=run_at,
+            expires_at=expires_at,
+            queue=wanted.queue,
+            **wanted.unique,
+        )
+
+    def _data(self, wanted: Wanted) -> dict[str, Any]:
+        if wanted.type != "send_email":
+            return wanted.payload
+        self.mails += 1
+        text = wanted.payload.get("text", "") or "Hello"
+        return {"to": "ann@example.org", "subject": f"mail {self.mails}", "text": text}
+
+    @rule(new=st.lists(wanted, min_size=1, max_size=3))
+    def send(self, new: list[Wanted]) -> None:
+        for each in new:
+            key, id_ = each.key, each.id
+            not_before, expires_at = each.moments(self.clock.now_ms())
+            body: dict[str, Any] = {"type": each.type, "data": self._data(each), "id": id_, **each.unique}
+            body |= {"not_before": not_before and not_before.isoformat()}
+            body |= {"expires_at": expires_at and expires_at.isoformat()}
+            if each.body:
+                key = id_ = None
+            held = Held(body=each.body or msgspec.json.encode(body).decode(), attributes={}, visible_ms=0)
+            self.sqs.messages(QUEUES[each.queue]).append(held)
+            self.sent.append((id_ or held.message_id, each.type, key))
+
+    @rule(wanted=wanted, type_=st.none() | st.sampled_from(["no", "No Type"]))
+    def insert_as_of_old(self, wanted: Wanted, type_: str | None) -> None:
+        id_ = str(uuid.uuid4())
+        data = wanted.body or msgspec.json.encode(self._data(wanted)).decode()
+        columns = {"id": id_, "type": type_ or wanted.type, "data": data, "status": "pending"}
+        self._execute(insert(jobs).values(columns | {"created_at": self.clock.now_ms()}))
+        self.accepted.add(id_)
+
+    @rule(faults=faults)
+    def dispatch(self, faults: list[Fault]) -> None:
+        with self._process(faults):
+            self.kit.dispatch()
+
+    @rule(
+        queue=st.sampled_from(["work", "work", "priority"]),
+        limit=st.sampled_from([10, 10, 3, 1]),
+        seconds=st.sampled_from([300, 300, 80, 15, 9]),
+        faults=faults,
+        is_kept=st.booleans(),
+    )
+    def work(self, queue: str, limit: int, seconds: int, faults: list[Fault], is_kept: bool) -> None:
+        if messages := self._receive(queue, limit):
+            if is_kept:
+                self.kept.append((queue, messages))
+            with self._process(faults, seconds=seconds):
+                self.kit.work(messages, queue=QUEUES[queue], seconds=seconds)
+
+    @rule(which=whichever, faults=faults)
+    def work_late(self, which: int, faults: list[Fault]) -> None:
+        if self.kept:
+            queue, messages = self.kept.pop(which % len(self.kept))
+            with self._process(faults):
+                self.kit.work(messages, queue=QUEUES[queue])
+
+    @rule(
+        what=st.sampled_from(["lapses", "comes again", "is reordered", "is asked again"]),
+        queue=st.sampled_from(sorted(QUEUES)),
+        which=whichever,
+    )
+    def a_message(self, what: str, queue: str, which: int) -> None:
+        messages = self.sqs.messages(QUEUES[queue])
+        if what == "lapses" and (taken := self._receive(queue, 1 + which)):
+            self.kept.append((queue, taken))
+        elif what == "is reordered":
+            messages[:] = [*messages[which:][::-1], *messages[:which]]
+        elif what == "comes again" and self.delivered:
+            queue, held = self.delivered[which % len(self.delivered)]
+            copy = Held(body=held.body, attributes=held.attributes, visible_ms=0, message_id=held.message_id)
+            self.sqs.messages(QUEUES[queue]).append(copy)
+        elif what == "is asked again" and (rows := self.kit.jobs()):
+            body = {"type": "row", "data": {}, "id": rows[which % len(rows)].id}
+            messages.append(Held(body=msgspec.json.encode(body).decode(), attributes={}, visible_ms=0))
+
+    @rule(seconds=st.sampled_from([1, 30, 60, 300, 1800, 3600, 6 * 3600]))
+    def wait(self, seconds: int) -> None:
+        self.clock.advance(seconds)
+
+    @rule(
+        refused=st.sets(st.sampled_from(REFUSABLE)),
+        answers=st.lists(st.sampled_from(sorted(SES_ANSWERS)), max_size=3),
+    )
+    def trouble(self, refused: set[str], answers: list[str]) -> None:
+        self.sqs.refuse, self.ses.answers = refused, [SES_ANSWERS[answer] for answer in answers]
+
+    @rule(what=st.sampled_from(["cancel", "reopen", "redrive", "pause", "resume"]), which=whichever)
+    def operator(self, what: str, which: int) -> None:
+        match what:
+            case "cancel":
+                self._cancel(which)
+            case "reopen":
+                self._reopen(which)
+            case "redrive":
+                self._redrive()
+            case "pause" | "resume":
+                self._execute(delete(pauses))
+                if what == "pause":
+                    paused = {"kind": "job", "name": TYPES[which % len(TYPES)], "reason": "?", "paused_at": 0}
+                    self._execute(insert(pauses).values(paused))
+
+    def _cancel(self, which: int) -> None:
+        if rows := [row for row in self.kit.jobs() if row.status in WAITING]:
+            waits = (jobs.c.id == rows[which % len(rows)].id, jobs.c.status.in_(WAITING))
+            over = {"status": Status.CANCELLED.value, "ended_at": self.clock.now_ms(), "dispatch_at": None}
+            with suppress(SQLAlchemyError):
+                self._execute(update(jobs).where(*waits).values(over))
+
+    def _reopen(self, which: int) -> None:
+        if rows := [row for row in self.kit.jobs() if row.status == Status.DEAD]:
+            id_, now_ms = rows[which % len(rows)].id, self.clock.now_ms()
+            self.kit.context().database.transact(lambda connection: claims.reopen(connection, [id_], dispatch_ms=now_ms))
+            letters = self.sqs.messages(DEAD)
+            letters[:] = [letter for letter in letters if read_attributes(letter).get("job_id") != id_]
+            self._note_reopened(id_)
+
+    def _redrive(self) -> None:
+        """Have SQS's own mover move the dead letters back."""
+        letters = self.sqs.messages(DEAD)
+        for letter in letters:
+            self.sqs.messages(WORK).append(Held(body=letter.body, attributes=letter.attributes, visible_ms=0))
+            self._note_reopened(read_attributes(letter).get("job_id", ""))
+        letters.clear()
+
+    def _note_reopened(self, id_: str) -> None:
+        self.reopened[id_] += 1
+        self.over.pop(id_, None)
+
+    @contextmanager
+    def _process(self, faults: Sequence[Fault], *, seconds: float = 300) -> Iterator[None]:
+        process = Process(
+            faults=[replace(fault) for fault in faults], deadline_ms=self.clock.now_ms() + round(1000 * seconds)
+        )
+        try:
+            with self.weather.over(process):
+                yield
+        except (Killed, SQLAlchemyError):
+            process.is_disturbed = True
+            assert faults
+        except (NightshiftError, ClientError, BotoCoreError):
+            assert faults or self.sqs.refuse or self.ses.answers
+        self.is_disturbed |= process.is_disturbed
+
+    def _work_all(self) -> None:
+        for queue, url in QUEUES.items():
+            if messages := self._receive(queue, 10):
+                with suppress(NightshiftError, SQLAlchemyError, ClientError):
+                    self.kit.work(messages, queue=url)
+
+    def _dispatch(self) -> None:
+        with suppress(NightshiftError):
+            self.kit.dispatch()
+
+    def _receive(self, queue: str, limit: int) -> list[dict[str, Any]]:
+        messages = self.kit.receive(queue=QUEUES[queue], limit=limit)
+        ids = {message["MessageId"] for message in messages}
+        self.delivered += [(queue, held) for held in self.sqs.messages(QUEUES[queue]) if held.message_id in ids]
+        return messages
+
+    def _execute(self, statement: Any) -> None:
+        with self.weather.over(None):
+            self.kit.context().database.transact(lambda connection: connection.execute(statement))
+
+    @invariant()
+    def what_is_over_stays_so(self) -> None:
+        assert not self.violations
+        rows = {row.id: (row.status, row.ended_at, row.completed_at) for row in self.kit.jobs()}
+        assert self.over.items() <= rows.items()
+        self.over |= {id_: row for id_, row in rows.items() if row[0] in OVER}
+
+    def teardown(self) -> None:
+        self._settle()
+        self.what_is_over_stays_so()
+        rows = {row.id: row for row in self.kit.jobs()}
+        self._check_ends(rows)
+        self._check_keys(rows)
+        self._check_effects(rows)
+
+    def _settle(self) -> None:
+        self.sqs.refuse, self.ses.answers = set(), []
+        self._execute(delete(pauses))
+        for _ in range(300):
+            self._dispatch()
+            for url in QUEUES.values():
+                self.kit.drain(queue=url)
+            next_ms = [held.visible_ms for url in QUEUES.values() for held in self.sqs.messages(url)]
+            next_ms += [row.dispatch_at - LOOKAHEAD_MS for row in self.kit.jobs() if row.status not in OVER]
+            if not next_ms:
+                return
+            # Kit.settle goes minute by minute, and waits for no message.
+            self.clock.advance(max(min(next_ms) - self.clock.now_ms(), 1000) / 1000)
+        raise AssertionError("it never settles")
+
+    def _check_ends(self, rows: dict[str, Any]) -> None:
+        letters = self.sqs.messages(DEAD)
+        assert self.accepted <= set(rows)
+        for id_, type_, key in self.sent:
+            assert (
+                id_ in rows
+                or (key and any((row.type, row.idempotency_key) == (type_, key) for row in rows.values()))
+                # Its id is another's, or SQS gave it up before a worker could.
+                or any(read_attributes(letter).get("job_id") == id_ for letter in letters)
+                or any(letter.message_id == id_ or f'"id":"{id_}"' in letter.body for letter in letters)
+            ), (id_, type_, key)
+        for row in rows.values():
+            assert row.status in OVER
+            if row.status == Status.DEAD:
+                reasons = [read_attributes(letter)["reason"] for letter in letters if is_about(letter, row.id)]
+                assert any(row.last_error.endswith(reason) for reason in reasons), (row, reasons)
+                assert self.is_disturbed or "the process ended" not in row.last_error, row
+
+    def _check_keys(self, rows: dict[str, Any]) -> None:
+        by_key = defaultdict(list)
+        for row in sorted(rows.values(), key=lambda row: row.created_at):
+            if row.idempotency_key:
+                by_key[row.type, row.idempotency_key].append(row)
+        for same in by_key.values():
+            for row, later in zip(same, same[1:], strict=False):
+                assert row.unique_until is not None
+                assert row.unique_until <= later.created_at
+
+    def _check_effects(self, rows: dict[str, Any]) -> None:
+        mails = Counter(read_subject(mail) for mail in self.ses.sent)
+        with engine_of(self.kit).connect() as connection:
+            added = set(connection.execute(select(external_data.c.id)).scalars())
+        keys = {row.idempotency_key for row in rows.values()}
+        for row in rows.values():
+            is_done, times = row.status == Status.COMPLETED, 1 + self.reopened[row.id]
+            performances = self.performances[row.id]
+            if any(each.has_succeeded and not (each.process and each.process.is_disturbed) for each in performances):
+                assert is_done, row
+            if row.type == "send_email" and "subject" in row.data:
+                sent = mails[msgspec.json.decode(row.data)["subject"]]
+                assert (1 if is_done else 0) <= sent <= times, (row, sent)
+            if is_done and row.type in {"row", "once", "paced"}:
+                assert row.id in added
+            if is_done and row.type == "chain":
+                assert f"after {row.id}" in keys
+            # One attempt that was claimed in company, and never ended, is not counted.
+            assert len(performances) <= times * (1 if row.type == "once" else MOST_ATTEMPTS + 1), row
+
+
+def read_attributes(letter: Held) -> dict[str, str]:
+    return {name: value["StringValue"] for name, value in letter.attributes.items()}
+
+
+def is_about(letter: Held, id_: str) -> bool:
+    return read_attributes(letter).get("job_id") == id_
+
+
+def read_subject(mail: dict[str, Any]) -> str:
+    lines = mail["Content"]["Raw"]["Data"].decode().splitlines()
+    return next(line.removeprefix("Subject: ") for line in lines if line.startswith("Subject: "))
+
+
+def engine_of(kit: Kit) -> Engine:
+    return kit.context().database.engine
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def url(request: pytest.FixtureRequest) -> str:
+    own: str = request.getfixturevalue(f"{request.param}_url")
+    # Who waits for a lock that another process holds, in the same thread, would wait for ever.
+    return own if request.param == "sqlite" else f"{own}?init_command=SET+SESSION+innodb_lock_wait_timeout=0"
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    level = logger.log_level
+    logger.setLevel("CRITICAL")
+    for module in (telemetry, worker):
+        monkeypatch.setattr(module, "measure", lambda *_: None)
+    yield
+    logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_whatever_happens_each_job_ends_once_and_has_its_effect_at_most_once(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit = Kit(url, JOBS_RETENTION_DAYS="3650")
+    weather = Weather(engine_of(kit), monkeypatch)
+    # What a handler takes is counted in steps, not by how busy this machine is; and short bodies go to S3.
+    monkeypatch.setattr(batch, "time", SimpleNamespace(perf_counter=lambda: weather.steps))
+    for module in (work_queue, dead_letters):
+        monkeypatch.setattr(module, "LIMIT", 1000)
+    run_state_machine_as_test(
+        lambda: Story(kit, weather, monkeypatch),
+        settings=settings(
+            max_examples=STORIES or 100,
+            derandomize=not STORIES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+        ),
+    )

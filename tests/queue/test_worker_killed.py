@@ -1,0 +1,308 @@
+"""Workers that are killed, take too long, or overlap: each job is done, and none costs its neighbours anything."""
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from chalicelib.queue import batch
+from chalicelib.queue.job import Job
+from nightshift.testkit.kit import DEAD, WORK, Killed, Kit
+from nightshift.testkit.memory import VISIBILITY_SECONDS
+from tests.queue.samples import Note, change_job, dead_letters, fail, handle, insert_job, left, listening, statuses
+
+MESSAGE = {"type": "note", "data": {"text": "hello"}}
+LEASE_SECONDS = 300 + 60
+
+
+@contextmanager
+def killed_before_the_claim(kit: Kit) -> Iterator[None]:
+    def die(*_: Any) -> None:
+        raise Killed
+
+    with listening(kit, "commit", die):
+        yield
+
+
+@contextmanager
+def killed_before_the_record(kit: Kit) -> Iterator[None]:
+    commits = iter(range(10))
+
+    def die(*_: Any) -> None:
+        if next(commits) == 1:
+            raise Killed
+
+    with listening(kit, "commit", die):
+        yield
+
+
+MOMENTS: dict[str, tuple[Callable[[Kit], AbstractContextManager[None]], int]] = {
+    "before the claim": (killed_before_the_claim, 1),
+    "after the claim": (lambda kit: kit.killed_at("begin"), 1),
+    "after the effect": (lambda kit: kit.killed_at("end"), 2),
+    "before the record": (killed_before_the_record, 2),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_job_whose_process_is_killed_is_done_all_the_same(kit: Kit, moment: str) -> None:
+    kill, times = MOMENTS[moment]
+    begun = handle(kit)
+    job_id = kit.send(MESSAGE)
+    with kill(kit):
+        assert kit.work(kit.receive()) is None
+    assert left(kit) == [VISIBILITY_SECONDS]
+    kit.settle()
+    kit.clock.advance(VISIBILITY_SECONDS)
+    kit.drain()
+    assert (statuses(kit), len(begun)) == ({job_id: "completed"}, times)
+    # An attempt that had perhaps not begun is not counted.
+    assert [job.attempt for job in begun] == [1] * times
+    assert left(kit) == []
+
+
+def test_a_kill_before_the_acknowledgement_repeats_nothing(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def perform(job: Job[Note]) -> None:
+        if job.payload.text == "bad" and job.attempt == 1:
+            raise ValueError("no")
+
+    def die(**_: Any) -> None:
+        raise Killed
+
+    begun = handle(kit, perform)
+    for text in ("good", "bad", "good"):
+        kit.send({"type": "note", "data": {"text": text}})
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.sqs, "delete_message_batch", die)
+        assert kit.work(kit.receive()) is None
+    assert len(left(kit)) == 3
+    kit.settle()
+    kit.clock.advance(VISIBILITY_SECONDS)
+    kit.drain()
+    assert Counter(job.payload.text for job in begun) == {"good": 2, "bad": 2}
+    assert (set(statuses(kit).values()), left(kit)) == ({"completed"}, [])
+
+
+def test_a_process_that_is_killed_each_time_uses_up_the_attempts_of_its_job_and_no_more(kit: Kit) -> None:
+    begun = fail(kit, Killed())
+    job_id = kit.send(MESSAGE)
+    kit.settle()
+    row = kit.job(job_id)
+    assert (row.status, row.last_error) == (
+        "dead",
+        "PermanentError: attempt 3 was the last: the process ended in the middle of it",
+    )
+    # Once in company, where nobody can tell whether it had begun, and then as often as it may.
+    assert len(begun) == 1 + 3
+    assert [reason for _, reason in dead_letters(kit)] == [
+        "attempt 3 was the last: the process ended in the middle of it"
+    ]
+    kit.clock.advance(VISIBILITY_SECONDS)
+    kit.drain()
+    assert (left(kit), len(kit.sqs.messages(DEAD))) == ([], 1)
+
+
+@pytest.mark.parametrize("moment", ["begin", "end"])
+def test_what_may_be_tried_once_begins_once_whenever_its_process_is_killed(kit: Kit, moment: Any) -> None:
+    begun = handle(kit, max_attempts=1)
+    job_id = kit.send(MESSAGE)
+    with kit.killed_at(moment):
+        kit.work(kit.receive())
+    kit.settle()
+    assert len(begun) == (moment == "end")
+    assert kit.job(job_id).status == "dead"
+    assert [reason for _, reason in dead_letters(kit)] == [
+        "attempt 1 was the last: the process ended in the middle of it"
+    ]
+
+
+def test_what_may_be_tried_once_is_not_claimed_before_its_neighbour_has_ended(kit: Kit) -> None:
+    def perform(job: Job[Note]) -> None:
+        if job.payload.text == "poison":
+            raise Killed
+
+    begun = handle(kit, perform, max_attempts=1)
+    poison, good = (kit.send({"type": "note", "data": {"text": text}}) for text in ("poison", "good"))
+    kit.work(kit.receive())
+    assert (statuses(kit)[poison], statuses(kit)[good]) == ("processing", "pending")
+    kit.settle()
+    assert statuses(kit) == {poison: "dead", good: "completed"}
+    assert Counter(job.id for job in begun) == {poison: 1, good: 1}
+
+
+@pytest.mark.parametrize("places", [(0,), (4,), (9,), (0, 1), (3, 8)])
+def test_a_job_that_kills_its_process_takes_none_of_its_neighbours_with_it(kit: Kit, places: tuple[int, ...]) -> None:
+    def perform(job: Job[Note]) -> None:
+        if job.payload.text == "poison":
+            raise Killed
+
+    begun = handle(kit, perform)
+    ids = [kit.send({"type": "note", "data": {"text": "poison" if n in places else n}}) for n in range(10)]
+    poisons = {ids[n] for n in places}
+    kit.settle()
+    executions = Counter(job.id for job in begun)
+    for job in kit.jobs():
+        if job.id in poisons:
+            assert (job.status, job.attempts) == ("dead", 4)
+            assert executions[job.id] <= 1 + 3
+        else:
+            assert (job.status, job.attempts) == ("completed", 1)
+            # Of what was quick and not yet recorded, the first kill repeats what it must.
+            assert executions[job.id] <= 2
+    assert {reason for _, reason in dead_letters(kit)} == {
+        "attempt 3 was the last: the process ended in the middle of it"
+    }
+    assert len(dead_letters(kit)) == len(poisons)
+    kit.clock.advance(VISIBILITY_SECONDS)
+    kit.drain()
+    assert left(kit) == []
+
+
+def test_a_kill_repeats_at_most_the_one_effect_that_took_long_enough_to_leave_the_process(kit: Kit) -> None:
+    effects: list[str] = []
+
+    def perform(job: Job[Note]) -> None:
+        if job.payload.text == "poison":
+            raise Killed
+        # What leaves the process takes longer than this.
+        with open(os.devnull, "wb") as somewhere:  # noqa: PTH123 (a file as any other)
+            for _ in range(200):
+                somewhere.write(b"x" * 100_000)
+        effects.append(job.id)
+
+    handle(kit, perform)
+    for n in range(10):
+        kit.send({"type": "note", "data": {"text": "poison" if n == 9 else n}})
+    kit.settle()
+    assert max(Counter(effects).values()) == 1
+    assert len(effects) == 9
+
+
+def test_a_job_under_a_live_lease_is_left_alone_by_another_worker(kit: Kit) -> None:
+    answers: list[Any] = []
+
+    def perform(job: Job[Note]) -> None:
+        kit.redeliver(job.id)
+        kit.clock.advance(LEASE_SECONDS - 61)
+        answers.append(kit.work(kit.receive()))
+
+    begun = handle(kit, perform)
+    job_id = kit.send(MESSAGE)
+    kit.work(kit.receive())
+    # The other left its message, should this worker have died.
+    assert (answers, len(begun)) == ([None], 1)
+    assert left(kit) == [VISIBILITY_SECONDS]
+    kit.clock.advance(VISIBILITY_SECONDS)
+    kit.drain()
+    assert (left(kit), len(begun), kit.job(job_id).status) == ([], 1, "completed")
+
+
+def test_a_lease_that_is_over_lets_another_worker_take_the_job_and_the_first_can_write_nothing(kit: Kit) -> None:
+    endings: list[str] = []
+
+    def perform(job: Job[Note]) -> None:
+        if job.attempt == 1 and not endings:
+            endings.append("first")
+            # Frozen by its machine for longer than Lambda would have let it live.
+            kit.clock.advance(LEASE_SECONDS)
+            kit.redeliver(job.id)
+            assert kit.work(kit.receive()) == {"messages": 1, "succeeded": 1}
+            kit.clock.advance(1)
+            raise ValueError("too late")
+        endings.append("second")
+
+    handle(kit, perform)
+    job_id = kit.send(MESSAGE)
+    kit.work(kit.receive())
+    row = kit.job(job_id)
+    assert (endings, row.status, row.last_error) == (["first", "second"], "completed", None)
+    assert row.ended_at == kit.clock.now_ms() - 1000
+    kit.clock.advance(VISIBILITY_SECONDS)
+    kit.drain()
+    assert (left(kit), len(endings), kit.sqs.messages(DEAD)) == ([], 2, [])
+
+
+def test_a_message_that_comes_again_during_the_work_does_not_begin_it_twice(kit: Kit) -> None:
+    # A queue whose visibility time-out is shorter than the work.
+    def receive() -> list[dict[str, Any]]:
+        answer = kit.sqs.receive_message(QueueUrl=WORK, MaxNumberOfMessages=10, VisibilityTimeout=30)
+        return list(answer.get("Messages", []))
+
+    def perform(_job: Job[Note]) -> None:
+        for _ in range(3):
+            kit.clock.advance(31)
+            assert kit.work(receive()) is None
+
+    begun = handle(kit, perform)
+    job_id = kit.send(MESSAGE)
+    kit.work(receive())
+    # The receipt that it acknowledged with is out of date, so the message is there still.
+    assert (len(begun), kit.job(job_id).status, left(kit)) == (1, "completed", [30])
+    kit.clock.advance(30)
+    assert kit.work(receive()) == {"messages": 1, "skipped": 1}
+    assert (len(begun), left(kit)) == (1, [])
+
+
+def test_a_job_is_taken_over_when_the_lease_of_its_worker_is_over_and_that_attempt_counts(kit: Kit) -> None:
+    insert_job(kit, id="j", status="processing", attempts=1, lease_until=kit.clock.now_ms() + 1000, claimed_by="r")
+    begun = handle(kit)
+    kit.redeliver("j")
+    assert kit.work(kit.receive()) is None
+    change_job(kit, "j", lease_until=kit.clock.now_ms())
+    kit.redeliver("j")
+    assert kit.work(kit.receive()) == {"messages": 1, "succeeded": 1}
+    assert [job.attempt for job in begun] == [2]
+
+
+def hang(_job: object) -> None:
+    """Wait for what never comes."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.recv(1)
+
+
+def test_an_attempt_that_takes_too_long_is_interrupted_and_its_neighbour_goes_on(kit: Kit) -> None:
+    def perform(job: Job[Note]) -> None:
+        if job.payload.text == "slow":
+            hang(job)
+
+    handle(kit, perform, timeout_seconds=0.05)
+    slow, quick = (kit.send({"type": "note", "data": {"text": text}}) for text in ("slow", "quick"))
+    assert kit.work(kit.receive()) is None
+    assert statuses(kit) == {slow: "failed", quick: "completed"}
+    assert kit.job(slow).last_error == "TimedOutError: it took longer than the 0.05 s that it may take"
+    assert len(left(kit)) == 1
+    kit.settle()
+    assert (kit.job(slow).status, kit.job(slow).attempts) == ("dead", 3)
+    assert [reason for _, reason in dead_letters(kit)] == ["it took longer than the 0.05 s that it may take"]
+
+
+def test_no_attempt_may_take_longer_than_its_invocation_has(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float | None] = []
+
+    @contextmanager
+    def note_limit(seconds: float | None) -> Iterator[None]:
+        limits.append(seconds)
+        yield
+
+    monkeypatch.setattr(batch, "time_limit", note_limit)
+    for timeout in (60, 600, None):
+        handle(kit, timeout_seconds=timeout)
+        kit.send(MESSAGE)
+        kit.work(kit.receive(), seconds=300)
+    # Half of what is kept for recording is left to record that it was interrupted.
+    assert limits == [60, 295, None]
+
+
+def test_outside_the_main_thread_nothing_is_interrupted_and_the_job_is_done(kit: Kit) -> None:
+    begun = handle(kit, timeout_seconds=0.000_001)
+    job_id = kit.send(MESSAGE)
+    thread = Thread(target=kit.drain)
+    thread.start()
+    thread.join()
+    assert (len(begun), kit.job(job_id).status) == (1, "completed")
