@@ -19,6 +19,7 @@ e2e: $(STAMP) ## Deploy into an emulator that runs the packaged code, and try ev
 
 bench: $(STAMP) ## Measure throughput, memory and cold starts; POSTS=some.csv takes real posts
 	@.venv/bin/python -m bench.digest $(if $(POSTS),--posts "$(POSTS)")
+	@.venv/bin/python -m bench.queue
 	@.venv/bin/python -m bench.cold_start
 
 lint: $(STAMP) ## Check the code's style
@@ -44,7 +45,7 @@ lock: $(STAMP) ## Write requirements.txt and requirements-dev.lock anew, pinned 
 	@$(COMPILE) --group dev requirements.in -c requirements.txt -o requirements-dev.lock
 
 clean: ## Remove what these commands made
-	@rm -rf .venv .venv-emulator .nightshift .chalice/deployments build
+	@rm -rf .venv .venv-emulator .venv-clients .venv-bench .nightshift .chalice/deployments build
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \

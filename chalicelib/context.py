@@ -146,6 +146,9 @@ def _settings_of(environment: frozenset[tuple[str, str]]) -> Settings:
 
 # SES once: botocore repeats a request whose answer got lost, and the recipient would have two mails.
 RETRIES: dict[str, Any] = {"sesv2": {"total_max_attempts": 1}}
+# For links to objects that KMS encrypts: version 2, boto3's default in the older regions, is refused for them; and the
+# global address, its default everywhere, leads astray on a new bucket's first day.
+SIGNING: dict[str, Any] = {"s3": {"signature_version": "s3v4", "s3": {"addressing_style": "virtual"}}}
 
 
 @cache
@@ -155,8 +158,9 @@ def client(service: str) -> Any:
     from botocore.config import Config
 
     retries = RETRIES.get(service, {"mode": "standard"})
+    config = Config(connect_timeout=5, read_timeout=30, retries=retries, **SIGNING.get(service, {}))
     session: Any = boto3
-    return session.client(service, config=Config(connect_timeout=5, read_timeout=30, retries=retries))
+    return session.client(service, config=config)
 
 
 @cache

@@ -1,17 +1,18 @@
 """The dead-letter queue, as an operator empties it: without SQS's own mover, which knows no rows."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
 import msgspec
+from botocore.exceptions import ClientError
 from sqlalchemy import select
 
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError, NightshiftError
 from chalicelib.operations.checks import Nothing
 from chalicelib.queue import claims, outbox
-from chalicelib.queue.dead_letters import DeadLetter
+from chalicelib.queue.dead_letters import DeadLetter, DeadLetters
 from chalicelib.queue.job import OVER, Status, read_row
 from chalicelib.queue.message import Message, decode
 from chalicelib.schema import jobs
@@ -38,11 +39,11 @@ def redrive(context: Context, _request: Nothing) -> dict[str, Any]:
             # Under its id, since it comes again when looking at them takes longer than it is hidden.
             kept[letter.message_id] = letter
         else:
+            kept.pop(letter.message_id, None)
             counts[became] += 1
             # Behind whatever brought it back: a kill in between repeats the message, and its job's row knows it.
             letters.delete(letter)
-    for letter in (*kept.values(), *left):
-        letters.release(letter)
+    _release(letters, [*kept.values(), *left])
     return counts | {"kept": len(kept)}
 
 
@@ -96,5 +97,11 @@ def remove(context: Context, ids: Collection[str]) -> None:
         others[letter.message_id] = letter
         if has_come_again or context.is_out_of_time():
             break
-    for letter in others.values():
-        letters.release(letter)
+    _release(letters, others.values())
+
+
+def _release(letters: DeadLetters, looked_at: Iterable[DeadLetter]) -> None:
+    for letter in looked_at:
+        # SQS refuses for one that can be seen again already; any other will be within a minute.
+        with suppress(ClientError):
+            letters.release(letter)

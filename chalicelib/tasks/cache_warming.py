@@ -1,0 +1,25 @@
+"""Warms the cache: what the application shows most, computed before anybody waits for it."""
+
+from chalicelib import warming
+from chalicelib.claims import Run
+from chalicelib.context import Context
+from chalicelib.errors import NotOursError
+from chalicelib.outcome import Counts
+from chalicelib.tasks import Task
+
+
+def perform(context: Context, run: Run) -> Counts:
+    """Compute every value and swap all of them in; counts are values."""
+    if context.cache is None:
+        raise NotOursError("there is no Redis: set REDIS_URL")
+    at = run.scheduled_for
+    if not run.dry_run:
+        warming.claim(context.cache, at=at, run_id=str(run.id))
+    values = context.database.transact(lambda connection: warming.compute(connection, at=at))
+    if run.dry_run:
+        return Counts(total=len(values), skipped=len(values))
+    warming.swap_in(context.cache, values, at=at, run_id=str(run.id))
+    return Counts(total=len(values), succeeded=len(values))
+
+
+TASK = Task(name="cache_warming", perform=perform, max_failed_share=0.0, max_attempts=3)

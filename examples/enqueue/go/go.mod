@@ -1,0 +1,3 @@
+module enqueue
+
+go 1.22

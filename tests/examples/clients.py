@@ -1,0 +1,92 @@
+"""The example programs, made ready to run: a function for each language returns the command."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from nightshift.local.servers import NotInstalledError
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples" / "enqueue"
+AWS_CLI = """
+awscli==1.46.3 colorama==0.4.6 docutils==0.19 jmespath==1.1.0 pyasn1==0.6.5 python-dateutil==2.9.0.post0 PyYAML==6.0.4
+rsa==4.7.2 six==1.17.0 urllib3==2.8.0
+"""
+# Debian's Go packages are sources from before there were modules.
+GO_PATH = Path("/usr/share/gocode")
+GO_SDK = "github.com/aws/aws-sdk-go-v2"
+
+
+def python(_: Path) -> list[str]:
+    return [sys.executable, str(EXAMPLES / "python" / "enqueue.py")]
+
+
+def node(folder: Path) -> list[str]:
+    program, npm, project = _find("node"), _find("npm"), folder / "node"
+
+    def install() -> None:
+        for name in ("enqueue.mjs", "package.json", "package-lock.json"):
+            shutil.copy(EXAMPLES / "node" / name, project)
+        _run([npm, "ci", "--no-audit", "--no-fund"], cwd=project)
+
+    _make_once(project, install)
+    return [program, str(project / "enqueue.mjs")]
+
+
+def shell(_: Path) -> list[str]:
+    bash, env = _find("bash"), _find("env")
+    _find("jq")
+    folder = ROOT / ".venv-clients"
+    binaries = folder / "venv" / "bin"
+
+    def install() -> None:
+        _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(binaries.parent)])
+        pip = [sys.executable, "-m", "pip", f"--python={binaries / 'python'}", "install", "-q"]
+        _run([*pip, "--disable-pip-version-check", "--no-deps", *AWS_CLI.split()])
+
+    _make_once(folder, install, contents=f"{sys.version}\n{AWS_CLI}")
+    return [env, f"PATH={binaries}:{os.environ['PATH']}", bash, str(EXAMPLES / "shell" / "enqueue.sh")]
+
+
+def go(folder: Path) -> list[str]:
+    compiler, binary = _find("go"), folder / "go" / "enqueue"
+    if not (GO_PATH / "src" / GO_SDK).exists():
+        raise NotInstalledError(f"{GO_SDK} is not installed")
+
+    def build() -> None:
+        environment = os.environ | {"GO111MODULE": "off", "GOPATH": str(GO_PATH), "CGO_ENABLED": "0"}
+        _run([compiler, "build", "-o", str(binary), str(EXAMPLES / "go" / "enqueue.go")], environment=environment)
+
+    _make_once(binary.parent, build)
+    return [str(binary)]
+
+
+CLIENTS: dict[str, Callable[[Path], list[str]]] = {"python": python, "node": node, "shell": shell, "go": go}
+
+
+def _find(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        raise NotInstalledError(f"{program} is not installed")
+    return path
+
+
+def _make_once(folder: Path, make: Callable[[], None], *, contents: str = "") -> None:
+    """Call `make` unless the folder already holds what it made of these contents."""
+    stamp = folder / ".made"
+    folder.mkdir(parents=True, exist_ok=True)
+    # Parallel test processes ask at once.
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != contents:
+            make()
+            stamp.write_text(contents)
+
+
+def _run(arguments: list[str], *, cwd: Path | None = None, environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"an example cannot be made ready:\n{done.stdout}{done.stderr}"
