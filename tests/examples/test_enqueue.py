@@ -97,7 +97,8 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         # The folder above a worker's is the same for all workers of one session.
         return CLIENTS[request.param](folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
     except NotInstalledError as error:
-        (pytest.fail if os.environ.get("REQUIRE_CLIENTS") == "1" else pytest.skip)(str(error))
+        is_required = request.param in os.environ.get("REQUIRE_CLIENTS", "").split(",")
+        (pytest.fail if is_required else pytest.skip)(str(error))
 
 
 @pytest.fixture
