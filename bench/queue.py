@@ -4,7 +4,8 @@ python -m bench.queue [--jobs 2000] [--rounds 3]
 
 Every round runs each contender once, in an order of its own, so that a busy minute of the machine touches all of them.
 The rivals have one worker process, with one thread, and a Redis of their own that keeps nothing on disk; MariaDB
-flushes every commit, as by default. All jobs are enqueued beforehand; starting processes does not count.
+flushes every commit, as by default. All jobs are enqueued beforehand; starting processes does not count. Ours are given
+the batches that Lambda's trigger would take from SQS for them, and with several workers each is given all of them.
 """
 
 import argparse
@@ -17,12 +18,13 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+from bench.ours import measure_enqueueing, run_ours
 from bench.rivals import guide_loop
 from bench.rivals.contest import PROJECT, Contender, Taken, make_data, race
 from bench.rivals.environment import RIVALS, rivals_python
 from nightshift.local.servers import mariadb_server, redis_server
 
-GUIDE = "the guide's loop"
+GUIDE, OURS = "the guide's loop", "Nightshift"
 # MariaDB's own default, which mariadb_server turns off.
 DURABLE = "--innodb-flush-log-at-trx-commit=1"
 
@@ -38,13 +40,18 @@ def main() -> None:
         contenders = [
             Contender(name="no queue, only calls", run=run_calls),
             *(Contender(name=GUIDE, run=partial(run_guide, url, n), workers=n) for n in (1, 2, 4)),
+            *(Contender(name=OURS, run=partial(run_ours, url, n), workers=n) for n in (1, 2, 4)),
+            Contender(name=f"{OURS}, from its outbox", run=partial(run_ours, url, 1, from_outbox=True)),
             *(Contender(name=f"{name} {RIVALS[name]}", run=partial(run_rival, python, name)) for name in RIVALS),
         ]
         measured = measure(contenders, jobs=arguments.jobs, rounds=arguments.rounds)
+        enqueueing = measure_enqueueing(url, arguments.jobs)
     machine = f"Python {sys.version.split()[0]}, {os.cpu_count()} cores"
     print(f"{machine}, medians of {arguments.rounds} rounds of {arguments.jobs:,} jobs")
     tell_speed(measured, jobs=arguments.jobs)
     tell_duplicates(measured, jobs=arguments.jobs)
+    told = ", ".join(f"{name} {rate:,.0f} a second" for name, rate in enqueueing.items())
+    print(f"\nenqueueing in a transaction: {told}")
 
 
 def run_calls(jobs: int) -> Taken:

@@ -45,6 +45,8 @@ def engine_for(url: str, *, credentials: str | None = None, ca: str | None = Non
         address,
         # One connection serves one invocation.
         pool_size=1,
+        # An error's text goes into logs and answers, and the parameters are people's data.
+        hide_parameters=True,
         # Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
         isolation_level="READ COMMITTED",
         connect_args={
@@ -79,7 +81,7 @@ def _check_idle(connection: Any, record: Any, _proxy: Any) -> None:
 
 
 def _sqlite_engine(address: URL) -> Engine:
-    engine = create_engine(address, connect_args={"timeout": 30})
+    engine = create_engine(address, connect_args={"timeout": 30}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine

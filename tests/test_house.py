@@ -22,7 +22,7 @@ LEVELS = [
     ["chalicelib.operations.dead_letters"],
     ["chalicelib.operations.checks", "chalicelib.operations.flow"],
     ["chalicelib.queue.batch"],
-    ["chalicelib.queue.results"],
+    ["chalicelib.queue.results", "chalicelib.queue.execution"],
     ["chalicelib.handlers.*"],
     ["chalicelib.handlers"],
     ["chalicelib.runs"],

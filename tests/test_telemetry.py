@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chalicelib.attempts import Attempt
 from chalicelib.errors import NotOursError, PermanentError, TransientError
 from chalicelib.outcome import Counts, Outcome
-from chalicelib.telemetry import SERVICE, bind, bound, logger, mask_addresses, report
+from chalicelib.telemetry import SERVICE, bind, bound, logger, mask_addresses, redact, report
 
 ADDRESS = "jane.doe@mail.example.org"
 MASKED = "j***@mail.example.org"
@@ -85,6 +85,86 @@ def test_a_long_text_without_any_address_is_read_in_no_time() -> None:
     text = "a" * 60_000
     started = time.process_time()
     assert mask_addresses(text) == text
+    assert time.process_time() - started < 1
+
+
+SECRETS = [
+    "password",
+    "Passwd",
+    "passphrase",
+    "pwd",
+    "clientSecret",
+    "access_token",
+    "Authorization",
+    "authorisation",
+    "api_key",
+    "X-API-Key",
+    "apikey",
+    "secret access key",
+    "AccessKey",
+    "private-key",
+    "credentials",
+    "Set-Cookie",
+    "signature",
+    "card_number",
+    "cardNum",
+]
+HARMLESS = ["name", "to", "subject", "pass", "key", "author", "card", "compass", ""]
+
+
+@pytest.mark.parametrize("key", SECRETS)
+@pytest.mark.parametrize("value", ["hunter2", 7, None, ["hunter2"], {"value": "hunter2"}])
+def test_a_secret_is_known_by_its_key_and_replaced_whatever_it_is(key: str, value: object) -> None:
+    assert redact({"a": [{"b": {key: value}}]}) == {"a": [{"b": {key: "[redacted]"}}]}
+
+
+@pytest.mark.parametrize("value", [{key: "x"} for key in HARMLESS] + [[], {}, "", 0, True, None, 1.5, ["password"]])
+def test_what_is_no_secret_is_left_as_it_is(value: object) -> None:
+    assert redact(value) == value
+
+
+def test_addresses_are_masked_in_values_and_in_keys_and_nothing_is_changed_in_place() -> None:
+    data = {ADDRESS: [f"to {ADDRESS}", {"password": ADDRESS}]}
+    assert redact(data) == {MASKED: [f"to {MASKED}", {"password": "[redacted]"}]}
+    assert data == {ADDRESS: [f"to {ADDRESS}", {"password": ADDRESS}]}
+
+
+@pytest.mark.parametrize("key", SECRETS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"KEY": "hunter2"}',
+        '{"KEY" : "a \\"hunter2\\" b", "n": 1',
+        '{"KEY": "hunter2',
+        "{'KEY': 'hunter2'}",
+        '{"KEY": 42000042}',
+        '{"KEY": ["hunter2"], "n": ["hunter2',
+        '{"KEY": {"value": "hunter2"}',
+        r'{"data": "{\"KEY\": \"my hunter2\"}"}',
+        r'{"data": "{\\"KEY\\": \\"my hunter2\\"}"}',
+        "name=Ann&KEY=hunter2&n=1",
+        "KEY: hunter2",
+    ],
+)
+def test_a_secret_is_found_in_text_that_holds_json_broken_or_not(key: str, text: str) -> None:
+    redacted = redact(text.replace("KEY", key))
+    assert "[redacted]" in redacted
+    assert "hunter2" not in redacted
+    assert "42000042" not in redacted
+
+
+@pytest.mark.parametrize("text", ["no secrets here", "the password is unknown", '{"name": "Ann", "n": [1, 2]}', "a=b"])
+def test_text_without_a_secret_stays_whole(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["passw" * 60_000, "password" + " " * 300_000, "password" + "\\" * 300_000, 'token:"' * 50_000, "pwd[" * 90_000],
+)
+def test_a_long_text_is_redacted_in_no_time(text: str) -> None:
+    started = time.process_time()
+    redact(text)
     assert time.process_time() - started < 1
 
 

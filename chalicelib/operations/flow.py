@@ -3,10 +3,11 @@
 from typing import Annotated, Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert
+from sqlalchemy import Connection, delete, update
 
 from chalicelib import handlers
 from chalicelib.context import Context
+from chalicelib.database import insert_missing
 from chalicelib.schema import pauses
 
 
@@ -28,9 +29,10 @@ def pause(context: Context, asked: Pause) -> dict[str, Any]:
     handlers.find(asked.type)
 
     def work(connection: Connection) -> None:
-        connection.execute(delete(pauses).where(pauses.c.kind == "job", pauses.c.name == asked.type))
-        values = {"kind": "job", "name": asked.type, "reason": asked.reason, "paused_at": context.clock.now_ms()}
-        connection.execute(insert(pauses).values(**values))
+        values = {"reason": asked.reason, "paused_at": context.clock.now_ms()}
+        new = insert_missing(pauses, connection.dialect)
+        connection.execute(new.values(kind="job", name=asked.type, **values))
+        connection.execute(update(pauses).where(pauses.c.kind == "job", pauses.c.name == asked.type).values(**values))
 
     context.database.transact(work)
     return {"paused": asked.type}

@@ -1,6 +1,5 @@
 """The jobs of one SQS batch: claimed together, performed one by one, recorded together where that is as safe."""
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,16 +9,13 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from chalicelib.attempts import Attempt, attempt
 from chalicelib.claims import LEASE_GRACE_MS
-from chalicelib.context import RESERVE_MS, Context
-from chalicelib.deadline import time_limit
-from chalicelib.errors import NotOursError, OutOfTimeError, PermanentError, TransientError
+from chalicelib.context import Context
+from chalicelib.errors import NotOursError, OutOfTimeError, TransientError
 from chalicelib.handlers import Find, Handler
-from chalicelib.outcome import Counts, Outcome
 from chalicelib.queue import claims, endings
 from chalicelib.queue.claims import Claim
 from chalicelib.queue.delivery import Delivery
-from chalicelib.queue.job import Job, envelope_of
-from chalicelib.queue.message import decode_data, read_data
+from chalicelib.queue.execution import execute
 from chalicelib.queue.outbox import send_now
 from chalicelib.queue.results import BACKUP_MS, Performed, Result, after_attempt, without_attempt
 from chalicelib.queue.verdict import Decision, Policy, Verdict
@@ -117,50 +113,15 @@ class Batch:
             return
         self._has_begun = True
         with bound(**_bindings(delivery, decision)):
-            read = attempt(lambda: self._read(delivery, decision), clock=self._context.clock, last=True)
-            ended: Attempt[Any] = read
-            started = time.perf_counter()
-            if handler is not None and read.value is not None:
-                ended = self._call(handler, read.value)
-            seconds = time.perf_counter() - started
-            if ended.outcome is Outcome.DEAD:
-                ended = self._bury(delivery, ended)
+            ended, seconds = execute(self._context, handler, delivery, decision, find=self._find)
         self._unrecorded.append(Performed(delivery=delivery, decision=decision, handler=handler, ended=ended))
         if seconds > ALONE_AFTER_SECONDS or ended.error is not None:
             self._record()
-
-    def _read(self, delivery: Delivery, decision: Decision) -> Job[Any]:
-        if decision.verdict is Verdict.GIVE_UP:
-            raise PermanentError(decision.reason)
-        if delivery.refusal is not None:
-            raise delivery.refusal
-        return _read_job(self._find(decision.row.type), decision)
-
-    def _call(self, handler: Handler, job: Job[Any]) -> Attempt[Counts]:
-        seconds = handler.timeout_seconds
-        if seconds is not None:
-            seconds = min(seconds, (self._context.remaining_ms() - RESERVE_MS / 2) / 1000)
-
-        def call() -> Counts:
-            with time_limit(seconds):
-                return handler.perform(self._context, job)
-
-        return attempt(call, clock=self._context.clock, last=job.is_last_attempt, permanent=handler.permanent)
 
     def _has_time_for(self, handler: Handler | None) -> bool:
         # A fresh invocation has more time; but each must begin one job, or none would ever be begun.
         seconds = (handler.timeout_seconds or 0) if handler and self._has_begun else 0
         return not self._context.is_out_of_time(needed_ms=round(1000 * seconds))
-
-    def _bury(self, delivery: Delivery, ended: Attempt[Any]) -> Attempt[Any]:
-        def bury() -> None:
-            self._context.queues.dead_letters.bury(delivery.to_bury(), job_id=delivery.job_id, error=ended.error)
-
-        buried = attempt(bury, clock=self._context.clock, last=False)
-        if buried.error is None:
-            return ended
-        logger.warning("a job was given up and not buried, and is tried again", extra={"reason": str(buried.error)})
-        return replace(ended, outcome=Outcome.FAILED)
 
     def _record(self) -> None:
         performed, self._unrecorded = self._unrecorded, []
@@ -206,10 +167,8 @@ class Batch:
         self.results.append(result)
 
     def _get(self, type_: str) -> Handler | None:
-        try:
-            return self._find(type_)
-        except Exception:  # noqa: BLE001 (what a broken module raises is raised again where its job is read)
-            return None
+        # What a broken module raises is raised again where its job is read.
+        return attempt(lambda: self._find(type_), clock=self._context.clock, last=False).value
 
     def _policy_of(self, type_: str) -> Policy:
         handler = self._get(type_)
@@ -219,21 +178,6 @@ class Batch:
 
     def _attempt(self, work: Any) -> Attempt[Any]:
         return attempt(lambda: self._context.database.transact(work), clock=self._context.clock, last=False)
-
-
-def _read_job(handler: Handler, decision: Decision) -> Job[Any]:
-    row, envelope = decision.row, envelope_of(decision.row)
-    return Job(
-        id=row.id,
-        type=row.type,
-        # The row's, which an operator may have edited since the message was sent.
-        payload=read_data(decode_data(row.data), handler.payload),
-        attempt=decision.attempt,
-        is_last_attempt=decision.attempt >= handler.max_attempts,
-        tags=tuple(envelope.get("tags", ())),
-        source=envelope.get("source"),
-        traceparent=envelope.get("traceparent"),
-    )
 
 
 def _bindings(delivery: Delivery, decision: Decision | None) -> dict[str, object]:

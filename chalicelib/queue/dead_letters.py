@@ -70,7 +70,8 @@ class DeadLetters:
                 QueueUrl=self._url,
                 MaxNumberOfMessages=BATCH,
                 VisibilityTimeout=LOOK_SECONDS,
-                WaitTimeSeconds=0,
+                # Not at once: SQS asks a part of its servers only then, and may find nothing where there is something.
+                WaitTimeSeconds=1,
                 MessageAttributeNames=["All"],
             )
             messages = answer.get("Messages", [])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from chalicelib.errors import PermanentError, TransientError
 from chalicelib.queue.payloads import CLASSES, LIMIT
@@ -246,6 +247,33 @@ def test_where_sqs_fails_in_the_middle_the_next_time_mends_it(desk: Desk, operat
     desk.kit.settle()
     assert sorted(job.id for job in desk.done) == sorted(ids)
     assert desk.kit.sqs.messages(DEAD) == []
+
+
+def test_a_letter_that_can_be_seen_again_before_the_end_is_no_error(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.bury_unexplained("unreadable")
+    ids = [desk.give_up(data={"name": str(n)}) for n in range(12)]
+    send, change = desk.kit.sqs.send_message_batch, desk.kit.sqs.change_message_visibility
+
+    def slow(**call: Any) -> Any:
+        desk.kit.clock.advance(10)
+        return send(**call)
+
+    def refuse(**call: Any) -> Any:
+        # As SQS does for a message that is not hidden.
+        (held,) = (held for held in desk.kit.sqs.messages(DEAD) if held.receipt == call["ReceiptHandle"])
+        if held.visible_ms <= desk.kit.clock.now_ms():
+            raise ClientError({"Error": {"Code": "MessageNotInflight", "Message": "not in flight"}}, "Change")
+        return change(**call)
+
+    monkeypatch.setattr(desk.kit.sqs, "send_message_batch", slow)
+    monkeypatch.setattr(desk.kit.sqs, "change_message_visibility", refuse)
+    first = desk.ask("redrive", seconds=85)
+    assert first["kept"] == 1
+    desk.kit.clock.advance(60)
+    second = desk.ask("redrive", seconds=900)
+    assert (second["kept"], first["retried"] + second["retried"]) == (1, len(ids))
 
 
 CALLS = ("receive_message", "send_message_batch", "delete_message", "change_message_visibility")

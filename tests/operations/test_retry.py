@@ -161,6 +161,11 @@ def test_looking_through_the_letters_ends_however_long_each_look_takes(
         desk.kit.clock.advance(61)
         return receive(**call)
 
+    def refuse(**call: Any) -> None:
+        # As SQS does for a message that can be seen.
+        raise ClientError({"Error": {"Code": "MessageNotInflight", "Message": "not in flight"}}, "Change")
+
     monkeypatch.setattr(desk.kit.sqs, "receive_message", slow)
+    monkeypatch.setattr(desk.kit.sqs, "change_message_visibility", refuse)
     assert desk.ask("retry", ids=ids[:1]) == {"retried": ids[:1]}
     assert desk.ask("redrive", seconds=400)["retried"] > 0

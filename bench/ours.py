@@ -1,0 +1,141 @@
+"""Nightshift's worker as a contender: batches of ten, as SQS's trigger hands them over, in a process of its own.
+
+python -m bench.ours messages.json
+"""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete
+
+from bench.rivals import tally
+from bench.rivals.contest import Taken, make_data, race
+from chalicelib import migrations
+from chalicelib.context import Context, from_lambda
+from chalicelib.engine import engine_for
+from chalicelib.errors import BatchFailedError
+from chalicelib.handlers import Handler
+from chalicelib.outcome import Counts
+from chalicelib.queue import worker
+from chalicelib.queue.claims import paused_types
+from chalicelib.queue.job import Job
+from chalicelib.queue.outbox import NewJob, enqueue, enqueue_many
+from chalicelib.schema import jobs as jobs_table
+from chalicelib.telemetry import logger
+from nightshift.local.environment import local_environment
+from nightshift.local.invocation import LocalContext, sqs_event
+
+BATCH = 10
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """What every contender's jobs are given."""
+
+    user_id: str
+
+
+def perform(_context: Context, job: Job[Payload]) -> Counts:
+    """Note that a job was performed."""
+    tally.job(job.payload)
+    return Counts(total=1, succeeded=1)
+
+
+NOOP = Handler(type="noop", payload=Payload, perform=perform, max_attempts=3, backoff_seconds=(60,), timeout_seconds=60)
+
+
+def run_ours(url: str, workers: int, jobs: int, *, from_outbox: bool = False) -> Taken:
+    """Let as many workers have every message, each in an order of its own, as nobody's luck could be worse."""
+    prepare(url)
+    with tempfile.TemporaryDirectory() as folder:
+        messages = Path(folder) / "messages.json"
+        messages.write_text(json.dumps(enqueued(url, jobs) if from_outbox else make_messages(jobs)))
+        environment = local_environment(
+            os.environ | {"DATABASE_URL": url}, endpoint="http://127.0.0.1:9", folder=Path(folder)
+        )
+        os.environ.update(environment)
+        return race([sys.executable, "-m", "bench.ours", str(messages)], workers=workers)
+
+
+def prepare(url: str) -> None:
+    """Migrate, and empty the table."""
+    migrations.upgrade(engine_for(url))
+    with engine_for(url).begin() as connection:
+        connection.execute(delete(jobs_table))
+
+
+def make_messages(jobs: int) -> list[dict[str, Any]]:
+    """Return messages as received from SQS, from a service that names no ids."""
+    return [message({"type": "noop", "data": data}) for data in make_data(jobs)]
+
+
+def enqueued(url: str, jobs: int) -> list[dict[str, Any]]:
+    """Enqueue as many jobs, and return their messages as dispatch sends them."""
+    data = make_data(jobs)
+    with engine_for(url).begin() as connection:
+        ids = enqueue_many(connection, [NewJob(type="noop", data=each) for each in data])
+    return [message({"type": "noop", "data": each, "id": id_}) for id_, each in zip(ids, data, strict=True)]
+
+
+def message(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a message as received from SQS."""
+    return {"MessageId": str(uuid.uuid4()), "ReceiptHandle": "handle", "Body": json.dumps(body)}
+
+
+def measure_enqueueing(url: str, jobs: int) -> dict[str, float]:
+    """Return jobs a second: each in a transaction of its own, and all in one."""
+    prepare(url)
+    data, engine = make_data(jobs), engine_for(url)
+    started = time.perf_counter()
+    for each in data:
+        with engine.begin() as connection:
+            enqueue(connection, "noop", each)
+    middle = time.perf_counter()
+    with engine.begin() as connection:
+        enqueue_many(connection, [NewJob(type="noop", data=each) for each in data])
+    ended = time.perf_counter()
+    return {"a transaction each": jobs / (middle - started), "all in one": jobs / (ended - middle)}
+
+
+def main() -> None:
+    """Work on the messages of the file, ten an invocation."""
+    messages = json.loads(Path(sys.argv[1]).read_text())
+    events = [sqs_event(messages[start : start + BATCH]) for start in range(0, len(messages), BATCH)]
+    # Each worker begins elsewhere, so that they meet.
+    turn = os.getpid() % len(events)
+    with Path(os.devnull).open("w") as sink:
+        logger.handlers[0].setStream(sink)  # type: ignore[attr-defined]
+        prepare_connection()
+        tally.wait_for_start()
+        with contextlib.redirect_stdout(sink):
+            for event in events[turn:] + events[:turn]:
+                # What another worker holds stays on the queue: the trigger would deliver it again.
+                with contextlib.suppress(BatchFailedError):
+                    worker.work(event, invoked(), queue="work", find=find)
+        tally.tell()
+
+
+def invoked() -> Context:
+    """Return the context of a new invocation, as from_lambda makes it each time."""
+    return from_lambda(LocalContext(function_name="work"))
+
+
+def prepare_connection() -> None:
+    """Connect, as a warm function has."""
+    invoked().database.transact(paused_types)
+
+
+def find(_type: str) -> Handler:
+    """Return the one handler."""
+    return NOOP
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""One attempt at one job: read it, perform it within its time, and bury its message where it is given up."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from chalicelib.attempts import Attempt, attempt
+from chalicelib.context import RESERVE_MS, Context
+from chalicelib.deadline import time_limit
+from chalicelib.errors import PermanentError
+from chalicelib.handlers import Find, Handler
+from chalicelib.outcome import Counts, Outcome
+from chalicelib.queue.delivery import Delivery
+from chalicelib.queue.job import Job, envelope_of
+from chalicelib.queue.message import decode_data, read_data
+from chalicelib.queue.verdict import Decision, Verdict
+from chalicelib.telemetry import logger
+
+
+def execute(
+    context: Context, handler: Handler | None, delivery: Delivery, decision: Decision, *, find: Find
+) -> tuple[Attempt[Any], float]:
+    """Return how the attempt ended, and the seconds that the handler itself took."""
+    read = attempt(lambda: _read(delivery, decision, find), clock=context.clock, last=True)
+    ended: Attempt[Any] = read
+    started = time.perf_counter()
+    if handler is not None and read.value is not None:
+        ended = _call(context, handler, read.value)
+    seconds = time.perf_counter() - started
+    return (_bury(context, delivery, ended) if ended.outcome is Outcome.DEAD else ended), seconds
+
+
+def _read(delivery: Delivery, decision: Decision, find: Find) -> Job[Any]:
+    if decision.verdict is Verdict.GIVE_UP:
+        raise PermanentError(decision.reason)
+    if delivery.refusal is not None:
+        raise delivery.refusal
+    row, envelope, handler = decision.row, envelope_of(decision.row), find(decision.row.type)
+    # Otherwise the row's, which an operator may have edited since the message was sent.
+    data = delivery.message.data if delivery.message and decision.is_new else decode_data(row.data)
+    return Job(
+        id=row.id,
+        type=row.type,
+        payload=read_data(data, handler.payload),
+        attempt=decision.attempt,
+        is_last_attempt=decision.attempt >= handler.max_attempts,
+        tags=tuple(envelope.get("tags", ())),
+        source=envelope.get("source"),
+        traceparent=envelope.get("traceparent"),
+    )
+
+
+def _call(context: Context, handler: Handler, job: Job[Any]) -> Attempt[Counts]:
+    seconds = handler.timeout_seconds
+    if seconds is not None:
+        seconds = min(seconds, (context.remaining_ms() - RESERVE_MS / 2) / 1000)
+
+    def call() -> Counts:
+        with time_limit(seconds):
+            return handler.perform(context, job)
+
+    return attempt(call, clock=context.clock, last=job.is_last_attempt, permanent=handler.permanent)
+
+
+def _bury(context: Context, delivery: Delivery, ended: Attempt[Any]) -> Attempt[Any]:
+    def bury() -> None:
+        context.queues.dead_letters.bury(delivery.to_bury(), job_id=delivery.job_id, error=ended.error)
+
+    buried = attempt(bury, clock=context.clock, last=False)
+    if buried.error is None:
+        return ended
+    logger.warning("a job was given up and not buried, and is tried again", extra={"reason": str(buried.error)})
+    return replace(ended, outcome=Outcome.FAILED)
