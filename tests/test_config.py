@@ -12,7 +12,9 @@ from chalicelib.errors import ConfigurationError
 REQUIRED = {
     "DATABASE_URL": "mysql+pymysql://nightshift:password@db.example.com/blog",
     "WORK_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/1/work",
+    "PRIORITY_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/1/priority",
     "DEAD_LETTER_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/1/dead",
+    "BUCKET": "nightshift",
     "MAIL_FROM": "digest@example.com",
     "SITE_NAME": "Slow Harbour",
     "SITE_URL": "https://example.com",
@@ -91,7 +93,9 @@ def test_wrong_settings_are_named_beside_missing_ones() -> None:
     assert [problem.split()[0] for problem in problems] == [
         "DATABASE_URL",
         "WORK_QUEUE_URL",
+        "PRIORITY_QUEUE_URL",
         "DEAD_LETTER_QUEUE_URL",
+        "BUCKET",
         "MAIL_FROM",
         "MAIL_RATE",
         "SITE_NAME",
@@ -108,6 +112,7 @@ def test_wrong_settings_are_named_beside_missing_ones() -> None:
         ("DATABASE_URL", "mysql+pymysql:// or sqlite://"),
         ("REDIS_URL", "redis:// or rediss://"),
         ("WORK_QUEUE_URL", "https:// or http://"),
+        ("PRIORITY_QUEUE_URL", "https:// or http://"),
         ("DEAD_LETTER_QUEUE_URL", "https:// or http://"),
         ("SITE_URL", "https:// or http://"),
         ("UNSUBSCRIBE_URL", "https:// or http://"),
@@ -194,3 +199,8 @@ def test_no_value_whatever_is_repeated_by_the_error_or_what_led_to_it(variable: 
         refused = error
     assert "hunter2" not in str(refused)
     assert refused is None or refused.__context__ is None
+
+
+@pytest.mark.parametrize("days", ["14", "1", "0", "-1", "soon"])
+def test_rows_of_jobs_are_kept_longer_than_any_message_lives(days: str) -> None:
+    assert refusal(JOBS_RETENTION_DAYS=days).startswith("JOBS_RETENTION_DAYS must be ")

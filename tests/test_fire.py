@@ -132,6 +132,17 @@ def test_a_payload_that_is_no_object_is_refused(payload: object, kind: str) -> N
     assert refusal(payload) == f"the payload must be a JSON object, not {kind}"
 
 
+def test_a_payload_may_have_the_tasks_own_options_and_no_others() -> None:
+    fire = read_fire({"month": "2026-02", "dry_run": True}, now_ms=to_ms(NOW), options=("month", "mail"))
+    assert (dict(fire.options), fire.dry_run) == ({"month": "2026-02"}, True)
+    with pytest.raises(InvalidRequestError, match="unknown key 'mnoth' in the payload; did you mean 'month'"):
+        read_fire({"mnoth": "2026-02"}, now_ms=to_ms(NOW), options=("month", "mail"))
+    with pytest.raises(
+        InvalidRequestError, match="unknown key 'month' in the payload; known keys are scheduled_for, dry_run"
+    ):
+        read_fire({"month": "2026-02"}, now_ms=to_ms(NOW))
+
+
 @settings(max_examples=200)
 @given(
     any_json
