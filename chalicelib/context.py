@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chalicelib.clock import Clock, SystemClock
-from chalicelib.config import Settings, read_secrets, read_settings
+from chalicelib.config import VARIABLES, Settings, read_secrets, read_settings
 from chalicelib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Context:
         """SES."""
         from chalicelib.mail.mailer import Mailer
 
-        return Mailer(self._client("sesv2"))
+        return Mailer(self._client("sesv2"), configuration_set=self.settings.mail_configuration_set)
 
     @cached_property
     def pace(self) -> Pace:
@@ -134,14 +134,15 @@ class Context:
 
 def from_lambda(lambda_context: Any) -> Context:
     """Return the context of an invocation on Lambda, or of one that looks like it. Raises ConfigurationError."""
-    settings = _settings_of(frozenset(os.environ.items()))
+    settings = _settings_of(tuple(os.environ.get(variable) for variable in VARIABLES))
     return Context(lambda_context, settings=settings, clock=SystemClock(), client=client)
 
 
 @cache
-def _settings_of(environment: frozenset[tuple[str, str]]) -> Settings:
-    # A warm process has the same environment each time; validating it takes as long as ten small jobs.
-    return read_settings(dict(environment))
+def _settings_of(values: tuple[str | None, ...]) -> Settings:
+    # A warm process has the same ones each time, and validating them takes as long as several small jobs.
+    pairs = zip(VARIABLES, values, strict=True)
+    return read_settings({variable: value for variable, value in pairs if value is not None})
 
 
 # SES once: botocore repeats a request whose answer got lost, and the recipient would have two mails.

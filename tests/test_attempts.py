@@ -17,6 +17,7 @@ from chalicelib.errors import (
     PermanentError,
     RunFailedError,
     ThrottledError,
+    TimedOutError,
     TooManyFailedError,
     TransientError,
 )
@@ -76,6 +77,7 @@ def test_any_other_error_counts_nothing(error: Exception) -> None:
         (NightshiftError("x"), Outcome.FAILED),
         (TransientError("x"), Outcome.FAILED),
         (ThrottledError("x"), Outcome.FAILED),
+        (TimedOutError("x"), Outcome.FAILED),
         (OutOfTimeError("x"), Outcome.FAILED),
         (BatchFailedError("x"), Outcome.FAILED),
         (TooManyFailedError(HALF, allowed_share=0.0), Outcome.FAILED),
@@ -95,6 +97,18 @@ def test_an_error_says_whether_trying_again_can_help(error: Exception, outcome: 
     assert classify(error, last=False) is outcome
     assert classify(error, last=True) is (Outcome.DEAD if outcome is Outcome.FAILED else outcome)
     assert failing(error).error is error
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_an_error_that_the_handler_calls_permanent_is_never_tried_again(last: bool) -> None:
+    permanent = (LookupError, TransientError)
+    for error in (KeyError("x"), IndexError("x"), ThrottledError("x")):
+        assert classify(error, last=last, permanent=permanent) is Outcome.DEAD
+        ended = attempt(raising(error), clock=FrozenClock(MORNING), last=last, permanent=permanent)
+        assert (ended.outcome, ended.error) == (Outcome.DEAD, error)
+    # Others are what they were.
+    assert classify(ValueError("x"), last=False, permanent=permanent) is Outcome.FAILED
+    assert classify(NotOursError("x"), last=False, permanent=permanent) is Outcome.SKIPPED
 
 
 def test_an_unknown_error_is_tried_again_until_the_last_attempt() -> None:

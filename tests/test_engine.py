@@ -1,22 +1,28 @@
-"""Connecting: TLS that is verified against a real server, and credentials that are rotated meanwhile."""
+"""Connecting: TLS that is verified against a real server, rotated credentials, connections that were idle."""
 
 import json
 import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pymysql
 import pytest
 import redis
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from chalicelib import context, secrets
-from chalicelib.engine import RDS_ROOTS, engine_for
+from chalicelib.database import Database
+from chalicelib.engine import IDLE_SECONDS, RDS_ROOTS, engine_for
 from chalicelib.errors import ConfigurationError
 from nightshift.local.aws import LocalAws
 from nightshift.local.servers import free_port, mariadb_server, redis_server
+from nightshift.testkit.clock import FrozenClock
 from tests.services import needed
+from tests.world import MORNING
 
 
 def openssl(*arguments: str, folder: Path) -> None:
@@ -139,3 +145,93 @@ def test_redis_over_tls_is_verified_too(certificates: Path, tmp_path: Path, monk
             monkeypatch.setenv("SSL_CERT_FILE", str(certificates / f"{authority}.pem"))
             with pytest.raises(redis.ConnectionError, match="certificate verify failed"):
                 context._redis.__wrapped__(f"rediss://{host}:{port}", None).ping()
+
+
+class Watched:
+    """An engine of our own, with what its connections are asked for; `idle` lets time pass for the pool."""
+
+    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.engine = engine_for.__wrapped__(url)
+        self.pings = 0
+        self.connects = 0
+        self._now = 1000.0
+        ping: Any = pymysql.connections.Connection.ping
+
+        def counted(connection: Any, **options: Any) -> None:
+            self.pings += 1
+            ping(connection, **options)
+
+        def note_connect(*_: Any) -> None:
+            self.connects += 1
+
+        monkeypatch.setattr(pymysql.connections.Connection, "ping", counted)
+        monkeypatch.setattr("chalicelib.engine.time", SimpleNamespace(time=lambda: self._now))
+        event.listen(self.engine, "connect", note_connect)
+        # SQLAlchemy's own first connection asks for the server's version and more.
+        self.connection_id()
+        self.pings = self.connects = 0
+
+    def idle(self, seconds: float) -> None:
+        self._now += seconds
+
+    def connection_id(self) -> int:
+        with self.engine.connect() as connection:
+            return int(connection.execute(text("SELECT CONNECTION_ID()")).scalar_one())
+
+
+@pytest.fixture
+def watched(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    watched = Watched(mariadb_url, monkeypatch)
+    yield watched
+    watched.engine.dispose()
+
+
+def kill(url: str, connection_id: int) -> None:
+    with engine_for(url).connect() as rival:
+        rival.execute(text(f"KILL {connection_id}"))
+
+
+def test_a_connection_that_the_server_closed_while_it_was_idle_is_replaced_without_an_error(
+    watched: Watched, mariadb_url: str
+) -> None:
+    before = watched.connection_id()
+    kill(mariadb_url, before)
+    watched.idle(IDLE_SECONDS + 0.1)
+    assert watched.connection_id() != before
+    assert (watched.pings, watched.connects) == (1, 1)
+
+
+def test_a_connection_that_was_idle_and_is_there_still_is_kept(watched: Watched) -> None:
+    before = watched.connection_id()
+    for _ in range(3):
+        watched.idle(3600)
+        assert watched.connection_id() == before
+    assert (watched.pings, watched.connects) == (3, 0)
+
+
+def test_a_connection_in_use_is_not_asked_each_time_whether_it_is_there(watched: Watched) -> None:
+    before = watched.connection_id()
+    for _ in range(10):
+        watched.idle(IDLE_SECONDS / 2)
+        assert watched.connection_id() == before
+    assert watched.pings == 0
+
+
+def test_one_that_the_server_closed_in_use_is_replaced_by_the_repeated_transaction(
+    watched: Watched, mariadb_url: str
+) -> None:
+    before = watched.connection_id()
+    kill(mariadb_url, before)
+    clock = FrozenClock(MORNING)
+    query = text("SELECT CONNECTION_ID()")
+    after = Database(watched.engine, clock).transact(lambda connection: connection.execute(query).scalar_one())
+    assert after != before
+    assert (watched.pings, len(clock.slept)) == (0, 1)
+
+
+def test_time_in_use_is_not_idle_time(watched: Watched) -> None:
+    with watched.engine.connect() as connection:
+        watched.idle(3600)
+        connection.execute(text("SELECT 1"))
+    watched.connection_id()
+    assert watched.pings == 0

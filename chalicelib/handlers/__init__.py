@@ -49,6 +49,10 @@ class Handler:
     permanent: Errors = ()
     rate: Rate | None = None
 
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1 or not self.backoff_seconds:
+            raise ValueError(f"the handler of {self.type} needs at least one attempt and one backoff")
+
     def backoff_after(self, attempt: int) -> float:
         """Return the seconds to wait after this attempt has failed, with jitter: many fail together."""
         wait = self.backoff_seconds[min(attempt, len(self.backoff_seconds)) - 1]

@@ -87,15 +87,14 @@ class Batch:
     def _take(self, deliveries: Sequence[Delivery], *, alone: bool) -> dict[str, Decision]:
         claim = replace(self._claim, now_ms=self._context.clock.now_ms())
         asked = {each.job_id: each.new_row(queue=self._queue, now_ms=claim.now_ms) for each in deliveries}
-        # At its first delivery only: a copy of it would bring back a job that has died again since.
-        redriven = [each.job_id for each in deliveries if each.is_redriven and each.receives == 1]
-
+        redriven = {each.job_id: each.sent_ms for each in deliveries if each.is_redriven}
         # Its message has no id of its own, and comes for the first time: looking for it would cost a round trip.
         believed_new = {each.job_id for each in deliveries if each.is_first and not alone}
 
         def take(connection: Connection, believed_new: Collection[str]) -> dict[str, Decision]:
-            if redriven:
-                claims.reopen(connection, redriven, dispatch_ms=claim.now_ms + BACKUP_MS)
+            for id_, sent_ms in redriven.items():
+                # Of one that has died again since, the message is only a copy.
+                claims.reopen(connection, [id_], dispatch_ms=claim.now_ms + BACKUP_MS, died_before_ms=sent_ms)
             return claims.take(
                 connection, asked, believed_new=believed_new, policy_of=self._policy_of, claim=claim, alone=alone
             )

@@ -90,9 +90,16 @@ def paused_types(connection: Connection) -> set[str]:
     return set(connection.execute(_PAUSED).scalars())
 
 
-def reopen(connection: Connection, ids: Collection[str], *, dispatch_ms: int) -> int:
-    """Let jobs that were given up be tried anew, with all their attempts; return how many there were."""
+def reopen(
+    connection: Connection, ids: Collection[str], *, dispatch_ms: int, died_before_ms: int | None = None
+) -> int:
+    """Let jobs that were given up, before a moment where one is given, be tried anew; return how many there were.
+
+    They have all their attempts again.
+    """
     given_up = and_(jobs.c.id.in_(list(ids)), jobs.c.status == Status.DEAD)
+    if died_before_ms is not None:
+        given_up = and_(given_up, jobs.c.ended_at <= died_before_ms)
     fresh = {"status": Status.PENDING.value, "attempts": 0, "due_at": 0, "slot_at": None, "dispatch_at": dispatch_ms}
     return connection.execute(update(jobs).where(given_up).values(**fresh)).rowcount
 

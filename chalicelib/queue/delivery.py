@@ -23,6 +23,7 @@ class Delivery:
     message_id: str
     receipt_handle: str
     receives: int
+    sent_ms: int
     body: str
     message: Message | None
     refusal: NightshiftError | None
@@ -72,6 +73,7 @@ def read(record: Mapping[str, Any], payloads: Payloads) -> Delivery:
         message_id=record["messageId"],
         receipt_handle=record["receiptHandle"],
         receives=int(attributes.get("ApproximateReceiveCount", 1)),
+        sent_ms=int(attributes.get("SentTimestamp", 0)),
         body=record["body"],
         message=message,
         refusal=refusal,

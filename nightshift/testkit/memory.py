@@ -19,6 +19,7 @@ class Held:
 
     body: str
     attributes: dict[str, Any]
+    sent_ms: int = 0
     visible_ms: int
     message_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     receives: int = 0
@@ -99,6 +100,7 @@ class MemorySqs:
         held = Held(
             body=entry["MessageBody"],
             attributes=entry.get("MessageAttributes", {}),
+            sent_ms=self._clock.now_ms(),
             visible_ms=self._clock.now_ms() + 1000 * entry.get("DelaySeconds", 0),
         )
         self.messages(url).append(held)
@@ -123,7 +125,7 @@ def _describe(held: Held) -> dict[str, Any]:
         "MessageId": held.message_id,
         "ReceiptHandle": held.receipt,
         "Body": held.body,
-        "Attributes": {"ApproximateReceiveCount": str(held.receives)},
+        "Attributes": {"ApproximateReceiveCount": str(held.receives), "SentTimestamp": str(held.sent_ms)},
         "MessageAttributes": held.attributes,
     }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from chalicelib.errors import InvalidRequestError, PermanentError, TransientError
@@ -144,8 +145,8 @@ def test_one_that_cannot_be_reached_says_so_too(url: str, s3: MemoryS3) -> None:
         endpoint_url="http://127.0.0.1:0",
         aws_access_key_id="test",
         aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}),
     )
-    nowhere.meta.config.retries = {"total_max_attempts": 1}
     with pytest.raises(TransientError, match="the dead-letter queue does not take messages"):
         dead_letters(nowhere, url, s3).bury(BODY, job_id="j1", error=None)
 

@@ -23,7 +23,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -34,17 +34,17 @@ from chalicelib.database import insert_missing
 from chalicelib.errors import NightshiftError, PermanentError, TransientError
 from chalicelib.handlers import Handler, Rate
 from chalicelib.outcome import Counts
-from chalicelib.queue import batch, claims, dead_letters, outbox, work_queue, worker
+from chalicelib.queue import claims, dead_letters, execution, outbox, work_queue, worker
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.job import OVER, TAKEN, WAITING, Job, Status
-from chalicelib.schema import external_data, jobs, metadata, pauses
+from chalicelib.schema import emails, external_data, jobs, pauses, rate_slots
 from chalicelib.telemetry import logger
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
 from nightshift.testkit.memory import Held, MemoryS3, MemorySes, MemorySqs
 
 STORIES = int(os.environ.get("INVARIANT_STORIES", "0"))
-STEPS = 30
+STEPS = 40
 QUEUES = {"work": WORK, "priority": PRIORITY}
 CALLS = (
     "send_message",
@@ -61,7 +61,7 @@ REFUSABLE = ("SendMessage", "SendMessageBatch", "DeleteMessageBatch", "ChangeMes
 
 @dataclass(kw_only=True)
 class Fault:
-    """What happens to a process at its n-th step, or at the first later one where it can, and how often."""
+    """What happens to a process at the n-th place where it can, and at how many places from there on."""
 
     kind: str
     at: int
@@ -75,7 +75,6 @@ class Process:
 
     faults: list[Fault]
     deadline_ms: int
-    steps: int = 0
     # It was kept from recording what it did.
     is_disturbed: bool = False
     # Its machine stood still, and it goes on where Lambda would have ended it.
@@ -112,12 +111,13 @@ class Weather:
         process = self.process
         if process is None:
             return ""
-        process.steps += 1
         for fault in process.faults:
-            if fault.times and process.steps >= fault.at and self._can_happen(fault.kind, place, statement):
-                fault.times -= 1
-                if self._happen(fault, process):
-                    return fault.kind
+            if fault.times and self._can_happen(fault.kind, place, statement):
+                fault.at -= 1
+                if fault.at <= 0:
+                    fault.times -= 1
+                    if self._happen(fault, process):
+                        return fault.kind
         if self.clock.now_ms() > process.deadline_ms and not process.is_late:
             process.is_disturbed = True
             raise Killed
@@ -156,21 +156,32 @@ class Weather:
 
     def _in_weather(self, execute: Callable[..., Any]) -> Callable[..., Any]:
         def call(cursor: Any, statement: str, *arguments: Any) -> Any:
-            if kind := self.step("statement", statement):
-                raise self._error(kind)
+            with self._broken_off(cursor.connection):
+                if kind := self.step("statement", statement):
+                    raise self._error(kind)
             return execute(cursor, statement, *arguments)
 
         return call
 
     def _commit_in_weather(self, commit: Callable[[Any], None]) -> Callable[[Any], None]:
         def call(connection: Any) -> None:
-            kind = self.step("commit")
-            if kind in {"", "uncertain"}:
-                commit(connection)
-            if kind:
-                raise self._error(kind)
+            with self._broken_off(connection):
+                kind = self.step("commit")
+                if kind in {"", "uncertain"}:
+                    commit(connection)
+                if kind:
+                    raise self._error(kind)
 
         return call
+
+    @contextmanager
+    def _broken_off(self, connection: Any) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            # A server notices in its own time that a client is gone, and its locks would be there for a while.
+            connection.rollback()
+            raise
 
     def _error(self, kind: str) -> Exception:
         if self._engine.dialect.name != "sqlite":
@@ -283,6 +294,12 @@ class Wanted:
 
 
 TYPES = ["row", "send_email", "quick", "outside", "once", "paced", "chain"]
+
+
+def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from([usual] * 4 * len(others) + list(others))
+
+
 payloads = st.fixed_dictionaries(
     {},
     optional={
@@ -292,36 +309,39 @@ payloads = st.fixed_dictionaries(
         "text": st.just("x" * 900),
     },
 )
-wanted = st.builds(
-    Wanted,
-    type=st.sampled_from(TYPES),
-    payload=st.just({}) | payloads,
-    key=st.none() | st.sampled_from(["k1", "k2"]),
-    unique_for=st.none() | st.just(3600),
-    begins_in=st.none() | st.sampled_from([-60, 30, 600, 7200]),
-    lives_for=st.none() | st.sampled_from([1, 20, 1000]),
-    queue=st.sampled_from(["work", "work", "priority"]),
-    id=st.none() | st.sampled_from(["a", "A", "b"]),
-    body=st.none() | st.sampled_from(["{", '{"type": "row", "data": {"fails": "often"}}', '{"type": "no", "data": {}}']),
+# Of the types and kinds of its story: few, so that what takes several of the same comes about.
+wanted = st.runner().flatmap(
+    lambda story: st.builds(
+        Wanted,
+        type=st.sampled_from(story.types),
+        payload=st.just({}) | payloads,
+        key=mostly(None, "k1", "k2"),
+        unique_for=mostly(None, 3600),
+        begins_in=mostly(None, -60, 30, 600, 7200),
+        lives_for=mostly(None, 1, 20, 1000),
+        queue=mostly("work", "priority"),
+        id=mostly(None, "a", "A", "b"),
+        body=mostly(None, "{", '{"type": "row", "data": {"fails": "often"}}', '{"type": "no", "data": {}}'),
+    )
 )
-faults = st.lists(
-    st.builds(
-        Fault,
-        kind=st.sampled_from(
-            [
-                *("killed", "slow", "late"),
-                *("lost", "deadlock", "denied", "uncertain"),
-                *("refused", "unanswered"),
-                *("worker", "dispatch", "cancel"),
-            ]
+KINDS = ["killed", "slow", "late", "lost", "deadlock", "denied", "uncertain", "refused", "unanswered"]
+KINDS += ["worker", "dispatch", "cancel"]
+faults = st.runner().flatmap(
+    lambda story: st.lists(
+        st.builds(
+            Fault,
+            kind=st.sampled_from(story.kinds),
+            at=st.integers(1, 5) | st.integers(1, 25),
+            times=st.integers(1, 5),
+            seconds=st.sampled_from([30, 280, 400, 3000]),
         ),
-        at=st.integers(1, 12) | st.integers(1, 60),
-        times=st.integers(1, 5),
-        seconds=st.sampled_from([30, 280, 400, 3000]),
-    ),
-    max_size=3,
+        min_size=1,
+        max_size=3,
+    )
 )
 whichever = st.integers(0, 20)
+queues = mostly("work", "priority")
+limits = st.sampled_from([10, 10, 3, 1])
 
 
 class Story(RuleBasedStateMachine):
@@ -341,19 +361,29 @@ class Story(RuleBasedStateMachine):
         kit.s3 = cast(MemoryS3, InWeather(MemoryS3(), weather))
         kit.handlers = {handler.type: handler for handler in self._handlers()}
         weather.others = {"worker": self._work_all, "dispatch": self._dispatch, "cancel": partial(self._cancel, 0)}
-        for table in metadata.sorted_tables:
+        for table in (jobs, emails, external_data, pauses, rate_slots):
             self._execute(delete(table))
         self.accepted: set[str] = set()
         self.sent: list[tuple[str, str, str | None]] = []
         self.mails = 0
         self.over: dict[str, Any] = {}
         self.reopened: Counter[str] = Counter()
+        # Their messages, and copies of them, may have them tried anew at any time.
+        self.redriven: set[str] = set()
         self.performances: defaultdict[str, list[Performance]] = defaultdict(list)
         self.performing: dict[str, int] = {}
         self.violations: list[str] = []
         self.delivered: list[tuple[str, Held]] = []
         self.kept: list[tuple[str, list[dict[str, Any]]]] = []
         self.is_disturbed = False
+        self.types, self.kinds = list[str](), list[str]()
+
+    @initialize(
+        types=st.lists(st.sampled_from(TYPES), min_size=1, max_size=3, unique=True),
+        kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=4, unique=True),
+    )
+    def begin(self, types: list[str], kinds: list[str]) -> None:
+        self.types, self.kinds = types, kinds
 
     def _handlers(self) -> Iterator[Handler]:
         def handler(type_: str, effect: Effect, **policy: Any) -> Handler:
@@ -404,8 +434,8 @@ class Story(RuleBasedStateMachine):
 
     @rule(
         new=st.lists(wanted, min_size=1, max_size=4),
-        ending=st.sampled_from(["sent", "sent", "committed", "rolled back"]),
-        faults=faults,
+        ending=mostly("sent", "committed", "rolled back"),
+        faults=st.just([]) | faults,
     )
     def enqueue(self, new: list[Wanted], ending: str, faults: list[Fault]) -> None:
         before = {row.id for row in self.kit.jobs()}
@@ -448,6 +478,8 @@ class Story(RuleBasedStateMachine):
     @rule(new=st.lists(wanted, min_size=1, max_size=3))
     def send(self, new: list[Wanted]) -> None:
         for each in new:
+            # Who sends an id again means the same job.
+            each = replace(each, key=None) if each.id else each
             key, id_ = each.key, each.id
             not_before, expires_at = each.moments(self.clock.now_ms())
             body: dict[str, Any] = {"type": each.type, "data": self._data(each), "id": id_, **each.unique}
@@ -467,31 +499,39 @@ class Story(RuleBasedStateMachine):
         self._execute(insert(jobs).values(columns | {"created_at": self.clock.now_ms()}))
         self.accepted.add(id_)
 
-    @rule(faults=faults)
+    @rule(faults=st.just([]) | faults)
     def dispatch(self, faults: list[Fault]) -> None:
         with self._process(faults):
             self.kit.dispatch()
 
-    @rule(
-        queue=st.sampled_from(["work", "work", "priority"]),
-        limit=st.sampled_from([10, 10, 3, 1]),
-        seconds=st.sampled_from([300, 300, 80, 15, 9]),
-        faults=faults,
-        is_kept=st.booleans(),
-    )
-    def work(self, queue: str, limit: int, seconds: int, faults: list[Fault], is_kept: bool) -> None:
+    @rule(queue=queues, limit=limits)
+    def work(self, queue: str, limit: int) -> None:
+        self._work(queue, limit, 300, [])
+
+    @rule(queue=queues, limit=limits, seconds=st.sampled_from([300, 300, 300, 80, 15, 9]), faults=faults)
+    def work_in_bad_weather(self, queue: str, limit: int, seconds: int, faults: list[Fault]) -> None:
+        self._work(queue, limit, seconds, faults)
+
+    @rule(queue=queues, limit=limits, faults=faults)
+    def work_and_keep_the_messages(self, queue: str, limit: int, faults: list[Fault]) -> None:
+        self.kept.append(self._work(queue, limit, 300, faults))
+
+    def _work(self, queue: str, limit: int, seconds: int, faults: list[Fault]) -> tuple[str, list[dict[str, Any]]]:
+        now_ms = self.clock.now_ms()
+        if not any(held.visible_ms <= now_ms for held in self.sqs.messages(QUEUES[queue])):
+            queue = "work" if queue == "priority" else "priority"
         if messages := self._receive(queue, limit):
-            if is_kept:
-                self.kept.append((queue, messages))
             with self._process(faults, seconds=seconds):
                 self.kit.work(messages, queue=QUEUES[queue], seconds=seconds)
+        return queue, messages
 
-    @rule(which=whichever, faults=faults)
+    @rule(which=whichever, faults=st.just([]) | faults)
     def work_late(self, which: int, faults: list[Fault]) -> None:
         if self.kept:
             queue, messages = self.kept.pop(which % len(self.kept))
-            with self._process(faults):
-                self.kit.work(messages, queue=QUEUES[queue])
+            if messages:
+                with self._process(faults):
+                    self.kit.work(messages, queue=QUEUES[queue])
 
     @rule(
         what=st.sampled_from(["lapses", "comes again", "is reordered", "is asked again"]),
@@ -500,8 +540,8 @@ class Story(RuleBasedStateMachine):
     )
     def a_message(self, what: str, queue: str, which: int) -> None:
         messages = self.sqs.messages(QUEUES[queue])
-        if what == "lapses" and (taken := self._receive(queue, 1 + which)):
-            self.kept.append((queue, taken))
+        if what == "lapses":
+            self.kept.append((queue, self._receive(queue, 1 + which)))
         elif what == "is reordered":
             messages[:] = [*messages[which:][::-1], *messages[:which]]
         elif what == "comes again" and self.delivered:
@@ -551,19 +591,19 @@ class Story(RuleBasedStateMachine):
             self.kit.context().database.transact(lambda connection: claims.reopen(connection, [id_], dispatch_ms=now_ms))
             letters = self.sqs.messages(DEAD)
             letters[:] = [letter for letter in letters if read_attributes(letter).get("job_id") != id_]
-            self._note_reopened(id_)
+            self.reopened[id_] += 1
+            self.over.pop(id_, None)
 
     def _redrive(self) -> None:
         """Have SQS's own mover move the dead letters back."""
         letters = self.sqs.messages(DEAD)
         for letter in letters:
             self.sqs.messages(WORK).append(Held(body=letter.body, attributes=letter.attributes, visible_ms=0))
-            self._note_reopened(read_attributes(letter).get("job_id", ""))
+            id_ = read_attributes(letter).get("job_id", "")
+            self.redriven.add(id_)
+            if id_ in self.over and self.over[id_][0] == Status.DEAD:
+                del self.over[id_]
         letters.clear()
-
-    def _note_reopened(self, id_: str) -> None:
-        self.reopened[id_] += 1
-        self.over.pop(id_, None)
 
     @contextmanager
     def _process(self, faults: Sequence[Fault], *, seconds: float = 300) -> Iterator[None]:
@@ -605,7 +645,11 @@ class Story(RuleBasedStateMachine):
         assert not self.violations
         rows = {row.id: (row.status, row.ended_at, row.completed_at) for row in self.kit.jobs()}
         assert self.over.items() <= rows.items()
-        self.over |= {id_: row for id_, row in rows.items() if row[0] in OVER}
+        self.over |= {
+            id_: row
+            for id_, row in rows.items()
+            if row[0] in OVER and not (row[0] == Status.DEAD and id_ in self.redriven)
+        }
 
     def teardown(self) -> None:
         self._settle()
@@ -664,7 +708,7 @@ class Story(RuleBasedStateMachine):
             added = set(connection.execute(select(external_data.c.id)).scalars())
         keys = {row.idempotency_key for row in rows.values()}
         for row in rows.values():
-            is_done, times = row.status == Status.COMPLETED, 1 + self.reopened[row.id]
+            is_done, times = row.status == Status.COMPLETED, 1 + self.reopened[row.id] + 99 * (row.id in self.redriven)
             performances = self.performances[row.id]
             if any(each.has_succeeded and not (each.process and each.process.is_disturbed) for each in performances):
                 assert is_done, row
@@ -720,7 +764,7 @@ def test_whatever_happens_each_job_ends_once_and_has_its_effect_at_most_once(
     kit = Kit(url, JOBS_RETENTION_DAYS="3650")
     weather = Weather(engine_of(kit), monkeypatch)
     # What a handler takes is counted in steps, not by how busy this machine is; and short bodies go to S3.
-    monkeypatch.setattr(batch, "time", SimpleNamespace(perf_counter=lambda: weather.steps))
+    monkeypatch.setattr(execution, "time", SimpleNamespace(perf_counter=lambda: weather.steps))
     for module in (work_queue, dead_letters):
         monkeypatch.setattr(module, "LIMIT", 1000)
     run_state_machine_as_test(

@@ -515,14 +515,18 @@ def test_a_turn_under_a_rate_is_each_types_own_and_kept_when_a_copy_comes(kit: K
 
 
 def test_another_attempt_takes_another_turn(kit: Kit) -> None:
-    begun = fail(kit, ValueError("no"), rate=Rate(count=1, seconds=3600), max_attempts=2, backoff_seconds=(60,))
-    job_id = kit.send(MESSAGE)
-    kit.drain()
-    assert kit.job(job_id).slot_at is None
-    kit.settle(minutes=58)
-    assert len(begun) == 1
-    kit.settle(minutes=10)
-    assert (len(begun), kit.job(job_id).status) == (2, "dead")
+    begun = fail(kit, ValueError("no"), rate=Rate(count=1, seconds=600), max_attempts=2, backoff_seconds=(60,))
+    starts: list[float] = []
+    for _ in range(2):
+        kit.send(MESSAGE)
+    for minute in range(60):
+        kit.dispatch()
+        kit.drain()
+        starts += [minute] * (len(begun) - len(starts))
+        kit.clock.advance(60)
+    assert set(statuses(kit).values()) == {"dead"}
+    # Two jobs, each of which took two turns.
+    assert starts == [0, 10, 20, 30]
 
 
 def test_the_priority_queues_worker_records_and_answers_on_its_own_queue(kit: Kit) -> None:
@@ -578,10 +582,21 @@ def test_a_copy_of_a_dead_letter_that_was_moved_back_does_not_bring_its_job_back
     kit.drain()
     move_back(kit)
     (message,) = kit.receive()
+    kit.clock.advance(1)
     kit.work([message])
     assert (len(begun), kit.job(job_id).status) == (2, "dead")
-    again = {**message, "Attributes": {"ApproximateReceiveCount": "2"}}
+    again = {**message, "Attributes": {**message["Attributes"], "ApproximateReceiveCount": "2"}}
     assert kit.work([again]) == {"messages": 1, "skipped": 1}
+    assert (len(begun), kit.job(job_id).status) == (2, "dead")
+
+
+def test_a_dead_letter_that_is_moved_back_counts_also_when_nobody_could_take_it_at_first(kit: Kit) -> None:
+    begun = fail(kit, PermanentError("no"))
+    job_id = kit.send(MESSAGE)
+    kit.drain()
+    move_back(kit)
+    assert kit.work(kit.receive(), seconds=5) is None
+    kit.drain()
     assert (len(begun), kit.job(job_id).status) == (2, "dead")
 
 
@@ -618,6 +633,17 @@ def test_a_row_that_an_operator_broke_is_dead_with_a_sentence(kit: Kit) -> None:
     kit.drain()
     assert (begun, kit.job(job_id).status) == ([], "dead")
     assert "the message's data is not valid: Expecting value" in kit.job(job_id).last_error
+
+
+def test_a_row_with_a_time_that_never_comes_costs_its_neighbours_nothing(kit: Kit) -> None:
+    begun = handle(kit)
+    # Microseconds, where milliseconds belong.
+    insert_job(kit, id="odd", due_at=10**18)
+    kit.send(MESSAGE)
+    kit.redeliver("odd")
+    kit.send(MESSAGE)
+    assert kit.work(kit.receive()) is None
+    assert (len(begun), left(kit), kit.job("odd").status) == (2, [VISIBILITY_SECONDS], "pending")
 
 
 def test_data_of_a_million_elements_arrives_through_s3(kit: Kit) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.queue import batch
+from chalicelib.errors import PermanentError
+from chalicelib.queue import execution
 from chalicelib.queue.job import Job
 from nightshift.testkit.kit import DEAD, WORK, Killed, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS
@@ -227,6 +228,45 @@ def test_a_lease_that_is_over_lets_another_worker_take_the_job_and_the_first_can
     assert (left(kit), len(endings), kit.sqs.messages(DEAD)) == ([], 2, [])
 
 
+@pytest.mark.parametrize("error", [None, ValueError("no"), PermanentError("never")], ids=repr)
+def test_an_attempt_that_was_taken_over_writes_nothing_while_the_other_goes_on(
+    kit: Kit, error: Exception | None
+) -> None:
+    taken_over: dict[str, Any] = {"status": "processing", "attempts": 2, "claimed_by": "other"}
+
+    def perform(job: Job[Note]) -> None:
+        kit.clock.advance(LEASE_SECONDS)
+        change_job(kit, job.id, lease_until=kit.clock.now_ms() + 1000, **taken_over)
+        if error is not None:
+            raise error
+
+    handle(kit, perform)
+    job_id = kit.send(MESSAGE)
+    kit.work(kit.receive())
+    row = kit.job(job_id)
+    assert {name: getattr(row, name) for name in taken_over} == taken_over
+    assert (row.ended_at, row.last_error) == (None, None)
+    assert row.lease_until == kit.clock.now_ms() + 1000
+
+
+def test_what_was_taken_over_before_it_was_begun_is_not_handed_back(kit: Kit) -> None:
+    taken_over: dict[str, Any] = {"status": "processing", "attempts": 1, "claimed_by": "other"}
+
+    def perform(job: Job[Note]) -> None:
+        kit.clock.advance(LEASE_SECONDS)
+        for other in kit.jobs():
+            if other.id != job.id:
+                change_job(kit, other.id, lease_until=kit.clock.now_ms() + 1000, **taken_over)
+
+    begun = handle(kit, perform)
+    ids = {kit.send(MESSAGE) for _ in range(2)}
+    kit.work(kit.receive())
+    (first,) = begun
+    row = kit.job((ids - {first.id}).pop())
+    assert {name: getattr(row, name) for name in taken_over} == taken_over
+    assert row.lease_until == kit.clock.now_ms() + 1000
+
+
 def test_a_message_that_comes_again_during_the_work_does_not_begin_it_twice(kit: Kit) -> None:
     # A queue whose visibility time-out is shorter than the work.
     def receive() -> list[dict[str, Any]]:
@@ -267,12 +307,9 @@ def hang(_job: object) -> None:
 
 
 def test_an_attempt_that_takes_too_long_is_interrupted_and_its_neighbour_goes_on(kit: Kit) -> None:
-    def perform(job: Job[Note]) -> None:
-        if job.payload.text == "slow":
-            hang(job)
-
-    handle(kit, perform, timeout_seconds=0.05)
-    slow, quick = (kit.send({"type": "note", "data": {"text": text}}) for text in ("slow", "quick"))
+    handle(kit, hang, type_="slow", timeout_seconds=0.05)
+    handle(kit, timeout_seconds=60)
+    slow, quick = (kit.send({"type": type_, "data": {}}) for type_ in ("slow", "note"))
     assert kit.work(kit.receive()) is None
     assert statuses(kit) == {slow: "failed", quick: "completed"}
     assert kit.job(slow).last_error == "TimedOutError: it took longer than the 0.05 s that it may take"
@@ -290,7 +327,7 @@ def test_no_attempt_may_take_longer_than_its_invocation_has(kit: Kit, monkeypatc
         limits.append(seconds)
         yield
 
-    monkeypatch.setattr(batch, "time_limit", note_limit)
+    monkeypatch.setattr(execution, "time_limit", note_limit)
     for timeout in (60, 600, None):
         handle(kit, timeout_seconds=timeout)
         kit.send(MESSAGE)
