@@ -4,22 +4,26 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from chalice.app import Chalice, CloudWatchEvent, SQSEvent
+from chalice.app import Chalice, CloudWatchEvent, Response, SNSEvent, SQSEvent
 
 # Chalice's own log handler off: the logger of telemetry.py bears the same name, and each line would come twice.
 app = Chalice(app_name="nightshift", configure_logs=False)
 
+# Chalice takes a request without any for JSON, as every GET is.
+FORMS = ["application/x-www-form-urlencoded", "multipart/form-data", "application/json"]
+
 
 def answers_people(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Let a scheduled function also take what people send with `chalice invoke`.
+    """Let a function of a schedule or a topic also take what people send with `chalice invoke`.
 
-    Chalice builds a CloudWatchEvent before any of our code runs, which an incomplete event makes fail; so what
-    came is put whole into the `detail` of a complete one. Lambda calls whatever the module's name is bound to.
+    Chalice builds a CloudWatchEvent or an SNSEvent before any of our code runs, which an incomplete event makes fail;
+    so what came is put whole into the `detail` of a complete one. Lambda calls whatever the module's name is bound to.
     """
     texts = dict.fromkeys(("version", "account", "region", "source", "time", "id", "detail-type"), "")
+    records = [{"Sns": {"Message": "", "Subject": "", "MessageAttributes": {}}}]
 
     def call(event: Any, context: Any) -> Any:
-        return function({**texts, "resources": [], "detail": event}, context)
+        return function({**texts, "resources": [], "Records": records, "detail": event}, context)
 
     return call
 
@@ -29,6 +33,41 @@ def answers_people(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], 
 def daily_digest(event: CloudWatchEvent) -> Any:
     """Every day at 08:00 UTC: yesterday's posts to everyone who asked for them."""
     return _execute("daily_digest", event)
+
+
+@answers_people
+@app.schedule("cron(5 0 * * ? *)")
+def record_activity(event: CloudWatchEvent) -> Any:
+    """Every day at 00:05 UTC: who was active yesterday, before their sessions are cleaned up."""
+    return _execute("record_activity", event)
+
+
+@answers_people
+@app.schedule("cron(0 2 * * ? *)")
+def database_cleanup(event: CloudWatchEvent) -> Any:
+    """Every day at 02:00 UTC: what nobody needs any more goes."""
+    return _execute("database_cleanup", event)
+
+
+@answers_people
+@app.schedule("cron(0 9 1 * ? *)")
+def monthly_report(event: CloudWatchEvent) -> Any:
+    """On the first of a month at 09:00 UTC: the month that has ended, in figures."""
+    return _execute("monthly_report", event)
+
+
+@answers_people
+@app.schedule("rate(30 minutes)")
+def cache_warming(event: CloudWatchEvent) -> Any:
+    """Every half hour: what the application shows most, computed before anybody waits for it."""
+    return _execute("cache_warming", event)
+
+
+@answers_people
+@app.schedule("rate(15 minutes)")
+def external_sync(event: CloudWatchEvent) -> Any:
+    """Every quarter of an hour: what has changed at the sources of external data."""
+    return _execute("external_sync", event)
 
 
 @app.on_sqs_message(queue=os.environ.get("WORK_QUEUE_NAME", "nightshift-work"), batch_size=10)
@@ -57,6 +96,27 @@ def dispatch(event: CloudWatchEvent) -> Any:
     from chalicelib.queue import dispatch
 
     return dispatch.dispatch(from_lambda(event.context))
+
+
+@answers_people
+@app.on_sns_message(topic=os.environ.get("MAIL_FEEDBACK_TOPIC_NAME", "nightshift-mail-feedback"))
+def mail_feedback(event: SNSEvent) -> Any:
+    """Take what SES tells of mails that came back."""
+    from chalicelib.context import from_lambda
+    from chalicelib.mail import feedback
+
+    return feedback.receive(event.to_dict()["detail"], from_lambda(event.context))
+
+
+if os.environ.get("UNSUBSCRIBE_ROUTE") == "on":
+    # A route makes an API Gateway; where the application serves UNSUBSCRIBE_URL itself, there is none.
+    @app.route("/unsubscribe", methods=["GET", "POST"], content_types=FORMS)
+    def unsubscribe() -> Response:
+        """Ask, and on a press of the button or a mail client's word unsubscribe."""
+        from chalicelib.context import from_lambda
+        from chalicelib.mail import unsubscribing
+
+        return unsubscribing.answer(app.current_request, from_lambda(app.lambda_context))
 
 
 @app.lambda_function(name="operate")

@@ -1,6 +1,7 @@
 """Settings from the environment, validated once, with every mistake named in one sentence."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -52,6 +53,12 @@ def _address(text: str) -> str:
         raise ValueError("must be one plain e-mail address") from None
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise ValueError("must be up to 64 letters, digits, hyphens and underscores")
+    return text
+
+
 def is_reference(text: str) -> bool:
     """Return whether a value refers to a secret instead of being it."""
     return text.startswith("arn:") and ":secretsmanager:" in text
@@ -96,6 +103,22 @@ def _positive(number: Callable[[str], float]) -> Callable[[str], float]:
     return parse
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def _hosts(text: str) -> frozenset[str]:
+    hosts = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
+    if any("/" in host or "*" in host for host in hosts):
+        raise ValueError("must be names or addresses of hosts, separated by commas, without scheme or path")
+    return hosts
+
+
 def _retention(text: str) -> int:
     days = int(_positive(int)(text))
     # A message may lie on the dead-letter queue for 14 days, and without its job's row it would be done again.
@@ -127,6 +150,7 @@ class Settings:
     bucket: str = _setting("BUCKET", _text)
     jobs_retention_days: int = _setting("JOBS_RETENTION_DAYS", _retention, default="30")
     mail_from: str = _setting("MAIL_FROM", _address)
+    mail_configuration_set: str | None = _setting("MAIL_CONFIGURATION_SET", _optional(_name), default="")
     mail_rate: float | None = _setting("MAIL_RATE", _optional(_positive(float)), default="")
     mail_workers: int = _setting("MAIL_WORKERS", _positive(int), default="5")
     site_name: str = _setting("SITE_NAME", _text)
@@ -135,6 +159,15 @@ class Settings:
     digest_max_posts: int = _setting("DIGEST_MAX_POSTS", _positive(int), default="20")
     unsubscribe_url: str = _setting("UNSUBSCRIBE_URL", _url("https", "http"))
     unsubscribe_secrets: str = _setting("UNSUBSCRIBE_SECRETS", _or_reference(read_secrets))
+    external_sync_url: str | None = _setting("EXTERNAL_SYNC_URL", _optional(_url("https", "http")), default="")
+    external_sync_token: str | None = _setting("EXTERNAL_SYNC_TOKEN", _optional(str), default="")
+    external_sync_pages: str = _setting(
+        "EXTERNAL_SYNC_PAGES", _one_of("none", "link", "cursor", "page"), default="none"
+    )
+    external_sync_hosts_allowed: frozenset[str] = _setting("EXTERNAL_SYNC_HOSTS_ALLOWED", _hosts, default="")
+
+
+VARIABLES = tuple(setting.metadata["variable"] for setting in fields(Settings))
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

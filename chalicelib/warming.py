@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from redis import Redis
 
 CURRENT, LOCK = "{cache}:current", "{cache}:lock"
-# Two intervals: a run that fails leaves what is there until the next one has come.
-LIFE_SECONDS = 3600
+# Two intervals and some grace: a run that fails leaves what is there until the next one is done.
+LIFE_SECONDS = 2 * 1800 + 900
 # Longer than any run, so that a dead one does not hold up the next for long.
 LOCK_SECONDS = 300
 POPULAR = 100
@@ -62,27 +62,34 @@ def claim(redis: Redis, *, at: datetime, run_id: str) -> None:
             pipeline.get(LOCK)
             pipeline.get(CURRENT)
             _, holder, current = pipeline.execute()
+        if holder != run_id.encode():
+            raise NotOursError("another run is warming the cache")
+        if _is_later(current, at=at):
+            redis.delete(LOCK)
+            raise NotOursError("the values of a later fire are in the cache")
     except RedisError as error:
-        raise TransientError(f"Redis does not answer: {error}") from error
-    if holder != run_id.encode():
-        raise NotOursError("another run is warming the cache")
-    if current is not None and int(current.partition(b"-")[0]) > to_ms(at):
-        redis.delete(LOCK)
-        raise NotOursError("the values of a later fire are in the cache")
+        raise TransientError(f"Redis does not take the lock: {error}") from error
 
 
-def swap_in(redis: Redis, values: Mapping[str, Any], *, at: datetime, run_id: str) -> None:
-    """Put the values into Redis and make them those that count, in one transaction and one round trip.
+def swap_in(redis: Redis, values: Mapping[str, Any], *, at: datetime, computed_at: datetime, run_id: str) -> None:
+    """Put the values into Redis and make them those that count, in one transaction.
 
-    Raises TransientError, and then what was there still counts.
+    Raises TransientError, and then what was there still counts, and NotOursError where that is of a later fire.
     """
     from redis.exceptions import RedisError
 
     version = f"{to_ms(at)}-{run_id}"
+    # Untyped in redis-py.
+    transaction: Any = redis.pipeline(transaction=True)
     try:
-        with redis.pipeline(transaction=True) as pipeline:
+        with transaction as pipeline:
+            # A run that was held up for longer than the lock lives may find another's values.
+            pipeline.watch(CURRENT)
+            if _is_later(pipeline.get(CURRENT), at=at):
+                raise NotOursError("the values of a later fire are in the cache")
+            pipeline.multi()
             for name, value in values.items():
-                text = json.dumps({"computed_at": iso(at), "value": value}, separators=(",", ":"))
+                text = json.dumps({"computed_at": iso(computed_at), "value": value}, separators=(",", ":"))
                 pipeline.set(f"{{cache}}:{name}:{version}", text, ex=LIFE_SECONDS)
             pipeline.set(CURRENT, version, ex=LIFE_SECONDS)
             pipeline.delete(LOCK)
@@ -91,8 +98,19 @@ def swap_in(redis: Redis, values: Mapping[str, Any], *, at: datetime, run_id: st
         raise TransientError(f"Redis does not take the values: {error}") from error
 
 
-def read(redis: Redis, name: str) -> Any:
-    """Return a value with its `computed_at`, or None: how an application reads it, in two round trips."""
+def _is_later(version: Any, *, at: datetime) -> bool:
+    # What somebody else has written there holds up nobody.
+    moment = version.partition(b"-")[0] if isinstance(version, bytes) else b""
+    return moment.isdigit() and int(moment) > to_ms(at)
+
+
+def read(redis: Redis, *names: str) -> dict[str, Any] | None:
+    """Return values of one version by name, each with its `computed_at`: how an application reads them.
+
+    None where the cache is cold; then the application asks its database.
+    """
     version = redis.get(CURRENT)
-    text = redis.get(f"{{cache}}:{name}:{version.decode()}") if isinstance(version, bytes) else None
-    return None if text is None else json.loads(text)
+    if not isinstance(version, bytes):
+        return None
+    texts: Any = redis.mget([f"{{cache}}:{name}:{version.decode()}" for name in names])
+    return None if None in texts else {name: json.loads(text) for name, text in zip(names, texts, strict=True)}

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
 import app
 from chalicelib.errors import InvalidRequestError, RunFailedError
+from chalicelib.schema import jobs
 from nightshift.local.invocation import LocalContext, invoke, scheduled_event, sqs_event
 from tests.world import MORNING, World
 
@@ -50,14 +52,48 @@ def test_a_wrong_key_or_value_gets_one_sentence_that_names_it(world: World, payl
 
 
 def test_every_function_answers_an_invocation_with_nothing(world: World) -> None:
-    assert set(app.app.handler_map) == {"daily_digest", "operate", "work"}
+    scheduled = {"record_activity", "database_cleanup", "monthly_report", "cache_warming", "external_sync"}
+    others = {"daily_digest", "dispatch", "operate", "work", "work_priority", "mail_feedback"}
+    assert set(app.app.handler_map) == scheduled | others
+    outcomes = {task: invoke(task, {})["outcome"] for task in scheduled}
+    assert outcomes == dict.fromkeys(scheduled, "succeeded") | dict.fromkeys(
+        ("cache_warming", "external_sync"), "skipped"
+    )
+    with pytest.raises(RunFailedError, match="this is no event of SNS"):
+        invoke("mail_feedback", {})
     assert invoke("daily_digest", {})["outcome"] == "succeeded"
-    assert invoke("work", {}) == {"messages": 0}
+    assert invoke("dispatch", {})["outcome"] == "succeeded"
+    for worker in ("work", "work_priority"):
+        assert invoke(worker, {}) == {"messages": 0}
+    with pytest.raises(InvalidRequestError, match="must be an object with a command"):
+        invoke("operate", {})
 
 
-def test_the_worker_refuses_what_is_no_sqs_event(world: World) -> None:
+@pytest.mark.parametrize("worker", ["work", "work_priority"])
+def test_a_worker_refuses_what_is_no_sqs_event(world: World, worker: str) -> None:
     with pytest.raises(InvalidRequestError, match="the worker takes SQS events"):
-        invoke("work", {"type": "send_digest", "data": {}})
+        invoke(worker, {"type": "send_digest", "data": {}})
+
+
+def test_an_eventbridge_event_dispatches_what_is_due_to_the_queue_that_it_is_meant_for(world: World) -> None:
+    due = {"type": "continue_run", "data": "{}", "status": "pending", "created_at": 0}
+    world.execute(insert(jobs), [{"id": "1", "queue": "work", **due}, {"id": "2", "queue": "priority", **due}])
+    summary = invoke("dispatch", scheduled_event(MORNING))
+    assert (summary["task"], summary["total"], summary["succeeded"]) == ("dispatch", 2, 2)
+    (ordinary,) = world.receive()
+    assert json.loads(ordinary["Body"])["id"] == "1"
+    (urgent,) = world.sqs.receive_message(QueueUrl=world.settings.priority_queue_url)["Messages"]
+    assert json.loads(urgent["Body"])["id"] == "2"
+
+
+def test_each_worker_acknowledges_on_its_own_queue(world: World) -> None:
+    url = world.settings.priority_queue_url
+    for type_ in ("unheard_of", "send_digest"):
+        body = json.dumps({"type": type_, "data": {"day": "2016-08-03", "first": "", "last": "z"}})
+        world.sqs.send_message(QueueUrl=url, MessageBody=body)
+    messages = world.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert invoke("work_priority", sqs_event(messages)) == {"messages": 2, "dead": 2}
+    assert {job.queue for job in world.execute(select(jobs))} == {"priority"}
 
 
 def test_a_fire_and_its_mails_through_the_functions(world: World) -> None:

@@ -2,17 +2,15 @@
 
 import random
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from chalicelib.clock import from_ms
 from chalicelib.context import RESERVE_MS, Context
 from chalicelib.errors import OutOfTimeError, PermanentError, ThrottledError, TransientError
 from chalicelib.handlers import Handler
 from chalicelib.mail import digests, unsubscribe
-from chalicelib.mail.deliveries import Ledger, Status
+from chalicelib.mail.deliveries import Ledger, Recipient, Status
 from chalicelib.mail.letter import Letter
 from chalicelib.mail.mailer import Refused, Sent, Unknown
 from chalicelib.mail.text import clean, plain_address
@@ -50,7 +48,8 @@ class Addressed:
 def perform(context: Context, job: Job[Payload]) -> Counts:
     """Send to every recipient of the range whose delivery is pending; near the deadline, hand the rest on.
 
-    Counts are recipients: failed were refused or are unknown, skipped had been reached or have opted out.
+    Counts are recipients: failed were refused or are unknown, skipped had been reached, have opted out or are
+    suppressed.
     """
     payload = job.payload
     letter = _load_letter(context, payload.day)
@@ -92,7 +91,7 @@ def _load_letter(context: Context, day: str) -> Letter:
     )
 
 
-def _reach(context: Context, letter: Letter, ledger: Ledger, recipient: Row[Any]) -> Counts:
+def _reach(context: Context, letter: Letter, ledger: Ledger, recipient: Recipient) -> Counts:
     if ledger.is_abandoned(recipient):
         return _settle(ledger, recipient, Unknown("the process ended before SES's answer was recorded"))
     if recipient.status != Status.PENDING:
@@ -103,7 +102,7 @@ def _reach(context: Context, letter: Letter, ledger: Ledger, recipient: Row[Any]
     return _send(context, letter, ledger, recipient)
 
 
-def _send(context: Context, letter: Letter, ledger: Ledger, recipient: Row[Any]) -> Counts:
+def _send(context: Context, letter: Letter, ledger: Ledger, recipient: Recipient) -> Counts:
     # Whatever can fail before the call to SES fails here, while the row is still pending.
     mail = _address(context, letter, recipient)
     pause = FIRST_PAUSE_SECONDS
@@ -125,21 +124,21 @@ def _send(context: Context, letter: Letter, ledger: Ledger, recipient: Row[Any])
     return SKIPPED
 
 
-def _address(context: Context, letter: Letter, recipient: Row[Any]) -> Addressed | Refused:
+def _address(context: Context, letter: Letter, recipient: Recipient) -> Addressed | Refused:
     try:
-        to = plain_address(recipient.email)
+        to = plain_address(recipient.email or "")
     except ValueError as error:
         return Refused(str(error))
     token = unsubscribe.sign(recipient.user_id, MAILING, secrets=context.unsubscribe_secrets)
     personal = {
         # The template greets with it, and cannot see whether it is empty.
-        "name": clean(recipient.name) or "there",
+        "name": clean(recipient.name or "") or "there",
         "unsubscribe_url": unsubscribe.link(context.settings.unsubscribe_url, token),
     }
     return Addressed(to, letter.address(to, personal))
 
 
-def _settle(ledger: Ledger, recipient: Row[Any], answer: Sent | Refused | Unknown) -> Counts:
+def _settle(ledger: Ledger, recipient: Recipient, answer: Sent | Refused | Unknown) -> Counts:
     user_id, sending = recipient.user_id, Status.SENDING
     match answer:
         case Sent(provider_id):

@@ -8,7 +8,7 @@ from chalicelib.clock import from_ms
 from chalicelib.context import RESERVE_MS, Context
 from chalicelib.errors import InvalidRequestError, OutOfTimeError, PermanentError, TransientError
 from chalicelib.handlers import Handler
-from chalicelib.mail import emails
+from chalicelib.mail import emails, suppressions
 from chalicelib.mail.composition import Composition, compose
 from chalicelib.mail.deliveries import Status
 from chalicelib.mail.letter import Letter
@@ -18,6 +18,7 @@ from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
 from chalicelib.reports.cards import Card
 from chalicelib.reports.figures import TopPost
+from chalicelib.telemetry import logger
 
 TIMEOUT_SECONDS = 60
 # A call to SES that hangs ends after its own time-outs. Were it interrupted before, nobody would know of its mail.
@@ -72,11 +73,16 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def perform(context: Context, job: Job[Payload]) -> Counts:
-    """Send the mail unless an earlier attempt did. Raises PermanentError where nobody can know whether it did."""
+    """Send the mail unless an earlier attempt did, or its address is suppressed: then it is skipped.
+
+    Raises PermanentError where nobody can know whether an earlier attempt sent it.
+    """
     to, mail = _write(context, job.payload)
     spare_ms = min(context.remaining_ms() - RESERVE_MS, 1000 * TIMEOUT_SECONDS - RESERVE_MS // 2) - CALL_MS
     if spare_ms < 0 or not context.pace.wait(at_most_seconds=spare_ms / 1000):
         raise OutOfTimeError("the deadline and the pace of sending leave no time for it now")
+    # Looked at before the mail is begun: of one that is, a failure here would leave nobody able to know.
+    suppressed = context.database.transact(lambda connection: suppressions.among(connection, [to]))
     status = emails.begin(context.database, context.clock, job_id=job.id, attempt=job.attempt)
     if status is Status.SENT:
         return Counts(total=1, skipped=1)
@@ -84,7 +90,17 @@ def perform(context: Context, job: Job[Payload]) -> Counts:
         raise PermanentError(
             "an earlier attempt ended in the call to SES, so it may have been sent; retry the job to send it again"
         )
+    if suppressed:
+        return _withhold(context, job.id, reason=suppressed[to])
     return _send(context, job.id, to, mail)
+
+
+def _withhold(context: Context, job_id: str, *, reason: str) -> Counts:
+    # Not dead: there is nothing to mend, and each mail to this address would ring the alarm.
+    error = f"the address is suppressed: {reason}"
+    emails.settle(context.database, context.clock, job_id=job_id, status=Status.REFUSED, error=error)
+    logger.warning("mail withheld", extra={"reason": error})
+    return Counts(total=1, skipped=1)
 
 
 def _send(context: Context, job_id: str, to: str, mail: bytes) -> Counts:

@@ -4,15 +4,16 @@ pending → sending → sent | refused | unknown, pending → refused | withdraw
 not take moves back from sending to pending. docs/lifecycle.md draws it.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, literal, select, update
+from sqlalchemy import Connection, and_, func, literal, select, update
 
 from chalicelib.application import users
 from chalicelib.clock import Clock
 from chalicelib.database import Database, insert_missing
+from chalicelib.mail import suppressions
 from chalicelib.schema import deliveries
 
 # Longer than any Lambda may live (15 minutes): a mail that is still `sending` then belongs to a dead process.
@@ -30,6 +31,17 @@ class Status(StrEnum):
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipient:
+    """A delivery and whom it is for; `email` and `name` are None for who has left, opted out or been suppressed."""
+
+    user_id: str
+    status: str
+    claimed_at: int | None
+    email: str | None
+    name: str | None
 
 
 class Ledger:
@@ -51,23 +63,27 @@ class Ledger:
         return self._database.transact(lambda connection: connection.execute(query).scalar_one())
 
     def enlist(self, *, first: str, last: str) -> list[str]:
-        """Give each user of the range who wants the digest a delivery; return the ids whose mail is yet to be sent."""
+        """Give each user of the range who wants the digest a delivery; return the ids whose mail is yet to be sent.
+
+        Users whose address is suppressed get none.
+        """
+        addresses = select(users.c.id, users.c.email).where(WANTED, users.c.id.between(first, last))
         wanted = select(literal(self._day), users.c.id, literal(Status.PENDING.value))
         wanted = wanted.where(WANTED, users.c.id.between(first, last))
         pending = select(deliveries.c.user_id).where(self._within(first, last), deliveries.c.status == Status.PENDING)
 
         def work(connection: Connection) -> list[str]:
             columns = ["digest_day", "user_id", "status"]
-            connection.execute(insert_missing(deliveries, connection.dialect).from_select(columns, wanted))
+            rows = connection.execute(addresses).all()
+            suppressed = suppressions.among(connection, [row.email for row in rows])
+            reached = wanted.where(users.c.id.not_in([row.id for row in rows if row.email in suppressed]))
+            connection.execute(insert_missing(deliveries, connection.dialect).from_select(columns, reached))
             return list(connection.execute(pending.order_by(deliveries.c.user_id)).scalars())
 
         return self._database.transact(work)
 
-    def recipients(self, *, first: str, last: str) -> Sequence[Any]:
-        """Return (user_id, status, claimed_at, email, name) of the range's deliveries, in order.
-
-        `email` and `name` are None for a user who has left or opted out since.
-        """
+    def recipients(self, *, first: str, last: str) -> list[Recipient]:
+        """Return the recipients of the range's deliveries, in order."""
         query = (
             select(
                 deliveries.c.user_id,
@@ -80,7 +96,14 @@ class Ledger:
             .where(self._within(first, last))
             .order_by(deliveries.c.user_id)
         )
-        return self._database.transact(lambda connection: connection.execute(query).all())
+
+        def work(connection: Connection) -> list[Recipient]:
+            rows = connection.execute(query).all()
+            suppressed = suppressions.among(connection, [row.email for row in rows])
+            nobody = {"email": None, "name": None}
+            return [Recipient(**row._asdict() | (nobody if row.email in suppressed else {})) for row in rows]
+
+        return self._database.transact(work)
 
     def _within(self, first: str, last: str) -> Any:
         return and_(deliveries.c.digest_day == self._day, deliveries.c.user_id.between(first, last))
@@ -114,14 +137,14 @@ class Ledger:
         )
         return self._database.transact(lambda connection: connection.execute(statement).rowcount == 1)
 
-    def is_abandoned(self, delivery: Row[Any]) -> bool:
+    def is_abandoned(self, delivery: Recipient) -> bool:
         """Return whether this mail is being sent by a process that must have ended since."""
         return delivery.status == Status.SENDING and not self.is_in_work(delivery)
 
-    def is_in_work(self, delivery: Row[Any]) -> bool:
+    def is_in_work(self, delivery: Recipient) -> bool:
         """Return whether another process may be sending this mail now."""
         oldest_ms = self._clock.now_ms() - SENDING_LIMIT_MS
-        return bool(delivery.status == Status.SENDING and delivery.claimed_at >= oldest_ms)
+        return delivery.status == Status.SENDING and (delivery.claimed_at or 0) >= oldest_ms
 
     def summary(self) -> dict[str, int]:
         """Return the number of the day's deliveries by status."""

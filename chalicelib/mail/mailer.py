@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -49,10 +49,11 @@ class Unknown:
 
 
 class Mailer:
-    """Sends one mail a call."""
+    """Sends one mail a call, under the configuration set that has SES tell what becomes of it, where there is one."""
 
-    def __init__(self, ses: SESV2Client) -> None:
+    def __init__(self, ses: SESV2Client, *, configuration_set: str | None = None) -> None:
         self._ses = ses
+        self._options: Any = {"ConfigurationSetName": configuration_set} if configuration_set else {}
 
     def send(self, mail: bytes, *, sender: str, to: str) -> Sent | Refused | Unknown:
         """Send a mail in MIME form to one plain address.
@@ -62,7 +63,10 @@ class Mailer:
         """
         try:
             answer = self._ses.send_email(
-                FromEmailAddress=sender, Destination={"ToAddresses": [to]}, Content={"Raw": {"Data": mail}}
+                FromEmailAddress=sender,
+                Destination={"ToAddresses": [to]},
+                Content={"Raw": {"Data": mail}},
+                **self._options,
             )
             return Sent(answer["MessageId"])
         except ClientError as error:

@@ -7,7 +7,7 @@ import msgspec
 
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
-from chalicelib.operations import checks, dead_letters, flow, jobs
+from chalicelib.operations import checks, dead_letters, flow, jobs, suppressions
 
 # By command: the request that it takes, and what does it.
 COMMANDS: dict[str, tuple[Any, Callable[[Context, Any], dict[str, Any]]]] = {
@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[Any, Callable[[Context, Any], dict[str, Any]]]] = {
     "jobs.redrive": (checks.Nothing, dead_letters.redrive),
     "jobs.pause": (flow.Pause, flow.pause),
     "jobs.resume": (flow.Resume, flow.resume),
+    "suppressions.list": (suppressions.Newest, suppressions.list_suppressions),
+    "suppressions.lift": (suppressions.Address, suppressions.lift),
 }
 
 

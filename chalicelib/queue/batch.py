@@ -44,7 +44,8 @@ class Batch:
     def work(self, deliveries: Sequence[Delivery]) -> None:
         """Do what the deliveries ask for."""
         asked: dict[str, Delivery] = {}
-        for each in deliveries:
+        # First those that somebody moved back: only they have what was given up tried again.
+        for each in sorted(deliveries, key=lambda each: not each.is_redriven):
             if isinstance(each.refusal, TransientError):
                 self._leave(each, each.refusal)
             elif each.job_id in asked:
@@ -93,8 +94,8 @@ class Batch:
 
         def take(connection: Connection, believed_new: Collection[str]) -> dict[str, Decision]:
             for id_, sent_ms in redriven.items():
-                # Of one that has died again since, the message is only a copy.
-                claims.reopen(connection, [id_], dispatch_ms=claim.now_ms + BACKUP_MS, died_before_ms=sent_ms)
+                # Of one that was begun again since, the message is only a copy.
+                claims.reopen(connection, [id_], dispatch_ms=claim.now_ms + BACKUP_MS, begun_before_ms=sent_ms)
             return claims.take(
                 connection, asked, believed_new=believed_new, policy_of=self._policy_of, claim=claim, alone=alone
             )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, insert, or_, select, update
 
 from chalicelib.clock import from_ms, iso
 from chalicelib.database import insert_missing
@@ -91,15 +91,16 @@ def paused_types(connection: Connection) -> set[str]:
 
 
 def reopen(
-    connection: Connection, ids: Collection[str], *, dispatch_ms: int, died_before_ms: int | None = None
+    connection: Connection, ids: Collection[str], *, dispatch_ms: int, begun_before_ms: int | None = None
 ) -> int:
-    """Let jobs that were given up, before a moment where one is given, be tried anew; return how many there were.
+    """Let jobs that were given up be tried anew, with all their attempts; return how many there were.
 
-    They have all their attempts again.
+    Where a moment is given, only those whose last attempt had begun by then.
     """
     given_up = and_(jobs.c.id.in_(list(ids)), jobs.c.status == Status.DEAD)
-    if died_before_ms is not None:
-        given_up = and_(given_up, jobs.c.ended_at <= died_before_ms)
+    if begun_before_ms is not None:
+        # Not when it ended: a message is buried, and may be moved back, before that is recorded.
+        given_up = and_(given_up, func.coalesce(jobs.c.started_at, 0) <= begun_before_ms)
     fresh = {"status": Status.PENDING.value, "attempts": 0, "due_at": 0, "slot_at": None, "dispatch_at": dispatch_ms}
     return connection.execute(update(jobs).where(given_up).values(**fresh)).rowcount
 

@@ -67,9 +67,12 @@ def read(record: Mapping[str, Any], payloads: Payloads) -> Delivery:
         message = decoded
     except (InvalidRequestError, PermanentError, TransientError) as error:
         refusal = error
-    attributes = record.get("attributes") or {}
+    attributes, of_letter = record.get("attributes") or {}, record.get("messageAttributes") or {}
+    is_redriven = "reason" in of_letter
+    # What is moved gets another id from SQS, and what cannot be read has none of its own.
+    buried_as = of_letter.get("job_id", {}).get("stringValue") if is_redriven else None
     return Delivery(
-        job_id=message.id if message and message.id else record["messageId"],
+        job_id=message.id if message and message.id else buried_as or record["messageId"],
         message_id=record["messageId"],
         receipt_handle=record["receiptHandle"],
         receives=int(attributes.get("ApproximateReceiveCount", 1)),
@@ -77,7 +80,7 @@ def read(record: Mapping[str, Any], payloads: Payloads) -> Delivery:
         body=record["body"],
         message=message,
         refusal=refusal,
-        is_redriven="reason" in (record.get("messageAttributes") or {}),
+        is_redriven=is_redriven,
     )
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, func, select, update
 
 from chalicelib.application import posts, users
 from chalicelib.clock import to_ms
@@ -15,16 +15,17 @@ from chalicelib.reports.month import Month
 from chalicelib.schema import month_figures
 
 MONTHS = 13
+FIRST = Month(year=1970, month=1)
 TOP_POSTS = 10
 
 
 def collect(connection: Connection, month: Month, *, zone: ZoneInfo, settings: Settings, at: datetime) -> Report:
-    """Return the report of a closed month, with the twelve before it; `at` is when it is made.
+    """Return the report of a closed month, with the twelve before it as far as there are; `at` is when it is made.
 
     Each month is counted once, so that the same month always has the same figures.
     """
     months = [month]
-    while len(months) < MONTHS:
+    while len(months) < MONTHS and months[0] != FIRST:
         months.insert(0, months[0].previous())
     return Report(
         months=tuple(_figures_of(connection, each, zone=zone, at=at) for each in months),
@@ -36,27 +37,40 @@ def collect(connection: Connection, month: Month, *, zone: ZoneInfo, settings: S
 
 
 def _figures_of(connection: Connection, month: Month, *, zone: ZoneInfo, at: datetime) -> MonthFigures:
-    """Return a month's figures as they were counted first; a month that nobody has counted is counted now."""
-    of_month = month_figures.c.month == str(month)
-    stored = connection.execute(select(month_figures).where(of_month)).one_or_none()
-    if stored is not None:
-        return MonthFigures(
-            month=month,
-            new_users=stored.new_users,
-            new_posts=stored.new_posts,
-            active_users=stored.active_users,
-        )
-    window = month.window(zone)
-    figures = MonthFigures(
+    """Return a month's figures as they were counted first; what nobody could count so far is counted now."""
+    of_month = select(month_figures).where(month_figures.c.month == str(month))
+    stored = connection.execute(of_month).one_or_none()
+    if stored is None:
+        _count(connection, month, window=month.window(zone), at=at)
+    elif stored.active_users is None:
+        _count_late(connection, month)
+    # Once more: another report may have counted it at the same time, and been the first.
+    counted = connection.execute(of_month).one()
+    return MonthFigures(
         month=month,
-        new_users=_count_created(connection, users, window),
-        new_posts=_count_created(connection, posts, window),
-        active_users=count_month(connection, month),
+        new_users=counted.new_users,
+        new_posts=counted.new_posts,
+        active_users=counted.active_users,
     )
-    values = {"new_users": figures.new_users, "new_posts": figures.new_posts, "active_users": figures.active_users}
-    counted = insert_missing(month_figures, connection.dialect)
-    connection.execute(counted.values(month=str(month), counted_at=to_ms(at), **values))
-    return figures
+
+
+def _count(connection: Connection, month: Month, *, window: tuple[int, int], at: datetime) -> None:
+    values = {
+        "month": str(month),
+        "new_users": _count_created(connection, users, window),
+        "new_posts": _count_created(connection, posts, window),
+        "active_users": count_month(connection, month),
+        "counted_at": to_ms(at),
+    }
+    connection.execute(insert_missing(month_figures, connection.dialect).values(values))
+
+
+def _count_late(connection: Connection, month: Month) -> None:
+    # The month's last day may be recorded only after its first report.
+    active = count_month(connection, month)
+    if active is not None:
+        missing = (month_figures.c.month == str(month), month_figures.c.active_users.is_(None))
+        connection.execute(update(month_figures).where(*missing).values(active_users=active))
 
 
 def _count_created(connection: Connection, table: Table, window: tuple[int, int]) -> int:

@@ -2,6 +2,7 @@
 
 from chalicelib import warming
 from chalicelib.claims import Run
+from chalicelib.clock import from_ms
 from chalicelib.context import Context
 from chalicelib.errors import NotOursError
 from chalicelib.outcome import Counts
@@ -15,10 +16,11 @@ def perform(context: Context, run: Run) -> Counts:
     at = run.scheduled_for
     if not run.dry_run:
         warming.claim(context.cache, at=at, run_id=str(run.id))
+    computed_at = from_ms(context.clock.now_ms())
     values = context.database.transact(lambda connection: warming.compute(connection, at=at))
     if run.dry_run:
         return Counts(total=len(values), skipped=len(values))
-    warming.swap_in(context.cache, values, at=at, run_id=str(run.id))
+    warming.swap_in(context.cache, values, at=at, computed_at=computed_at, run_id=str(run.id))
     return Counts(total=len(values), succeeded=len(values))
 
 

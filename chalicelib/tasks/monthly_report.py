@@ -10,6 +10,7 @@ from chalicelib.claims import Run
 from chalicelib.clock import from_ms
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
+from chalicelib.mail.text import clean
 from chalicelib.outcome import Counts
 from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
@@ -61,7 +62,8 @@ def _read_options(run: Run) -> Options:
     try:
         options = msgspec.convert(dict(run.options), Options)
         if options.month is not None:
-            Month.parse(options.month)
+            # No more of it than the reason, which repeats it, should be long.
+            Month.parse(options.month[:32])
     except ValueError as error:
         raise InvalidRequestError(f"monthly_report cannot be made as asked: {error}") from None
     return options
@@ -88,7 +90,7 @@ def _enqueue_mails(context: Context, run: Run, report: Report, administrators: l
             data={
                 "to": administrator.email,
                 "name": administrator.name,
-                "subject": f"{report.site_name}: {report.month.name} in figures",
+                "subject": clean(f"{report.site_name}: {report.month.name} in figures"),
                 "template": "report",
                 "content": content,
             },

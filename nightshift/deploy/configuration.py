@@ -18,6 +18,8 @@ DERIVED = {
     "PRIORITY_QUEUE_URL": "PriorityQueueUrl",
     "DEAD_LETTER_QUEUE_URL": "DeadLetterQueueUrl",
     "BUCKET": "BucketName",
+    "MAIL_FEEDBACK_TOPIC_NAME": "MailFeedbackTopicName",
+    "MAIL_CONFIGURATION_SET": "MailConfigurationSetName",
     "UNSUBSCRIBE_SECRETS": "UnsubscribeSecretArn",
 }
 
@@ -62,6 +64,8 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
         stage["security_group_ids"] = outputs["SecurityGroupIds"].split(",")
     values = _values(place, environment, outputs)
     for template in sorted((project / ".chalice" / "policies").glob("*.json")):
+        if template.stem == "api_handler" and environment.get("UNSUBSCRIBE_ROUTE") != "on":
+            continue
         name = f"policy-{place.stage}-{template.stem}.json"
         _save(project / ".chalice" / name, policies.render(template, values))
         stage["lambda_functions"].setdefault(template.stem, {})["iam_policy_file"] = name
@@ -74,7 +78,7 @@ def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, 
         return [environment[name] for name in variables if is_reference(environment.get(name, ""))]
 
     sender = environment.get("MAIL_FROM", "")
-    identity = f"arn:{place.partition}:ses:{place.region}:{place.account}:identity"
+    ses = f"arn:{place.partition}:ses:{place.region}:{place.account}"
     return {
         **outputs,
         "Stage": place.stage,
@@ -83,9 +87,14 @@ def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, 
         "Partition": place.partition,
         "DatabaseSecretArns": references("DATABASE_URL", "DATABASE_CREDENTIALS"),
         "CacheSecretArns": references("REDIS_URL", "REDIS_PASSWORD"),
+        "SyncSecretArns": references("EXTERNAL_SYNC_TOKEN"),
         "SecretsKeyArns": [outputs["KeyArn"]] if "KeyArn" in outputs else [],
-        # SES checks whichever of the two is verified.
-        "MailIdentityArns": [f"{identity}/{sender}", f"{identity}/{sender.rpartition('@')[2]}"],
+        # SES checks whichever of the two identities is verified, and the configuration set that a mail names.
+        "MailIdentityArns": [
+            f"{ses}:identity/{sender}",
+            f"{ses}:identity/{sender.rpartition('@')[2]}",
+            f"{ses}:configuration-set/{environment['MAIL_CONFIGURATION_SET']}",
+        ],
     }
 
 

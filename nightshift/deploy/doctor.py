@@ -98,8 +98,12 @@ def _check_configuration(project: Path, stage: str) -> Finding:
         environment = stages[stage].get("environment_variables", {})
         # Those that the stacks will give have no value yet on the first deployment.
         given = {name: f"https://{name}.invalid/" for name in configuration.DERIVED if name not in environment}
-        secret = {"UNSUBSCRIBE_SECRETS": "arn:aws:secretsmanager:::secret:to-come"}
-        read_settings(secret | given | environment if "UNSUBSCRIBE_SECRETS" in given else given | environment)
+        # What the stacks will give, where the setting is no URL.
+        others = {
+            "UNSUBSCRIBE_SECRETS": "arn:aws:secretsmanager:::secret:to-come",
+            "MAIL_CONFIGURATION_SET": "to-come",
+        }
+        read_settings(given | others | environment)
     except (ValueError, ConfigurationError) as error:
         return problem("configuration", f"{error}")
     return ok("configuration", f"stage {stage} of .chalice/config.json has every setting")

@@ -14,7 +14,16 @@ from chalice.utils import UI, to_cfn_resource_name
 # Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
 RETRIES, MAX_AGE_SECONDS = 2, 6 * 3600
 WORKERS = ("work", "work_priority")
-SCHEDULED = ("daily_digest",)
+SCHEDULED = (
+    "daily_digest",
+    "record_activity",
+    "database_cleanup",
+    "monthly_report",
+    "cache_warming",
+    "external_sync",
+    # By a topic, and repeated by Lambda as a schedule's fire is.
+    "mail_feedback",
+)
 # What a fire of dispatch misses the next one does, a minute later.
 EVERY_MINUTE = {"dispatch": {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}}
 

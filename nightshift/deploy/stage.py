@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # In the order in which they can be made; the outputs of one are parameters of a later one.
-CONCERNS = ("network", "queues", "storage", "secrets", "data", "alarms")
-REQUIRED = frozenset({"queues", "storage", "secrets"})
+CONCERNS = ("network", "queues", "storage", "secrets", "mail", "data", "alarms")
+REQUIRED = frozenset({"queues", "storage", "secrets", "mail"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,17 @@ QUEUES = {
     "WorkQueueName": "nightshift-dev-work",
     "WorkQueueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/nightshift-dev-work",
     "WorkQueueArn": "arn:aws:sqs:eu-west-1:123456789012:nightshift-dev-work",
+    "PriorityQueueName": "nightshift-dev-priority",
+    "PriorityQueueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/nightshift-dev-priority",
+    "PriorityQueueArn": "arn:aws:sqs:eu-west-1:123456789012:nightshift-dev-priority",
     "DeadLetterQueueUrl": "https://sqs.eu-west-1.amazonaws.com/123456789012/nightshift-dev-dead-letter",
     "DeadLetterQueueArn": "arn:aws:sqs:eu-west-1:123456789012:nightshift-dev-dead-letter",
     "FailedFiresQueueArn": "arn:aws:sqs:eu-west-1:123456789012:nightshift-dev-failed-fires",
+    "BucketName": "nightshift-dev",
+    "BucketArn": "arn:aws:s3:::nightshift-dev",
     "UnsubscribeSecretArn": f"{SECRET}unsubscribe",
+    "MailFeedbackTopicName": "nightshift-dev-mail-feedback",
+    "MailConfigurationSetName": "nightshift-dev-mail",
     "KeyArn": "arn:aws:kms:eu-west-1:123456789012:key/k",
 }
 OWN = {
@@ -59,6 +66,8 @@ def test_the_functions_find_every_setting(project: Path) -> None:
     configuration.write(project, DEV, QUEUES)
     settings = read_settings(stage(project)["environment_variables"])
     assert settings.work_queue_url == QUEUES["WorkQueueUrl"]
+    assert settings.priority_queue_url == QUEUES["PriorityQueueUrl"]
+    assert settings.bucket == QUEUES["BucketName"]
     assert settings.unsubscribe_secrets == QUEUES["UnsubscribeSecretArn"]
 
 
@@ -77,10 +86,13 @@ def test_each_function_has_a_policy_with_the_stages_own_arns(project: Path) -> N
     assert stage(project)["lambda_functions"]["work"]["iam_policy_file"] == "policy-dev-work.json"
     work = resources(project, "work")
     assert work["TakeWork"] == QUEUES["WorkQueueArn"]
+    assert resources(project, "work_priority")["TakeWork"] == QUEUES["PriorityQueueArn"]
+    assert work["KeepPayloads"] == f"{QUEUES['BucketArn']}/payloads/*"
     assert work["ReadSecrets"] == [f"{SECRET}database", f"{SECRET}cache", f"{SECRET}unsubscribe"]
     assert work["SendMail"] == [
         "arn:aws:ses:eu-west-1:123456789012:identity/digest@dev.example.com",
         "arn:aws:ses:eu-west-1:123456789012:identity/dev.example.com",
+        "arn:aws:ses:eu-west-1:123456789012:configuration-set/nightshift-dev-mail",
     ]
     assert resources(project, "daily_digest")["WriteLogs"].endswith(":/aws/lambda/nightshift-dev-daily_digest:*")
 

@@ -2,13 +2,22 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import app
+from nightshift.deploy.functions import WORKERS
 from nightshift.deploy.stage import read_stage
 
+STAGES = ("local", "dev", "prod")
 ROOT = Path(__file__).parent.parent.parent
 WHOLE: dict[str, dict[str, str]] = {"queues": {}, "storage": {}, "secrets": {}}
+
+
+def configured(stage: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"][stage]
+    return found
 
 
 def write(folder: Path, stages: object) -> Path:
@@ -21,6 +30,18 @@ def write(folder: Path, stages: object) -> Path:
 def test_the_stages_of_the_project_are_right_in_both_files(stage: str) -> None:
     assert read_stage(ROOT, stage).name == stage
     assert stage in json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_function_is_configured_in_every_stage(stage: str) -> None:
+    assert set(configured(stage)["lambda_functions"]) == set(app.app.handler_map)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_as_many_workers_share_the_pace_of_sending_as_may_run_at_once(stage: str) -> None:
+    functions = configured(stage)["lambda_functions"]
+    reserved = sum(functions[worker]["reserved_concurrency"] for worker in WORKERS)
+    assert int(configured(stage)["environment_variables"]["MAIL_WORKERS"]) == reserved
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ from sqlalchemy import delete, update
 from chalicelib import context as context_module
 from chalicelib.application import users
 from chalicelib.errors import BatchFailedError
-from chalicelib.mail import unsubscribe
+from chalicelib.mail import suppressions, unsubscribe
 from chalicelib.mail.deliveries import SENDING_LIMIT_MS
+from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.schema import deliveries
 from nightshift.demo.mailbox import parse
-from tests.world import YESTERDAY, World
+from tests.world import MORNING, YESTERDAY, World
 
 
 @pytest.fixture
@@ -72,6 +74,52 @@ def test_a_reader_who_opts_out_or_leaves_before_the_mail_gets_none(world: World,
     world.execute(delete(users).where(users.c.id == readers[1]))
     world.drain()
     assert [world.ledger()[reader] for reader in readers] == ["withdrawn", "withdrawn", "sent"]
+
+
+def suppress(world: World, address: str) -> None:
+    now_ms = world.clock.now_ms()
+    incident = Incident(
+        address=address, spellings=frozenset(), reason=Reason.PERMANENT, message_id="1", at_ms=now_ms, words=""
+    )
+    world.context().database.transact(lambda connection: suppressions.record(connection, incident, now_ms=now_ms))
+
+
+def test_a_reader_who_was_suppressed_before_the_mail_gets_none_and_the_others_do(
+    world: World, readers: list[str]
+) -> None:
+    world.execute(update(users).where(users.c.id == readers[1]).values(email="Jane@Bücher.example"))
+    suppress(world, "jane@xn--bcher-kva.example")
+    (message,) = world.receive()
+    assert world.work([message]) == {"messages": 1, "succeeded": 1}
+    assert [world.ledger()[reader] for reader in readers] == ["sent", "withdrawn", "sent"]
+    assert "Jane@xn--bcher-kva.example" not in world.recipients()
+    assert len(world.recipients()) == 2
+
+
+def test_who_is_lifted_after_the_mail_was_withdrawn_gets_the_next_days(world: World, readers: list[str]) -> None:
+    suppress(world, "user1@example.com")
+    world.drain()
+    lift = suppressions.lift
+    world.context().database.transact(lambda connection: lift(connection, "user1@example.com", now_ms=1))
+    world.fire()
+    world.drain()
+    assert len(world.recipients()) == 2
+    world.add_posts("Hello again", at=MORNING)
+    world.fire(MORNING + timedelta(days=1))
+    world.drain()
+    assert sorted(world.recipients()[2:]) == [f"user{number}@example.com" for number in range(3)]
+
+
+def test_a_mail_that_was_sent_before_its_reader_was_suppressed_stays_recorded_as_sent(
+    world: World, readers: list[str]
+) -> None:
+    messages = world.receive()
+    world.work(messages)
+    suppress(world, "user1@example.com")
+    assert world.work(messages) == {"messages": 1, "skipped": 1}
+    world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=messages[0]["Body"])
+    world.drain()
+    assert set(world.ledger().values()) == {"sent"}
 
 
 def test_a_mail_whose_process_died_is_surfaced_as_unknown_and_never_sent_again(

@@ -12,6 +12,8 @@ from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
 from chalicelib.handlers.send_email import HANDLER
+from chalicelib.mail import suppressions
+from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.mail.text import clean
 from chalicelib.queue import claims
 from chalicelib.queue.results import BACKUP_MS
@@ -725,6 +727,74 @@ def test_a_mail_that_cannot_be_written_down_is_not_sent_before_it_can(kit: Kit) 
     kit.clock.advance(1800)
     kit.settle()
     assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
+
+
+def suppress(kit: Kit, address: str = "jane@example.org") -> None:
+    now_ms = kit.clock.now_ms()
+    incident = Incident(
+        address=address, spellings=frozenset(), reason=Reason.COMPLAINT, message_id="1", at_ms=now_ms, words=""
+    )
+    kit.context().database.transact(lambda connection: suppressions.record(connection, incident, now_ms=now_ms))
+
+
+@pytest.mark.parametrize("to", ["jane@example.org", "Jane@Example.ORG"])
+def test_a_mail_to_a_suppressed_address_is_withheld_and_rings_no_alarm(kit: Kit, log: Log, to: str) -> None:
+    suppress(kit)
+    job = enqueue(kit, plain(to=to))
+    assert status(kit, job) == ("completed", "refused")
+    assert ledger(kit, job).error == "the address is suppressed: complaint"
+    assert (kit.ses.sent, kit.sqs.messages(WORK), kit.sqs.messages(DEAD)) == ([], [], [])
+    lines = log()
+    assert "mail withheld" in [line.get("message") for line in lines]
+    (summary,) = (line for line in lines if line.get("outcome") and line.get("job_id", job) == job)
+    assert (summary["outcome"], summary["total"], summary["skipped"]) == ("succeeded", 1, 1)
+    assert "jane@" not in json.dumps(lines).lower()
+
+
+def test_a_mail_to_another_address_is_sent(kit: Kit) -> None:
+    suppress(kit, "joe@example.org")
+    assert status(kit, enqueue(kit, plain())) == ("completed", "sent")
+
+
+def test_once_an_address_is_lifted_the_next_mail_to_it_is_sent(kit: Kit) -> None:
+    suppress(kit)
+    enqueue(kit, plain())
+    database = kit.context().database
+    database.transact(lambda connection: suppressions.lift(connection, "jane@example.org", now_ms=1))
+    assert status(kit, enqueue(kit, plain())) == ("completed", "sent")
+    assert len(kit.ses.sent) == 1
+
+
+def test_a_mail_that_was_sent_before_its_address_was_suppressed_stays_recorded_as_sent(kit: Kit) -> None:
+    job = enqueue(kit, plain())
+    suppress(kit)
+    kit.redeliver(job)
+    kit.drain()
+    assert status(kit, job) == ("completed", "sent")
+
+
+def test_a_mail_that_may_have_been_sent_is_unknown_though_its_address_is_suppressed_since(kit: Kit) -> None:
+    kit.ses = EventfulSes(after=die)
+    job = enqueue(kit, plain())
+    suppress(kit)
+    kit.clock.advance(LEASE_SECONDS)
+    kit.settle()
+    assert status(kit, job) == ("dead", "unknown")
+
+
+def test_a_mail_whose_address_cannot_be_looked_up_is_not_begun_and_sent_later(kit: Kit) -> None:
+    engine = kit.context().database.engine
+
+    def refuse(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM suppressions" in statement:
+            raise OperationalError("any", {}, Exception(2013, "Lost connection to server during query"))
+
+    event.listen(engine, "before_cursor_execute", refuse)
+    job = enqueue(kit, plain())
+    event.remove(engine, "before_cursor_execute", refuse)
+    assert status(kit, job) == ("failed", None)
+    kit.settle()
+    assert status(kit, job) == ("completed", "sent")
 
 
 def test_a_worker_without_time_for_a_whole_call_to_ses_hands_the_mail_on(kit: Kit) -> None:

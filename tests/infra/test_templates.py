@@ -11,6 +11,7 @@ import pytest
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 
 from chalicelib import tasks, telemetry
+from nightshift.deploy.stage import CONCERNS
 
 INFRA = Path(__file__).parent.parent.parent / "infra"
 TEMPLATES = {path.stem: cfn_yaml.load(str(path)) for path in sorted(INFRA.glob("*.yaml"))}
@@ -37,6 +38,7 @@ UNTAGGED = {
     "AWS::EC2::VPCGatewayAttachment",
     "AWS::KMS::Alias",
     "AWS::S3::BucketPolicy",
+    "AWS::SES::ConfigurationSetEventDestination",
     "AWS::SNS::Subscription",
     "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
@@ -208,7 +210,7 @@ def test_the_bucket_answers_over_tls_alone() -> None:
     assert statement["Resource"] == [{"Fn::GetAtt": ["Bucket", "Arn"]}, {"Fn::Sub": "${Bucket.Arn}/*"}]
 
 
-def test_the_bucket_clears_up_but_never_expires_what_is_current() -> None:
+def test_the_bucket_clears_up_but_never_expires_what_is_current_except_long_messages() -> None:
     rules = the("Bucket")["Properties"]["LifecycleConfiguration"]["Rules"]
     assert [rule["AbortIncompleteMultipartUpload"] for rule in rules if "AbortIncompleteMultipartUpload" in rule] == [
         {"DaysAfterInitiation": 1}
@@ -216,7 +218,17 @@ def test_the_bucket_clears_up_but_never_expires_what_is_current() -> None:
     assert [rule["NoncurrentVersionExpiration"] for rule in rules if "NoncurrentVersionExpiration" in rule] == [
         {"NoncurrentDays": {"Ref": "NoncurrentVersionDays"}}
     ]
-    assert not [node for node in within(rules) if {"ExpirationInDays", "ExpirationDate"} & set(node)]
+    (expiring,) = (node for node in within(rules) if {"ExpirationInDays", "ExpirationDate"} & set(node))
+    assert expiring["Prefix"] == "payloads/"
+
+
+def test_a_long_message_is_kept_for_longer_than_what_refers_to_it_may_live() -> None:
+    rules = the("Bucket")["Properties"]["LifecycleConfiguration"]["Rules"]
+    (days,) = (rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == "payloads/")
+    seconds = {name: queue["Properties"]["MessageRetentionPeriod"] for name, queue in resources("AWS::SQS::Queue")}
+    # A worker's own dead letter is a new message, and begins its days anew.
+    waiting = max(seconds["WorkQueue"], seconds["PriorityQueue"]) + seconds["DeadLetterQueue"]
+    assert 86_400 * days > waiting
 
 
 def test_the_bucket_is_locked_only_when_asked_for() -> None:
@@ -252,15 +264,59 @@ def test_each_alarm_tells_someone_and_says_what_no_data_means(name: str, alarm: 
     properties = alarm["Properties"]
     assert properties["AlarmActions"] == [{"Ref": "AlertsTopicArn"}]
     assert properties.get("ActionsEnabled", True) is True
-    assert properties["TreatMissingData"] == "notBreaching"
+    # Only what is due every minute has failed when nothing is heard of it.
+    assert properties["TreatMissingData"] == ("breaching" if name == "DispatchAlarm" else "notBreaching")
     assert properties["AlarmDescription"]
+
+
+def test_messages_that_wait_too_long_alarm_on_either_queue_and_sooner_on_the_priority_queue() -> None:
+    parameters = TEMPLATES["alarms"]["Parameters"]
+    limits = {}
+    for _, alarm in resources("AWS::CloudWatch::Alarm"):
+        properties = alarm["Properties"]
+        if properties.get("MetricName") == "ApproximateAgeOfOldestMessage":
+            (queue,) = properties["Dimensions"]
+            limits[queue["Value"]["Ref"]] = parameters[properties["Threshold"]["Ref"]]["Default"]
+    assert set(limits) == {"WorkQueueName", "PriorityQueueName"}
+    # Longer than a killed worker hides its messages, or each would alarm.
+    default = TEMPLATES["queues"]["Parameters"]["WorkerTimeoutSeconds"]["Default"]
+    assert limits["WorkQueueName"] > TEMPLATES["queues"]["Mappings"]["Visibility"][default]["Seconds"]
+    assert limits["PriorityQueueName"] < limits["WorkQueueName"]
+
+
+def test_dispatch_alarms_after_ten_minutes_without_a_success_heard_of_or_not() -> None:
+    alarm = the("DispatchAlarm")["Properties"]
+    (watched,) = (metric for metric in alarm["Metrics"] if metric.get("ReturnData", True))
+    assert watched["Expression"] == "FILL(invocations, 0) - FILL(errors, 0)"
+    counted = {metric["Id"]: metric["MetricStat"] for metric in alarm["Metrics"] if "MetricStat" in metric}
+    assert {id_: stat["Metric"]["MetricName"] for id_, stat in counted.items()} == {
+        "invocations": "Invocations",
+        "errors": "Errors",
+    }
+    for stat in counted.values():
+        assert stat["Metric"]["Namespace"] == "AWS/Lambda"
+        (dimension,) = stat["Metric"]["Dimensions"]
+        # As nightshift.deploy.functions names it.
+        assert dimension == {"Name": "FunctionName", "Value": {"Fn::Sub": "nightshift-${Stage}-dispatch"}}
+        assert (stat["Stat"], stat["Period"] * alarm["EvaluationPeriods"]) == ("Sum", 600)
+    assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"]
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+
+
+def test_a_parameter_without_a_default_is_an_output_of_an_earlier_stack() -> None:
+    given = {"Stage", "S3PrefixListId"}
+    for concern in CONCERNS:
+        parameters = TEMPLATES[concern]["Parameters"]
+        lacking = {name for name, parameter in parameters.items() if "Default" not in parameter}
+        assert lacking <= given, concern
+        given |= set(TEMPLATES[concern]["Outputs"])
 
 
 def test_alarms_watch_metrics_that_nightshift_writes() -> None:
     watched = [
         alarm["Properties"]
         for _, alarm in resources("AWS::CloudWatch::Alarm")
-        if not alarm["Properties"]["Namespace"].startswith("AWS/")
+        if not alarm["Properties"].get("Namespace", "AWS/").startswith("AWS/")
     ]
     assert watched
     for alarm in watched:
@@ -280,6 +336,14 @@ def test_the_dashboard_shows_every_alarm_and_is_json() -> None:
     assert set(widgets[0]["properties"]["alarms"]) == alarms
     for widget in widgets:
         assert widget["x"] + widget["width"] <= 24
+
+
+def test_the_dashboard_shows_every_queue() -> None:
+    body = the("Dashboard")["Properties"]["DashboardBody"]["Fn::Sub"]
+    (waiting,) = (w for w in json.loads(body)["widgets"] if w["properties"]["title"] == "Messages waiting")
+    shown = {metric[-1] for metric in waiting["properties"]["metrics"]}
+    names = {output for output in TEMPLATES["queues"]["Outputs"] if output.endswith("QueueName")}
+    assert shown == {f"${{{name}}}" for name in names}
 
 
 def test_nobody_is_let_in_who_is_not_named() -> None:

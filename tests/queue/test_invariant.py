@@ -325,7 +325,7 @@ wanted = st.runner().flatmap(
     )
 )
 KINDS = ["killed", "slow", "late", "lost", "deadlock", "denied", "uncertain", "refused", "unanswered"]
-KINDS += ["worker", "dispatch", "cancel"]
+KINDS += ["worker", "dispatch", "cancel", "redrive"]
 faults = st.runner().flatmap(
     lambda story: st.lists(
         st.builds(
@@ -360,7 +360,12 @@ class Story(RuleBasedStateMachine):
         kit.ses = cast(MemorySes, InWeather(self.ses, weather))
         kit.s3 = cast(MemoryS3, InWeather(MemoryS3(), weather))
         kit.handlers = {handler.type: handler for handler in self._handlers()}
-        weather.others = {"worker": self._work_all, "dispatch": self._dispatch, "cancel": partial(self._cancel, 0)}
+        weather.others = {
+            "worker": self._work_all,
+            "dispatch": self._dispatch,
+            "cancel": partial(self._cancel, 0),
+            "redrive": self._redrive,
+        }
         for table in (jobs, emails, external_data, pauses, rate_slots):
             self._execute(delete(table))
         self.accepted: set[str] = set()
@@ -546,8 +551,7 @@ class Story(RuleBasedStateMachine):
             messages[:] = [*messages[which:][::-1], *messages[:which]]
         elif what == "comes again" and self.delivered:
             queue, held = self.delivered[which % len(self.delivered)]
-            copy = Held(body=held.body, attributes=held.attributes, visible_ms=0, message_id=held.message_id)
-            self.sqs.messages(QUEUES[queue]).append(copy)
+            self.sqs.messages(QUEUES[queue]).append(replace(held, visible_ms=0, receives=0))
         elif what == "is asked again" and (rows := self.kit.jobs()):
             body = {"type": "row", "data": {}, "id": rows[which % len(rows)].id}
             messages.append(Held(body=msgspec.json.encode(body).decode(), attributes={}, visible_ms=0))
@@ -598,7 +602,8 @@ class Story(RuleBasedStateMachine):
         """Have SQS's own mover move the dead letters back."""
         letters = self.sqs.messages(DEAD)
         for letter in letters:
-            self.sqs.messages(WORK).append(Held(body=letter.body, attributes=letter.attributes, visible_ms=0))
+            held = Held(body=letter.body, attributes=letter.attributes, sent_ms=self.clock.now_ms(), visible_ms=0)
+            self.sqs.messages(WORK).append(held)
             id_ = read_attributes(letter).get("job_id", "")
             self.redriven.add(id_)
             if id_ in self.over and self.over[id_][0] == Status.DEAD:

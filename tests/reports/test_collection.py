@@ -1,6 +1,7 @@
 """Counting a month from the application's tables: each row in the month in which it was made, in any zone."""
 
 import random
+import threading
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,13 +9,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import Connection, Table, delete, insert, select
 
 from chalicelib.application import posts, users
 from chalicelib.clock import from_ms, to_ms
+from chalicelib.reports import collection
 from chalicelib.reports.collection import collect
 from chalicelib.reports.figures import Report, TopPost
 from chalicelib.reports.month import Month
+from chalicelib.schema import activity, activity_days, month_figures
 from nightshift.testkit.kit import Kit
 
 AT = datetime(2026, 4, 2, 6, 0, tzinfo=UTC)
@@ -51,6 +54,21 @@ def add_posts(kit: Kit, rows: list[dict[str, Any]]) -> None:
     defaults = {"title": "Hello", "url": None, "author": None, "points": 0, "comments": 0, "views": 0}
     rows = [defaults | {"id": f"p{n}", "created_at": to_ms(utc("2026-03-10"))} | row for n, row in enumerate(rows)]
     kit.context().database.transact(lambda connection: connection.execute(insert(posts), rows))
+
+
+def empty(kit: Kit, table: Table) -> None:
+    kit.context().database.transact(lambda connection: connection.execute(delete(table)))
+
+
+def add_activity(kit: Kit, days: list[str], *user_ids: str) -> None:
+    recorded = [{"day": day, "users": len(user_ids), "recorded_at": 0} for day in days]
+    active = [{"day": day, "user_id": user_id} for day in days for user_id in user_ids]
+
+    def add(connection: Connection) -> None:
+        connection.execute(insert(activity_days), recorded)
+        connection.execute(insert(activity), active)
+
+    kit.context().database.transact(add)
 
 
 def utc(text: str) -> datetime:
@@ -172,6 +190,81 @@ def test_rows_from_before_1970_and_after_the_report_are_in_no_month(kit: Kit) ->
     assert sum(figures.new_users for figures in collected(kit).months) == 0
     first = collected(kit, Month.parse("1971-01"))
     assert [figures.new_users for figures in first.months] == [1] + [0] * 12
+
+
+def test_the_first_months_of_all_have_fewer_before_them(kit: Kit) -> None:
+    assert [str(each.month) for each in collected(kit, Month.parse("1970-02")).months] == ["1970-01", "1970-02"]
+    assert [str(each.month) for each in collected(kit, Month.parse("1970-01")).months] == ["1970-01"]
+
+
+def test_a_month_is_counted_once_whatever_is_deleted_or_added_later(kit: Kit) -> None:
+    march = [to_ms(utc("2026-03-10")), to_ms(utc("2026-03-11"))]
+    add_users(kit, march)
+    add_posts(kit, [{}, {}, {}])
+    add_activity(kit, MARCH.days(), "a", "b")
+    before = collected(kit)
+    assert (before.months[-1].new_users, before.months[-1].new_posts, before.months[-1].active_users) == (2, 3, 2)
+    for table in (users, posts, activity, activity_days):
+        empty(kit, table)
+    assert collected(kit).months == before.months
+    add_users(kit, [*march, *march])
+    assert collected(kit).months == before.months
+    empty(kit, month_figures)
+    assert collected(kit).months[-1].new_users == 4
+
+
+def test_a_month_keeps_its_figures_in_the_reports_of_the_months_after_it(kit: Kit) -> None:
+    add_users(kit, [to_ms(utc("2026-03-10"))])
+    collected(kit)
+    empty(kit, users)
+    april = collected(kit, Month.parse("2026-04"))
+    assert [(str(each.month), each.new_users) for each in april.months[-2:]] == [("2026-03", 1), ("2026-04", 0)]
+
+
+def test_when_it_was_counted_is_kept(kit: Kit) -> None:
+    collected(kit, Month.parse("1970-01"))
+    rows = kit.context().database.transact(lambda connection: connection.execute(select(month_figures)).all())
+    assert [tuple(row) for row in rows] == [("1970-01", 0, 0, None, to_ms(AT))]
+
+
+def test_active_users_that_were_missing_are_counted_once_the_last_day_is_recorded_and_then_stay(kit: Kit) -> None:
+    days = MARCH.days()
+    add_users(kit, [to_ms(utc("2026-03-10"))])
+    add_activity(kit, days[:-1], "a")
+    assert collected(kit).months[-1].active_users is None
+    add_activity(kit, days[-1:], "b")
+    newcomer = {"id": "x", "name": "", "email": "x", "created_at": to_ms(utc("2026-03-10")), "updated_at": 0}
+    flags = {"is_verified": False, "is_admin": False, "email_digest": False}
+    kit.context().database.transact(lambda connection: connection.execute(insert(users), newcomer | flags))
+    late = collected(kit).months[-1]
+    assert (late.active_users, late.new_users) == (2, 1)
+    empty(kit, activity)
+    assert collected(kit).months[-1] == late
+
+
+def test_of_two_reports_that_count_a_month_at_once_both_tell_what_the_first_has_counted(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, reports = threading.Event(), []
+
+    def count(_connection: Connection, table: Table, _window: tuple[int, int]) -> int:
+        # As if a row had been added in between.
+        is_second = threading.current_thread() is rival
+        if is_second:
+            begun.set()
+        return 2 if is_second else 1
+
+    monkeypatch.setattr(collection, "_count_created", count)
+    rival = threading.Thread(target=lambda: reports.append(collected(kit)))
+    with kit.context().database.engine.begin() as connection:
+        first = collect(connection, MARCH, zone=ZoneInfo("UTC"), settings=kit.settings, at=AT)
+        rival.start()
+        if connection.dialect.name == "mysql":
+            # It looked while ours was not committed; SQLite lets nobody do that.
+            assert begun.wait(10)
+    rival.join()
+    assert reports[0].months == first.months
+    assert {each.new_users for each in first.months} == {1}
 
 
 def test_the_same_tables_give_the_same_report(kit: Kit) -> None:

@@ -8,6 +8,8 @@ from sqlalchemy import update
 
 from chalicelib.application import posts
 from chalicelib.errors import RunFailedError
+from chalicelib.mail import suppressions
+from chalicelib.mail.suppressions import Incident, Reason
 from nightshift.demo.mailbox import html_part, parse
 from tests.world import MORNING, World
 
@@ -31,6 +33,34 @@ def test_every_verified_reader_who_opted_in_gets_one_mail(world: World) -> None:
     assert world.ledger() == dict.fromkeys(wanted, "sent")
     assert (summary["outcome"], summary["total"], summary["succeeded"]) == ("succeeded", 3, 3)
     assert world.messages_left() == 0
+
+
+def test_who_is_suppressed_is_not_listed_and_costs_the_others_nothing(world: World) -> None:
+    ids = world.add_users(3)
+    (suppressed,) = world.add_users(1, prefix="Jane", email="Jane@Example.org")
+    world.add_posts("Hello")
+    incident = Incident(
+        address="jane@example.org", spellings=frozenset(), reason=Reason.COMPLAINT, message_id="1", at_ms=1, words=""
+    )
+    world.context().database.transact(lambda connection: suppressions.record(connection, incident, now_ms=1))
+    summary = world.fire()
+    assert (summary["total"], summary["succeeded"], summary["skipped"]) == (4, 3, 1)
+    assert world.ledger() == dict.fromkeys(ids, "pending")
+    world.drain()
+    assert suppressed not in world.ledger()
+    assert sorted(world.recipients()) == ["user0@example.com", "user1@example.com", "user2@example.com"]
+
+
+def test_who_is_only_counted_is_listed(world: World) -> None:
+    world.add_users(1, email="jane@example.org")
+    world.add_posts("Hello")
+    incident = Incident(
+        address="jane@example.org", spellings=frozenset(), reason=Reason.TRANSIENT, message_id="1", at_ms=1, words=""
+    )
+    world.context().database.transact(lambda connection: suppressions.record(connection, incident, now_ms=1))
+    world.fire()
+    world.drain()
+    assert world.recipients() == ["jane@example.org"]
 
 
 def test_the_digest_tells_of_the_day_before_half_open_and_newest_first(world: World) -> None:

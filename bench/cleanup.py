@@ -1,0 +1,158 @@
+"""Deleting 300,000 of 1,000,000 sessions while another process writes: by one DELETE as in the guide, and by the task.
+
+python -m bench.cleanup [--rows 1000000] [--rounds 1]
+
+MariaDB flushes every commit, as by default. Each deletion is a process of its own, as on Lambda. The writer inserts
+sessions and touches those in use, one statement after the other; what it waits is what a visitor would.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pymysql
+from sqlalchemy import make_url
+
+from bench.digest import peak_mib
+from bench.queue import DURABLE
+from chalicelib import migrations
+from chalicelib.clock import to_ms
+from chalicelib.engine import engine_for
+from nightshift.local.environment import enter, isolated, local_environment
+from nightshift.local.servers import mariadb_server
+
+NOBODY, GUIDE, OURS = "nobody deletes", "one DELETE (the guide)", "database_cleanup"
+NOW = datetime.now(UTC)
+CUTOFF_MS = to_ms(NOW - timedelta(days=30))
+OLD_MS, YOUNG_MS = to_ms(NOW - timedelta(days=40)), to_ms(NOW - timedelta(days=3))
+USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36"
+WARM_UP_SECONDS, ALONE_SECONDS = 1.0, 3.0
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=1)
+    arguments = parser.parse_args()
+    enter(isolated(os.environ))
+    with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder), DURABLE) as url:
+        migrations.upgrade(engine_for(url))
+        fill(url, rows=arguments.rows)
+        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", end="")
+        print(f", MariaDB, {arguments.rows:,} sessions of which 30% are old; the writer's waits in ms")
+        print(f"{'':24} {'deleted':>9} {'s':>7} {'MiB':>5} {'writes':>8} {'median':>8} {'p99':>8} {'worst':>8}")
+        for _ in range(arguments.rounds):
+            seconds = {way: measure(way, url, Path(folder)) for way in (NOBODY, GUIDE, OURS)}
+            print(f"{'':24} ours takes {seconds[OURS] / seconds[GUIDE]:.2f} times as long as one DELETE")
+
+
+def fill(url: str, *, rows: int) -> None:
+    """Make a table of sessions to copy from, with random ids; 30 in 100 are old."""
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE all_sessions LIKE sessions")
+        cursor.execute(
+            "INSERT INTO all_sessions (id, user_id, user_agent, created_at, updated_at)"  # noqa: S608 (a number)
+            " SELECT LOWER(CONCAT_WS('-', LEFT(MD5(seq), 8), MID(MD5(seq), 9, 4), MID(MD5(seq), 13, 4),"
+            " MID(MD5(seq), 17, 4), RIGHT(MD5(seq), 12))), UUID(), %s, %s, IF(seq %% 10 < 3, %s, %s)"
+            f" FROM seq_1_to_{rows:d}",
+            (USER_AGENT, OLD_MS, OLD_MS, YOUNG_MS),
+        )
+
+
+def measure(way: str, url: str, folder: Path) -> float:
+    """Delete in this way beside a writer, print what both took, and return the seconds of the deletion."""
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("DROP TABLE sessions")
+        cursor.execute("CREATE TABLE sessions LIKE all_sessions")
+        cursor.execute("INSERT INTO sessions SELECT * FROM all_sessions ORDER BY id")
+        cursor.execute("ANALYZE TABLE sessions")
+        cursor.fetchall()
+    environment = local_environment({**os.environ, "DATABASE_URL": url}, endpoint="http://127.0.0.1:1", folder=folder)
+    stop = folder / "stop"
+    stop.unlink(missing_ok=True)
+    writer = start(environment, "write", url, str(stop))
+    time.sleep(WARM_UP_SECONDS)
+    done = read(start(environment, "delete", url, way))
+    stop.touch()
+    waits = sorted(read(writer)["waits"])
+    print(f"{way:24} {done['deleted']:9,} {done['seconds']:7.2f} {done['peak_mib']:5.0f} {len(waits):8,}", end="")
+    print(f" {median(waits):8.2f} {waits[len(waits) * 99 // 100]:8.1f} {waits[-1]:8.1f}")
+    return float(done["seconds"])
+
+
+def write(url: str, stop: str) -> dict[str, Any]:
+    """Insert and update sessions until told to stop; return how long each statement took, in ms."""
+    waits: list[float] = []
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM sessions WHERE updated_at > %s LIMIT 5000", (CUTOFF_MS,))
+        in_use = [row[0] for row in cursor.fetchall()]
+        insert = "INSERT INTO sessions VALUES (UUID(), UUID(), %s, %s, %s)"
+        while not Path(stop).exists():
+            began = time.perf_counter()
+            if len(waits) % 2:
+                cursor.execute(insert, (USER_AGENT, YOUNG_MS, YOUNG_MS))
+            else:
+                session = in_use[len(waits) % len(in_use)]
+                cursor.execute("UPDATE sessions SET updated_at = %s WHERE id = %s", (YOUNG_MS + len(waits), session))
+            waits.append(1000 * (time.perf_counter() - began))
+            time.sleep(0.001)
+    return {"waits": waits}
+
+
+def delete(url: str, way: str) -> dict[str, Any]:
+    """Delete in this way, and return the rows, the seconds and the peak memory."""
+    from chalicelib import runs
+    from chalicelib.context import from_lambda
+    from nightshift.local.invocation import LocalContext
+
+    began = time.perf_counter()
+    if way == NOBODY:
+        time.sleep(ALONE_SECONDS)
+        deleted = 0
+    elif way == GUIDE:
+        with connect(url) as connection, connection.cursor() as cursor:
+            deleted = cursor.execute("DELETE FROM sessions WHERE updated_at < %s", (CUTOFF_MS,))
+    else:
+        context = from_lambda(LocalContext(function_name="database_cleanup"))
+        # A moment of its own in each round: what has run once for a moment does not run again.
+        event = {"scheduled_for": datetime.now(UTC).isoformat(), "rules": ["sessions"]}
+        deleted = runs.execute("database_cleanup", event=event, context=context)["succeeded"]
+    return {"deleted": deleted, "seconds": time.perf_counter() - began, "peak_mib": peak_mib()}
+
+
+def connect(url: str) -> "pymysql.Connection[Any]":
+    """Return a connection that commits each statement, as the guide's."""
+    address = make_url(url)
+    where: dict[str, Any] = {"host": address.host, "port": address.port, "database": address.database}
+    return pymysql.connect(user=address.username, autocommit=True, **where)
+
+
+def start(environment: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+    """Start this module as a process that does one part."""
+    child = [sys.executable, "-m", "bench.cleanup", "--child", *arguments]
+    return subprocess.Popen(child, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def read(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """Wait for the end of a process and return what it printed last."""
+    output, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit("a part of the benchmark failed")
+    answer: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return answer
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        print(json.dumps({"write": write, "delete": delete}[sys.argv[2]](*sys.argv[3:])))
+    else:
+        main()

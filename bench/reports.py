@@ -1,0 +1,199 @@
+"""A report's twelve months of sessions: counted as the guide does, and from the days that were recorded.
+
+python -m bench.reports [--sessions 1000000] [--users 50000] [--posts 50000] [--rounds 3]
+
+Each way is a process of its own on a private MariaDB; importing and connecting are not measured. The guide counts one
+month with three queries, so twelve months are thirty-six; some read the rows instead and count them in Python. Ours
+records each day once, the day after (all 365 here, one after another), and counts a month once. A report is collected
+and written in its three formats, but not put into a bucket.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from bench.cleanup import connect
+from bench.digest import peak_mib
+from chalicelib import migrations
+from chalicelib.clock import to_ms
+from chalicelib.engine import engine_for
+from nightshift.local.environment import enter, isolated, local_environment
+from nightshift.local.servers import mariadb_server
+
+UTC_ZONE = ZoneInfo("UTC")
+END = datetime(2026, 3, 1, tzinfo=UTC)
+START = datetime(2025, 3, 1, tzinfo=UTC)
+DAYS = (END - START).days
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for name, default in (("sessions", 1_000_000), ("users", 50_000), ("posts", 50_000), ("rounds", 3)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    sizes = parser.parse_args()
+    enter(isolated(os.environ))
+    with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder)) as url:
+        fill(url, sizes)
+        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", end="")
+        print(f", {sizes.sessions:,} sessions, {sizes.users:,} users, {sizes.posts:,} posts in twelve months")
+        environment = local_environment(
+            {**os.environ, "DATABASE_URL": url}, endpoint="http://127.0.0.1:1", folder=Path(folder)
+        )
+        taken: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+        for _ in range(sizes.rounds):
+            forget(url)
+            for way in WAYS:
+                taken[way].append(run(environment, way, url))
+    print(f"medians of {sizes.rounds} rounds {'':32} {'s':>9} {'peak MiB':>9}  active users of the last months")
+    for way, each in taken.items():
+        seconds, peak = (median(answer[name] for answer in each) for name in ("seconds", "peak_mib"))
+        print(f"{way:52} {seconds:9.3f} {peak:9.0f}  {each[-1]['counted']}")
+    days = median(answer["seconds"] for answer in taken[RECORD]) / DAYS
+    print(f"a day is recorded in {1000 * days:.0f} ms")
+
+
+def fill(url: str, sizes: argparse.Namespace) -> None:
+    """Spread the rows evenly over the twelve months; every session is of a user as good as chosen by lot."""
+    migrations.upgrade(engine_for(url))
+    start, length = to_ms(START), to_ms(END) - to_ms(START)
+    id_ = "INSERT(INSERT(INSERT(INSERT(MD5({}), 9, 0, '-'), 14, 0, '-'), 19, 0, '-'), 24, 0, '-')"
+    at = f"{start} + FLOOR((seq - 0.5) * {length} / {{}})"
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO users (id, name, email, is_verified, is_admin, email_digest, created_at, updated_at)"  # noqa: S608 (sizes of our own)
+            f" SELECT {id_.format('seq')}, 'Reader', CONCAT(seq, '@example.com'), 1, 0, 1,"
+            f" {at.format(sizes.users)}, 0 FROM seq_1_to_{sizes.users:d}"
+        )
+        cursor.execute(
+            "INSERT INTO posts (id, title, points, comments, views, created_at)"  # noqa: S608 (sizes of our own)
+            f" SELECT {id_.format('seq')}, CONCAT('Post ', seq), CRC32(seq) % 1000, 0, 0, {at.format(sizes.posts)}"
+            f" FROM seq_1_to_{sizes.posts:d}"
+        )
+        user_id = id_.format(f"1 + CRC32(seq) % {sizes.users:d}")
+        cursor.execute(
+            "INSERT INTO sessions (id, user_id, user_agent, created_at, updated_at)"  # noqa: S608 (sizes of our own)
+            f" SELECT {id_.format('seq')}, {user_id}, 'Mozilla/5.0 (X11; Linux x86_64)', moment, moment"
+            f" FROM (SELECT seq, {at.format(sizes.sessions)} AS moment FROM seq_1_to_{sizes.sessions:d}) AS made"
+        )
+        cursor.execute("ANALYZE TABLE users, posts, sessions")
+
+
+def forget(url: str) -> None:
+    """Empty what ours has recorded and counted."""
+    with connect(url) as connection, connection.cursor() as cursor:
+        for table in ("activity", "activity_days", "month_figures"):
+            cursor.execute(f"TRUNCATE TABLE {table}")
+
+
+def run(environment: dict[str, str], way: str, url: str) -> dict[str, Any]:
+    """Do one way in a process of its own."""
+    child = [sys.executable, "-m", "bench.reports", "--child", way, url]
+    done = subprocess.run(child, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def months() -> list[tuple[int, int]]:
+    """Return the twelve months as ranges of epoch milliseconds, oldest first."""
+    from chalicelib.reports.month import Month
+
+    month = Month(year=START.year, month=START.month)
+    ranges: list[tuple[int, int]] = []
+    while not ranges or ranges[-1][1] < to_ms(END):
+        ranges.append(month.window(UTC_ZONE))
+        month = month.next()
+    return ranges
+
+
+def count_by_queries(url: str) -> list[int]:
+    """Count each month with the guide's three queries, bounded so that they tell of past months too."""
+    active = []
+    with connect(url) as connection, connection.cursor() as cursor:
+        for within in months():
+            cursor.execute("SELECT COUNT(*) FROM users WHERE created_at >= %s AND created_at < %s", within)
+            cursor.execute("SELECT COUNT(*) FROM posts WHERE created_at >= %s AND created_at < %s", within)
+            distinct = "SELECT COUNT(DISTINCT user_id) FROM sessions WHERE updated_at >= %s AND updated_at < %s"
+            cursor.execute(distinct, within)
+            row = cursor.fetchone()
+            active.append(row[0] if row else 0)
+    return active
+
+
+def count_rows(url: str) -> list[int]:
+    """Read the rows of each month and count them in Python."""
+    active = []
+    with connect(url) as connection, connection.cursor() as cursor:
+        for within in months():
+            for table in ("users", "posts"):
+                cursor.execute(
+                    f"SELECT * FROM {table} WHERE created_at >= %s AND created_at < %s",  # noqa: S608 (our own names)
+                    within,
+                )
+                len(cursor.fetchall())
+            cursor.execute("SELECT * FROM sessions WHERE updated_at >= %s AND updated_at < %s", within)
+            active.append(len({row[1] for row in cursor.fetchall()}))
+    return active
+
+
+def record_days(url: str) -> list[int]:
+    """Record each day as the task does on the morning after, all long over."""
+    from chalicelib.clock import SystemClock
+    from chalicelib.database import Database
+    from chalicelib.reports import activity
+    from chalicelib.window import window_before
+
+    database = Database(engine_for(url), SystemClock())
+    mornings = (START + timedelta(days=n, hours=25) for n in range(DAYS))
+    return [activity.record(database, SystemClock(), window_before(moment, UTC_ZONE)) for moment in mornings]
+
+
+def report(url: str) -> list[int]:
+    """Collect the report of the last month with those before it, and write it in three formats."""
+    from chalicelib.config import read_settings
+    from chalicelib.reports import page
+    from chalicelib.reports.collection import collect
+    from chalicelib.reports.month import Month
+
+    settings, month = read_settings(os.environ), Month.ended_before(END, UTC_ZONE)
+    with engine_for(url).begin() as connection:
+        collected = collect(connection, month, zone=UTC_ZONE, settings=settings, at=END)
+    for write in (page.html, page.csv_text, page.json_text):
+        write(collected)
+    return [figures.active_users or 0 for figures in collected.months]
+
+
+RECORD = f"ours: recording {DAYS} days"
+WAYS: dict[str, Callable[[str], list[int]]] = {
+    "the guide's queries, for each month": count_by_queries,
+    "reading the rows, counting in Python": count_rows,
+    RECORD: record_days,
+    "ours: the first report (each month counted)": report,
+    "ours: the same report again, or the next month's": report,
+}
+
+
+def child(way: str, url: str) -> dict[str, Any]:
+    """Do one way, and return the seconds, the peak memory and the end of what it counted."""
+    with engine_for(url).connect():
+        began = time.perf_counter()
+        counted = WAYS[way](url)
+        seconds = time.perf_counter() - began
+    return {"seconds": seconds, "peak_mib": peak_mib(), "counted": counted[-3:]}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        print(json.dumps(child(*sys.argv[2:])))
+    else:
+        main()

@@ -1,0 +1,289 @@
+"""The external sync on MariaDB, beside the guide's way: each item by itself, looked for and then written.
+
+python -m bench.sync [--items 100000] [--sample 10000] [--rounds 3] [--many 1000000]
+
+Both read the same items from the same HTTP server, each in a process of its own; starting it does not count. What the
+guide's way takes for each item does not depend on how many there are, so it is measured with a sample. MariaDB does
+not wait for the disk, which is all in favour of the guide's way: it commits every item. Beside the time on the clock
+stands that of the processors, of client and server together, which other work on the machine does not lengthen.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+from uuid import uuid4
+
+from bench.digest import peak_mib
+from chalicelib.clock import iso
+from nightshift.local.environment import enter, isolated, local_environment
+from nightshift.local.invocation import LocalContext
+from nightshift.local.servers import mariadb_server
+
+GUIDE_TABLE = """
+CREATE TABLE IF NOT EXISTS guide.external_data (
+    id CHAR(36) PRIMARY KEY,
+    external_id VARCHAR(255) NOT NULL UNIQUE,
+    data MEDIUMTEXT NOT NULL,
+    synced_at BIGINT NOT NULL
+)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What a child took: seconds on the clock, seconds of the processors (MariaDB's too), and peak MiB."""
+
+    seconds: float
+    busy: float
+    peak_mib: float
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--sample", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--many", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, served(Path(name)) as url, mariadb_server(Path(name)) as database:
+        folder = Path(name)
+        enter(isolated(os.environ))
+        enter(environment(folder, database_url=database))
+        for count in {arguments.items, arguments.sample, arguments.many} - {0}:
+            write_items(folder / str(count), count)
+        measure = partial(run_child, int((folder / "mariadb.pid").read_text(encoding="ascii")))
+        print(f"Python {sys.version.split()[0]}, MariaDB, {os.cpu_count()} cores, medians of {arguments.rounds} rounds")
+        compare(measure, url, items=arguments.items, sample=arguments.sample, rounds=arguments.rounds)
+        if arguments.many:
+            tell_many(measure, url, folder / str(arguments.many), count=arguments.many, rounds=arguments.rounds)
+
+
+def compare(measure: Callable[[str, str], Taken], url: str, *, items: int, sample: int, rounds: int) -> None:
+    """Let both take the items for the first time, and once more unchanged."""
+    taken: dict[tuple[str, str], list[Taken]] = {}
+    counts = {"guide": sample, "sync": items}
+    for _ in range(rounds):
+        for way in random.sample(list(counts), 2):
+            measure("empty", "")
+            for when in ("first", "unchanged"):
+                taken.setdefault((way, when), []).append(measure(way, f"{url}/{counts[way]}"))
+    print(f"\n{items:,} items, the guide's way {sample:,}: µs an item, on the clock and of the processors")
+    for when in ("first", "unchanged"):
+        line = f"{when:10}"
+        for each in ("seconds", "busy"):
+            guide, ours = (
+                median(1e6 * getattr(run, each) / counts[way] for run in taken[way, when]) for way in ("guide", "sync")
+            )
+            line += f"   {each}: guide {guide:7.1f}, sync {ours:6.2f}, × {guide / ours:5.1f}"
+        print(line)
+    peak = max(run.peak_mib for runs in taken.values() for run in runs)
+    print(f"peak of either: {peak:.0f} MiB")
+
+
+def tell_many(measure: Callable[[str, str], Taken], url: str, path: Path, *, count: int, rounds: int) -> None:
+    """Print how fast many items are parsed, and the memory that it takes to sync them."""
+    size = path.stat().st_size / 1e6
+    print(f"\n{count:,} items, {size:,.0f} MB")
+    for way in ("split", "parse"):
+        runs = [measure(way, str(path)) for _ in range(rounds)]
+        clock, busy = (size / median(getattr(run, each) for run in runs) for each in ("seconds", "busy"))
+        peak = max(run.peak_mib for run in runs)
+        print(f"{way:10} {clock:5.0f} MB/s on the clock, {busy:5.0f} of the processor, peak {peak:.0f} MiB")
+    measure("empty", "")
+    for when in ("first", "unchanged"):
+        run = measure("snapshot", f"{url}/{path.name}")
+        print(f"a snapshot, {when:10} {run.seconds:6.1f} s, {run.busy:6.1f} s busy, peak {run.peak_mib:.0f} MiB")
+
+
+def write_items(path: Path, count: int) -> None:
+    """Write a JSON list of posts as an API lists them, some 230 bytes each."""
+    with path.open("w", encoding="utf-8") as file:
+        for n in range(count):
+            item = {
+                "id": str(n),
+                "title": f'Post number {n}, about "things" ü',
+                "url": f"https://example.com/posts/{n}",
+                "points": n % 977,
+                "author": f"user{n % 1000}",
+                "tags": ["a", "b"],
+                "meta": {"lang": "en", "score": n / 7},
+                "updated_at": 1_456_000_000_000 + n,
+            }
+            file.write(("," if n else "[") + json.dumps(item, ensure_ascii=False, separators=(",", ":")))
+        file.write("]")
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve the folder's files as JSON; give the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = folder / Path(self.path).name
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(path.stat().st_size))
+            self.end_headers()
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, self.wfile, 1 << 20)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def environment(folder: Path, *, database_url: str) -> dict[str, str]:
+    """Return what functions need; nothing of AWS is called."""
+    base = {**os.environ, "DATABASE_URL": database_url, "EXTERNAL_SYNC_HOSTS_ALLOWED": "127.0.0.1"}
+    return base | local_environment(base, endpoint="http://127.0.0.1:9", folder=folder)
+
+
+def run_child(server: int, way: str, argument: str) -> Taken:
+    """Do something in a fresh process; `server` is MariaDB's process id."""
+    before = busy_seconds(server)
+    child = [sys.executable, "-m", "bench.sync", "--child", way, argument]
+    done = subprocess.run(child, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{way} failed:\n{done.stderr}{done.stdout}")
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    # MariaDB is hardly busy with what is parsed only.
+    served = busy_seconds(server) - before if way not in {"split", "parse"} else 0.0
+    return Taken(seconds=measured["seconds"], busy=measured["busy"] + served, peak_mib=measured["peak_mib"])
+
+
+def busy_seconds(process: int) -> float:
+    """Return how long the processors have worked for a process."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Unhurried(LocalContext):
+    """An invocation that has all the time there is."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 10**9
+
+
+def sync(url: str, *, is_snapshot: bool) -> None:
+    """Run the task once for a source of this URL."""
+    from chalicelib import runs
+    from chalicelib.config import read_settings
+    from chalicelib.context import from_lambda
+    from chalicelib.sync import sources
+
+    read_settings(os.environ)
+    source = sources.Source(name="default", url=url, is_internal=True, is_snapshot=is_snapshot, seconds=3600.0)
+    sources.SOURCES = (source,)
+    # A minute that no other run of this benchmark has.
+    moment = iso(datetime.now(UTC) - timedelta(minutes=time.time_ns() // 1_000_000_000 % 10**7))
+    context = from_lambda(Unhurried(function_name="external_sync"))
+    summary = runs.execute("external_sync", event={"scheduled_for": moment}, context=context)
+    if summary["outcome"] != "succeeded":
+        sys.exit(str(summary))
+
+
+def guide(url: str) -> None:
+    """Fetch all, and look for each item before it is inserted or updated, as the guide does."""
+    import pymysql
+
+    server = urlsplit(os.environ["DATABASE_URL"])
+    address: Any = {"host": server.hostname, "port": server.port, "user": server.username, "autocommit": True}
+    with urlopen(url) as answer:  # noqa: S310 (our own server)
+        items = json.loads(answer.read())
+    with pymysql.connect(**address) as connection, connection.cursor() as cursor:
+        for item in items:
+            data, now_ms = json.dumps(item), time.time_ns() // 1_000_000
+            cursor.execute("SELECT id FROM guide.external_data WHERE external_id = %s", (item["id"],))
+            found = cursor.fetchone()
+            if found:
+                update = "UPDATE guide.external_data SET data = %s, synced_at = %s WHERE id = %s"
+                cursor.execute(update, (data, now_ms, found[0]))
+            else:
+                insert = "INSERT INTO guide.external_data (id, external_id, data, synced_at) VALUES (%s, %s, %s, %s)"
+                cursor.execute(insert, (str(uuid4()), item["id"], data, now_ms))
+
+
+def empty(_: str) -> None:
+    """Make the tables of both, with nothing in them."""
+    from sqlalchemy import text
+
+    from chalicelib import migrations
+    from chalicelib.engine import engine_for
+
+    engine = engine_for(os.environ["DATABASE_URL"])
+    migrations.upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE DATABASE IF NOT EXISTS guide"))
+        connection.execute(text(GUIDE_TABLE))
+        for table in ("guide.external_data", "external_data", "sync_states", "quarantine", "runs"):
+            connection.execute(text(f"TRUNCATE {table}"))
+
+
+def parse(path: str, *, is_reading: bool) -> None:
+    """Split a file into its items, and read each."""
+    from chalicelib.sync.items import Reader
+    from chalicelib.sync.sources import Source
+    from chalicelib.sync.splitting import Splitter
+
+    reader = Reader(Source(name="default", url="https://example.com", changed_field="updated_at", changed_unit="ms"))
+    with Path(path).open("rb") as file:
+        for found in Splitter(iter(partial(file.read, 65_536), b""), key="items"):
+            if is_reading:
+                for item in found:
+                    reader.read(item)
+
+
+WAYS: dict[str, Callable[[str], None]] = {
+    "empty": empty,
+    "guide": guide,
+    "sync": partial(sync, is_snapshot=False),
+    "snapshot": partial(sync, is_snapshot=True),
+    "split": partial(parse, is_reading=False),
+    "parse": partial(parse, is_reading=True),
+}
+
+
+def be_child(way: str, argument: str) -> None:
+    """Do it, and print what it took as the last line."""
+    # What a warm function has imported already.
+    import chalicelib.queue.payloads
+    import chalicelib.sync.reading
+    import chalicelib.tasks.external_sync  # noqa: F401
+
+    started, was_busy = time.perf_counter(), time.process_time()
+    WAYS[way](argument)
+    seconds, busy = time.perf_counter() - started, time.process_time() - was_busy
+    print(json.dumps({"seconds": seconds, "busy": busy, "peak_mib": peak_mib()}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        be_child(*sys.argv[2:])
+    else:
+        main()

@@ -1,0 +1,185 @@
+"""Warming the cache with the hundred posts most viewed: by the guide's command, and by the task.
+
+python -m bench.warming [--posts 20000] [--sessions 100000] [--rounds 100]
+
+MariaDB and Redis are private and on this machine, so a round trip costs a fraction of what it does over a network. Each
+round runs both ways, in an order of its own, on connections that are open. The guide's command is its own two queries
+(every column of the posts) and one SET after the other, in Python; ours claims the lock first. The run's own record in
+the database, which keeps a second run off and tells what became of it, is measured apart: the guide has none.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import pymysql
+import redis
+from redis.connection import AbstractConnection
+from sqlalchemy import Engine
+
+from bench.cleanup import connect
+from chalicelib import migrations, runs, warming
+from chalicelib.clock import to_ms
+from chalicelib.context import from_lambda
+from chalicelib.engine import engine_for
+from chalicelib.telemetry import logger
+from nightshift.local.environment import enter, local_environment
+from nightshift.local.invocation import LocalContext, scheduled_event
+from nightshift.local.servers import mariadb_server, redis_server
+
+GUIDE, OURS, RUN = "the guide's command", "Nightshift's warming", "the same as a run, recorded"
+NOW = datetime.now(UTC)
+ROUNDS_BEFORE = 5
+# Each of ours is for a moment of its own: what was done for one is not done again.
+moments = (NOW + timedelta(seconds=n) for n in count())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--posts", type=int, default=20_000)
+    parser.add_argument("--sessions", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=100)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder)) as url:
+        (Path(folder) / "redis").mkdir()
+        with redis_server(Path(folder) / "redis") as redis_url:
+            base = {**os.environ, "DATABASE_URL": url, "REDIS_URL": redis_url}
+            enter(local_environment(base, endpoint="http://127.0.0.1:1", folder=Path(folder)))
+            fill(url, posts=arguments.posts, sessions=arguments.sessions)
+            print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", end="")
+            print(f", medians of {arguments.rounds} rounds, {arguments.posts:,} posts, {arguments.sessions:,} sessions")
+            measure(url, redis_url, rounds=arguments.rounds)
+
+
+def fill(url: str, *, posts: int, sessions: int) -> None:
+    """Make posts, and sessions of the last two days."""
+    migrations.upgrade(engine_for(url))
+    with connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO posts (id, title, url, author, points, comments, views, created_at) SELECT UUID(),"  # noqa: S608 (sizes of our own)
+            " CONCAT('A title of the length that titles have, number ', seq), CONCAT('https://example.org/', MD5(seq)),"
+            f" 'somebody', seq %% 500, seq %% 90, CRC32(seq) %% 100000, seq FROM seq_1_to_{posts:d}",
+            (),
+        )
+        cursor.execute(
+            "INSERT INTO sessions (id, user_id, created_at, updated_at) SELECT UUID(), MD5(CRC32(seq) %% 20000), 0,"  # noqa: S608 (sizes of our own)
+            f" %s + seq * %s FROM seq_1_to_{sessions:d}",
+            (to_ms(NOW - timedelta(days=2)), 2 * 86_400_000 // sessions),
+        )
+        cursor.execute("ANALYZE TABLE posts, sessions")
+
+
+def measure(url: str, redis_url: str, *, rounds: int) -> None:
+    """Run every way in every round and print the medians."""
+    logger.setLevel("ERROR")
+    engine, client = engine_for(url), redis.Redis.from_url(redis_url)
+    with connect(url) as connection:
+        ways: dict[str, Callable[[], object]] = {
+            GUIDE: lambda: warm_as_the_guide(connection, client),
+            OURS: lambda: warm_as_we_do(engine, client),
+            RUN: run_the_task,
+            f"{GUIDE}, Redis alone": lambda: set_each(client, *AS_THE_GUIDE),
+            f"{OURS}, Redis alone": lambda: swap_in(client, AS_WE_DO),
+        }
+        AS_THE_GUIDE[:] = query(connection)
+        with engine.begin() as ours:
+            AS_WE_DO.update(warming.compute(ours, at=NOW))
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        trips: dict[str, int] = {}
+        for n in range(ROUNDS_BEFORE + rounds):
+            for name in random.sample(list(ways), len(ways)):
+                with counted() as sent, patch("builtins.print"):
+                    began = time.perf_counter()
+                    ways[name]()
+                    seconds = time.perf_counter() - began
+                if n >= ROUNDS_BEFORE:
+                    taken[name].append(1e6 * seconds)
+                    trips[name] = len(sent)
+    told = {name: median(each) for name, each in taken.items()}
+    print(f"{'':42} {'round trips to Redis':>20} {'µs':>10} {'× the guide':>12}")
+    for name, micros in told.items():
+        rival = told[f"{GUIDE}, Redis alone" if name.endswith("alone") else GUIDE]
+        print(f"{name:42} {trips[name]:20} {micros:10,.0f} {micros / rival:12.2f}")
+
+
+AS_THE_GUIDE: list[Any] = []
+AS_WE_DO: dict[str, Any] = {}
+
+
+@contextmanager
+def counted() -> Any:
+    """Note each time that something is sent to Redis and an answer waited for."""
+    sent: list[int] = []
+    send: Any = AbstractConnection.send_packed_command
+
+    def note(self: Any, command: Any, *rest: Any, **options: Any) -> Any:
+        sent.append(1)
+        return send(self, command, *rest, **options)
+
+    with patch.object(AbstractConnection, "send_packed_command", note):
+        yield sent
+
+
+def query(connection: "pymysql.Connection[Any]") -> tuple[list[dict[str, Any]], int]:
+    """Ask what the guide's command asks."""
+    with connection.cursor(pymysql.cursors.DictCursor) as cursor:
+        cursor.execute("SELECT * FROM posts ORDER BY views DESC LIMIT 100")
+        popular = list(cursor.fetchall())
+        day_ms = to_ms(NOW - timedelta(days=1))
+        cursor.execute("SELECT COUNT(DISTINCT user_id) AS count FROM sessions WHERE updated_at > %s", (day_ms,))
+        row = cursor.fetchone()
+        assert row is not None  # noqa: S101 (a count has a row)
+        return popular, row["count"]
+
+
+def set_each(client: redis.Redis, popular: list[dict[str, Any]], active: int) -> None:
+    """Write what the guide's command writes."""
+    client.set("cache:popular_posts", json.dumps(popular), ex=3600)
+    client.set("cache:active_users_count", str(active), ex=300)
+
+
+def warm_as_the_guide(connection: "pymysql.Connection[Any]", client: redis.Redis) -> None:
+    """Do what the guide's command does."""
+    popular, active = query(connection)
+    set_each(client, popular, active)
+
+
+def swap_in(client: redis.Redis, values: dict[str, Any]) -> None:
+    """Claim the lock and put values in, for a moment of its own."""
+    at = next(moments)
+    warming.claim(client, at=at, run_id="bench")
+    warming.swap_in(client, values, at=at, computed_at=at, run_id="bench")
+
+
+def warm_as_we_do(engine: Engine, client: redis.Redis) -> None:
+    """Do what the task does."""
+    at = next(moments)
+    warming.claim(client, at=at, run_id="bench")
+    with engine.begin() as connection:
+        values = warming.compute(connection, at=NOW)
+    warming.swap_in(client, values, at=at, computed_at=at, run_id="bench")
+
+
+def run_the_task() -> None:
+    """Let the core run the task for a fire."""
+    context = from_lambda(LocalContext(function_name="cache_warming"))
+    summary = runs.execute("cache_warming", event=scheduled_event(next(moments)), context=context)
+    if summary["outcome"] != "succeeded":
+        raise SystemExit(f"the run was {summary}")
+
+
+if __name__ == "__main__":
+    main()

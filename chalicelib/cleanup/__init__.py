@@ -1,0 +1,1 @@
+"""The database cleanup: rules that say what is too old to keep, and how it goes without anybody having to wait."""

@@ -1,0 +1,72 @@
+"""The pace: how many rows at once, and when to wait so that nobody else has to."""
+
+from chalicelib.cleanup.pressure import Pressure
+from chalicelib.context import Context
+from chalicelib.errors import OutOfTimeError, TransientError
+from chalicelib.telemetry import logger
+
+FIRST, LEAST = 1000, 100
+# A transaction that takes longer may make others wait as long.
+SLOW_MS = 20
+# Asking costs more than a small chunk.
+LOOK_EVERY_MS = 1000
+MOST_SECONDS_BEHIND = 10
+MOST_LOCK_WAIT_MS = 200
+# A pause is twice as long as the one before; after so many in a row it is for a person to look.
+MOST_PAUSES = 7
+
+
+class Pace:
+    """The pace of one rule: chunks of `size` rows."""
+
+    def __init__(self, context: Context, pressure: Pressure, *, most: int) -> None:
+        self._context = context
+        self._pressure = pressure
+        self._most = most
+        self._pauses = 0
+        self._next_look_ms = 0
+        self.size = min(FIRST, most)
+
+    def keep(self, duration_ms: int) -> None:
+        """Adapt to how long a chunk has taken."""
+        self._pauses = 0
+        if duration_ms > SLOW_MS:
+            self._shrink()
+        elif duration_ms < SLOW_MS / 2:
+            self.size = min(self._most, 3 * self.size // 2 + 1)
+
+    def give_way(self) -> None:
+        """Wait until replicas have caught up, and a moment when others have waited for locks. Raises as `pause`."""
+        if self._context.clock.now_ms() < self._next_look_ms:
+            return
+        while (seconds := self._pressure.seconds_behind()) > MOST_SECONDS_BEHIND:
+            self.pause(f"replication is {seconds} s behind")
+        if (waited_ms := self._pressure.lock_wait_ms()) > MOST_LOCK_WAIT_MS:
+            self.pause(f"connections have waited {waited_ms} ms for locks")
+            # Who had to wait in the meantime did not wait for us.
+            self._pressure.lock_wait_ms()
+        self._next_look_ms = self._context.clock.now_ms() + LOOK_EVERY_MS
+
+    def pause(self, reason: str) -> None:
+        """Wait, with smaller chunks afterwards.
+
+        Raises TransientError after too many pauses without a chunk in between, OutOfTimeError near the deadline.
+        """
+        if self._pauses == MOST_PAUSES:
+            raise TransientError(f"given up after {self._pauses} pauses: {reason}")
+        seconds = 2**self._pauses
+        if self._context.is_out_of_time(needed_ms=1000 * seconds):
+            raise OutOfTimeError(reason)
+        self._pauses += 1
+        self._shrink()
+        logger.warning("cleanup pauses", extra={"reason": reason, "seconds": seconds, "rows": self.size})
+        self._context.clock.sleep(seconds)
+
+    def go_singly(self) -> bool:
+        """Take fewer rows at once, down to one; return whether it was one already."""
+        was_one = self.size == 1
+        self.size = max(1, self.size // 4)
+        return was_one
+
+    def _shrink(self) -> None:
+        self.size = min(self.size, max(LEAST, self.size // 2))

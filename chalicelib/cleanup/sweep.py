@@ -1,0 +1,101 @@
+"""A sweep: one rule carried out, chunk by chunk."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from chalicelib.cleanup.archive import Archive
+from chalicelib.cleanup.chunk import ChangedError, Step, delete_rows, delete_stretch
+from chalicelib.cleanup.moment import Lens, lens_for
+from chalicelib.cleanup.pace import Pace
+from chalicelib.cleanup.pressure import Pressure
+from chalicelib.cleanup.progress import Progress
+from chalicelib.cleanup.rule import Rule
+from chalicelib.cleanup.stretch import next_stretch
+from chalicelib.cleanup.survey import Survey, check, survey
+from chalicelib.clock import to_ms
+from chalicelib.context import Context
+from chalicelib.database import DEADLOCK, LOCK_WAIT_TIMEOUT, error_code
+from chalicelib.outcome import Counts
+from chalicelib.telemetry import logger
+
+
+def rehearse(context: Context, rule: Rule, *, at: datetime, uncapped: bool) -> Counts:
+    """Return the counts of what is due at a moment, as skipped. Raises PermanentError where a sweep would."""
+    found = survey(context, rule, _lens(context, rule, at))
+    if not uncapped:
+        check(rule, found)
+    return Counts(total=found.due, skipped=found.due) + _unreadable(found)
+
+
+def sweep(
+    context: Context, rule: Rule, *, at: datetime, start: Progress, archive: Archive | None, uncapped: bool
+) -> Iterator[Progress]:
+    """Delete what is due at a moment, and yield how far it has come: after the survey, each chunk, and at the end.
+
+    Raises PermanentError when more would go than the rule allows, TransientError when the archive or the database
+    does not let it go now, and OutOfTimeError when it would wait beyond the deadline.
+    """
+    lens, progress = _lens(context, rule, at), start
+    if progress.expected is None:
+        found = survey(context, rule, lens)
+        progress = Progress(expected=found.due + found.unreadable, allowed=found.allowed, counts=_unreadable(found))
+        yield progress
+        if not uncapped:
+            check(rule, found)
+    pace = Pace(context, Pressure(context.database), most=rule.chunk)
+    is_simple = lens.in_sql and archive is None and not rule.dependents
+    while True:
+        pace.give_way()
+        began_ms, rows = context.clock.now_ms(), pace.size
+        allowed = None if uncapped else progress.allowed - progress.counts.succeeded
+        counts = Counts()
+        try:
+            if is_simple and (allowed is None or allowed >= rows):
+                work = partial(delete_stretch, rule=rule, lens=lens, after=progress.after, rows=rows)
+                step = context.database.transact(work)
+            else:
+                step = delete_rows(
+                    context.database, rule, lens, progress.after, rows=rows, allowed=allowed, archive=archive
+                )
+        except IntegrityError as error:
+            # One row that others refer to must not keep its neighbours.
+            is_simple = False
+            if not pace.go_singly():
+                continue
+            step, counts = _pass_over(context, rule, progress, error), Counts(total=1, failed=1)
+        except ChangedError as error:
+            pace.pause(str(error))
+            continue
+        except OperationalError as error:
+            if error_code(error) not in {DEADLOCK, LOCK_WAIT_TIMEOUT}:
+                raise
+            pace.pause(str(error.orig))
+            continue
+        pace.keep(context.clock.now_ms() - began_ms)
+        counts += Counts(total=step.deleted, succeeded=step.deleted)
+        progress = replace(progress, after=step.last, counts=progress.counts + counts)
+        if step.last is None:
+            break
+        yield progress
+    yield progress.finish()
+
+
+def _lens(context: Context, rule: Rule, at: datetime) -> Lens:
+    work = partial(lens_for, column=rule.moment, before_ms=to_ms(at - rule.keep))
+    return context.database.transact(work)
+
+
+def _unreadable(found: Survey) -> Counts:
+    return Counts(total=found.unreadable, failed=found.unreadable)
+
+
+def _pass_over(context: Context, rule: Rule, progress: Progress, error: IntegrityError) -> Step:
+    work = partial(next_stretch, table=rule.table, after=progress.after, rows=1)
+    key = context.database.transact(work).last
+    id_ = "/".join(map(str, key or ()))
+    logger.error("row cannot be deleted", extra={"id": id_, "error": str(error.orig)})
+    return Step(deleted=0, last=key)

@@ -1,0 +1,115 @@
+"""The page behind the link of each mail, and what its button and mail clients post to, as RFC 8058 has it."""
+
+import html
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from chalice.app import Response
+
+from chalicelib.attempts import attempt
+from chalicelib.context import Context
+from chalicelib.mail import subscriptions, unsubscribe
+from chalicelib.outcome import Counts
+from chalicelib.telemetry import bound, report
+
+MAILING = "daily_digest"
+# In a form, and in multipart, which the RFC prefers. A body that is longer than either is not searched.
+ONE_CLICK = re.compile(rb'\bList-Unsubscribe(?:=|"\r?\n(?:[^\r\n]+\r?\n){0,9}\r?\n)One-Click\b')
+LONGEST_BODY = 10_000
+BUTTON = """<form method="post">
+<input type="hidden" name="List-Unsubscribe" value="One-Click">
+<button>Unsubscribe</button>
+</form>"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What a page says, and whether it has the button."""
+
+    status: int
+    title: str
+    text: str
+    note: str
+    button: str = ""
+
+
+ASKING = Page(
+    status=200,
+    title="Unsubscribe from the daily digest?",
+    text="$site_name will mail you no more digests.",
+    note="Nothing changes until you press the button.",
+    button=BUTTON,
+)
+# Of a link that somebody cut or made up too: who tries them out learns nothing.
+DONE = Page(
+    status=200,
+    title="You are unsubscribed",
+    text="$site_name mails you no more digests. One that is on its way may still arrive.",
+    note="If others follow, use the link in the latest: this one may have been cut short.",
+)
+FAILED = Page(
+    status=503,
+    title="That did not work just now",
+    text="Please try again in a few minutes.",
+    note="The link stays valid.",
+    button=BUTTON,
+)
+
+
+def answer(request: Any, context: Context) -> Response:
+    """Answer a request of Chalice's: unsubscribe for a POST with `List-Unsubscribe=One-Click`, else show what would.
+
+    A GET changes nothing, since scanners of mails follow links. The answers to known, unknown and forged tokens are
+    the same, however often they come.
+    """
+    body = request.raw_body if request.method == "POST" else b""
+    if len(body) > LONGEST_BODY or not ONE_CLICK.search(body):
+        return _show(ASKING, context)
+    token = (request.query_params or {}).get("token", "")
+    with bound(request_id=context.request_id):
+        ended = attempt(lambda: _unsubscribe(context, token), clock=context.clock, last=False)
+        report("run", "unsubscribe", ended)
+    return _show(FAILED if ended.outcome.is_failure else DONE, context)
+
+
+def _unsubscribe(context: Context, token: str) -> Counts:
+    user_id, mailing = unsubscribe.verify(token, secrets=context.unsubscribe_secrets) or ("", "")
+    if mailing != MAILING:
+        return Counts(total=1, skipped=1)
+    is_out = context.database.transact(lambda connection: subscriptions.end(connection, user_id))
+    return Counts(total=1, succeeded=int(is_out), skipped=int(not is_out))
+
+
+def _show(page: Page, context: Context) -> Response:
+    settings = context.settings
+    values = {"site_name": html.escape(settings.site_name), "site_url": html.escape(settings.site_url)}
+    text = Template(page.text).substitute(values)
+    body = _template().substitute(values, title=page.title, text=text, note=page.note, button=page.button)
+    return Response(body, headers=_headers(), status_code=page.status)
+
+
+@cache
+def _template() -> Template:
+    return Template((Path(__file__).parent / "templates" / "unsubscribe.html").read_text(encoding="utf-8"))
+
+
+@cache
+def _headers() -> dict[str, Any]:
+    _, _, rest = _template().template.partition("<style>")
+    style = b64encode(sha256(rest.partition("</style>")[0].encode()).digest()).decode()
+    policy = ("default-src 'none'", f"style-src 'sha256-{style}'", "form-action 'self'", "base-uri 'none'")
+    return {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": "; ".join([*policy, "frame-ancestors 'none'"]),
+        "Cache-Control": "no-store",
+        # The address of the page holds the token.
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Robots-Tag": "noindex",
+    }

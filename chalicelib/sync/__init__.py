@@ -1,0 +1,1 @@
+"""The external sync: what other systems list, kept in `external_data`."""

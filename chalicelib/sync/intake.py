@@ -1,0 +1,101 @@
+"""Taking a batch of a source's items: most are as they were, some are written, and some are refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from chalicelib.database import Database
+from chalicelib.outcome import Counts
+from chalicelib.sync import quarantine, rows
+from chalicelib.sync.items import Item, Reader, Refused
+from chalicelib.sync.merging import Merge, Merged
+from chalicelib.sync.sources import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What became of a batch: how many, and of these inserted, which ids it listed, valid or not, what was refused."""
+
+    counts: Counts
+    inserted: int
+    ids: Sequence[str]
+    refused: Sequence[Refused]
+
+
+class Intake:
+    """Takes the items of one source into `external_data`; with `is_rehearsal` it only says what it would do.
+
+    Of two items with one id, the one that changed last is taken, or the one that came last.
+    """
+
+    def __init__(self, database: Database, source: Source, *, is_rehearsal: bool) -> None:
+        self._database = database
+        self._source = source
+        self._reader = Reader(source)
+        self._is_rehearsal = is_rehearsal
+        # Few, as a rule; knowing them, a valid item costs no statement to take it out.
+        self._refused_ids = database.transact(lambda connection: quarantine.refused_ids(connection, source=source.name))
+
+    def take(self, raws: Sequence[bytes], *, asked_at: int, now_ms: int) -> Taken:
+        """Take a batch from an answer that was asked for at `asked_at`, in one transaction, and one more to write."""
+        items, refused = self._read(raws)
+        settled = self._database.transact(
+            lambda connection: rows.settled_hashes(connection, items, source=self._source.name)
+        )
+        differing = [item for item in items.values() if item.content_hash not in settled]
+        unfit = {item.id: reason for item in differing if (reason := self._reader.check(item)) is not None}
+        refused += [items[id_].refuse(reason) for id_, reason in unfit.items()]
+        fit = {item.id: item for item in differing if item.id not in unfit}
+        merge = Merge(source=self._source.name, items=fit, asked_at=asked_at)
+        if self._is_rehearsal:
+            merged = self._database.transact(merge.rehearse)
+        else:
+            valid_again = self._refused_ids & (items.keys() - _ids(refused))
+            # Where nothing is known most likely all is new, and the database says so where it is not.
+            merged = self._write(merge, refused, valid_again, is_hopeful=not settled, now_ms=now_ms)
+            self._refused_ids = (self._refused_ids - valid_again) | _ids(refused) | _ids(merged.refused)
+        refused += merged.refused
+        succeeded = merged.inserted + merged.changed
+        skipped = len(raws) - succeeded - len(refused)
+        return Taken(
+            counts=Counts(total=len(raws), succeeded=succeeded, failed=len(refused), skipped=skipped),
+            inserted=merged.inserted,
+            ids=[*items, *(_ids(refused) - items.keys())],
+            refused=refused,
+        )
+
+    def _read(self, raws: Sequence[bytes]) -> tuple[dict[str, Item], list[Refused]]:
+        items: dict[str, Item] = {}
+        refused: list[Refused] = []
+        for read in map(self._reader.read, raws):
+            if isinstance(read, Refused):
+                refused.append(read)
+            elif not (earlier := items.get(read.id)) or (read.changed_at or 0) >= (earlier.changed_at or 0):
+                items[read.id] = read
+        return items, refused
+
+    def _write(
+        self, merge: Merge, refused: Sequence[Refused], valid_again: set[str], *, is_hopeful: bool, now_ms: int
+    ) -> Merged:
+        if not (merge.items or refused or valid_again):
+            return Merged()
+
+        def settle(connection: Connection, merged: Merged) -> Merged:
+            quarantine.clear(connection, valid_again, source=self._source.name)
+            bad = [*refused, *merged.refused]
+            quarantine.put(connection, bad, source=self._source.name, now_ms=now_ms)
+            return merged
+
+        if is_hopeful:
+            try:
+                return self._database.transact(lambda connection: settle(connection, merge.insert(connection)))
+            except IntegrityError:
+                # Begun anew and not from a savepoint: a deadlock takes that with it, and its rollback then hides it.
+                pass
+        return self._database.transact(lambda connection: settle(connection, merge.perform(connection)))
+
+
+def _ids(refused: Sequence[Refused]) -> set[str]:
+    return {item.id for item in refused if item.id is not None}

@@ -1,0 +1,70 @@
+"""A source's reply to a request: an answer, or a refusal that may pass or may not."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+
+from chalicelib import secrets
+from chalicelib.clock import to_ms
+from chalicelib.config import is_reference
+from chalicelib.errors import ConfigurationError, PermanentError, TransientError
+from chalicelib.sync.answers import Answer, Limits, check_origin, get
+from chalicelib.sync.refusals import TryAgainError
+from chalicelib.sync.sources import Credential, Source
+
+UNCHANGED = 304
+MAY_PASS = frozenset({408, 425, 429})
+NOT_ALLOWED = frozenset({401, 403})
+
+
+@contextmanager
+def ask(
+    source: Source, address: str, *, validators: Mapping[str, str], seconds: float, now_ms: int
+) -> Iterator[Answer]:
+    """Give the source's answer at an address of its own: 200 with JSON, or 304 where `validators` allow it.
+
+    Raises TryAgainError for what a repetition may mend, TransientError for a secret that may have been changed, and
+    PermanentError for any other refusal; and what `answers.get` does.
+    """
+    check_origin(address, source.url)
+    headers = {"Accept": "application/json", "User-Agent": "nightshift", **validators}
+    if source.credential is not None:
+        headers[source.credential.header] = _read(source.credential)
+    limits = Limits(seconds=seconds, max_bytes=source.max_bytes, is_internal=source.is_internal)
+    with get(address, headers=headers, limits=limits) as answer:
+        if not (answer.status == UNCHANGED and validators):
+            _check(answer, source.credential, now_ms=now_ms)
+        yield answer
+
+
+def _read(credential: Credential) -> str:
+    # A secret that was pasted may end in a line break. What the error of the library would say has the secret in it.
+    value = credential.prefix + secrets.resolve(credential.secret).strip()
+    if not (value.isascii() and value.isprintable()):
+        raise ConfigurationError(f"the secret for {credential.header} has characters that a header cannot hold")
+    return value
+
+
+def _check(answer: Answer, credential: Credential | None, *, now_ms: int) -> None:
+    status = answer.status
+    if status in MAY_PASS or status >= 500:
+        wait = _read_wait(answer.headers.get("Retry-After", ""), now_ms=now_ms)
+        raise TryAgainError(f"it answered {status}", wait_seconds=wait)
+    if status in NOT_ALLOWED and credential is not None and is_reference(credential.secret):
+        secrets.forget()
+        raise TransientError(f"it answered {status}; the secret is fetched anew for the next attempt")
+    if status != 200:
+        raise PermanentError(f"it answered {status}")
+    kind = answer.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
+    if not (kind.endswith(("/json", "+json"))):
+        raise PermanentError(f"it answered with {kind[:60]}, not with JSON")
+
+
+def _read_wait(text: str, *, now_ms: int) -> float | None:
+    """Return the seconds that `Retry-After` asks for, as a number or a date."""
+    if text.strip().isdecimal():
+        return float(text)
+    try:
+        return max(0.0, (to_ms(parsedate_to_datetime(text)) - now_ms) / 1000)
+    except (ValueError, OverflowError):
+        return None
