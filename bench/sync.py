@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,10 +19,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,23 +35,12 @@ from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.invocation import LocalContext
 from nightshift.local.servers import mariadb_server
 
-GUIDE_TABLE = """
-CREATE TABLE IF NOT EXISTS guide.external_data (
-    id CHAR(36) PRIMARY KEY,
-    external_id VARCHAR(255) NOT NULL UNIQUE,
-    data MEDIUMTEXT NOT NULL,
-    synced_at BIGINT NOT NULL
+GUIDE_TABLE = (
+    "CREATE TABLE IF NOT EXISTS guide.external_data (id CHAR(36) PRIMARY KEY, "
+    "external_id VARCHAR(255) NOT NULL UNIQUE, data MEDIUMTEXT NOT NULL, synced_at BIGINT NOT NULL)"
 )
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Taken:
-    """What a child took: seconds on the clock, seconds of the processors (MariaDB's too), and peak MiB."""
-
-    seconds: float
-    busy: float
-    peak_mib: float
+# Of a child: "seconds" on the clock, "busy" ones of the processors (MariaDB's too), and "peak_mib".
+Taken = dict[str, float]
 
 
 def main() -> None:
@@ -66,15 +53,16 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, served(Path(name)) as url, mariadb_server(Path(name)) as database:
         folder = Path(name)
-        enter(isolated(os.environ))
-        enter(environment(folder, database_url=database))
+        # Nothing of AWS is called.
+        base = isolated(os.environ) | {"DATABASE_URL": database}
+        enter(base | local_environment(base, endpoint="http://127.0.0.1:9", folder=folder))
         for count in {arguments.items, arguments.sample, arguments.many} - {0}:
-            write_items(folder / str(count), count)
+            write_items(folder / f"{count}.json", count)
         measure = partial(run_child, int((folder / "mariadb.pid").read_text(encoding="ascii")))
         print(f"Python {sys.version.split()[0]}, MariaDB, {os.cpu_count()} cores, medians of {arguments.rounds} rounds")
         compare(measure, url, items=arguments.items, sample=arguments.sample, rounds=arguments.rounds)
         if arguments.many:
-            tell_many(measure, url, folder / str(arguments.many), count=arguments.many, rounds=arguments.rounds)
+            tell_many(measure, url, folder / f"{arguments.many}.json", count=arguments.many, rounds=arguments.rounds)
 
 
 def compare(measure: Callable[[str, str], Taken], url: str, *, items: int, sample: int, rounds: int) -> None:
@@ -85,17 +73,17 @@ def compare(measure: Callable[[str, str], Taken], url: str, *, items: int, sampl
         for way in random.sample(list(counts), 2):
             measure("empty", "")
             for when in ("first", "unchanged"):
-                taken.setdefault((way, when), []).append(measure(way, f"{url}/{counts[way]}"))
+                taken.setdefault((way, when), []).append(measure(way, f"{url}/{counts[way]}.json"))
     print(f"\n{items:,} items, the guide's way {sample:,}: µs an item, on the clock and of the processors")
     for when in ("first", "unchanged"):
         line = f"{when:10}"
         for each in ("seconds", "busy"):
             guide, ours = (
-                median(1e6 * getattr(run, each) / counts[way] for run in taken[way, when]) for way in ("guide", "sync")
+                median(1e6 * run[each] / counts[way] for run in taken[way, when]) for way in ("guide", "sync")
             )
             line += f"   {each}: guide {guide:7.1f}, sync {ours:6.2f}, × {guide / ours:5.1f}"
         print(line)
-    peak = max(run.peak_mib for runs in taken.values() for run in runs)
+    peak = max(run["peak_mib"] for runs in taken.values() for run in runs)
     print(f"peak of either: {peak:.0f} MiB")
 
 
@@ -105,13 +93,15 @@ def tell_many(measure: Callable[[str, str], Taken], url: str, path: Path, *, cou
     print(f"\n{count:,} items, {size:,.0f} MB")
     for way in ("split", "parse"):
         runs = [measure(way, str(path)) for _ in range(rounds)]
-        clock, busy = (size / median(getattr(run, each) for run in runs) for each in ("seconds", "busy"))
-        peak = max(run.peak_mib for run in runs)
+        clock, busy = (size / median(run[each] for run in runs) for each in ("seconds", "busy"))
+        peak = max(run["peak_mib"] for run in runs)
         print(f"{way:10} {clock:5.0f} MB/s on the clock, {busy:5.0f} of the processor, peak {peak:.0f} MiB")
     measure("empty", "")
     for when in ("first", "unchanged"):
         run = measure("snapshot", f"{url}/{path.name}")
-        print(f"a snapshot, {when:10} {run.seconds:6.1f} s, {run.busy:6.1f} s busy, peak {run.peak_mib:.0f} MiB")
+        print(
+            f"a snapshot, {when:10} {run['seconds']:6.1f} s, {run['busy']:6.1f} s busy, peak {run['peak_mib']:.0f} MiB"
+        )
 
 
 def write_items(path: Path, count: int) -> None:
@@ -132,24 +122,17 @@ def write_items(path: Path, count: int) -> None:
         file.write("]")
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, those that end in .json as JSON."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Serve the folder's files as JSON; give the URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = folder / Path(self.path).name
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(path.stat().st_size))
-            self.end_headers()
-            with path.open("rb") as file:
-                shutil.copyfileobj(file, self.wfile, 1 << 20)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    """Serve a folder's files; give the URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -158,29 +141,21 @@ def served(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
-def environment(folder: Path, *, database_url: str) -> dict[str, str]:
-    """Return what functions need; nothing of AWS is called."""
-    base = {**os.environ, "DATABASE_URL": database_url, "EXTERNAL_SYNC_HOSTS_ALLOWED": "127.0.0.1"}
-    return base | local_environment(base, endpoint="http://127.0.0.1:9", folder=folder)
-
-
 def run_child(server: int, way: str, argument: str) -> Taken:
     """Do something in a fresh process; `server` is MariaDB's process id."""
-    before = busy_seconds(server)
+
+    def served() -> float:
+        fields = Path(f"/proc/{server}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before = served()
     child = [sys.executable, "-m", "bench.sync", "--child", way, argument]
     done = subprocess.run(child, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{way} failed:\n{done.stderr}{done.stdout}")
-    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    # MariaDB is hardly busy with what is parsed only.
-    served = busy_seconds(server) - before if way not in {"split", "parse"} else 0.0
-    return Taken(seconds=measured["seconds"], busy=measured["busy"] + served, peak_mib=measured["peak_mib"])
-
-
-def busy_seconds(process: int) -> float:
-    """Return how long the processors have worked for a process."""
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    taken: Taken = json.loads(done.stdout.splitlines()[-1])
+    # MariaDB has no part in what is parsed only.
+    return taken | ({} if way in {"split", "parse"} else {"busy": taken["busy"] + served() - before})
 
 
 class Unhurried(LocalContext):
@@ -193,11 +168,9 @@ class Unhurried(LocalContext):
 def sync(url: str, *, is_snapshot: bool) -> None:
     """Run the task once for a source of this URL."""
     from chalicelib import runs
-    from chalicelib.config import read_settings
     from chalicelib.context import from_lambda
     from chalicelib.sync import sources
 
-    read_settings(os.environ)
     source = sources.Source(name="default", url=url, is_internal=True, is_snapshot=is_snapshot, seconds=3600.0)
     sources.SOURCES = (source,)
     # A minute that no other run of this benchmark has.

@@ -1,6 +1,6 @@
 """The tables that belong to your application, and the one place to map their names.
 
-Nightshift reads `users` and `posts` and never alters them. Where yours are called otherwise, change the
+Nightshift reads `users` and `posts` and never alters their columns. Where yours are called otherwise, change the
 first argument of the table or column here; the `key` is what Nightshift's own code says and stays.
 """
 

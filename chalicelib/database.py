@@ -13,7 +13,8 @@ from chalicelib.clock import Clock
 T = TypeVar("T")
 
 TRANSACTION_ATTEMPTS = 4
-DEADLOCK, LOCK_WAIT_TIMEOUT = 1213, 1205
+# The third is MariaDB's, of an INSERT … SELECT whose row another transaction has changed since.
+DEADLOCK, LOCK_WAIT_TIMEOUT, RECORD_CHANGED = 1213, 1205, 1020
 # As in the module sqlite3, which deployments on MySQL do not import.
 SQLITE_BUSY = 5
 # Server gone, connection lost, read-only (the old writer after a failover), idle connection closed by the server.
@@ -49,7 +50,7 @@ class Database:
             # The pool may hold more connections to the server that went away or became read-only.
             self.engine.dispose()
             return True
-        return code in {DEADLOCK, LOCK_WAIT_TIMEOUT, SQLITE_BUSY}
+        return code in {DEADLOCK, LOCK_WAIT_TIMEOUT, RECORD_CHANGED, SQLITE_BUSY}
 
 
 def error_code(error: DBAPIError) -> int | None:

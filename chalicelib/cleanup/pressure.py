@@ -47,6 +47,8 @@ class Pressure:
 
     def _read_lock_ms(self) -> int:
         def work(connection: Connection) -> Any:
-            return connection.exec_driver_sql(ROW_LOCK_TIME).one()[1]
+            return connection.exec_driver_sql(ROW_LOCK_TIME).one_or_none()
 
-        return int(self._database.transact(work))
+        # Not every server that speaks MySQL's language has InnoDB's counters.
+        row = self._database.transact(work)
+        return 0 if row is None else int(row[1])

@@ -1,6 +1,6 @@
 """A stretch: so many rows of a table in the order of its primary key, however few of them are to go."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ def within(table: Table, stretch: Stretch) -> ColumnElement[bool]:
     )
 
 
-def among(table: Table, keys: Sequence[Key]) -> ColumnElement[bool]:
+def among(table: Table, keys: Collection[Key]) -> ColumnElement[bool]:
     """Return the condition of the rows with these keys."""
     return _among(tuple(table.primary_key), keys)
 
@@ -44,7 +44,7 @@ def by_primary_key(query: Select[Any], table: Table) -> Select[Any]:
     return query.with_hint(table, "FORCE INDEX (PRIMARY)", "mysql")
 
 
-def _among(columns: Sequence[ColumnElement[Any]], keys: Sequence[Key]) -> ColumnElement[bool]:
+def _among(columns: Sequence[ColumnElement[Any]], keys: Collection[Key]) -> ColumnElement[bool]:
     first, *rest = columns
     if not rest:
         return first.in_([key[0] for key in keys])

@@ -1,20 +1,22 @@
 """A sweep: one rule carried out, chunk by chunk."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from chalicelib.cleanup.archive import Archive
-from chalicelib.cleanup.chunk import ChangedError, Step, delete_rows, delete_stretch
+from chalicelib.cleanup.chunk import ChangedError, Step, delete_parcel, delete_rows, delete_stretch
 from chalicelib.cleanup.moment import Lens, lens_for
 from chalicelib.cleanup.pace import Pace
+from chalicelib.cleanup.parcel import pack
 from chalicelib.cleanup.pressure import Pressure
 from chalicelib.cleanup.progress import Progress
 from chalicelib.cleanup.rule import Rule
-from chalicelib.cleanup.stretch import next_stretch
+from chalicelib.cleanup.stretch import Key, next_stretch
 from chalicelib.cleanup.survey import Survey, check, survey
 from chalicelib.clock import to_ms
 from chalicelib.context import Context
@@ -47,26 +49,29 @@ def sweep(
         if not uncapped:
             check(rule, found)
     pace = Pace(context, Pressure(context.database), most=rule.chunk)
-    is_simple = lens.in_sql and archive is None and not rule.dependents
+    is_simple = lens.in_sql and not rule.dependents
     while True:
         pace.give_way()
-        began_ms, rows = context.clock.now_ms(), pace.size
+        rows, after = pace.size, progress.after
         allowed = None if uncapped else progress.allowed - progress.counts.succeeded
         counts = Counts()
         try:
-            if is_simple and (allowed is None or allowed >= rows):
-                work = partial(delete_stretch, rule=rule, lens=lens, after=progress.after, rows=rows)
-                step = context.database.transact(work)
+            if archive is not None:
+                work = _archived(context, rule, lens, after, rows=rows, allowed=allowed, archive=archive)
+            elif is_simple and (allowed is None or allowed >= rows):
+                work = partial(delete_stretch, rule=rule, lens=lens, after=after, rows=rows)
             else:
-                step = delete_rows(
-                    context.database, rule, lens, progress.after, rows=rows, allowed=allowed, archive=archive
-                )
+                work = partial(delete_rows, rule=rule, lens=lens, after=after, rows=rows, allowed=allowed)
+            began_ms = context.clock.now_ms()
+            step = context.database.transact(work)
+            pace.keep(context.clock.now_ms() - began_ms)
         except IntegrityError as error:
             # One row that others refer to must not keep its neighbours.
             is_simple = False
             if not pace.go_singly():
                 continue
-            step, counts = _pass_over(context, rule, progress, error), Counts(total=1, failed=1)
+            step, counts = _pass_over(context, rule, after, error), Counts(total=1, failed=1)
+            pace.keep(0)
         except ChangedError as error:
             pace.pause(str(error))
             continue
@@ -75,13 +80,23 @@ def sweep(
                 raise
             pace.pause(str(error.orig))
             continue
-        pace.keep(context.clock.now_ms() - began_ms)
         counts += Counts(total=step.deleted, succeeded=step.deleted)
         progress = replace(progress, after=step.last, counts=progress.counts + counts)
         if step.last is None:
             break
         yield progress
     yield progress.finish()
+
+
+def _archived(
+    context: Context, rule: Rule, lens: Lens, after: Key | None, *, rows: int, allowed: int | None, archive: Archive
+) -> Callable[[Connection], Step]:
+    """Archive what is due among so many rows, and return the transaction that deletes it."""
+    packing = partial(pack, rule=rule, lens=lens, after=after, rows=rows, allowed=allowed)
+    parcel = context.database.transact(packing)
+    if parcel.bundles:
+        archive.put(line for bundle in parcel.bundles.values() for line in bundle)
+    return partial(delete_parcel, rule=rule, lens=lens, parcel=parcel)
 
 
 def _lens(context: Context, rule: Rule, at: datetime) -> Lens:
@@ -93,8 +108,8 @@ def _unreadable(found: Survey) -> Counts:
     return Counts(total=found.unreadable, failed=found.unreadable)
 
 
-def _pass_over(context: Context, rule: Rule, progress: Progress, error: IntegrityError) -> Step:
-    work = partial(next_stretch, table=rule.table, after=progress.after, rows=1)
+def _pass_over(context: Context, rule: Rule, after: Key | None, error: IntegrityError) -> Step:
+    work = partial(next_stretch, table=rule.table, after=after, rows=1)
     key = context.database.transact(work).last
     id_ = "/".join(map(str, key or ()))
     logger.error("row cannot be deleted", extra={"id": id_, "error": str(error.orig)})

@@ -6,6 +6,7 @@ from chalicelib.clock import from_ms
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
 from chalicelib.handlers import Handler
+from chalicelib.mail.text import clean
 from chalicelib.outcome import Counts
 from chalicelib.queue import outbox
 from chalicelib.queue.job import Job
@@ -43,7 +44,7 @@ def perform(context: Context, job: Job[Payload]) -> Counts:
     mail = {
         "to": job.payload.to,
         "name": job.payload.name,
-        "subject": f"{settings.site_name}: {month.name} in figures",
+        "subject": f"{clean(settings.site_name)}: {month.name} in figures",
         "template": "report",
         # As JSON has it, which is how it comes out of the row.
         "content": msgspec.json.decode(msgspec.json.encode(content)),

@@ -4,17 +4,14 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, literal, or_, select, update
-from sqlalchemy.exc import DBAPIError
 
 from chalicelib.clock import Clock
-from chalicelib.database import Database, error_code, insert_missing
+from chalicelib.database import Database, insert_missing
 from chalicelib.reports.month import Month
 from chalicelib.schema import activity, activity_days, sessions
 from chalicelib.window import Window
 
 HOUR_MS = 3_600_000
-# MariaDB rolls back what reads a row that another run for the same day has inserted meanwhile.
-RECORD_CHANGED, ATTEMPTS = 1020, 10
 
 
 def count(database: Database, clock: Clock, day: Window) -> int:
@@ -34,7 +31,7 @@ def record(database: Database, clock: Clock, day: Window) -> int:
     for start_ms in range(day.start_ms, day.end_ms + HOUR_MS, HOUR_MS):
         within = and_(active, sessions.c.updated_at >= start_ms, sessions.c.updated_at < start_ms + HOUR_MS)
         users = select(literal(day.day.isoformat()), sessions.c.user_id).where(within).distinct()
-        _insert_beside_others(database, users=users)
+        database.transact(partial(_insert, users=users))
     return database.transact(lambda connection: _close(connection, day, now_ms=clock.now_ms()))
 
 
@@ -44,15 +41,6 @@ def _was_active(day: Window, *, now_ms: int) -> Any:
     if now_ms >= day.end_ms + HOUR_MS:
         return on_the_day
     return or_(on_the_day, and_(used >= day.end_ms, used < day.end_ms + HOUR_MS, sessions.c.created_at < day.end_ms))
-
-
-def _insert_beside_others(database: Database, *, users: Any) -> None:
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return database.transact(partial(_insert, users=users))
-        except DBAPIError as error:
-            if error_code(error) != RECORD_CHANGED or attempt == ATTEMPTS:
-                raise
 
 
 def _insert(connection: Connection, *, users: Any) -> None:

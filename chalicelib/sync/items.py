@@ -48,6 +48,7 @@ class Reader:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._prefix = source.id_prefix
         names = {"id": source.id_field} | ({"changed": source.changed_field} if source.changed_field else {})
         # What is not declared is skipped, which is most of the work of reading.
         head = msgspec.defstruct("Head", [(name, Any, msgspec.UNSET) for name in names], rename=names, gc=False)
@@ -87,12 +88,11 @@ class Reader:
         return None
 
     def _read_id(self, value: Any) -> str:
-        if value is msgspec.UNSET:
-            raise ValueError("is missing")
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise ValueError("is neither text nor a whole number")  # noqa: TRY004 (a reason, as the others are)
-        text = f"{self._source.id_prefix}{value}"
-        if value == "" or len(text) > MAX_ID:
+        # By the type itself, since a boolean is an int too.
+        if type(value) is not str and type(value) is not int:
+            raise ValueError("is missing" if value is msgspec.UNSET else "is neither text nor a whole number")
+        text = f"{self._prefix}{value}"
+        if not len(self._prefix) < len(text) <= MAX_ID:
             raise ValueError(f"has {len(text)} characters, and 1 to {MAX_ID} are allowed")
         return text
 

@@ -185,6 +185,15 @@ def test_what_is_deleted_was_archived_when_s3_refuses_half_way(world: World, mon
     assert ids_in(world, sessions) == gone[2:]
 
 
+def test_a_slow_s3_makes_no_chunk_smaller(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30), archive=True))
+    monkeypatch.setattr("chalicelib.cleanup.pace.FIRST", 200)
+    add_sessions(world, 600, days=31)
+    then(monkeypatch, lambda: world.clock.advance(5))
+    clean(world)
+    assert [len(lines) for lines in archived(world).values()] == [200, 301, 99]
+
+
 def test_a_row_that_changes_after_it_was_archived_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, SESSIONS)
     changed, gone = add_sessions(world, 2, days=31)

@@ -200,6 +200,12 @@ def test_a_user_who_may_not_see_replication_is_no_trouble(world: World) -> None:
 
 
 @mariadb_only
+def test_a_server_without_innodbs_counters_is_no_trouble(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chalicelib.cleanup.pressure.ROW_LOCK_TIME", "SHOW GLOBAL STATUS LIKE 'Nothing of the kind'")
+    assert Pressure(world.context().database).lock_wait_ms() == 0
+
+
+@mariadb_only
 def test_time_that_others_wait_for_locks_is_seen(world: World) -> None:
     add_sessions(world, 1, days=1)
     engine = create_engine(world.environment["DATABASE_URL"])

@@ -61,7 +61,11 @@ def test_tokens_go_when_they_have_expired(world: World) -> None:
 
 def test_users_who_never_verified_go_with_all_that_hangs_on_them(world: World) -> None:
     unverified: dict[str, Any] = {"is_verified": False, "created_at": ago(days=8)}
-    differing = {"verified": {"is_verified": True}, "admin": {"is_admin": True}, "young": {"created_at": ago(days=7)}}
+    differing: dict[str, dict[str, Any]] = {
+        "verified": {"is_verified": True},
+        "admin": {"is_admin": True},
+        "young": {"created_at": ago(days=7)},
+    }
     (gone,) = world.add_users(1, prefix="gone", **unverified)
     kept = {name: world.add_users(1, prefix=name, **unverified | values)[0] for name, values in differing.items()}
     for prefix, user_id in {"gone": gone, **kept}.items():
