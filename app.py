@@ -70,7 +70,9 @@ def external_sync(event: CloudWatchEvent) -> Any:
     return _execute("external_sync", event)
 
 
-@app.on_sqs_message(queue=os.environ.get("WORK_QUEUE_NAME", "nightshift-work"), batch_size=10)
+# At most as many at once as config.json reserves for each: what Lambda pulls beyond that is throttled, and each time
+# counts as a delivery.
+@app.on_sqs_message(queue=os.environ.get("WORK_QUEUE_NAME", "nightshift-work"), batch_size=10, maximum_concurrency=5)
 def work(event: SQSEvent) -> Any:
     """Do the jobs that messages ask for."""
     from chalicelib.context import from_lambda
@@ -79,7 +81,9 @@ def work(event: SQSEvent) -> Any:
     return worker.work(event.to_dict(), from_lambda(event.context), queue="work")
 
 
-@app.on_sqs_message(queue=os.environ.get("PRIORITY_QUEUE_NAME", "nightshift-priority"), batch_size=10)
+@app.on_sqs_message(
+    queue=os.environ.get("PRIORITY_QUEUE_NAME", "nightshift-priority"), batch_size=10, maximum_concurrency=2
+)
 def work_priority(event: SQSEvent) -> Any:
     """Do the jobs that must not wait behind the others."""
     from chalicelib.context import from_lambda

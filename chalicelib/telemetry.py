@@ -97,7 +97,6 @@ def bound(**fields: object) -> Iterator[None]:
 
 def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[str, Any]:
     """Write the summary line of an attempt and its metrics, and return what the line says."""
-    bind(**{_label(kind): name})
     result = summarise(kind, name, ended)
     measure(kind, name, [ended])
     fields = {key: value for key, value in logger.get_current_keys().items() if key not in _LAYOUT}

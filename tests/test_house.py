@@ -30,7 +30,9 @@ LEVELS = [
     ["chalicelib.tasks"],
     ["chalicelib.claims"],
     ["chalicelib.cleanup.sweep"],
-    ["chalicelib.cleanup.chunk", "chalicelib.cleanup.pace", "chalicelib.cleanup.progress", "chalicelib.cleanup.rules"],
+    ["chalicelib.cleanup.chunk"],
+    ["chalicelib.cleanup.parcel"],
+    ["chalicelib.cleanup.found", "chalicelib.cleanup.pace", "chalicelib.cleanup.progress", "chalicelib.cleanup.rules"],
     ["chalicelib.cleanup.survey"],
     ["chalicelib.cleanup.*"],
     ["chalicelib.sync.reading"],
@@ -79,7 +81,14 @@ LEVELS = [
     ["chalicelib.deadline"],
     ["chalicelib.errors", "chalicelib.clock"],
     ["chalicelib.outcome"],
-    ["chalicelib", "chalicelib.mail", "chalicelib.queue", "chalicelib.reports", "chalicelib.cleanup", "chalicelib.sync"],
+    [
+        "chalicelib",
+        "chalicelib.mail",
+        "chalicelib.queue",
+        "chalicelib.reports",
+        "chalicelib.cleanup",
+        "chalicelib.sync",
+    ],
 ]
 
 

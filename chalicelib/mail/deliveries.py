@@ -89,8 +89,8 @@ class Ledger:
                 deliveries.c.user_id,
                 deliveries.c.status,
                 deliveries.c.claimed_at,
-                users.c.email,
-                users.c.name,
+                users.c.email.label("email"),
+                users.c.name.label("name"),
             )
             .select_from(deliveries.outerjoin(users, and_(users.c.id == deliveries.c.user_id, WANTED)))
             .where(self._within(first, last))

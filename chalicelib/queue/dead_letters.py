@@ -48,7 +48,8 @@ class DeadLetters:
         Raises TransientError when SQS does not take it.
         """
         values = {
-            "job_id": job_id,
+            # Whoever wrote its row may have written anything, and one that stays would keep all others from being sent.
+            "job_id": _NOT_IN_ATTRIBUTES.sub("?", job_id) or "?",
             "error_type": type(error).__name__,
             "reason": _NOT_IN_ATTRIBUTES.sub("?", str(error)[:1000]) or "no reason given",
         }

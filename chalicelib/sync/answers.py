@@ -107,7 +107,8 @@ def _request(wire: Wire, parts: SplitResult, headers: Mapping[str, str]) -> HTTP
     # What is connected already it does not connect, so that nothing resolves the name a second time.
     connection.sock = wire
     try:
-        connection.request("GET", target, headers={"Host": named, "Accept-Encoding": "gzip", **headers})
+        usual = {"Host": named, "Accept-Encoding": "gzip", "Connection": "close"}
+        connection.request("GET", target, headers={**usual, **headers})
         return connection.getresponse()
     except (OSError, HTTPException) as error:
         raise TryAgainError(f"the connection to {host} broke: {error!r}") from error

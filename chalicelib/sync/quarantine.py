@@ -6,7 +6,7 @@ from hashlib import sha256
 from sqlalchemy import Connection, delete, select
 
 from chalicelib.schema import quarantine
-from chalicelib.sync.items import MAX_ID, Refused
+from chalicelib.sync.items import Refused
 from chalicelib.sync.rows import upsert
 
 # What a person needs in order to see what is wrong with it.
@@ -32,7 +32,7 @@ def put(connection: Connection, refused: Sequence[Refused], *, source: str, now_
         {
             "digest": digest,
             "source": source,
-            "external_id": None if item.id is None else item.id[:MAX_ID],
+            "external_id": item.id,
             "reason": item.reason[:MAX_REASON],
             "data": item.raw[:MAX_DATA].decode("utf-8", "backslashreplace"),
             "seen_at": now_ms,

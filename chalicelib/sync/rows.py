@@ -101,17 +101,12 @@ def _literal(dialect: Dialect) -> str:
 
 
 def _texts(new: Iterable[tuple[Any, ...]], literal: str) -> Iterator[str]:
-    form = f"({','.join([literal] * 3)},%d,{literal},{literal},%s)"
+    # The row's id and the hash are our own digits.
+    form = f"('%s',{literal},{literal},%d,{literal},'%s',%s)"
     for id_, external_id, data, synced_at, source, content_hash, changed_at in new:
-        yield form % (
-            id_.encode().hex(),
-            external_id.encode().hex(),
-            data.encode().hex(),
-            synced_at,
-            source.encode().hex(),
-            content_hash.encode().hex(),
-            "NULL" if changed_at is None else int(changed_at),
-        )
+        texts = external_id.encode().hex(), data.encode().hex()
+        moment = "NULL" if changed_at is None else changed_at
+        yield form % (id_, *texts, synced_at, source.encode().hex(), content_hash, moment)
 
 
 def _chunks(texts: Iterable[str], *, length: int) -> Iterator[list[str]]:

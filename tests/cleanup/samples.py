@@ -88,22 +88,22 @@ def add_things(world: World, moments: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def before_statement(world: World, beginning: str, act: Callable[[], object], *, nth: int = 1) -> Iterator[list[str]]:
-    """Act before the nth statement that begins so; give the list of those statements so far."""
+def after_statement(world: World, beginning: str, act: Callable[[], object]) -> Iterator[list[str]]:
+    """Act after the first statement that begins so; give the list of those statements so far."""
     seen: list[str] = []
 
     def notice(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith(beginning):
             seen.append(statement)
-            if len(seen) == nth:
+            if len(seen) == 1:
                 act()
 
     engine = world.context().database.engine
-    event.listen(engine, "before_cursor_execute", notice)
+    event.listen(engine, "after_cursor_execute", notice)
     try:
         yield seen
     finally:
-        event.remove(engine, "before_cursor_execute", notice)
+        event.remove(engine, "after_cursor_execute", notice)
 
 
 def archived(world: World, *, by: str = "") -> dict[str, list[dict[str, Any]]]:

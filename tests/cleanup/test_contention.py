@@ -13,7 +13,17 @@ from chalicelib.application import users
 from chalicelib.cleanup.rule import Rule
 from chalicelib.errors import RunFailedError
 from chalicelib.schema import password_reset_tokens, sessions
-from tests.cleanup.samples import add_reset_token, add_sessions, ago, clean, ids_in, lines_of, mariadb_only, use
+from tests.cleanup.samples import (
+    add_reset_token,
+    add_sessions,
+    after_statement,
+    ago,
+    clean,
+    ids_in,
+    lines_of,
+    mariadb_only,
+    use,
+)
 from tests.world import World
 
 Log = Callable[[], list[dict[str, Any]]]
@@ -55,6 +65,49 @@ def test_a_user_whom_somebody_is_changing_is_left_for_another_day(world: World) 
     assert (summary["outcome"], summary["succeeded"], summary["skipped"]) == ("succeeded", 2, 1)
     assert ids_in(world, users) == [held]
     assert world.clock.slept == []
+
+
+@mariadb_only
+@pytest.mark.parametrize("dependents", [{}, {sessions.c.user_id: users.c.id}], ids=["alone", "with sessions"])
+def test_a_user_who_verifies_between_the_look_and_the_deletion_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch, dependents: Any
+) -> None:
+    where = users.c.is_verified.is_(False)
+    use(monkeypatch, Rule(name="users", moment=users.c.created_at, where=where, dependents=dependents))
+    stays, _ = world.add_users(2, is_verified=False, created_at=ago(days=8))
+
+    def verify() -> None:
+        with somebody(world) as connection:
+            connection.execute(update(users).where(users.c.id == stays).values(is_verified=True))
+            connection.commit()
+
+    # What ends the look at the table and is followed by nothing but what deletes, in the same transaction.
+    last_look = "SELECT users.id \nFROM users FORCE INDEX"
+    with after_statement(world, last_look, verify) as looks:
+        summary = clean(world)
+    assert looks
+    assert (summary["succeeded"], summary["skipped"]) == (1, 1)
+    assert ids_in(world, users) == [stays]
+
+
+def test_a_chunk_is_undone_when_its_rows_are_not_due_any_more_as_they_are_deleted(world: World) -> None:
+    ids = world.add_users(2, is_verified=False, created_at=ago(days=8))
+    add_sessions(world, 1, days=1, user_id=ids[0])
+    engine = world.context().database.engine
+    done: list[int] = []
+
+    # In our own transaction, since InnoDB lets nobody else do so; what is rolled back is due again.
+    def verify(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("DELETE FROM users") and not done:
+            verified = update(users).where(users.c.id == ids[0]).values(is_verified=True)
+            done.append(connection.execute(verified).rowcount)
+
+    event.listen(engine, "before_cursor_execute", verify)
+    try:
+        assert clean(world)["succeeded"] == 2
+    finally:
+        event.remove(engine, "before_cursor_execute", verify)
+    assert (done, world.clock.slept) == ([1], [1])
 
 
 @mariadb_only

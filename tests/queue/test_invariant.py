@@ -5,6 +5,8 @@ SQS, SES and S3 at any of their steps, with other processes in between. INVARIAN
 each database, and others each time; without it they are few, and always the same.
 """
 
+import math
+import multiprocessing
 import os
 import random
 import sqlite3
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, Literal, cast
 
@@ -37,15 +40,19 @@ from chalicelib.outcome import Counts
 from chalicelib.queue import claims, dead_letters, execution, outbox, work_queue, worker
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.job import OVER, TAKEN, WAITING, Job, Status
+from chalicelib.queue.verdict import EARLY_MS
 from chalicelib.schema import emails, external_data, jobs, pauses, rate_slots
 from chalicelib.telemetry import logger
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
 from nightshift.testkit.memory import Held, MemoryS3, MemorySes, MemorySqs
+from tests.queue.samples import fail, insert_job, mariadb_only, statuses
 
 STORIES = int(os.environ.get("INVARIANT_STORIES", "0"))
+FEW_STORIES = {"sqlite": 90, "mysql": 60}
 STEPS = 40
 QUEUES = {"work": WORK, "priority": PRIORITY}
+REFUSABLE = ("SendMessage", "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 CALLS = (
     "send_message",
     "send_message_batch",
@@ -56,7 +63,10 @@ CALLS = (
     "put_object",
     "get_object",
 )
-REFUSABLE = ("SendMessage", "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
+OF_DATABASE = ("lost", "deadlock", "denied")
+OF_AWS = ("refused", "unanswered")
+OF_OTHERS = ("worker", "dispatch", "cancel", "redrive")
+KINDS = ["killed", "slow", "late", "uncertain", "partly", *OF_DATABASE, *OF_AWS, *OF_OTHERS]
 
 
 @dataclass(kw_only=True)
@@ -75,8 +85,8 @@ class Process:
 
     faults: list[Fault]
     deadline_ms: int
-    # It was kept from recording what it did.
-    is_disturbed: bool = False
+    # By what it was kept from recording what it did.
+    disturbed_by: set[str] = field(default_factory=set)
     # Its machine stood still, and it goes on where Lambda would have ended it.
     is_late: bool = False
 
@@ -105,47 +115,49 @@ class Weather:
         finally:
             self.process = before
 
-    def step(self, place: Literal["statement", "commit", "call"], statement: str = "") -> str:
+    def step(self, place: Literal["statement", "commit", "call"], what: str = "") -> str:
         """Let happen what is due, and return which fault the caller has to bring about itself."""
         self.steps += 1
         process = self.process
         if process is None:
             return ""
         for fault in process.faults:
-            if fault.times and self._can_happen(fault.kind, place, statement):
+            if fault.times and self._can_happen(fault.kind, place, what):
                 fault.at -= 1
                 if fault.at <= 0:
                     fault.times -= 1
                     if self._happen(fault, process):
                         return fault.kind
         if self.clock.now_ms() > process.deadline_ms and not process.is_late:
-            process.is_disturbed = True
+            process.disturbed_by.add("killed")
             raise Killed
         return ""
 
-    def _can_happen(self, kind: str, place: str, statement: str) -> bool:
-        if kind in {"lost", "deadlock", "denied"}:
+    def _can_happen(self, kind: str, place: str, what: str) -> bool:
+        if kind in OF_DATABASE:
             return place in {"statement", "commit"}
         if kind == "uncertain":
             return place == "commit"
-        if kind in {"refused", "unanswered"}:
+        if kind in OF_AWS:
             return place == "call"
+        if kind == "partly":
+            return what == "send_message_batch"
         # SQLite has one writer at a time, and another one would wait for this very thread.
         pool: Any = self._engine.pool
-        is_between = statement.startswith("BEGIN") or pool.checkedout() == 0
-        return kind not in self.others or is_between or self._engine.dialect.name != "sqlite"
+        is_between = what.startswith("BEGIN") or pool.checkedout() == 0
+        return kind not in OF_OTHERS or is_between or self._engine.dialect.name != "sqlite"
 
     def _happen(self, fault: Fault, process: Process) -> bool:
-        if fault.kind in {"refused", "unanswered"}:
+        if fault.kind in {*OF_AWS, "partly"}:
             return True
-        if fault.kind in self.others:
+        if fault.kind in OF_OTHERS:
             with self.over(None):
                 self.others[fault.kind]()
             return False
         if fault.kind == "slow":
             self.clock.advance(fault.seconds)
             return False
-        process.is_disturbed = True
+        process.disturbed_by.add(fault.kind)
         if fault.kind == "killed":
             raise Killed
         if fault.kind == "late":
@@ -204,9 +216,13 @@ class InWeather:
             return attribute
 
         def call(**arguments: Any) -> Any:
-            kind = self._weather.step("call")
+            kind = self._weather.step("call", name)
             if kind == "refused":
                 raise refusal(503, "ServiceUnavailable", "later")
+            if kind == "partly":
+                first, *others = arguments["Entries"]
+                attribute(**arguments | {"Entries": others})
+                return {"Failed": [{"Id": first["Id"], "Code": "InternalError", "SenderFault": False}]}
             answer = attribute(**arguments)
             if kind == "unanswered":
                 raise ReadTimeoutError(endpoint_url="https://aws.example")
@@ -253,16 +269,21 @@ ERRORS: dict[str, Exception] = {
 }
 MOST_ATTEMPTS = 3
 
+Effect = Callable[[Context, Job[Payload]], object]
+
 
 @dataclass
 class Performance:
     """One time that a handler did its work."""
 
+    job_id: str
     process: Process | None
     has_succeeded: bool = False
 
-
-Effect = Callable[[Context, Job[Payload]], object]
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its process was there to record that it succeeded."""
+        return self.has_succeeded and not (self.process and self.process.disturbed_by)
 
 
 @dataclass(kw_only=True)
@@ -281,11 +302,12 @@ class Wanted:
 
     @property
     def unique(self) -> dict[str, Any]:
-        if self.key is None:
-            return {}
-        return {"idempotency_key": self.key} | ({"unique_for": self.unique_for} if self.unique_for else {})
+        """Its key and how long that is held, where it has one."""
+        named = {"idempotency_key": self.key, "unique_for": self.unique_for if self.key else None}
+        return {name: value for name, value in named.items() if value}
 
     def moments(self, now_ms: int) -> tuple[Any, Any]:
+        """Return when it is due and when it expires, where it says so."""
         begins_ms = now_ms + 1000 * (self.begins_in or 0)
         return (
             None if self.begins_in is None else from_ms(begins_ms),
@@ -293,13 +315,11 @@ class Wanted:
         )
 
 
-TYPES = ["row", "send_email", "quick", "outside", "once", "paced", "chain"]
-
-
 def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from([usual] * 4 * len(others) + list(others))
 
 
+TYPES = ["row", "send_email", "quick", "outside", "once", "paced", "chain"]
 payloads = st.fixed_dictionaries(
     {},
     optional={
@@ -324,8 +344,6 @@ wanted = st.runner().flatmap(
         body=mostly(None, "{", '{"type": "row", "data": {"fails": "often"}}', '{"type": "no", "data": {}}'),
     )
 )
-KINDS = ["killed", "slow", "late", "lost", "deadlock", "denied", "uncertain", "refused", "unanswered"]
-KINDS += ["worker", "dispatch", "cancel", "redrive"]
 faults = st.runner().flatmap(
     lambda story: st.lists(
         st.builds(
@@ -333,7 +351,7 @@ faults = st.runner().flatmap(
             kind=st.sampled_from(story.kinds),
             at=st.integers(1, 5) | st.integers(1, 25),
             times=st.integers(1, 5),
-            seconds=st.sampled_from([30, 280, 400, 3000]),
+            seconds=st.sampled_from([1, 30, 280, 400, 3000]),
         ),
         min_size=1,
         max_size=3,
@@ -368,6 +386,8 @@ class Story(RuleBasedStateMachine):
         }
         for table in (jobs, emails, external_data, pauses, rate_slots):
             self._execute(delete(table))
+        self.types: list[str] = []
+        self.kinds: list[str] = []
         self.accepted: set[str] = set()
         self.sent: list[tuple[str, str, str | None]] = []
         self.mails = 0
@@ -381,7 +401,6 @@ class Story(RuleBasedStateMachine):
         self.delivered: list[tuple[str, Held]] = []
         self.kept: list[tuple[str, list[dict[str, Any]]]] = []
         self.is_disturbed = False
-        self.types, self.kinds = list[str](), list[str]()
 
     @initialize(
         types=st.lists(st.sampled_from(TYPES), min_size=1, max_size=3, unique=True),
@@ -392,7 +411,11 @@ class Story(RuleBasedStateMachine):
 
     def _handlers(self) -> Iterator[Handler]:
         def handler(type_: str, effect: Effect, **policy: Any) -> Handler:
-            usual = {"max_attempts": MOST_ATTEMPTS, "backoff_seconds": (40, 400), "timeout_seconds": 60}
+            usual: dict[str, Any] = {
+                "max_attempts": MOST_ATTEMPTS,
+                "backoff_seconds": (40, 400),
+                "timeout_seconds": 60,
+            }
             return Handler(type=type_, payload=Payload, perform=partial(self._perform, effect), **usual | policy)
 
         yield handler("row", self._add_row)
@@ -403,17 +426,12 @@ class Story(RuleBasedStateMachine):
         yield handler("chain", self._enqueue_next)
 
     def _perform(self, effect: Effect, context: Context, job: Job[Payload]) -> Counts:
-        process, now_ms = self.weather.process, self.clock.now_ms()
-        performance = Performance(process)
+        process = self.weather.process
+        performance = Performance(job.id, process)
         self.performances[job.id].append(performance)
-        with self.weather.over(None):
-            row = self.kit.job(job.id)
         if not (process and process.is_late):
-            if row.status not in TAKEN or row.claimed_by != context.request_id:
-                self.violations.append(f"{job.id} is performed by {context.request_id}, and is {row}")
-            if self.performing.get(job.id, 0) > now_ms:
-                self.violations.append(f"{job.id} is performed twice at a time")
-        self.performing[job.id] = now_ms + context.remaining_ms()
+            self._check_may_begin(job.id, by=context.request_id)
+        self.performing[job.id] = self.clock.now_ms() + context.remaining_ms()
         try:
             if job.payload.seconds:
                 self.clock.advance(job.payload.seconds)
@@ -425,6 +443,20 @@ class Story(RuleBasedStateMachine):
             self.performing.pop(job.id, None)
         performance.has_succeeded = True
         return Counts(total=1, succeeded=1)
+
+    def _check_may_begin(self, job_id: str, *, by: str) -> None:
+        with self.weather.over(None):
+            row, context = self.kit.job(job_id), self.kit.context()
+            paused = context.database.transact(claims.paused_types)
+        wrong = {
+            "is another's": row.status not in TAKEN or row.claimed_by != by,
+            "is performed twice at a time": self.performing.get(job_id, 0) > self.clock.now_ms(),
+            "had expired": row.expires_at is not None and row.expires_at <= row.started_at,
+            "is not due": max(row.due_at, row.slot_at or 0) > row.started_at + EARLY_MS,
+            "is paused": row.type in paused,
+        }
+        # An assertion here would pass for an error of the handler's.
+        self.violations += [f"{row} {what}" for what, is_so in wrong.items() if is_so]
 
     def _add_row(self, context: Context, job: Job[Payload]) -> None:
         row = {"id": job.id, "external_id": job.id, "data": "{}", "synced_at": 0}
@@ -451,14 +483,20 @@ class Story(RuleBasedStateMachine):
                 outbox.transaction(context.database, context.queues, clock=self.clock) as connection,
             ):
                 ids = outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
-        else:
-            with suppress(ZeroDivisionError), context.database.engine.begin() as connection:
+        elif ending == "committed":
+            with context.database.engine.begin() as connection:
                 ids = outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
-                assert ending != "rolled back" or 1 / 0
+        else:
+            with (
+                suppress(ZeroDivisionError),
+                outbox.transaction(context.database, context.queues, clock=self.clock) as connection,
+            ):
+                outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
+                raise ZeroDivisionError
         after = {row.id for row in self.kit.jobs()}
         if ending == "rolled back":
             assert after == before
-        elif not faults or ending == "committed":
+        elif ending == "committed" or not faults:
             assert set(ids) <= after
         self.accepted |= after
 
@@ -477,26 +515,32 @@ class Story(RuleBasedStateMachine):
         if wanted.type != "send_email":
             return wanted.payload
         self.mails += 1
-        text = wanted.payload.get("text", "") or "Hello"
+        text = wanted.payload.get("text", "Hello")
         return {"to": "ann@example.org", "subject": f"mail {self.mails}", "text": text}
 
     @rule(new=st.lists(wanted, min_size=1, max_size=3))
     def send(self, new: list[Wanted]) -> None:
         for each in new:
-            # Who sends an id again means the same job.
-            each = replace(each, key=None) if each.id else each
-            key, id_ = each.key, each.id
+            # Who sends an id again means the same job, and so the same key.
+            key, id_ = (None, None) if each.body else (None if each.id else each.key, each.id)
             not_before, expires_at = each.moments(self.clock.now_ms())
-            body: dict[str, Any] = {"type": each.type, "data": self._data(each), "id": id_, **each.unique}
-            body |= {"not_before": not_before and not_before.isoformat()}
-            body |= {"expires_at": expires_at and expires_at.isoformat()}
-            if each.body:
-                key = id_ = None
-            held = Held(body=each.body or msgspec.json.encode(body).decode(), attributes={}, visible_ms=0)
-            self.sqs.messages(QUEUES[each.queue]).append(held)
-            self.sent.append((id_ or held.message_id, each.type, key))
+            body = {
+                "type": each.type,
+                "data": self._data(each),
+                "id": id_,
+                "not_before": not_before and not_before.isoformat(),
+                "expires_at": expires_at and expires_at.isoformat(),
+                **(each.unique if key else {}),
+            }
+            message_id = self._put(each.body or msgspec.json.encode(body).decode(), queue=each.queue)
+            self.sent.append((id_ or message_id, each.type, key))
 
-    @rule(wanted=wanted, type_=st.none() | st.sampled_from(["no", "No Type"]))
+    def _put(self, body: str, *, queue: str) -> str:
+        held = Held(body=body, attributes={}, visible_ms=0)
+        self.sqs.messages(QUEUES[queue]).append(held)
+        return held.message_id
+
+    @rule(wanted=wanted, type_=mostly(None, "no", "No Type"))
     def insert_as_of_old(self, wanted: Wanted, type_: str | None) -> None:
         id_ = str(uuid.uuid4())
         data = wanted.body or msgspec.json.encode(self._data(wanted)).decode()
@@ -525,18 +569,20 @@ class Story(RuleBasedStateMachine):
         now_ms = self.clock.now_ms()
         if not any(held.visible_ms <= now_ms for held in self.sqs.messages(QUEUES[queue])):
             queue = "work" if queue == "priority" else "priority"
-        if messages := self._receive(queue, limit):
+        messages = self._receive(queue, limit)
+        self._invoke(queue, messages, seconds, faults)
+        return queue, messages
+
+    def _invoke(self, queue: str, messages: list[dict[str, Any]], seconds: int, faults: list[Fault]) -> None:
+        if messages:
             with self._process(faults, seconds=seconds):
                 self.kit.work(messages, queue=QUEUES[queue], seconds=seconds)
-        return queue, messages
 
     @rule(which=whichever, faults=st.just([]) | faults)
     def work_late(self, which: int, faults: list[Fault]) -> None:
         if self.kept:
             queue, messages = self.kept.pop(which % len(self.kept))
-            if messages:
-                with self._process(faults):
-                    self.kit.work(messages, queue=QUEUES[queue])
+            self._invoke(queue, messages, 300, faults)
 
     @rule(
         what=st.sampled_from(["lapses", "comes again", "is reordered", "is asked again"]),
@@ -554,7 +600,7 @@ class Story(RuleBasedStateMachine):
             self.sqs.messages(QUEUES[queue]).append(replace(held, visible_ms=0, receives=0))
         elif what == "is asked again" and (rows := self.kit.jobs()):
             body = {"type": "row", "data": {}, "id": rows[which % len(rows)].id}
-            messages.append(Held(body=msgspec.json.encode(body).decode(), attributes={}, visible_ms=0))
+            self._put(msgspec.json.encode(body).decode(), queue=queue)
 
     @rule(seconds=st.sampled_from([1, 30, 60, 300, 1800, 3600, 6 * 3600]))
     def wait(self, seconds: int) -> None:
@@ -576,11 +622,12 @@ class Story(RuleBasedStateMachine):
                 self._reopen(which)
             case "redrive":
                 self._redrive()
-            case "pause" | "resume":
+            case "pause":
+                values = {"kind": "job", "name": TYPES[which % len(TYPES)], "reason": "?", "paused_at": 0}
                 self._execute(delete(pauses))
-                if what == "pause":
-                    paused = {"kind": "job", "name": TYPES[which % len(TYPES)], "reason": "?", "paused_at": 0}
-                    self._execute(insert(pauses).values(paused))
+                self._execute(insert(pauses).values(values))
+            case "resume":
+                self._execute(delete(pauses))
 
     def _cancel(self, which: int) -> None:
         if rows := [row for row in self.kit.jobs() if row.status in WAITING]:
@@ -592,7 +639,9 @@ class Story(RuleBasedStateMachine):
     def _reopen(self, which: int) -> None:
         if rows := [row for row in self.kit.jobs() if row.status == Status.DEAD]:
             id_, now_ms = rows[which % len(rows)].id, self.clock.now_ms()
-            self.kit.context().database.transact(lambda connection: claims.reopen(connection, [id_], dispatch_ms=now_ms))
+            self.kit.context().database.transact(
+                lambda connection: claims.reopen(connection, [id_], dispatch_ms=now_ms)
+            )
             letters = self.sqs.messages(DEAD)
             letters[:] = [letter for letter in letters if read_attributes(letter).get("job_id") != id_]
             self.reopened[id_] += 1
@@ -602,28 +651,31 @@ class Story(RuleBasedStateMachine):
         """Have SQS's own mover move the dead letters back."""
         letters = self.sqs.messages(DEAD)
         for letter in letters:
-            held = Held(body=letter.body, attributes=letter.attributes, sent_ms=self.clock.now_ms(), visible_ms=0)
-            self.sqs.messages(WORK).append(held)
-            id_ = read_attributes(letter).get("job_id", "")
-            self.redriven.add(id_)
-            if id_ in self.over and self.over[id_][0] == Status.DEAD:
-                del self.over[id_]
+            moved = move_back(letter, now_ms=self.clock.now_ms())
+            self.sqs.messages(WORK).append(moved)
+            if job_id := read_attributes(letter).get("job_id"):
+                self.redriven.add(job_id)
+                if self.over.get(job_id, [""])[0] == Status.DEAD:
+                    del self.over[job_id]
+            else:
+                # SQS had given it up before any worker could, so it is whatever its new id makes it.
+                self.sent = [
+                    (moved.message_id if id_ == letter.message_id else id_, type_, key) for id_, type_, key in self.sent
+                ]
         letters.clear()
 
     @contextmanager
     def _process(self, faults: Sequence[Fault], *, seconds: float = 300) -> Iterator[None]:
-        process = Process(
-            faults=[replace(fault) for fault in faults], deadline_ms=self.clock.now_ms() + round(1000 * seconds)
-        )
+        deadline_ms = self.clock.now_ms() + round(1000 * seconds)
+        process = Process(faults=[replace(fault) for fault in faults], deadline_ms=deadline_ms)
         try:
             with self.weather.over(process):
                 yield
         except (Killed, SQLAlchemyError):
-            process.is_disturbed = True
-            assert faults
+            assert process.disturbed_by
         except (NightshiftError, ClientError, BotoCoreError):
             assert faults or self.sqs.refuse or self.ses.answers
-        self.is_disturbed |= process.is_disturbed
+        self.is_disturbed |= bool(process.disturbed_by)
 
     def _work_all(self) -> None:
         for queue, url in QUEUES.items():
@@ -650,11 +702,9 @@ class Story(RuleBasedStateMachine):
         assert not self.violations
         rows = {row.id: (row.status, row.ended_at, row.completed_at) for row in self.kit.jobs()}
         assert self.over.items() <= rows.items()
-        self.over |= {
-            id_: row
-            for id_, row in rows.items()
-            if row[0] in OVER and not (row[0] == Status.DEAD and id_ in self.redriven)
-        }
+        for id_, row in rows.items():
+            if row[0] in OVER and not (row[0] == Status.DEAD and id_ in self.redriven):
+                self.over[id_] = row
 
     def teardown(self) -> None:
         self._settle()
@@ -686,14 +736,18 @@ class Story(RuleBasedStateMachine):
             assert (
                 id_ in rows
                 or (key and any((row.type, row.idempotency_key) == (type_, key) for row in rows.values()))
-                # Its id is another's, or SQS gave it up before a worker could.
+                # The database takes its id for another's, or SQS gave it up before a worker could.
                 or any(read_attributes(letter).get("job_id") == id_ for letter in letters)
                 or any(letter.message_id == id_ or f'"id":"{id_}"' in letter.body for letter in letters)
             ), (id_, type_, key)
         for row in rows.values():
             assert row.status in OVER
             if row.status == Status.DEAD:
-                reasons = [read_attributes(letter)["reason"] for letter in letters if is_about(letter, row.id)]
+                reasons = [
+                    read_attributes(letter)["reason"]
+                    for letter in letters
+                    if read_attributes(letter).get("job_id") == row.id
+                ]
                 assert any(row.last_error.endswith(reason) for reason in reasons), (row, reasons)
                 assert self.is_disturbed or "the process ended" not in row.last_error, row
 
@@ -703,41 +757,51 @@ class Story(RuleBasedStateMachine):
             if row.idempotency_key:
                 by_key[row.type, row.idempotency_key].append(row)
         for same in by_key.values():
-            for row, later in zip(same, same[1:], strict=False):
-                assert row.unique_until is not None
-                assert row.unique_until <= later.created_at
+            for row, later in pairwise(same):
+                assert row.unique_until is not None, same
+                assert row.unique_until <= later.created_at, same
 
     def _check_effects(self, rows: dict[str, Any]) -> None:
         mails = Counter(read_subject(mail) for mail in self.ses.sent)
         with engine_of(self.kit).connect() as connection:
             added = set(connection.execute(select(external_data.c.id)).scalars())
         keys = {row.idempotency_key for row in rows.values()}
+        self._check_repetitions(rows)
         for row in rows.values():
-            is_done, times = row.status == Status.COMPLETED, 1 + self.reopened[row.id] + 99 * (row.id in self.redriven)
-            performances = self.performances[row.id]
-            if any(each.has_succeeded and not (each.process and each.process.is_disturbed) for each in performances):
-                assert is_done, row
-            if row.type == "send_email" and "subject" in row.data:
-                sent = mails[msgspec.json.decode(row.data)["subject"]]
-                assert (1 if is_done else 0) <= sent <= times, (row, sent)
-            if is_done and row.type in {"row", "once", "paced"}:
-                assert row.id in added
-            if is_done and row.type == "chain":
-                assert f"after {row.id}" in keys
+            is_done, performances = row.status == Status.COMPLETED, self.performances[row.id]
+            times = math.inf if row.id in self.redriven else 1 + self.reopened[row.id]
+            assert is_done or not any(performance.is_recorded for performance in performances), row
             # One attempt that was claimed in company, and never ended, is not counted.
             assert len(performances) <= times * (1 if row.type == "once" else MOST_ATTEMPTS + 1), row
+            if row.type == "send_email" and "subject" in row.data:
+                sent = mails[msgspec.json.decode(row.data)["subject"]]
+                assert is_done <= sent <= times, (row, sent)
+            if is_done and row.type in {"row", "once", "paced"}:
+                assert row.id in added, row
+            if is_done and row.type == "chain":
+                assert f"after {row.id}" in keys, row
+
+    def _check_repetitions(self, rows: dict[str, Any]) -> None:
+        """Check that a kill alone has at most one effect repeated of all that its process had."""
+        repeated: Counter[int] = Counter()
+        for performances in self.performances.values():
+            for each, _ in pairwise(performances):
+                has_effect = rows[each.job_id].type not in {"quick", "send_email"}
+                if has_effect and each.has_succeeded and each.process and each.process.disturbed_by == {"killed"}:
+                    repeated[id(each.process)] += 1
+        assert all(number == 1 for number in repeated.values())
+
+
+def move_back(letter: Held, *, now_ms: int) -> Held:
+    return replace(letter, sent_ms=now_ms, visible_ms=0, receives=0, message_id=str(uuid.uuid4()))
 
 
 def read_attributes(letter: Held) -> dict[str, str]:
     return {name: value["StringValue"] for name, value in letter.attributes.items()}
 
 
-def is_about(letter: Held, id_: str) -> bool:
-    return read_attributes(letter).get("job_id") == id_
-
-
 def read_subject(mail: dict[str, Any]) -> str:
-    lines = mail["Content"]["Raw"]["Data"].decode().splitlines()
+    lines: list[str] = mail["Content"]["Raw"]["Data"].decode().splitlines()
     return next(line.removeprefix("Subject: ") for line in lines if line.startswith("Subject: "))
 
 
@@ -767,15 +831,16 @@ def test_whatever_happens_each_job_ends_once_and_has_its_effect_at_most_once(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kit = Kit(url, JOBS_RETENTION_DAYS="3650")
-    weather = Weather(engine_of(kit), monkeypatch)
+    engine = engine_of(kit)
+    weather = Weather(engine, monkeypatch)
     # What a handler takes is counted in steps, not by how busy this machine is; and short bodies go to S3.
     monkeypatch.setattr(execution, "time", SimpleNamespace(perf_counter=lambda: weather.steps))
     for module in (work_queue, dead_letters):
         monkeypatch.setattr(module, "LIMIT", 1000)
     run_state_machine_as_test(
-        lambda: Story(kit, weather, monkeypatch),
+        cast(Any, lambda: Story(kit, weather, monkeypatch)),
         settings=settings(
-            max_examples=STORIES or 100,
+            max_examples=STORIES or FEW_STORIES[engine.dialect.name],
             derandomize=not STORIES,
             stateful_step_count=STEPS,
             deadline=None,
@@ -783,3 +848,116 @@ def test_whatever_happens_each_job_ends_once_and_has_its_effect_at_most_once(
             report_multiple_bugs=False,
         ),
     )
+
+
+def count(context: Context, job: Job[Payload]) -> Counts:
+    row = {"id": str(uuid.uuid4()), "external_id": str(uuid.uuid4()), "data": job.id, "synced_at": 0}
+    context.database.transact(lambda connection: connection.execute(insert(external_data).values(row)))
+    return Counts(total=1, succeeded=1)
+
+
+COUNT = Handler(
+    type="count", payload=Payload, perform=count, max_attempts=3, backoff_seconds=(60,), timeout_seconds=None
+)
+
+
+def rival(url: str, ids: Sequence[str], seed: int, barrier: Any) -> None:
+    """Work through messages that ask for these jobs, in an order of its own, as soon as all others are there."""
+    kit = Kit(url)
+    kit.handlers["count"] = COUNT
+    for id_ in random.Random(seed).sample(ids, len(ids)):
+        kit.send({"type": "count", "data": {}, "id": id_})
+    barrier.wait(60)
+    kit.drain()
+
+
+@mariadb_only
+def test_four_workers_with_copies_of_the_same_500_messages_do_each_job_once(database_url: str) -> None:
+    ids = [str(uuid.uuid4()) for _ in range(500)]
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(4)
+    rivals = [spawn.Process(target=rival, args=(database_url, ids, seed, barrier)) for seed in range(4)]
+    for each in rivals:
+        each.start()
+    for each in rivals:
+        each.join(120)
+    assert [each.exitcode for each in rivals] == [0, 0, 0, 0]
+    # What all four had to leave, since they were at it together, comes once more.
+    kit = Kit(database_url)
+    rival(database_url, ids, 4, spawn.Barrier(1))
+    assert statuses(kit) == dict.fromkeys(ids, "completed")
+    with engine_of(kit).connect() as connection:
+        done = connection.execute(select(external_data.c.data)).scalars().all()
+    assert sorted(done) == sorted(ids)
+
+
+def move_all_back(kit: Kit) -> None:
+    """Move all dead letters back as SQS's own mover does."""
+    letters = kit.sqs.messages(DEAD)
+    kit.sqs.messages(WORK).extend(move_back(letter, now_ms=kit.clock.now_ms()) for letter in letters)
+    letters.clear()
+
+
+def letters_of(kit: Kit) -> list[str | None]:
+    return [read_attributes(letter).get("job_id") for letter in kit.sqs.messages(DEAD)]
+
+
+def test_a_dead_letter_that_is_moved_back_counts_though_another_copy_comes_in_the_same_batch(kit: Kit) -> None:
+    begun = fail(kit, PermanentError("no"))
+    job_id = kit.enqueue("note", {})
+    kit.drain()
+    kit.redeliver(job_id)
+    move_all_back(kit)
+    kit.drain()
+    assert len(begun) == 2
+    assert letters_of(kit) == [job_id]
+
+
+def test_a_dead_letter_that_is_moved_back_before_its_job_is_recorded_as_dead_counts(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, send = fail(kit, PermanentError("no")), kit.sqs.send_message
+    job_id = kit.enqueue("note", {})
+
+    def send_and_move(**call: Any) -> dict[str, Any]:
+        answer = send(**call)
+        move_all_back(kit)
+        kit.clock.advance(1)
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.sqs, "send_message", send_and_move)
+        kit.work(kit.receive())
+    assert (kit.job(job_id).status, letters_of(kit)) == ("dead", [])
+    kit.drain()
+    assert len(begun) == 2
+    assert letters_of(kit) == [job_id]
+
+
+def test_what_cannot_be_read_is_the_same_job_when_its_dead_letter_is_moved_back(kit: Kit) -> None:
+    job_id = kit.send("{")
+    kit.drain()
+    move_all_back(kit)
+    kit.drain()
+    assert statuses(kit) == {job_id: "dead"}
+    assert letters_of(kit) == [job_id]
+
+
+@pytest.mark.parametrize("id_", ["", "\x01"])
+def test_a_row_whose_id_sqs_does_not_take_keeps_no_other_job_from_being_sent(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, id_: str
+) -> None:
+    send = kit.sqs.send_message
+
+    def send_strictly(**call: Any) -> dict[str, Any]:
+        values = [attribute["StringValue"] for attribute in call["MessageAttributes"].values()]
+        if not all(value.isprintable() and value for value in values):
+            raise refusal(400, "InvalidParameterValue", "an attribute")
+        return send(**call)
+
+    monkeypatch.setattr(kit.sqs, "send_message", send_strictly)
+    insert_job(kit, id=id_)
+    other = insert_job(kit, id="other")
+    kit.dispatch()
+    assert statuses(kit) == {id_: "dead", other: "pending"}
+    assert len(kit.sqs.messages(WORK)) == 1

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, delete, insert, select
 from chalicelib import runs
 from chalicelib.application import metadata
 from chalicelib.context import Context
+from chalicelib.errors import RunFailedError
 from chalicelib.schema import external_data, quarantine, sync_states
 from chalicelib.sync import sources
 from chalicelib.sync.sources import Source
@@ -17,6 +18,8 @@ from nightshift.testkit.kit import Kit
 from tests.sync.upstream import Upstream
 
 QUARTER = 15 * 60
+ITEMS = [{"id": str(n), "title": f"Item {n}"} for n in range(1, 6)]
+FIRST = json.dumps(ITEMS[0]).encode()
 
 
 class Deployment:
@@ -98,3 +101,9 @@ class Deployment:
 def tally(summary: dict[str, Any]) -> tuple[int, int, int, int]:
     """Return total, succeeded, skipped and failed."""
     return summary["total"], summary["succeeded"], summary["skipped"], summary["failed"]
+
+
+def fails(deployment: Deployment, reason: str, **options: Any) -> None:
+    """Fire, and see the run fail with this reason."""
+    with pytest.raises(RunFailedError, match=reason):
+        deployment.fire(**options)

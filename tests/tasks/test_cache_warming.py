@@ -379,7 +379,9 @@ def test_a_port_that_answers_something_else_fails_the_run(tmp_path: Path, mariad
 
 
 def test_a_cluster_whose_slots_nobody_serves_fails_the_run(tmp_path: Path) -> None:
-    with needed(lambda folder: redis_server(folder, "--cluster-enabled", "yes"), tmp_path) as url:
+    # By default its bus listens 10,000 ports above, where there may be none.
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with needed(lambda folder: redis_server(folder, *options), tmp_path) as url:
         kit = kit_for(tmp_path, url)
         fail_to_warm(kit, NOON, "Hash slot not served")
         node: Any = redis.Redis.from_url(url)
