@@ -6,13 +6,22 @@ import subprocess
 import sys
 
 import pytest
+from sqlalchemy import select
 
 from chalicelib.clock import SystemClock
 from chalicelib.mail.deliveries import SENDING_LIMIT_MS
+from chalicelib.schema import jobs
 from nightshift.local.invocation import scheduled_event, sqs_event
 from tests.world import MORNING, World
 
 SEND_MESSAGES, SEND_MAIL = "sqs.SendMessageBatch", "sesv2.SendEmail"
+# Of a job: the first when it is claimed, the second when its attempt has ended.
+COMMIT_JOB = "commit.jobs"
+# Lambda's limit, and the minute that a lease lasts beyond it.
+LEASE_SECONDS = 300 + 60
+MAY_HAVE_BEEN_SENT = (
+    "an earlier attempt ended in the call to SES, so it may have been sent; retry the job to send it again"
+)
 
 
 def start(
@@ -86,6 +95,37 @@ def test_a_worker_killed_around_a_mail_sends_the_others_once_and_surfaces_that_o
     world.work(messages)
     assert sorted(world.ledger().values()) == ["sent", "sent", "sent", "sent", "unknown"]
     assert len(world.recipients()) == len(set(world.recipients())) == mails
+
+
+@pytest.mark.parametrize(
+    ("die_at", "sent_before", "status", "mails"),
+    [
+        ((COMMIT_JOB, 1, "before"), 0, "completed", 1),
+        ((COMMIT_JOB, 1, "after"), 0, "completed", 1),
+        ((SEND_MAIL, 1, "before"), 0, "dead", 0),
+        ((SEND_MAIL, 1, "after"), 1, "dead", 1),
+        ((COMMIT_JOB, 2, "before"), 1, "completed", 1),
+        ((COMMIT_JOB, 2, "after"), 1, "completed", 1),
+    ],
+)
+def test_a_mails_job_is_completed_when_its_message_comes_again_unless_nobody_can_know(
+    world: World, die_at: tuple[str, int, str], sent_before: int, status: str, mails: int
+) -> None:
+    mail = {"to": "ann@example.org", "subject": "Hello", "text": "Hello."}
+    message = json.dumps({"type": "send_email", "data": mail, "id": "one"})
+    world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=message)
+    messages = world.receive()
+    run_to_death(world, "work", sqs_event(messages), die_at=die_at)
+    assert len(world.recipients()) == sent_before
+    catch_up(world)
+    world.clock.advance(LEASE_SECONDS + 1)
+    world.work(messages)
+    world.work(messages)
+    (job,) = world.execute(select(jobs))
+    assert (job.status, job.attempts) == (status, 1)
+    assert len(world.recipients()) == mails
+    reasons = [letter["MessageAttributes"]["reason"]["StringValue"] for letter in world.dead_letters()]
+    assert reasons == ([MAY_HAVE_BEEN_SENT] if status == "dead" else [])
 
 
 def test_three_fires_of_the_same_moment_at_once_make_one_run(world: World) -> None:

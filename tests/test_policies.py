@@ -315,10 +315,17 @@ USES: dict[str, Use] = {
     "dispatch": dispatches,
     "operate": operate,
 }
-BESIDES = {
+# A worker goes on with any run that is handed on: it archives what a cleanup deletes, and asks a sync's source.
+CONTINUING = {("s3:PutObject", f"{BUCKET}/archive/*"), ("secretsmanager:GetSecretValue", "${SyncSecretArns}")}
+# What a sync has listed when its time is up is kept for whoever goes on.
+LISTING = {(action, f"{BUCKET}/payloads/*") for action in ("s3:GetObject", "s3:PutObject")} | {
+    ("s3:ListBucket", BUCKET)
+}
+BESIDES: dict[str, set[Permission]] = {
     **{function: {FAILED_FIRE} for function in functions.SCHEDULED},
-    "work": {(action, "${WorkQueueArn}") for action in TAKING},
-    "work_priority": {(action, "${PriorityQueueArn}") for action in TAKING},
+    "external_sync": {FAILED_FIRE, ("kms:GenerateDataKey", KEY), *LISTING},
+    "work": {*((action, "${WorkQueueArn}") for action in TAKING), *CONTINUING},
+    "work_priority": {*((action, "${PriorityQueueArn}") for action in TAKING), *CONTINUING},
 }
 
 

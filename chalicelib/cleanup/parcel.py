@@ -41,10 +41,9 @@ def gather(connection: Connection, rule: Rule, keys: Collection[Key]) -> Bundles
         _append(connection, _whole(connection, rule, rule.table).where(ours), rule.table, gathered)
         for theirs, held in rule.dependents.items():
             query = _whole(connection, rule, theirs.table).select_from(rule.table.join(theirs.table, theirs == held))
-            # Ours first, since MariaDB would rather walk along the other table's primary key than sort a few rows.
-            query = query.where(ours).order_by(*theirs.table.primary_key).prefix_with("STRAIGHT_JOIN", dialect="mysql")
-            _append(connection, query, theirs.table, gathered)
-    return gathered
+            _append(connection, query.where(ours), theirs.table, gathered)
+    # The database would sort whole rows on its disk.
+    return {key: lines[:1] + sorted(lines[1:], key=str) for key, lines in gathered.items()}
 
 
 def _whole(connection: Connection, rule: Rule, table: Table) -> Select[Any]:

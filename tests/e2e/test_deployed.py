@@ -499,7 +499,7 @@ def test_a_changed_schedule_is_deployed_and_fires_by_itself(cloud: Cloud) -> Non
     cloud.query("DELETE FROM runs")
     cloud.deploy()
     rules = cloud.client("events").list_rules()["Rules"]
-    assert [rule["ScheduleExpression"] for rule in rules] == ["rate(1 minute)"] * 2
+    assert [rule["ScheduleExpression"] for rule in rules].count("rate(1 minute)") == 2
     fired = "SELECT COUNT(*) AS n FROM runs WHERE `trigger` = 'schedule' AND status = 'succeeded'"
     until(lambda: cloud.query(fired)[0].n >= 1, "a fire of the rule")
 

@@ -20,6 +20,7 @@ from chalicelib.schema import (
     runs,
     sessions,
 )
+from nightshift.testkit.kit import Killed
 from tests.cleanup.samples import (
     NIGHT,
     add_email_token,
@@ -234,6 +235,43 @@ def test_a_run_that_is_handed_on_goes_on_behind_what_is_done_and_with_the_option
     world.drain()
     assert ids_in(world, sessions) == ["before00000"]
     assert (world.run().status, world.run().succeeded) == ("succeeded", 6)
+
+
+def test_a_run_that_is_killed_goes_on_from_where_it_was_a_second_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30), chunk=2))
+    add_sessions(world, 6, days=31)
+    chunks = count(1)
+
+    def take_a_second(_pace: object) -> None:
+        world.clock.advance(1)
+        if next(chunks) == 3:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("chalicelib.cleanup.pace.Pace.give_way", take_a_second)
+        with pytest.raises(Killed):
+            clean(world, request_id="r1")
+    assert ids_in(world, sessions) == ["s00004", "s00005"]
+    add_sessions(world, 1, days=31, prefix="before")
+    assert counts(clean(world, request_id="r1")) == (6, 6, 0, 0)
+    assert ids_in(world, sessions) == ["before00000"]
+
+
+def test_an_attempt_whose_run_was_taken_over_goes_no_further(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, SESSIONS, Rule(name="tokens", moment=password_reset_tokens.c.expires_at))
+    add_sessions(world, 1, days=31)
+    add_reset_token(world, "expired", expires_at=ago(days=1))
+
+    def take_over(_pace: object) -> None:
+        world.execute(update(runs).values(attempt=runs.c.attempt + 1))
+
+    monkeypatch.setattr("chalicelib.cleanup.pace.Pace.give_way", take_over)
+    summary = clean(world)
+    assert (summary["outcome"], ids_in(world, password_reset_tokens)) == ("skipped", ["expired"])
+    assert "was taken over from attempt 1 by a later one" in summary["reason"]
+    assert world.run().status == "running"
 
 
 def test_a_failure_before_the_run_was_handed_on_is_not_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
