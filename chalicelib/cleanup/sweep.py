@@ -67,7 +67,6 @@ def sweep(
             pace.keep(context.clock.now_ms() - began_ms)
         except IntegrityError as error:
             # One row that others refer to must not keep its neighbours.
-            is_simple = False
             if not pace.go_singly():
                 continue
             step, counts = _pass_over(context, rule, after, error), Counts(total=1, failed=1)
