@@ -19,7 +19,7 @@ NAMESPACE = "Nightshift"
 # With its stage, so that two stages of one account share no metric; nightshift deploy sets it.
 SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "nightshift")
 # The keys of the line's layout, among those that the logger calls current.
-_LAYOUT = frozenset({"level", "location", "message", "timestamp", "service", "sampling_rate"})
+LAYOUT = frozenset({"level", "location", "message", "timestamp", "service", "sampling_rate"})
 
 # A local part ends after 64 characters, and so does the search for where it began, however long the text.
 _ADDRESS = re.compile(r"([\w.!#$%&'*+/=?^`{|}~-])[\w.!#$%&'*+/=?^`{|}~-]{0,63}@([\w-]+(?:\.[\w-]+)+)")
@@ -99,7 +99,7 @@ def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[
     """Write the summary line of an attempt and its metrics, and return what the line says."""
     result = summarise(kind, name, ended)
     measure(kind, name, [ended])
-    fields = {key: value for key, value in logger.get_current_keys().items() if key not in _LAYOUT}
+    fields = {key: value for key, value in logger.get_current_keys().items() if key not in LAYOUT}
     masked: dict[str, Any] = _mask(fields | result)
     return masked
 

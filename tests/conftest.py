@@ -16,7 +16,7 @@ from sqlalchemy import Engine, delete
 from chalicelib import migrations
 from chalicelib.application import metadata
 from chalicelib.engine import engine_for
-from chalicelib.telemetry import logger
+from chalicelib.telemetry import LAYOUT, logger
 from nightshift.local.aws import LocalAws, local_aws, prepare
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.servers import mariadb_server, redis_server
@@ -38,6 +38,12 @@ def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", _connect_to_loopback_only)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_bound() -> None:
+    """Begin without the fields that an earlier test left on the logger: those of threads restore out of order."""
+    logger.remove_keys([key for key in logger.get_current_keys() if key not in LAYOUT])
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from chalicelib.context import Context
 from chalicelib.errors import OutOfTimeError, TransientError
 from chalicelib.telemetry import logger
 
-FIRST, LEAST = 1000, 100
-# A transaction that takes longer may make others wait as long.
-SLOW_MS = 20
+# Below the least, committing costs more than deleting.
+FIRST, LEAST = 1000, 300
+# As long as a transaction takes, others may have to wait.
+CHUNK_MS = 20
 # Asking costs more than a small chunk.
 LOOK_EVERY_MS = 1000
 MOST_SECONDS_BEHIND = 10
@@ -28,12 +29,10 @@ class Pace:
         self.size = min(FIRST, most)
 
     def keep(self, duration_ms: int) -> None:
-        """Adapt to how long a chunk has taken."""
+        """Make the next chunk as large as would have taken CHUNK_MS, by what this one has taken, step by step."""
         self._pauses = 0
-        if duration_ms > SLOW_MS:
-            self._shrink()
-        elif duration_ms < SLOW_MS / 2:
-            self.size = min(self._most, 3 * self.size // 2 + 1)
+        factor = min(1.5, max(0.5, CHUNK_MS / max(1, duration_ms)))
+        self._resize(round(factor * self.size))
 
     def give_way(self) -> None:
         """Wait until replicas have caught up, and a moment when others have waited for locks. Raises as `pause`."""
@@ -58,7 +57,7 @@ class Pace:
         if self._context.is_out_of_time(needed_ms=1000 * seconds):
             raise OutOfTimeError(reason)
         self._pauses += 1
-        self._shrink()
+        self._resize(self.size // 2)
         logger.warning("cleanup pauses", extra={"reason": reason, "seconds": seconds, "rows": self.size})
         self._context.clock.sleep(seconds)
 
@@ -68,5 +67,5 @@ class Pace:
         self.size = max(1, self.size // 4)
         return was_one
 
-    def _shrink(self) -> None:
-        self.size = min(self.size, max(LEAST, self.size // 2))
+    def _resize(self, rows: int) -> None:
+        self.size = min(self._most, max(rows, min(LEAST, self.size)))

@@ -12,7 +12,7 @@ from chalicelib.cleanup.progress import Progress, read_progress
 from chalicelib.cleanup.rule import Rule
 from chalicelib.cleanup.sweep import rehearse, sweep
 from chalicelib.context import Context
-from chalicelib.errors import InvalidRequestError, NightshiftError, NotOursError, OutOfTimeError
+from chalicelib.errors import InvalidRequestError, NightshiftError, OutOfTimeError
 from chalicelib.outcome import Counts
 from chalicelib.tasks import Task
 from chalicelib.telemetry import bind, bound, logger
@@ -65,7 +65,7 @@ def _carry_out(context: Context, run: Run, rule: Rule, book: dict[str, Progress]
 
     with bound(rule=rule.name):
         ended = attempt(work, clock=context.clock, last=False)
-        if isinstance(ended.error, (OutOfTimeError, NotOursError)):
+        if isinstance(ended.error, OutOfTimeError):
             _save(context, run, book)
             raise ended.error
         if ended.error is not None:

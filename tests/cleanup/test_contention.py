@@ -158,7 +158,7 @@ def test_a_chunk_that_meets_a_lock_is_tried_again_smaller_after_a_pause(
         monkeypatch.setattr(world.clock, "sleep", let_go_in_the_second_pause)
         assert clean(world, rules=["sessions"])["succeeded"] == 5
     pauses = [line for line in log() if line.get("message") == "cleanup pauses"]
-    assert [(line["seconds"], line["rows"]) for line in pauses] == [(1, 500), (2, 250)]
+    assert [(line["seconds"], line["rows"]) for line in pauses] == [(1, 500), (2, 300)]
     assert "Lock wait timeout exceeded" in pauses[0]["reason"]
 
 

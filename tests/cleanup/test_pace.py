@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, event, text
 
-from chalicelib.cleanup.pace import FIRST, LEAST, MOST_SECONDS_BEHIND, SLOW_MS, Pace
+from chalicelib.cleanup.pace import CHUNK_MS, FIRST, LEAST, MOST_SECONDS_BEHIND, Pace
 from chalicelib.cleanup.pressure import Pressure
 from chalicelib.clock import SystemClock
 from chalicelib.database import Database
@@ -40,38 +40,50 @@ def test_chunks_grow_while_they_are_quick_up_to_what_the_rule_says(world: World)
     pace = pace_of(world)
     sizes = [pace.size]
     for _ in range(4):
-        pace.keep(SLOW_MS // 2 - 1)
+        pace.keep(0)
         sizes.append(pace.size)
-    assert sizes == [FIRST, 1501, 2252, 3000, 3000]
+    assert sizes == [FIRST, 1500, 2250, 3000, 3000]
 
 
 def test_chunks_shrink_while_they_are_slow_down_to_a_least(world: World) -> None:
     pace = pace_of(world)
     sizes = []
-    for _ in range(5):
-        pace.keep(SLOW_MS + 1)
+    for _ in range(3):
+        pace.keep(1000)
         sizes.append(pace.size)
-    assert sizes == [500, 250, 125, LEAST, LEAST]
+    assert sizes == [500, LEAST, LEAST]
 
 
-def test_chunks_that_take_what_they_may_stay_as_they_are(world: World) -> None:
+@pytest.mark.parametrize(("milliseconds", "size"), [(CHUNK_MS, 1000), (CHUNK_MS + 5, 800), (CHUNK_MS - 4, 1250)])
+def test_the_next_chunk_has_as_many_rows_as_would_have_taken_the_time_it_may(
+    world: World, milliseconds: int, size: int
+) -> None:
     pace = pace_of(world)
-    pace.keep(SLOW_MS)
-    pace.keep(SLOW_MS // 2)
-    assert pace.size == FIRST
+    pace.keep(milliseconds)
+    assert pace.size == size
+
+
+def test_after_going_singly_chunks_grow_again_step_by_step(world: World) -> None:
+    pace = pace_of(world)
+    assert [pace.go_singly() for _ in range(6)] == [False] * 5 + [True]
+    sizes = []
+    for _ in range(5):
+        pace.keep(0)
+        sizes.append(pace.size)
+    assert sizes == [2, 3, 4, 6, 9]
 
 
 def test_a_small_chunk_of_a_rule_is_never_made_larger(world: World) -> None:
     pace = pace_of(world, most=7)
     pace.keep(0)
-    pace.keep(SLOW_MS + 1)
+    pace.keep(1000)
     assert pace.size == 7
 
 
 def test_chunks_wait_longer_each_time_until_replicas_have_caught_up(world: World) -> None:
     pace = pace_of(world, Server(behind=[60, 40, 11, MOST_SECONDS_BEHIND]))
     pace.give_way()
-    assert (world.clock.slept, pace.size) == ([1, 2, 4], 125)
+    assert (world.clock.slept, pace.size) == ([1, 2, 4], LEAST)
 
 
 def test_replicas_that_do_not_catch_up_are_waited_for_two_minutes(world: World) -> None:

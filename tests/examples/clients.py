@@ -47,9 +47,14 @@ def shell(_: Path) -> list[str]:
         _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(binaries.parent)])
         pip = [sys.executable, "-m", "pip", f"--python={binaries / 'python'}", "install", "-q"]
         _run([*pip, "--disable-pip-version-check", "--no-deps", *AWS_CLI.split()])
+        # Its own first line names the interpreter, which the system does not find where the path has a space.
+        program = folder / "bin" / "aws"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\nexec "{binaries}/python" "{binaries}/aws" "$@"\n')
+        program.chmod(0o755)
 
-    _make_once(folder, install, contents=f"{sys.version}\n{AWS_CLI}")
-    return [env, f"PATH={binaries}:{os.environ['PATH']}", bash, str(EXAMPLES / "shell" / "enqueue.sh")]
+    _make_once(folder, install, contents=f"{sys.version}\n{AWS_CLI}\n{folder}")
+    return [env, f"PATH={folder / 'bin'}:{os.environ['PATH']}", bash, str(EXAMPLES / "shell" / "enqueue.sh")]
 
 
 def go(folder: Path) -> list[str]:
