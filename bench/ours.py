@@ -21,7 +21,7 @@ from bench.rivals.contest import Taken, make_data, race
 from chalicelib import migrations
 from chalicelib.context import Context, from_lambda
 from chalicelib.engine import engine_for
-from chalicelib.errors import BatchFailedError
+from chalicelib.errors import BatchFailedError, TransientError
 from chalicelib.handlers import Handler
 from chalicelib.outcome import Counts
 from chalicelib.queue import worker
@@ -116,8 +116,9 @@ def main() -> None:
         tally.wait_for_start()
         with contextlib.redirect_stdout(sink):
             for event in events[turn:] + events[:turn]:
-                # What another worker holds stays on the queue: the trigger would deliver it again.
-                with contextlib.suppress(BatchFailedError):
+                # What another worker holds stays on the queue: the trigger would deliver it again. There is no SQS here
+                # to be told so.
+                with contextlib.suppress(BatchFailedError, TransientError):
                     worker.work(event, invoked(), queue="work", find=find)
         tally.tell()
 

@@ -8,7 +8,7 @@ from chalicelib.telemetry import logger
 # Below the least, committing costs more than deleting.
 FIRST, LEAST = 1000, 300
 # As long as a transaction takes, others may have to wait.
-CHUNK_MS = 20
+CHUNK_MS = 25
 # Asking costs more than a small chunk.
 LOOK_EVERY_MS = 1000
 MOST_SECONDS_BEHIND = 10

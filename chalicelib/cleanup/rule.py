@@ -26,7 +26,7 @@ class Rule:
     where: ColumnElement[bool] = field(default_factory=true)
     dependents: Mapping[Column[Any], Column[Any]] = field(default_factory=dict)
     archive: bool = False
-    chunk: int = 3000
+    chunk: int = 5000
     max_rows: int = 1_000_000
     max_share: float = 0.5
 

@@ -54,7 +54,7 @@ def test_chunks_shrink_while_they_are_slow_down_to_a_least(world: World) -> None
     assert sizes == [500, LEAST, LEAST]
 
 
-@pytest.mark.parametrize(("milliseconds", "size"), [(CHUNK_MS, 1000), (CHUNK_MS + 5, 800), (CHUNK_MS - 4, 1250)])
+@pytest.mark.parametrize(("milliseconds", "size"), [(CHUNK_MS, 1000), (CHUNK_MS + 5, 833), (CHUNK_MS - 5, 1250)])
 def test_the_next_chunk_has_as_many_rows_as_would_have_taken_the_time_it_may(
     world: World, milliseconds: int, size: int
 ) -> None:
