@@ -144,5 +144,5 @@ def _write(context: Context, run: Run, **values: Any) -> None:
     if run.dry_run:
         return
     statement = update(runs).where(runs.c.id == run.id, runs.c.attempt == run.attempt).values(**values)
-    if context.database.transact(lambda connection: connection.execute(statement).rowcount) == 0:
+    if context.database.autocommit(lambda connection: connection.execute(statement).rowcount) == 0:
         raise NotOursError(f"run {run.id} was taken over from attempt {run.attempt} by a later one")

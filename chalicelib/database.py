@@ -1,7 +1,8 @@
 """The database: short transactions, and a retry of the whole transaction where that is safe."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, Insert, Table
@@ -34,9 +35,29 @@ class Database:
         A deadlock, a lock wait or a lost connection rolls back and runs the whole of `work` again, up to four
         attempts in all; `work` must therefore have no effect outside the database. Raises DBAPIError.
         """
+        return self._repeat(self.begin, work)
+
+    def autocommit(self, work: Callable[[Connection], T]) -> T:
+        """Run `work`, each of its statements a transaction by itself, and return what it returns.
+
+        For one statement, or for several of which each is right whether or not the next is ever made: a transaction
+        takes two round trips more. `work` is repeated as by `transact`, though what it did stays done.
+        Raises DBAPIError.
+        """
+        return self._repeat(self.engine.begin, work)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Give a connection with a transaction, committed at the end of the block, rolled back by an error."""
+        with self.engine.begin() as connection:
+            # SQLite's plain BEGIN lets two transactions read before either writes, and one of them fails.
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if self.engine.dialect.name == "sqlite" else "BEGIN")
+            yield connection
+
+    def _repeat(self, begin: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], T]) -> T:
         for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
             try:
-                with self.engine.begin() as connection:
+                with begin() as connection:
                     return work(connection)
             except DBAPIError as error:
                 if attempt == TRANSACTION_ATTEMPTS or not self._can_retry(error):

@@ -35,6 +35,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 def engine_for(url: str, *, credentials: str | None = None, ca: str | None = None) -> Engine:
     """Return the process's engine for this URL, so that a warm Lambda keeps its connection.
 
+    Each statement commits by itself, also within the engine's own begin(); Database makes transactions of several.
     `url` and `credentials` may be ARNs of secrets: the whole URL, and a JSON object with username and password as
     RDS keeps and rotates it. `ca` is a file of root certificates, or "off". Raises ConfigurationError.
     """
@@ -47,10 +48,11 @@ def engine_for(url: str, *, credentials: str | None = None, ca: str | None = Non
         pool_size=1,
         # An error's text goes into logs and answers, and the parameters are people's data.
         hide_parameters=True,
-        # Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
-        isolation_level="READ COMMITTED",
         connect_args={
             "charset": "utf8mb4",
+            "autocommit": True,
+            # Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
+            "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "read_timeout": READ_TIMEOUT_SECONDS,
             "write_timeout": READ_TIMEOUT_SECONDS,
@@ -59,8 +61,7 @@ def engine_for(url: str, *, credentials: str | None = None, ca: str | None = Non
     )
     event.listen(engine, "checkin", _note_time)
     event.listen(engine, "checkout", _check_idle)
-    if credentials:
-        event.listen(engine, "do_connect", _connect_with(credentials))
+    event.listen(engine, "do_connect", _connect_with(credentials))
     return engine
 
 
@@ -83,12 +84,11 @@ def _check_idle(connection: Any, record: Any, _proxy: Any) -> None:
 def _sqlite_engine(address: URL) -> Engine:
     engine = create_engine(address, connect_args={"timeout": 30}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # Python's own transaction handling begins too late for a read that decides a write; we begin ourselves.
+    # Python's own transaction handling begins too late for a read that decides a write; Database begins them.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -109,21 +109,25 @@ def _tls(address: URL, ca: str | None) -> dict[str, Any]:
     return {"ssl_ca": ca or str(RDS_ROOTS), "ssl_verify_cert": True, "ssl_verify_identity": True}
 
 
-def _connect_with(credentials: str) -> Callable[..., Any]:
-    def connect(dialect: Any, _record: object, arguments: Any, parameters: dict[str, Any]) -> Any:
+def _connect_with(credentials: str | None) -> Callable[..., Any]:
+    def connect(dialect: Any, _record: object, _arguments: Any, parameters: dict[str, Any]) -> Any:
+        from chalicelib.connection import Connection
+
         try:
-            return dialect.connect(*arguments, **parameters | _read(credentials))
+            return Connection(**parameters | _read(credentials))
         except dialect.loaded_dbapi.OperationalError as error:
-            if error.args[0] != ACCESS_DENIED:
+            if error.args[0] != ACCESS_DENIED or not credentials:
                 raise
             # Rotated since it was fetched: once more with what it is now.
             secrets.forget()
-            return dialect.connect(*arguments, **parameters | _read(credentials))
+            return Connection(**parameters | _read(credentials))
 
     return connect
 
 
-def _read(credentials: str) -> dict[str, str]:
+def _read(credentials: str | None) -> dict[str, str]:
+    if not credentials:
+        return {}
     try:
         secret = json.loads(secrets.resolve(credentials))
         return {"user": secret["username"], "password": secret["password"]}

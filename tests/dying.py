@@ -41,16 +41,21 @@ def main(function: str, request_id: str, operation: str, nth: str, moment: str) 
 
 def die_at_commit_of(table: str, die: Callable[[], None], moment: str) -> None:
     commit: Callable[..., None] = DefaultDialect.do_commit
-    has_written = False
+    has_begun = has_written = False
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        nonlocal has_written
-        has_written |= statement.startswith((f"INSERT INTO {table} ", f"UPDATE {table} "))
+        nonlocal has_begun, has_written
+        has_begun |= statement.startswith("BEGIN")
+        if statement.startswith((f"INSERT INTO {table} ", f"UPDATE {table} ")):
+            has_written = True
+            # Outside a transaction, the statement itself commits.
+            if moment == "before" and not has_begun:
+                die()
 
     def do_commit(dialect: DefaultDialect, connection: object) -> None:
-        nonlocal has_written
-        is_it, has_written = has_written, False
-        if is_it and moment == "before":
+        nonlocal has_begun, has_written
+        is_it, was_begun, has_begun, has_written = has_written, has_begun, False, False
+        if is_it and was_begun and moment == "before":
             die()
         commit(dialect, connection)
         if is_it and moment == "after":

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pymysql.connections import Connection as PyMySQLConnection
 from sqlalchemy import Connection, create_engine, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -78,6 +79,59 @@ def test_existing_rows_are_left_and_other_errors_are_not_swallowed(database: Dat
     assert subjects(database)["a"] == "s"
     with pytest.raises(IntegrityError):
         add(day="c", content=None)
+
+
+def test_statements_that_commit_by_themselves_stay_when_a_later_one_fails(database: Database) -> None:
+    def work(connection: Connection) -> None:
+        set_subject(connection, "a", "changed")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        database.autocommit(work)
+    assert subjects(database) == {"a": "changed", "b": "s"}
+
+
+class Counted:
+    """Counts what a connection sends to the server."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[str] = []
+        send: Any = PyMySQLConnection._execute_command
+
+        def note(connection: Any, command: int, sql: str | bytes) -> None:
+            self.sent.append(sql if isinstance(sql, str) else sql.decode())
+            send(connection, command, sql)
+
+        monkeypatch.setattr(PyMySQLConnection, "_execute_command", note)
+
+
+@mariadb_only
+def test_a_statement_by_itself_is_one_round_trip_and_a_transaction_adds_two(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.transact(lambda connection: None)
+    counted = Counted(monkeypatch)
+    database.autocommit(lambda connection: set_subject(connection, "a", "one"))
+    assert len(counted.sent) == 1
+    counted.sent.clear()
+    database.transact(lambda connection: set_subject(connection, "a", "two"))
+    assert [sent.split()[0] for sent in counted.sent] == ["BEGIN", "UPDATE", "COMMIT"]
+
+
+@mariadb_only
+def test_a_transaction_that_fails_is_rolled_back_before_the_connection_is_used_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.transact(lambda connection: None)
+    counted = Counted(monkeypatch)
+
+    def work(connection: Connection) -> None:
+        set_subject(connection, "a", "changed")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        database.transact(work)
+    assert [sent.split()[0] for sent in counted.sent] == ["BEGIN", "UPDATE", "ROLLBACK"]
 
 
 @mariadb_only

@@ -86,17 +86,16 @@ def test_a_host_elsewhere_needs_a_decision_about_its_certificate() -> None:
         engine_for("mysql+pymysql://u@db.example.com/app")
 
 
-def test_rds_is_verified_against_its_packaged_roots() -> None:
-    engine = engine_for("mysql+pymysql://u@x.eu-central-1.rds.amazonaws.com/app")
+def test_rds_is_verified_against_its_packaged_roots(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, object] = {}
 
-    def ask(_dialect: object, _record: object, _arguments: object, parameters: dict[str, object]) -> None:
+    def connect(**parameters: object) -> None:
         asked.update(parameters)
         raise LookupError
 
-    event.listen(engine, "do_connect", ask)
+    monkeypatch.setattr("chalicelib.connection.Connection", connect)
     with pytest.raises(LookupError):
-        engine.connect()
+        engine_for("mysql+pymysql://u@x.eu-central-1.rds.amazonaws.com/app").connect()
     assert asked["ssl_ca"] == str(RDS_ROOTS)
     assert asked["ssl_verify_cert"] is asked["ssl_verify_identity"] is True
     assert len(ssl.create_default_context(cafile=RDS_ROOTS).get_ca_certs()) > 50

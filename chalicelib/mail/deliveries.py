@@ -55,12 +55,12 @@ class Ledger:
     def next_users(self, *, after: str, limit: int) -> list[str]:
         """Return the next ids of verified users who want the digest, in order, beginning behind `after`."""
         query = select(users.c.id).where(WANTED, users.c.id > after).order_by(users.c.id).limit(limit)
-        return self._database.transact(lambda connection: list(connection.execute(query).scalars()))
+        return self._database.autocommit(lambda connection: list(connection.execute(query).scalars()))
 
     def count_wanted(self) -> int:
         """Return how many verified users want the digest."""
         query = select(func.count()).select_from(users).where(WANTED)
-        return self._database.transact(lambda connection: connection.execute(query).scalar_one())
+        return self._database.autocommit(lambda connection: connection.execute(query).scalar_one())
 
     def enlist(self, *, first: str, last: str) -> list[str]:
         """Give each user of the range who wants the digest a delivery; return the ids whose mail is yet to be sent.
@@ -135,7 +135,7 @@ class Ledger:
                 error=None if error is None else error[:500],
             )
         )
-        return self._database.transact(lambda connection: connection.execute(statement).rowcount == 1)
+        return self._database.autocommit(lambda connection: connection.execute(statement).rowcount == 1)
 
     def is_abandoned(self, delivery: Recipient) -> bool:
         """Return whether this mail is being sent by a process that must have ended since."""
@@ -150,4 +150,5 @@ class Ledger:
         """Return the number of the day's deliveries by status."""
         query = select(deliveries.c.status, func.count().label("total")).where(deliveries.c.digest_day == self._day)
         query = query.group_by(deliveries.c.status)
-        return self._database.transact(lambda connection: {row.status: row.total for row in connection.execute(query)})
+        rows = self._database.autocommit(lambda connection: connection.execute(query).all())
+        return {row.status: row.total for row in rows}

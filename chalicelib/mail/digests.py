@@ -48,13 +48,13 @@ def prepare(context: Context, window: Window) -> int:
 def load(context: Context, day: str) -> Composition | None:
     """Return the stored digest of a day, None when there is none."""
     query = select(digests.c.content).where(digests.c.day == day)
-    stored = context.database.transact(lambda connection: connection.execute(query).scalar_one_or_none())
+    stored = context.database.autocommit(lambda connection: connection.execute(query).scalar_one_or_none())
     return None if stored is None else from_json(stored)
 
 
 def count_posts(context: Context, window: Window) -> int:
     """Return how many posts fall into the window."""
-    return context.database.transact(lambda connection: connection.execute(_count(window)).scalar_one())
+    return context.database.autocommit(lambda connection: connection.execute(_count(window)).scalar_one())
 
 
 def _count(window: Window) -> Select[int]:

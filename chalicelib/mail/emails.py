@@ -67,4 +67,4 @@ def settle(
         "error": None if error is None else error[:500],
     }
     statement = update(emails).where(emails.c.job_id == job_id).values(**values)
-    database.transact(lambda connection: connection.execute(statement))
+    database.autocommit(lambda connection: connection.execute(statement))

@@ -50,7 +50,7 @@ def redrive(context: Context, _request: Nothing) -> dict[str, Any]:
 def _redrive(context: Context, letter: DeadLetter, retried: set[str]) -> str:
     id_, message = _read(context, letter)
     query = select(jobs).where(jobs.c.id == id_)
-    row = context.database.transact(lambda connection: connection.execute(query).one_or_none())
+    row = context.database.autocommit(lambda connection: connection.execute(query).one_or_none())
     if row is not None and row.status == Status.DEAD:
         # Its next letter may be here before we have seen all others, and would keep us at it for ever.
         if id_ in retried or not _can_be_sent(row):

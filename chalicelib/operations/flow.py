@@ -41,5 +41,5 @@ def pause(context: Context, asked: Pause) -> dict[str, Any]:
 def resume(context: Context, asked: Resume) -> dict[str, Any]:
     """Let the jobs of a type begin again; those that waited are sent within a minute."""
     paused = (pauses.c.kind == "job", pauses.c.name == asked.type)
-    resumed = context.database.transact(lambda connection: connection.execute(delete(pauses).where(*paused)).rowcount)
+    resumed = context.database.autocommit(lambda connection: connection.execute(delete(pauses).where(*paused)).rowcount)
     return {"resumed": asked.type if resumed else None}

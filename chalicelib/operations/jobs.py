@@ -57,7 +57,7 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def list_jobs(context: Context, asked: Filter) -> dict[str, Any]:
     """Return the newest jobs that match, without their data."""
     query = select(jobs).where(_matching(asked)).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(asked.limit)
-    rows = context.database.transact(lambda connection: connection.execute(query).all())
+    rows = context.database.autocommit(lambda connection: connection.execute(query).all())
     return {"jobs": [_describe(row) for row in rows]}
 
 
@@ -107,7 +107,7 @@ def forget(context: Context, asked: Filter) -> dict[str, Any]:
     ids = _given_up(context, asked)
     gone = delete(jobs).where(jobs.c.id.in_(ids), jobs.c.status == Status.DEAD)
     dead_letters.remove(context, ids)
-    context.database.transact(lambda connection: connection.execute(gone))
+    context.database.autocommit(lambda connection: connection.execute(gone))
     return {"forgotten": ids}
 
 
@@ -133,7 +133,7 @@ def _given_up(context: Context, asked: Filter) -> list[str]:
         raise InvalidRequestError("say which jobs: ids, a type, or words of their error")
     query = select(jobs.c.id).where(_matching(asked)).order_by(jobs.c.created_at, jobs.c.id)
     query = query.limit(len(asked.ids) if asked.ids else asked.limit)
-    ids = context.database.transact(lambda connection: list(connection.execute(query).scalars()))
+    ids = context.database.autocommit(lambda connection: list(connection.execute(query).scalars()))
     if missing := set(asked.ids) - set(ids):
         raise InvalidRequestError(f"no job that was given up, and matches, has the id {', '.join(sorted(missing))}")
     return ids

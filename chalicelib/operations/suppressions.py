@@ -31,7 +31,7 @@ def list_suppressions(context: Context, asked: Newest) -> dict[str, Any]:
     """Return the addresses that no mail goes to, masked, the newest first."""
     newest = select(table).where(table.c.suppressed_at.is_not(None))
     newest = newest.order_by(table.c.suppressed_at.desc(), table.c.address_digest).limit(asked.limit)
-    rows = context.database.transact(lambda connection: connection.execute(newest).all())
+    rows = context.database.autocommit(lambda connection: connection.execute(newest).all())
     return {"suppressions": [_describe(row) for row in rows]}
 
 

@@ -13,12 +13,11 @@ from chalicelib.context import Context
 from chalicelib.errors import NotOursError, OutOfTimeError, TransientError
 from chalicelib.handlers import Find, Handler
 from chalicelib.queue import claims, endings
-from chalicelib.queue.claims import Claim
 from chalicelib.queue.delivery import Delivery
 from chalicelib.queue.execution import execute
 from chalicelib.queue.outbox import send_now
 from chalicelib.queue.results import BACKUP_MS, Performed, Result, after_attempt, without_attempt
-from chalicelib.queue.verdict import Decision, Policy, Verdict
+from chalicelib.queue.verdict import Claim, Decision, Policy, Verdict
 from chalicelib.telemetry import bound, logger, summarise, summarise_together
 
 # No call that leaves the process comes back sooner. What took longer may have had an effect outside, and is recorded
@@ -101,10 +100,10 @@ class Batch:
             )
 
         try:
-            return self._context.database.transact(lambda connection: take(connection, believed_new))
+            return self._context.database.autocommit(lambda connection: take(connection, believed_new))
         except IntegrityError:
             # One is there after all, or another worker recorded it between our look and our insert.
-            return self._context.database.transact(lambda connection: take(connection, ()))
+            return self._context.database.autocommit(lambda connection: take(connection, ()))
 
     def _perform(self, delivery: Delivery, decision: Decision) -> None:
         handler = self._get(decision.row.type) if decision.row is not None else None
@@ -177,7 +176,7 @@ class Batch:
         return Policy(max_attempts=handler.max_attempts, interval_ms=handler.rate.interval_ms if handler.rate else None)
 
     def _attempt(self, work: Any) -> Attempt[Any]:
-        return attempt(lambda: self._context.database.transact(work), clock=self._context.clock, last=False)
+        return attempt(lambda: self._context.database.autocommit(work), clock=self._context.clock, last=False)
 
 
 def _bindings(delivery: Delivery, decision: Decision | None) -> dict[str, object]:

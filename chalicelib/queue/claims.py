@@ -1,7 +1,7 @@
 """Claiming jobs: every statement that decides who may do one, now or later."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,18 +10,8 @@ from sqlalchemy import Connection, and_, bindparam, case, func, insert, or_, sel
 from chalicelib.clock import from_ms, iso
 from chalicelib.database import insert_missing
 from chalicelib.queue.job import TAKEN, WAITING, Status
-from chalicelib.queue.verdict import EARLY_MS, Decision, Policy, Verdict, judge
+from chalicelib.queue.verdict import EARLY_MS, Claim, Decision, Policy, Verdict, judge
 from chalicelib.schema import jobs, pauses, rate_slots
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """Who claims, when, and until when nobody else may."""
-
-    by: str
-    now_ms: int
-    lease_until: int
-
 
 # Made once: building such a statement takes SQLAlchemy longer than the database takes to execute it.
 _BY_ID = jobs.c.id.in_(bindparam("ids", expanding=True))
@@ -77,7 +67,7 @@ def take(
         if id_ not in decisions:
             row = found.get(id_) or SimpleNamespace(**new[id_])
             policy, is_paused = policy_of(row.type), row.type in paused
-            decision = judge(row, policy=policy, is_paused=is_paused, now_ms=claim.now_ms, alone=alone)
+            decision = judge(row, policy=policy, is_paused=is_paused, claim=claim, alone=alone)
             if decision.verdict is Verdict.TAKE and policy.interval_ms is not None and row.slot_at is None:
                 decision = _await_turn(connection, decision, policy.interval_ms, now_ms=claim.now_ms)
             decisions[id_] = decision
@@ -137,14 +127,23 @@ def _reject(
 def _await_turn(connection: Connection, decision: Decision, interval_ms: float, *, now_ms: int) -> Decision:
     type_ = decision.row.type
     connection.execute(insert_missing(rate_slots, connection.dialect).values(type=type_, next_at=now_ms))
-    of_type = rate_slots.c.type == type_
-    next_at = connection.execute(select(rate_slots.c.next_at).where(of_type).with_for_update()).scalar_one()
-    turn_ms = max(next_at, now_ms)
-    connection.execute(update(rate_slots).where(of_type).values(next_at=round(turn_ms + interval_ms)))
+    turn_ms = None
+    while turn_ms is None:
+        turn_ms = _take_turn(connection, type_, interval_ms, now_ms=now_ms)
     if turn_ms <= now_ms + EARLY_MS:
         return decision
     reason = f"jobs of type {type_} are limited, and its turn is at {iso(from_ms(turn_ms))}"
     return replace(decision, verdict=Verdict.PUT_OFF, reason=reason, due_ms=turn_ms, slot_ms=turn_ms)
+
+
+def _take_turn(connection: Connection, type_: str, interval_ms: float, *, now_ms: int) -> int | None:
+    of_type = rate_slots.c.type == type_
+    next_at = connection.execute(select(rate_slots.c.next_at).where(of_type)).scalar_one()
+    turn_ms = max(next_at, now_ms)
+    # Whoever else takes this turn in between gets it, and we look again.
+    still = update(rate_slots).where(of_type, rate_slots.c.next_at == next_at)
+    is_ours = connection.execute(still.values(next_at=round(turn_ms + interval_ms))).rowcount == 1
+    return turn_ms if is_ours else None
 
 
 def _changes(decision: Decision, *, claim: Claim, alone: bool) -> dict[str, Any]:

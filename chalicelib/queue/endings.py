@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, update
 
 from chalicelib.outcome import Outcome
-from chalicelib.queue.claims import IS_OURS, Claim
+from chalicelib.queue.claims import IS_OURS
 from chalicelib.queue.job import Status
+from chalicelib.queue.verdict import Claim
 from chalicelib.schema import jobs
 
 

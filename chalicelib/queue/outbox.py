@@ -122,7 +122,7 @@ def transaction(database: Database, queues: Queues, *, clock: Clock) -> Iterator
 
     Where SQS cannot be reached they are sent by dispatch, within a minute or two: they are in the database.
     """
-    with database.engine.begin() as connection:
+    with database.begin() as connection:
         enqueued: list[str] = []
         # It belongs to the pooled connection, which others use next.
         info = connection.info

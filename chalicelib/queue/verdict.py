@@ -29,6 +29,15 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Who claims, when, and until when nobody else may."""
+
+    by: str
+    now_ms: int
+    lease_until: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Policy:
     """What a verdict needs to know of a type's handler; without a rate limit there is no interval."""
 
@@ -53,16 +62,19 @@ class Decision:
         return isinstance(self.row, SimpleNamespace)
 
 
-def judge(row: Any, *, policy: Policy, is_paused: bool, now_ms: int, alone: bool) -> Decision:
+def judge(row: Any, *, policy: Policy, is_paused: bool, claim: Claim, alone: bool) -> Decision:
     """Decide about a message by the row of its job, as it stands now."""
-    attempt = row.attempts if row.status == Status.CLAIMED else row.attempts + 1
+    now_ms = claim.now_ms
+    # By a statement whose answer was lost.
+    is_ours = row.status in TAKEN and (row.claimed_by, row.lease_until) == (claim.by, claim.lease_until)
+    attempt = row.attempts if is_ours or row.status == Status.CLAIMED else row.attempts + 1
 
     def decide(verdict: Verdict, reason: str = "", due_ms: int = 0) -> Decision:
         return Decision(verdict=verdict, row=row, reason=reason, attempt=attempt, due_ms=due_ms, slot_ms=row.slot_at)
 
     if row.status in OVER:
         return decide(Verdict.SETTLED, f"job {row.id} is {row.status}")
-    is_left = row.status in TAKEN
+    is_left = row.status in TAKEN and not is_ours
     if is_left and row.lease_until > now_ms:
         return decide(Verdict.HELD, f"job {row.id} is held by {row.claimed_by} until {iso(from_ms(row.lease_until))}")
     if row.expires_at is not None and row.expires_at <= now_ms:

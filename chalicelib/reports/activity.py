@@ -17,7 +17,7 @@ HOUR_MS = 3_600_000
 def count(database: Database, clock: Clock, day: Window) -> int:
     """Return how many users were active on a day, as far as their sessions tell now."""
     users = select(func.count(sessions.c.user_id.distinct())).where(_was_active(day, now_ms=clock.now_ms()))
-    return database.transact(lambda connection: connection.execute(users).scalar_one())
+    return database.autocommit(lambda connection: connection.execute(users).scalar_one())
 
 
 def record(database: Database, clock: Clock, day: Window) -> int:

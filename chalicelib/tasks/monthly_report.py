@@ -76,7 +76,7 @@ def _key(month: Month, extension: str) -> str:
 
 def _find_administrators(context: Context) -> list[Any]:
     wanted = select(users.c.id, users.c.name, users.c.email).where(users.c.is_admin, users.c.is_verified)
-    return context.database.transact(lambda connection: list(connection.execute(wanted.order_by(users.c.id))))
+    return context.database.autocommit(lambda connection: list(connection.execute(wanted.order_by(users.c.id))))
 
 
 def _enqueue_mails(context: Context, run: Run, report: Report, administrators: list[Any]) -> None:

@@ -147,12 +147,12 @@ class Kit:
     def jobs(self) -> list[Any]:
         """Return the rows of all jobs."""
         query = select(jobs).order_by(jobs.c.created_at, jobs.c.id)
-        return self.context().database.transact(lambda connection: list(connection.execute(query)))
+        return self.context().database.autocommit(lambda connection: list(connection.execute(query)))
 
     def job(self, job_id: str) -> Any:
         """Return the row of a job."""
         query = select(jobs).where(jobs.c.id == job_id)
-        return self.context().database.transact(lambda connection: connection.execute(query).one())
+        return self.context().database.autocommit(lambda connection: connection.execute(query).one())
 
     def _find(self, type_: str) -> Handler:
         handler = self.handlers.get(type_) or handlers.find(type_)

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.queue.job import OVER, TAKEN, WAITING, Status
-from chalicelib.queue.verdict import EARLY_MS, Decision, Policy, Verdict, judge
+from chalicelib.queue.verdict import EARLY_MS, Claim, Decision, Policy, Verdict, judge
 
 NOW = 1_772_452_800_000
 LATER, EARLIER = NOW + 3_600_000, NOW - 3_600_000
+CLAIM = Claim(by="r2", now_ms=NOW, lease_until=LATER + 1)
 TAKES = {Verdict.TAKE, Verdict.TAKE_ALONE}
 
 
@@ -25,7 +26,7 @@ def row(status: Status = Status.PENDING, **values: Any) -> Any:
 
 def decide(row: Any, *, max_attempts: int = 3, is_paused: bool = False, alone: bool = False) -> Decision:
     policy = Policy(max_attempts=max_attempts, interval_ms=None)
-    return judge(row, policy=policy, is_paused=is_paused, now_ms=NOW, alone=alone)
+    return judge(row, policy=policy, is_paused=is_paused, claim=CLAIM, alone=alone)
 
 
 def test_a_job_that_waits_and_is_due_is_taken() -> None:
@@ -47,6 +48,20 @@ def test_a_job_under_a_live_lease_is_left_alone_and_the_reason_names_who_holds_i
     decision = decide(held, is_paused=True, alone=True)
     assert decision.verdict is Verdict.HELD
     assert decision.reason == "job j1 is held by r1 until 2026-03-02T12:00:00Z"
+
+
+@pytest.mark.parametrize("status", TAKEN)
+def test_what_this_claim_holds_by_a_statement_whose_answer_was_lost_is_its_own_at_the_same_attempt(
+    status: Status,
+) -> None:
+    decision = decide(row(status, attempts=3, claimed_by=CLAIM.by, lease_until=CLAIM.lease_until))
+    assert (decision.verdict, decision.attempt) == (Verdict.TAKE, 3)
+
+
+@pytest.mark.parametrize("status", TAKEN)
+def test_an_earlier_claim_of_the_same_request_is_not_this_one(status: Status) -> None:
+    earlier = row(status, attempts=1, claimed_by=CLAIM.by, lease_until=CLAIM.lease_until - 1)
+    assert decide(earlier).verdict is Verdict.HELD
 
 
 @pytest.mark.parametrize("status", TAKEN)

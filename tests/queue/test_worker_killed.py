@@ -21,32 +21,19 @@ MESSAGE = {"type": "note", "data": {"text": "hello"}}
 LEASE_SECONDS = 300 + 60
 
 
-@contextmanager
-def killed_before_the_claim(kit: Kit) -> Iterator[None]:
-    def die(*_: Any) -> None:
-        raise Killed
-
-    with listening(kit, "commit", die):
-        yield
-
-
-@contextmanager
-def killed_before_the_record(kit: Kit) -> Iterator[None]:
-    commits = iter(range(10))
-
-    def die(*_: Any) -> None:
-        if next(commits) == 1:
+def killed_before(kit: Kit, *, statement: str) -> AbstractContextManager[None]:
+    def die(_connection: object, _cursor: object, asked: str, *_: object) -> None:
+        if asked.startswith(statement):
             raise Killed
 
-    with listening(kit, "commit", die):
-        yield
+    return listening(kit, "before_cursor_execute", die)
 
 
 MOMENTS: dict[str, tuple[Callable[[Kit], AbstractContextManager[None]], int]] = {
-    "before the claim": (killed_before_the_claim, 1),
+    "before the claim": (lambda kit: killed_before(kit, statement="INSERT INTO jobs"), 1),
     "after the claim": (lambda kit: kit.killed_at("begin"), 1),
     "after the effect": (lambda kit: kit.killed_at("end"), 2),
-    "before the record": (killed_before_the_record, 2),
+    "before the record": (lambda kit: killed_before(kit, statement="UPDATE jobs"), 2),
 }
 
 
