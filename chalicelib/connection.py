@@ -4,11 +4,14 @@ from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants.SERVER_STATUS import SERVER_STATUS_IN_TRANS
 
 
-class Connection(PyMySQLConnection):  # type: ignore[type-arg]
+class Connection(PyMySQLConnection):
     """PyMySQL's; every statement commits by itself, until a BEGIN. What is not begun is not ended either.
 
     SQLAlchemy commits after a statement that committed itself, and rolls back before a connection goes to its pool.
     """
+
+    # Of the latest answer, which says whether a transaction is open.
+    server_status: int
 
     def commit(self) -> None:
         """End the transaction, where there is one."""
