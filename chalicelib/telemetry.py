@@ -98,8 +98,10 @@ def bound(**fields: object) -> Iterator[None]:
 def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[str, Any]:
     """Write the summary line of an attempt and its metrics, and return what the line says."""
     result = summarise(kind, name, ended)
-    measure(kind, name, [ended])
     fields = {key: value for key, value in logger.get_current_keys().items() if key not in LAYOUT}
+    # A rehearsal that fails is nobody's loss, and one that succeeds mends nothing.
+    if not fields.get("dry_run"):
+        measure(kind, name, [ended])
     masked: dict[str, Any] = _mask(fields | result)
     return masked
 
@@ -144,7 +146,11 @@ def measure(kind: Literal["run", "job"], name: str, attempts: Sequence[Attempt[A
     """Write the metrics of attempts; the task or type is their only dimension beside the service."""
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
     metrics.add_dimension(_label(kind), name)
-    for outcome, number in Counter(ended.outcome for ended in attempts).items():
+    outcomes = Counter(ended.outcome for ended in attempts)
+    if kind == "run" and Outcome.SUCCEEDED in outcomes:
+        # The alarm on dead runs stays as it is for as long as nothing is heard, and this zero is what ends it.
+        outcomes.setdefault(Outcome.DEAD, 0)
+    for outcome, number in outcomes.items():
         metrics.add_metric(f"{kind}_{outcome.value}", MetricUnit.Count, number)
     for ended in attempts:
         metrics.add_metric(f"{kind}_duration", MetricUnit.Milliseconds, ended.duration_ms)

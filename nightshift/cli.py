@@ -29,11 +29,11 @@ def main() -> None:
 def demo(
     posts: Annotated[Path | None, typer.Option(help="A CSV of real posts: id, title, url, num_points, …")] = None,
     users: Annotated[int, typer.Option(min=1, help="How many users the made-up blog has.")] = 300,
-    folder: Annotated[Path, typer.Option(help="Where mails and log go.")] = Path(".nightshift/demo"),
+    folder: Annotated[Path, typer.Option(help="Where mails, report and log go.")] = Path(".nightshift/demo"),
 ) -> None:
-    """Send a digest on this machine, twice, and show that the second fire sends nothing.
+    """Run every scheduled task and the queue on this machine, for a made-up blog, and show what each did.
 
-    Uses an SQLite file, or the empty database of DATABASE_URL; REDIS_URL is used where it is set.
+    Uses an SQLite file, or the empty database of DATABASE_URL; where REDIS_URL is set, mails are paced through it.
     """
     from nightshift.demo.run import run_demo
 

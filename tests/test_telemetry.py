@@ -269,12 +269,30 @@ def test_an_attempt_is_one_line_and_one_set_of_metrics_that_name_no_reader(
     assert directive["Namespace"] == "Nightshift"
     assert [sorted(dimensions) for dimensions in directive["Dimensions"]] == [sorted([label, "service"])]
     assert (metrics[label], metrics["service"]) == ("digest", SERVICE)
+    # A run that succeeded also says that it is not dead: by that an alarm ends.
+    alive = {"run_dead": ("Count", [0.0])} if (kind, outcome) == ("run", Outcome.SUCCEEDED) else {}
     assert {metric["Name"]: (metric["Unit"], metrics[metric["Name"]]) for metric in directive["Metrics"]} == {
+        **alive,
         f"{kind}_{outcome}": ("Count", [1.0]),
         f"{kind}_duration": ("Milliseconds", [12.0]),
         **{f"items_{name}": ("Count", [float(count)]) for name, count in counts.items()},
     }
     assert "jane" not in logged() + json.dumps(metrics)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.DEAD])
+def test_a_dry_run_has_its_line_and_no_metrics_so_that_it_neither_rings_an_alarm_nor_ends_one(
+    lines: Lines, capsys: pytest.CaptureFixture[str], outcome: Outcome
+) -> None:
+    error = PermanentError("no") if outcome is Outcome.DEAD else None
+    with bound():
+        bind(dry_run=True)
+        report("run", "digest", ended(outcome, value=HALF, error=error))
+        assert capsys.readouterr().out == ""
+        bind(dry_run=False)
+        report("run", "digest", ended(outcome, value=HALF, error=error))
+        assert "run_dead" in capsys.readouterr().out
+    assert [line["outcome"] for line in lines()] == [outcome, outcome]
 
 
 def test_a_failure_names_its_error_and_a_skipped_attempt_its_reason(lines: Lines) -> None:

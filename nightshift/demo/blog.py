@@ -8,9 +8,9 @@ from datetime import datetime
 from itertools import accumulate
 from random import Random
 from typing import Any
-from uuid import UUID
 
 from chalicelib.clock import to_ms
+from nightshift.demo.chance import new_id, seeded
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -96,14 +96,14 @@ def make_users(count: int, *, now: datetime, seed: int) -> Iterator[dict[str, An
 
     Times are epoch milliseconds. Raises ValueError when `now` has no time zone.
     """
-    rng, now_ms = _random("users", seed), _aware_ms(now)
+    rng, now_ms = seeded("users", seed), _aware_ms(now)
     for number in range(1, count + 1):
         name, zone = _person(rng)
         handle = _ascii(name, ".") or ".".join(_pick(rng, words) for words in NICKNAMES)
         created = now_ms - rng.randrange(3 * 365 * DAY)
         is_admin = number == 1 or rng.random() < 0.005
         yield {
-            "id": _uuid(rng),
+            "id": new_id(rng),
             "name": name,
             "email": f"{handle}{number}@example.{rng.choice(('com', 'org', 'net'))}",
             "is_verified": rng.random() < 0.8 or is_admin,
@@ -122,7 +122,7 @@ def make_posts(count: int, *, until: datetime, days: int, seed: int) -> Iterator
     """
     if days < 1:
         raise ValueError(f"Posts need at least 1 day to be spread over, not {days}.")
-    rng, start = _random("posts", seed), _aware_ms(until) - days * DAY
+    rng, start = seeded("posts", seed), _aware_ms(until) - days * DAY
     templates = rng.sample(TEMPLATES, len(TEMPLATES))
     authors = [_person(rng)[0] for _ in range(12)]
     edges = list(accumulate(_weight(start + hour * HOUR) for hour in range(days * 24)))
@@ -130,7 +130,7 @@ def make_posts(count: int, *, until: datetime, days: int, seed: int) -> Iterator
         # Each post owns an equal slice of the total weight, so that no day is left out by chance.
         hour = bisect(edges, (number + rng.random()) / count * edges[-1], hi=len(edges) - 1)
         created = start + hour * HOUR + rng.randrange(HOUR)
-        post_id = _uuid(rng)
+        post_id = new_id(rng)
         title = _title(rng, templates[number % len(templates)])
         if number % HOSTILE_EVERY == 5:
             title = HOSTILE[number // HOSTILE_EVERY % len(HOSTILE)]
@@ -150,18 +150,10 @@ def make_posts(count: int, *, until: datetime, days: int, seed: int) -> Iterator
         }
 
 
-def _random(kind: str, seed: int) -> Random:
-    return Random(f"{kind}-{seed}")  # noqa: S311 - the same seed must give the same blog; nothing here is secret
-
-
 def _aware_ms(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise ValueError(f"{moment} has no time zone, so it names no one moment.")
     return to_ms(moment)
-
-
-def _uuid(rng: Random) -> str:
-    return str(UUID(int=rng.getrandbits(128), version=4))
 
 
 def _pick(rng: Random, words: str) -> str:

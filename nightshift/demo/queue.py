@@ -1,4 +1,4 @@
-"""The demo's second part: jobs put in by each of three ways, and where those ended that fail, are retried and die."""
+"""The demo's third part: jobs put in by each of three ways, and where those ended that fail, are retried and die."""
 
 import json
 import uuid
@@ -117,7 +117,7 @@ def _roll_back(kit: Kit, data: dict[str, Any]) -> str:
 def _insert(kit: Kit, data: dict[str, Any]) -> str:
     row: dict[str, Any] = {"id": str(uuid.uuid4()), "data": json.dumps(data), "now": kit.clock.now_ms()}
     statement = text("INSERT INTO jobs (id, type, data, created_at) VALUES (:id, 'send_email', :data, :now)")
-    kit.context().database.transact(lambda connection: connection.execute(statement, row))
+    kit.context().database.autocommit(lambda connection: connection.execute(statement, row))
     return str(row["id"])
 
 

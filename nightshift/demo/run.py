@@ -1,4 +1,4 @@
-"""The demo: a blog, a digest's fire, a drained queue, the mails as files, and the same fire again."""
+"""The demo: a blog, a digest's fire, a drained queue, the mails as files, the same fire again, and all the rest."""
 
 import contextlib
 import os
@@ -11,26 +11,25 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from sqlalchemy import Engine, func, select
 
-from chalicelib.application import posts, users
+from chalicelib.application import posts
 from chalicelib.clock import SystemClock, from_ms, iso
 from chalicelib.database import Database
 from chalicelib.engine import engine_for
 from chalicelib.mail.deliveries import Ledger
 from chalicelib.telemetry import logger
-from nightshift.demo.blog import make_posts, make_users
-from nightshift.demo.loading import load, prepare_database
+from nightshift.demo.filling import fill_posts, fill_readers
+from nightshift.demo.loading import prepare_database
 from nightshift.demo.mailbox import write_mails
-from nightshift.demo.posts_csv import BadRow, read_posts
+from nightshift.demo.part import columns
 from nightshift.demo.queue import show_queue
+from nightshift.demo.tasks import show_tasks
 from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.invocation import drain, invoke, scheduled_event
 
 SEED = 20160804
-POSTS, DAYS = 3000, 42
 DAY_MS = 86_400_000
 FIRE_HOUR = 8
 
@@ -48,8 +47,8 @@ class Fired:
 def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path | None) -> None:
     """Run the demo and print what happened.
 
-    Mails go to `folder`/mail, log lines to `folder`/log.jsonl. Raises ValueError, with a sentence, for a CSV that
-    cannot be read and for a database that is not the demo's to fill.
+    Mails go to `folder`/mail, the report to `folder`/report, log lines to `folder`/log.jsonl. Raises ValueError, with
+    a sentence, for a CSV that cannot be read and for a database that is not the demo's to fill.
     """
     folder.mkdir(parents=True, exist_ok=True)
     enter(isolated(os.environ))
@@ -58,8 +57,12 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
         engine = engine_for(os.environ["DATABASE_URL"])
         console.print(f"Database  {engine.url.render_as_string(hide_password=True)}")
         prepare_database(engine)
-        _fill(console, engine, user_count=user_count, posts_csv=posts_csv)
-        moment = _latest_fire() if posts_csv is None else fire_after_busiest_day(engine)
+        now = datetime.now(UTC)
+        fill_posts(console, engine, now=now, seed=SEED, posts_csv=posts_csv)
+        moment = _latest_fire(now) if posts_csv is None else fire_after_busiest_day(engine)
+        # Readers of posts of another year are of that year too.
+        as_of = now if posts_csv is None else moment
+        fill_readers(console, engine, user_count=user_count, now=as_of, today=moment.date(), seed=SEED)
         console.print(f"Fire      daily_digest for {iso(moment)}, as EventBridge sends it\n")
 
         first = _fire(console, aws, moment, label="Sending")
@@ -67,10 +70,11 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
         again = _fire(console, aws, moment, label="Again")
         _print_table(console, {"first fire": first, "the same fire again": again})
         _print_ledger(console, engine, moment)
-        show_queue(console, os.environ["DATABASE_URL"])
-        console.print(f"\nMails     {folder / 'mail'}/*.html and *.eml\nLog       {folder / 'log.jsonl'}")
         if again.mails:
             raise ValueError(f"the second fire sent {again.mails} mails; it must send none")
+        show_tasks(console, aws, engine, folder, moment=moment, seed=SEED)
+        show_queue(console, os.environ["DATABASE_URL"])
+        console.print(f"\nMails     {folder / 'mail'}/*.html and *.eml\nLog       {folder / 'log.jsonl'}")
 
 
 @contextlib.contextmanager
@@ -82,29 +86,7 @@ def _logging_to(path: Path) -> Iterator[None]:
         yield
 
 
-def _fill(console: Console, engine: Engine, *, user_count: int, posts_csv: Path | None) -> None:
-    now = datetime.now(UTC)
-    readers = load(engine, users, make_users(user_count, now=now, seed=SEED))
-    if posts_csv is None:
-        count = load(engine, posts, make_posts(POSTS, until=now, days=DAYS, seed=SEED))
-        console.print(f"Blog      {readers} users, {count:,} posts over {DAYS} days, made up")
-        return
-    bad: list[BadRow] = []
-
-    def good() -> Iterator[dict[str, object]]:
-        for row in read_posts(posts_csv):
-            if isinstance(row, BadRow):
-                bad.append(row)
-                console.print(f"[yellow]{posts_csv}:{row.line}: {row.reason}; skipped[/]", highlight=False)
-            else:
-                yield row
-
-    count = load(engine, posts, good())
-    console.print(f"Blog      {readers} users made up, {count:,} posts from {posts_csv}, {len(bad)} bad rows skipped")
-
-
-def _latest_fire() -> datetime:
-    now = datetime.now(UTC)
+def _latest_fire(now: datetime) -> datetime:
     today = now.replace(hour=FIRE_HOUR, minute=0, second=0, microsecond=0)
     return today if today <= now else today - timedelta(days=1)
 
@@ -147,9 +129,8 @@ def _progress(console: Console) -> Progress:
 
 
 def _print_table(console: Console, fires: dict[str, Fired]) -> None:
-    table = Table("fire", "outcome", box=None, header_style="dim", pad_edge=False)
-    for name in ("recipients", "mails sent", "seconds"):
-        table.add_column(name, justify="right")
+    numbers = ("recipients", "mails sent", "seconds")
+    table = columns("fire", "outcome", *numbers, numbers=numbers)
     for name, fired in fires.items():
         table.add_row(name, fired.outcome, str(fired.recipients), str(fired.mails), f"{fired.seconds:.1f}")
     console.print()

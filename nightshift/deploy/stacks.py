@@ -38,7 +38,8 @@ def deploy(cloudformation: Any, stack: Stack) -> str:
         "StackName": stack.name,
         "TemplateBody": stack.template.read_text(encoding="utf-8"),
         "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in sorted(stack.parameters.items())],
-        "Capabilities": ["CAPABILITY_IAM"],
+        # The second for the loop over tasks in alarms.yaml.
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         "Tags": [{"Key": "app", "Value": "nightshift"}, {"Key": "stage", "Value": stack.stage}],
     }
     try:
@@ -62,7 +63,8 @@ def plan(cloudformation: Any, stack: Stack) -> str:
     found = describe(cloudformation, stack.name)
     if found is None:
         return "create"
-    deployed = cloudformation.get_template(StackName=stack.name)["TemplateBody"]
+    # As it was sent: by default a template comes back with its loops unrolled.
+    deployed = cloudformation.get_template(StackName=stack.name, TemplateStage="Original")["TemplateBody"]
     parameters = {p["ParameterKey"]: p["ParameterValue"] for p in found.get("Parameters", [])}
     same = str(deployed).strip() == stack.template.read_text(encoding="utf-8").strip()
     return "nothing" if same and stack.parameters.items() <= parameters.items() else "update"

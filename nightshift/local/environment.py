@@ -1,7 +1,8 @@
 """The environment in which functions run locally: nothing of the user's AWS set-up gets in."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
@@ -57,3 +58,14 @@ def enter(environment: Mapping[str, str]) -> None:
     """Make this the environment of the whole process."""
     os.environ.clear()
     os.environ.update(environment)
+
+
+@contextmanager
+def changed(**variables: str) -> Iterator[None]:
+    """Set variables of the process's environment, and afterwards restore all of it."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        enter(before)

@@ -67,6 +67,14 @@ def sqs_event(messages: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def sns_event(message: str) -> dict[str, Any]:
+    """Return what Lambda is called with when somebody publishes this to a topic."""
+    topic = "arn:aws:sns:us-east-1:123456789012:nightshift-mail-feedback"
+    told = {"Type": "Notification", "MessageId": str(uuid.uuid4()), "TopicArn": topic, "Subject": None}
+    record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": f"{topic}:local"}
+    return {"Records": [{**record, "Sns": {**told, "Message": message, "MessageAttributes": {}}}]}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drained:
     """What became of a queue's messages: invocations that deleted their batch, and that did not."""

@@ -10,11 +10,39 @@ import cfnlint.api  # type: ignore[import-untyped]
 import pytest
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 
-from chalicelib import tasks, telemetry
+from chalicelib import telemetry
+from nightshift.deploy.functions import SCHEDULED
 from nightshift.deploy.stage import CONCERNS
 
 INFRA = Path(__file__).parent.parent.parent / "infra"
-TEMPLATES = {path.stem: cfn_yaml.load(str(path)) for path in sorted(INFRA.glob("*.yaml"))}
+LOOP = "Fn::ForEach::"
+
+
+def unrolled(template: dict[str, Any]) -> dict[str, Any]:
+    """Return a template with its loops over resources unrolled, as CloudFormation's language extensions do."""
+    found = {name: resource for name, resource in template["Resources"].items() if not name.startswith(LOOP)}
+    for name, loop in template["Resources"].items():
+        if name.startswith(LOOP):
+            identifier, values, fragment = loop
+            for value in values:
+                ((key, resource),) = fragment.items()
+                letters = "".join(character for character in value if character.isalnum())
+                found[key.replace(f"&{{{identifier}}}", letters)] = put(resource, identifier, value)
+    return {**template, "Resources": found}
+
+
+def put(node: Any, identifier: str, value: str) -> Any:
+    """Return a part of a template with a value in place of a loop's identifier."""
+    if node == {"Ref": identifier}:
+        return value
+    if isinstance(node, dict):
+        if isinstance(text := node.get("Fn::Sub"), str):
+            return {"Fn::Sub": text.replace(f"${{{identifier}}}", value)}
+        return {key: put(part, identifier, value) for key, part in node.items()}
+    return [put(part, identifier, value) for part in node] if isinstance(node, list) else node
+
+
+TEMPLATES = {path.stem: unrolled(cfn_yaml.load(str(path))) for path in sorted(INFRA.glob("*.yaml"))}
 
 # Properties by which a template chooses a name; whatever has none of these is named by CloudFormation after the stack.
 NAMES = {
@@ -84,7 +112,8 @@ def test_each_template_passes_cfn_lint(name: str) -> None:
 @every_template
 def test_each_template_is_plain_cloudformation(name: str) -> None:
     template = TEMPLATES[name]
-    assert "Transform" not in template
+    # CloudFormation's own: it runs nobody's code.
+    assert template.get("Transform", "AWS::LanguageExtensions") == "AWS::LanguageExtensions"
     types = {resource["Type"] for resource in template["Resources"].values()}
     assert not [type_ for type_ in types if type_.startswith(("AWS::Lambda", "AWS::CloudFormation", "Custom"))]
 
@@ -264,9 +293,38 @@ def test_each_alarm_tells_someone_and_says_what_no_data_means(name: str, alarm: 
     properties = alarm["Properties"]
     assert properties["AlarmActions"] == [{"Ref": "AlertsTopicArn"}]
     assert properties.get("ActionsEnabled", True) is True
-    # Only what is due every minute has failed when nothing is heard of it.
-    assert properties["TreatMissingData"] == ("breaching" if name == "DispatchAlarm" else "notBreaching")
+    # What is due every minute has failed when nothing is heard of it; a task that died is dead until it has succeeded.
+    without_data = {"DispatchAlarm": "breaching"} | dict.fromkeys(dict(dead_runs()), "ignore")
+    assert properties["TreatMissingData"] == without_data.get(name, "notBreaching")
     assert properties["AlarmDescription"]
+
+
+def dead_runs() -> list[tuple[str, dict[str, Any]]]:
+    """Return each alarm on runs that were given up, with its name."""
+    alarms = resources("AWS::CloudWatch::Alarm")
+    return [(name, alarm) for name, alarm in alarms if alarm["Properties"].get("MetricName") == "run_dead"]
+
+
+def test_each_scheduled_function_has_its_own_alarm_on_runs_that_were_given_up() -> None:
+    watched = []
+    for _, alarm in dead_runs():
+        (task,) = (dimension["Value"] for dimension in alarm["Properties"]["Dimensions"] if dimension["Name"] == "task")
+        watched.append(task)
+        assert alarm["Properties"]["AlarmName"] == {"Fn::Sub": f"nightshift-${{Stage}}-dead-{task}"}
+        assert f"A run of {task} was" in alarm["Properties"]["AlarmDescription"]["Fn::Sub"]
+    assert watched == list(SCHEDULED), (
+        "name the function in the loop DeadRuns of infra/alarms.yaml, and on its dashboard"
+    )
+
+
+def test_one_run_that_was_given_up_alarms_and_only_a_success_ends_it() -> None:
+    for _, alarm in dead_runs():
+        rings = {"Statistic": "Sum", "EvaluationPeriods": 1, "Threshold": 0}
+        assert alarm["Properties"].items() >= {**rings, "ComparisonOperator": "GreaterThanThreshold"}.items()
+        # Without a word of recovery nobody could tell it from a month in which nothing was heard.
+        assert alarm["Properties"]["OKActions"] == alarm["Properties"]["AlarmActions"]
+        # Or a success soon after the death would be summed up with it, and nothing later would end the alarm.
+        assert alarm["Properties"]["Period"] == 60
 
 
 def test_messages_that_wait_too_long_alarm_on_either_queue_and_sooner_on_the_priority_queue() -> None:
@@ -325,7 +383,7 @@ def test_alarms_watch_metrics_that_nightshift_writes() -> None:
         # As nightshift.deploy.configuration sets POWERTOOLS_SERVICE_NAME.
         assert dimensions.pop("service") == {"Fn::Sub": "nightshift-${Stage}"}
         (task,) = dimensions.values()
-        assert (Path(tasks.__path__[0]) / f"{task}.py").exists()
+        assert task in SCHEDULED
         assert alarm["MetricName"] in {"run_succeeded", "run_skipped", "run_failed", "run_dead"}
 
 

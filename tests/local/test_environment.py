@@ -1,8 +1,11 @@
 """The local environment: nothing of the user's AWS set-up gets in."""
 
+import os
 from pathlib import Path
 
-from nightshift.local.environment import local_environment
+import pytest
+
+from nightshift.local.environment import changed, local_environment
 
 HOSTILE = {
     "AWS_PROFILE": "nosuch",
@@ -28,3 +31,18 @@ def test_database_and_redis_are_the_users_where_they_are_set() -> None:
     environment = local_environment(urls, endpoint="http://127.0.0.1:1", folder=Path("/f"))
     assert {name: environment[name] for name in urls} == urls
     assert local_environment({}, endpoint="", folder=Path("/f"))["DATABASE_URL"] == "sqlite:////f/nightshift.db"
+
+
+def test_what_is_changed_for_a_while_is_as_before_afterwards_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        with changed(REDIS_URL="redis://ours", BUCKET="ours"):
+            assert (os.environ["REDIS_URL"], os.environ["BUCKET"]) == ("redis://ours", "ours")
+            os.environ["ADDED"] = "within"
+            raise ZeroDivisionError
+
+    monkeypatch.setenv("REDIS_URL", "redis://theirs")
+    monkeypatch.delenv("BUCKET", raising=False)
+    before = dict(os.environ)
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert dict(os.environ) == before

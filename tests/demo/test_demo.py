@@ -1,0 +1,201 @@
+"""The demo as a person runs it: what it says of each task is so, and README.md shows what it says."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from nightshift.demo.tasks import report_fire
+
+ROOT = Path(__file__).parent.parent.parent
+NIGHTSHIFT = Path(sys.executable).with_name("nightshift")
+TASKS = [
+    "record_activity",
+    "database_cleanup",
+    "monthly_report",
+    "cache_warming",
+    "external_sync",
+    "external_sync",
+    "mail_feedback",
+    "mail_feedback",
+]
+RULES = ["sessions", "password_reset_tokens", "email_verification_tokens", "unverified_users"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """What a run of the demo printed, and the folder that it left."""
+
+    folder: Path
+    printed: str
+
+    def lines(self, *begins: str) -> list[str]:
+        """Return the lines that begin with one of these."""
+        return [line for line in self.printed.splitlines() if line.startswith(begins)]
+
+    def rows(self, *begins: str) -> list[list[str]]:
+        """Return the same as the cells of a table."""
+        return [re.split(r"\s{2,}", line.strip()) for line in self.lines(*(f"{begin}  " for begin in begins))]
+
+    def query(self, statement: str) -> list[Any]:
+        """Return the rows of a query on its database."""
+        engine = create_engine(f"sqlite:///{self.folder / 'nightshift.db'}")
+        try:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(text(statement))]
+        finally:
+            engine.dispose()
+
+
+def run(folder: Path, *arguments: str, path: str) -> Demo:
+    environment = {"HOME": "/nonexistent", "PATH": path, "LANG": "C.UTF-8", "COLUMNS": "80"}
+    done = subprocess.run(
+        [NIGHTSHIFT, "demo", "--folder", str(folder), *arguments],
+        cwd=folder.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Demo(folder=folder, printed=done.stdout)
+
+
+def find_redis() -> str | None:
+    return shutil.which("redis-server", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    if find_redis() is None:
+        (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)("redis-server is not installed")
+    return run(tmp_path_factory.mktemp("demo") / "a folder", path=os.environ["PATH"])
+
+
+def test_every_task_but_the_digest_runs_and_succeeds(demo: Demo) -> None:
+    rows = demo.rows(*dict.fromkeys(TASKS))
+    assert [row[0] for row in rows] == TASKS
+    assert {row[-5] for row in rows} == {"succeeded"}
+    recorded = demo.query("SELECT task, status FROM runs WHERE task <> 'daily_digest' ORDER BY started_at")
+    assert recorded == [(task, "succeeded") for task in TASKS if task != "mail_feedback"]
+
+
+def test_activity_is_recorded_for_the_day_before_the_fire(demo: Demo) -> None:
+    (line,) = demo.lines("Activity")
+    count, day = re.findall(r"[\d-]+", line)
+    assert demo.query(f"SELECT users FROM activity_days WHERE day = '{day}'") == [(int(count),)]
+    assert demo.query("SELECT MAX(day) FROM activity_days") == [(day,)]
+    assert int(count) > 0
+
+
+def test_the_cleanup_deletes_what_the_dry_run_counted_and_says_what_is_left(demo: Demo) -> None:
+    rows = demo.rows(*RULES)
+    assert [row[0] for row in rows] == RULES
+    for rule, _, due, deleted, left in rows:
+        assert int(due) == int(deleted) > 0
+        table = "users" if rule == "unverified_users" else rule
+        assert demo.query(f"SELECT COUNT(*) FROM {table}") == [(int(left),)]
+
+
+def test_the_report_is_there_to_be_opened_and_honest_about_what_nobody_recorded(demo: Demo) -> None:
+    _, where = demo.printed.partition("\nReport")[2].split("          ")[1:3]
+    page, report = (demo.folder / "report" / f"report.{extension}" for extension in ("html", "json"))
+    assert str(page) in where
+    months = json.loads(report.read_text())["months"]
+    gaps = [month["month"] for month in months if month["active_users"] is None]
+    assert 0 < len(gaps) < len(months) == 13
+    assert f"13 months are in it; for {len(gaps)} it says that nobody recorded" in demo.printed
+    assert months[-1]["active_users"] > months[len(gaps)]["active_users"] > 0
+    assert all(month["new_posts"] > 0 for month in months[1:])
+    assert "no data" in page.read_text()
+    assert (demo.folder / "report" / "report.csv").read_text().count("\n") == 14
+
+
+def test_the_cached_keys_are_named_with_what_they_hold(demo: Demo) -> None:
+    (line,) = demo.lines("Cache")
+    assert re.search(r"\{cache\}:current is version \d{13}-[0-9a-f-]{36}$", line)
+    values = r"\{cache\}:popular_posts:<version> has 100 posts, \{cache\}:active_users:<version> says [1-9]"
+    assert re.search(values, demo.printed)
+
+
+def test_the_sync_is_throttled_quarantines_one_item_and_rewrites_nothing_the_second_time(demo: Demo) -> None:
+    numbers = {(name, source): [int(n) for n in rest] for name, source, *rest in demo.rows("first", "second")[-4:]}
+    assert numbers == {
+        ("first", "default"): [5, 1, 0, 90, 0, 1],
+        ("first", "tides"): [1, 0, 0, 14, 0, 0],
+        ("second", "default"): [5, 1, 0, 0, 90, 1],
+        ("second", "tides"): [1, 0, 1, 0, 14, 0],
+    }
+    assert demo.query("SELECT source, COUNT(*) FROM external_data GROUP BY source") == [("default", 90), ("tides", 14)]
+    ((reason, data),) = demo.query("SELECT reason, data FROM quarantine")
+    assert f"{data} is in quarantine: {reason}" in demo.printed
+
+
+def test_a_bounce_that_is_told_twice_is_recorded_once(demo: Demo) -> None:
+    assert [row[-4:-1] for row in demo.rows("mail_feedback")] == [["1", "0", "0"], ["0", "1", "0"]]
+    assert demo.query("SELECT reason FROM suppressions") == [("permanent bounce",)]
+
+
+def test_nothing_that_it_started_outlives_it(demo: Demo) -> None:
+    (port,) = set(re.findall(r"port=(\d+)", (demo.folder / "redis" / "redis.log").read_text()))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port)))
+
+
+def test_without_redis_it_says_in_one_line_that_the_cache_is_not_warmed(tmp_path: Path) -> None:
+    if find_redis() not in {None, shutil.which("redis-server")}:
+        pytest.skip("redis-server lies where it is found without a PATH")
+    demo = run(tmp_path / "demo", "--users", "5", path="/nonexistent")
+    assert [row[-5] for row in demo.rows("cache_warming")] == ["skipped"]
+    assert demo.lines("Cache") == ["Cache     not warmed, for want of a Redis: redis-server is not installed"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "fired"),
+    [
+        ("2026-11-24T08:00", "2026-11-01T09:00"),
+        ("2026-12-01T08:00", "2026-11-01T09:00"),
+        ("2026-12-01T09:00", "2026-12-01T09:00"),
+        ("2027-01-01T08:00", "2026-12-01T09:00"),
+        ("2024-03-01T08:00", "2024-02-01T09:00"),
+        ("2024-02-29T08:00", "2024-02-01T09:00"),
+    ],
+)
+def test_the_report_is_that_of_its_latest_fire(moment: str, fired: str) -> None:
+    asked = datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    assert report_fire(asked) == datetime.fromisoformat(fired).replace(tzinfo=UTC)
+
+
+def shape(line: str, folder: Path) -> str:
+    """Return a line without what differs from one run, machine and day to another."""
+    line = line.replace(str(folder), "FOLDER").replace("/home/you/nightshift/.nightshift/demo", "FOLDER")
+    line = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", line)
+    line = re.sub(r"(?:\d+ )?\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\b", "DATE", line)
+    line = re.sub(r"\d[\d.,:TZ/-]*", "N", line)
+    return re.sub(r"\s+", " ", re.sub("━+", "━", line)).strip()
+
+
+def readme() -> Iterator[str]:
+    block = (ROOT / "README.md").read_text(encoding="utf-8").partition("$ make demo\n")[2].partition("```")[0]
+    yield from block.splitlines()
+
+
+def test_the_readme_shows_what_it_prints(demo: Demo) -> None:
+    printed = [shape(line, demo.folder) for line in demo.printed.splitlines()]
+    shown = [shape(line, demo.folder) for line in readme()]
+    assert len(shown) > 60
+    # A line that is only an ellipsis stands for any others, one that ends with it for a longer one.
+    lines = [".*" if line == "…" else re.escape(line).replace("…", "[^\n]*") + "\n" for line in shown]
+    assert re.fullmatch("".join(lines), "".join(f"{line}\n" for line in printed), re.DOTALL), "\n".join(printed)
