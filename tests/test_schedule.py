@@ -1,0 +1,138 @@
+"""Schedules are due exactly when good cron would fire in their zone, and nonsense gets a sentence."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from chalicelib.errors import ConfigurationError
+from chalicelib.schedule import Schedule
+
+
+def local(schedule: Schedule, start: str, *, count: int) -> list[str]:
+    """Return the next due moments as the zone's clocks show them."""
+    moment = datetime.fromisoformat(start).replace(tzinfo=schedule.zone)
+    return [f"{due.astimezone(schedule.zone):%a %d %b %H:%M %z}" for due in schedule.next(moment, count=count)]
+
+
+@pytest.mark.parametrize(
+    ("cron", "expected"),
+    [
+        ("0 8 * * *", ["Mon 02 Mar 08:00", "Tue 03 Mar 08:00", "Wed 04 Mar 08:00"]),
+        ("0 8 * * 1-5", ["Mon 02 Mar 08:00", "Tue 03 Mar 08:00", "Wed 04 Mar 08:00"]),
+        ("0 8 * * 0", ["Sun 08 Mar 08:00", "Sun 15 Mar 08:00", "Sun 22 Mar 08:00"]),
+        ("0 8 * * 7", ["Sun 08 Mar 08:00", "Sun 15 Mar 08:00", "Sun 22 Mar 08:00"]),
+        ("0 8 * * sat,SUN", ["Sat 07 Mar 08:00", "Sun 08 Mar 08:00", "Sat 14 Mar 08:00"]),
+        ("*/20 9-10/1 * * *", ["Mon 02 Mar 09:00", "Mon 02 Mar 09:20", "Mon 02 Mar 09:40"]),
+        ("5/25 12 * * *", ["Mon 02 Mar 12:05", "Mon 02 Mar 12:30", "Mon 02 Mar 12:55"]),
+        # Either of two restricted days, both where one begins with a star.
+        ("0 0 13 * 5", ["Fri 06 Mar 00:00", "Fri 13 Mar 00:00", "Fri 20 Mar 00:00"]),
+        ("0 0 */2 * 5", ["Fri 13 Mar 00:00", "Fri 27 Mar 00:00", "Fri 03 Apr 00:00"]),
+        ("0 0 1 * *", ["Wed 01 Apr 00:00", "Fri 01 May 00:00", "Mon 01 Jun 00:00"]),
+        ("0 0 31 * *", ["Tue 31 Mar 00:00", "Sun 31 May 00:00", "Fri 31 Jul 00:00"]),
+        ("0 0 * jul *", ["Wed 01 Jul 00:00", "Thu 02 Jul 00:00", "Fri 03 Jul 00:00"]),
+        ("0 0 29 2 *", ["Tue 29 Feb 00:00", "Sun 29 Feb 00:00", "Fri 29 Feb 00:00"]),
+        ("@hourly", ["Mon 02 Mar 01:00", "Mon 02 Mar 02:00", "Mon 02 Mar 03:00"]),
+        ("@weekly", ["Sun 08 Mar 00:00", "Sun 15 Mar 00:00", "Sun 22 Mar 00:00"]),
+    ],
+)
+def test_every_form_of_unix_is_understood(cron: str, expected: list[str]) -> None:
+    assert [moment[:16] for moment in local(Schedule(cron), "2026-03-02T00:30", count=3)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "expected"),
+    [
+        # Clocks go from 02:00 to 03:00 on 29 March: once that day, as soon as they have.
+        (
+            "30 2 * * * Europe/Berlin",
+            "2026-03-28T03:00",
+            ["Sun 29 Mar 03:00 +0200", "Mon 30 Mar 02:30 +0200"],
+        ),
+        # Two skipped times are one fire.
+        ("0,30 2 * * * Europe/Berlin", "2026-03-29T01:00", ["Sun 29 Mar 03:00 +0200", "Mon 30 Mar 02:00 +0200"]),
+        # From 03:00 back to 02:00 on 25 October: the first of the two.
+        ("30 2 * * * Europe/Berlin", "2026-10-24T03:00", ["Sun 25 Oct 02:30 +0200", "Mon 26 Oct 02:30 +0100"]),
+        # What runs through has an hour more or less.
+        (
+            "30 * * * * Europe/Berlin",
+            "2026-10-25T01:00",
+            ["Sun 25 Oct 01:30 +0200", "Sun 25 Oct 02:30 +0200", "Sun 25 Oct 02:30 +0100", "Sun 25 Oct 03:30 +0100"],
+        ),
+        ("30 * * * * Europe/Berlin", "2026-03-29T01:00", ["Sun 29 Mar 01:30 +0100", "Sun 29 Mar 03:30 +0200"]),
+        # Half an hour is skipped on Lord Howe, and midnight itself in Santiago.
+        ("15 2 * * * Australia/Lord_Howe", "2026-10-04T00:00", ["Sun 04 Oct 02:30 +1100", "Mon 05 Oct 02:15 +1100"]),
+        ("0 0 * * * America/Santiago", "2026-09-05T12:00", ["Sun 06 Sep 01:00 -0300", "Mon 07 Sep 00:00 -0300"]),
+    ],
+)
+def test_the_clocks_of_the_zone_are_followed(text: str, start: str, expected: list[str]) -> None:
+    assert local(Schedule(text), start, count=len(expected)) == expected
+
+
+def test_a_moment_is_due_whatever_its_seconds_and_zone_and_its_neighbours_are_not() -> None:
+    schedule = Schedule("0 8 * * * Europe/Berlin")
+    due = datetime(2026, 7, 1, 8, 0, 31, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert schedule.is_due(due)
+    assert schedule.is_due(due.astimezone(UTC))
+    assert not schedule.is_due(due + timedelta(minutes=1))
+    assert not schedule.is_due(due - timedelta(minutes=1))
+
+
+def test_a_repeated_time_is_due_the_first_time_only() -> None:
+    schedule = Schedule("30 2 * * * Europe/Berlin")
+    first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert schedule.is_due(first)
+    assert not schedule.is_due(first + timedelta(hours=1))
+    assert schedule.next(first + timedelta(minutes=40), count=1) == [datetime(2026, 10, 26, 1, 30, tzinfo=UTC)]
+
+
+def test_an_interval_is_due_whenever_it_fires_and_nobody_knows_when_that_is() -> None:
+    schedule = Schedule("every 15 minutes")
+    assert schedule.every == timedelta(minutes=15)
+    assert schedule.is_due(datetime(2026, 1, 1, 0, 7, tzinfo=UTC))
+    assert schedule.next(datetime(2026, 1, 1, tzinfo=UTC), count=3) == []
+
+
+def test_of_the_moments_between_two_the_newest_are_kept() -> None:
+    schedule = Schedule("0 8 * * *")
+    first, last = datetime(2026, 3, 1, 8, tzinfo=UTC), datetime(2026, 3, 9, 8, tzinfo=UTC)
+    days = [due.day for due in schedule.between(first, last, limit=3)]
+    assert days == [7, 8, 9]
+    assert len(schedule.between(first, last, limit=100)) == 8
+    assert schedule.between(first, last, limit=0) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("61 * * * *", "'61' is no minute, which is 0-59"),
+        ("0 24 * * *", "'24' is no hour, which is 0-23"),
+        ("0 0 0 * *", "'0' is no day of month, which is 1-31"),
+        ("0 0 * 13 *", "'13' is no month, which is 1-12 or JAN-DEC"),
+        ("0 0 * * 8", "'8' is no day of week, which is 0-7 or SUN-SAT, both 0 and 7 Sunday"),
+        ("0 0 * MON *", "'MON' is no month, which is 1-12 or JAN-DEC"),
+        ("30-10 * * * *", "'30-10' is no minute, which is 0-59"),
+        ("*/0 * * * *", "'*/0' is no minute, which is 0-59"),
+        ("0 0 L * *", "'L' is no day of month, which is 1-31"),
+        ("0 0 LW * *", "'LW' is no day of month, which is 1-31"),
+        ("0 0 * * 5L", "'5L' is no day of week, which is 0-7 or SUN-SAT, both 0 and 7 Sunday"),
+        ("0 0 * * MON#2", "'MON#2' is no day of week, which is 0-7 or SUN-SAT, both 0 and 7 Sunday"),
+        ("0 0 ? * *", "'?' is no day of month, which is 1-31"),
+        ("0 0 31 2 *", "no day of month 31 is ever in month 2"),
+        ("0 0 31 4,6,9,11 *", "no day of month 31 is ever in month 4,6,9,11"),
+        ("0 8 * * * Europe/Bonn", "'Europe/Bonn' is no time zone; name one as IANA does, such as Europe/Berlin"),
+        ("@daily Europe/Bonn", "'Europe/Bonn' is no time zone; name one as IANA does, such as Europe/Berlin"),
+        ("0 8 * * * ../../etc/passwd", "'../../etc/passwd' is no time zone; name one as IANA does, such as"),
+        ("@reboot", "@reboot is none of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually"),
+        ("0 8 * *", "it needs five fields (minute, hour, day of month, month, day of week)"),
+        ("", "it needs five fields"),
+        ("every 0 minutes", "it needs five fields"),
+        ("every 15 parsecs", "it needs five fields"),
+        ("cron(0 8 * * ? *)", "'CRON(0' is no minute, which is 0-59"),
+    ],
+)
+def test_nonsense_is_refused_with_the_field_and_the_reason(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Schedule(text)
+    assert sentence in str(refused.value)
+    assert repr(text) in str(refused.value)
