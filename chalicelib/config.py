@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from chalicelib.backup.policy import Policy, read_policy
 from chalicelib.errors import ConfigurationError
 from chalicelib.mail.text import clean, plain_address
 
@@ -119,6 +120,16 @@ def _hosts(text: str) -> frozenset[str]:
     return hosts
 
 
+def _patterns(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _rds(text: str) -> str:
+    if not re.fullmatch(r"(instance|cluster):[A-Za-z][A-Za-z0-9-]{0,62}", text):
+        raise ValueError("must be instance: or cluster: and the identifier that RDS has for the database")
+    return text
+
+
 def _retention(text: str) -> int:
     days = int(_positive(int)(text))
     # A message may lie on the dead-letter queue for 14 days, and without its job's row it would be done again.
@@ -165,6 +176,15 @@ class Settings:
         "EXTERNAL_SYNC_PAGES", _one_of("none", "link", "cursor", "page"), default="none"
     )
     external_sync_hosts_allowed: frozenset[str] = _setting("EXTERNAL_SYNC_HOSTS_ALLOWED", _hosts, default="")
+    backup_include: tuple[str, ...] = _setting("BACKUP_INCLUDE", _patterns, default="*")
+    backup_exclude: tuple[str, ...] = _setting("BACKUP_EXCLUDE", _patterns, default="")
+    backup_schema_only: tuple[str, ...] = _setting("BACKUP_SCHEMA_ONLY", _patterns, default="")
+    backup_key: str | None = _setting("BACKUP_KEY", _optional(_or_reference(read_secrets)), default="")
+    backup_keep: Policy = _setting("BACKUP_KEEP", read_policy, default="all=7 daily=14 weekly=8 monthly=12 yearly=3")
+    backup_connections: int = _setting("BACKUP_CONNECTIONS", _positive(int), default="2")
+    backup_rds: str | None = _setting("BACKUP_RDS", _optional(_rds), default="")
+    backup_export_role: str | None = _setting("BACKUP_EXPORT_ROLE", _optional(_text), default="")
+    backup_export_key: str | None = _setting("BACKUP_EXPORT_KEY", _optional(_text), default="")
 
 
 VARIABLES = tuple(setting.metadata["variable"] for setting in fields(Settings))

@@ -69,6 +69,14 @@ class Context:
         return Database(engine, self.clock)
 
     @cached_property
+    def connector(self) -> Callable[..., Any]:
+        """What makes a connection of its own to the database, with options of PyMySQL. Raises ConfigurationError."""
+        from chalicelib.engine import connector_for
+
+        settings = self.settings
+        return connector_for(settings.database_url, credentials=settings.database_credentials, ca=settings.database_ca)
+
+    @cached_property
     def queues(self) -> Queues:
         """The work queues and the dead-letter queue."""
         from chalicelib.queue.dead_letters import DeadLetters

@@ -48,21 +48,42 @@ def engine_for(url: str, *, credentials: str | None = None, ca: str | None = Non
         pool_size=1,
         # An error's text goes into logs and answers, and the parameters are people's data.
         hide_parameters=True,
-        connect_args={
-            "charset": "utf8mb4",
-            "autocommit": True,
-            # Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
-            "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": READ_TIMEOUT_SECONDS,
-            "write_timeout": READ_TIMEOUT_SECONDS,
-            **_tls(address, ca),
-        },
+        connect_args=_options(address, ca),
     )
     event.listen(engine, "checkin", _note_time)
     event.listen(engine, "checkout", _check_idle)
-    event.listen(engine, "do_connect", _connect_with(credentials))
+    connect = _connect_with(credentials)
+    event.listen(engine, "do_connect", lambda _dialect, _record, _arguments, parameters: connect(**parameters))
     return engine
+
+
+def connector_for(url: str, *, credentials: str | None = None, ca: str | None = None) -> Callable[..., Any]:
+    """Return what makes a connection of its own to a MySQL server, where the options of the call are PyMySQL's.
+
+    Arguments and errors as of `engine_for`.
+    """
+    address = make_url(secrets.resolve(url))
+    if address.get_backend_name() == "sqlite":
+        raise ConfigurationError("this works on MySQL and MariaDB alone, and DATABASE_URL names an SQLite file")
+    connect = _connect_with(credentials)
+    named = {"host": address.host, "port": address.port, "user": address.username, "database": address.database}
+    known = {name: value for name, value in named.items() if value is not None}
+    if address.password is not None:
+        known["password"] = address.password
+    return lambda **options: connect(**known | _options(address, ca) | options)
+
+
+def _options(address: URL, ca: str | None) -> dict[str, Any]:
+    return {
+        "charset": "utf8mb4",
+        "autocommit": True,
+        # Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
+        "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "read_timeout": READ_TIMEOUT_SECONDS,
+        "write_timeout": READ_TIMEOUT_SECONDS,
+        **_tls(address, ca),
+    }
 
 
 def _note_time(_connection: Any, record: Any) -> None:
@@ -110,12 +131,14 @@ def _tls(address: URL, ca: str | None) -> dict[str, Any]:
 
 
 def _connect_with(credentials: str | None) -> Callable[..., Any]:
-    def connect(dialect: Any, _record: object, _arguments: Any, parameters: dict[str, Any]) -> Any:
+    def connect(**parameters: Any) -> Any:
+        from pymysql.err import OperationalError
+
         from chalicelib.connection import Connection
 
         try:
             return Connection(**parameters | _read(credentials))
-        except dialect.loaded_dbapi.OperationalError as error:
+        except OperationalError as error:
             if error.args[0] != ACCESS_DENIED or not credentials:
                 raise
             # Rotated since it was fetched: once more with what it is now.

@@ -28,6 +28,14 @@ class PermanentError(NightshiftError):
     outcome = Outcome.DEAD
 
 
+class MissingError(PermanentError):
+    """What should be read does not exist, or no longer."""
+
+
+class DamagedError(PermanentError):
+    """What is read back is not what was stored."""
+
+
 class TransientError(NightshiftError):
     """Something outside refused for now; the same work may succeed later."""
 
@@ -54,6 +62,10 @@ class NotOursError(NightshiftError):
     """The run or job needs nothing of this attempt: it is finished, put off, or held by another attempt."""
 
     outcome = Outcome.SKIPPED
+
+
+class OverlapError(TransientError):
+    """An earlier run of the task is not over, and this one waits for it."""
 
 
 class OutOfTimeError(NightshiftError):

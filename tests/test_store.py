@@ -1,7 +1,13 @@
 """The deployment's bucket: what is stored, and who may read it by a link."""
 
+import os
+import re
+import socket
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
@@ -9,8 +15,8 @@ import pytest
 from botocore.config import Config
 
 from chalicelib import context
-from chalicelib.errors import TransientError
-from chalicelib.store import Store
+from chalicelib.errors import MissingError, TransientError
+from chalicelib.store import READ_BYTES, Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 
@@ -70,3 +76,83 @@ def test_a_link_is_signed_as_an_encrypted_bucket_wants_it_and_leads_to_its_own_r
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     link = Store(context.client.__wrapped__("s3"), bucket=BUCKET).link(KEY, seconds=60)
     assert link.startswith(f"https://{BUCKET}.s3.eu-west-1.amazonaws.com/{KEY}?X-Amz-Algorithm=AWS4-HMAC-SHA256&")
+
+
+def test_what_is_read_is_what_was_stored(store: Store) -> None:
+    content = os.urandom(3 * READ_BYTES + 1)
+    store.put(KEY, content, content_type="application/octet-stream")
+    assert b"".join(store.read(KEY)) == content
+    store.put(KEY, b"", content_type="application/octet-stream")
+    assert b"".join(store.read(KEY)) == b""
+
+
+def test_what_is_not_there_is_missing(store: Store) -> None:
+    with pytest.raises(MissingError, match=rf"\A{KEY} cannot be read: it does not exist"):
+        next(store.read(KEY))
+
+
+def test_a_bucket_that_is_gone_has_nothing_missing(aws: LocalAws) -> None:
+    with pytest.raises(TransientError, match=rf"\A{KEY} cannot be read: .*NoSuchBucket"):
+        next(Store(aws.client("s3"), bucket="nosuch-bucket").read(KEY))
+
+
+CONTENT = os.urandom(1_000_000)
+
+
+@contextmanager
+def breaking(*lengths: int, etags: Sequence[str] = ('"one"',) * 4) -> Iterator[tuple[Store, list[int]]]:
+    """Serve an object over connections that break after so many bytes each; note where each began."""
+    begun: list[int] = []
+
+    def serve(listener: socket.socket) -> None:
+        for length, etag in zip(lengths, etags, strict=False):
+            connection, _ = listener.accept()
+            with closing(connection):
+                asked = connection.recv(1 << 16).decode()
+                first = re.search(r"^Range: bytes=(\d+)-\r$", asked, re.M)
+                match = re.search(r"^If-Match: (.*)\r$", asked, re.M)
+                start = int(first[1]) if first else 0
+                begun.append(start)
+                refused = match is not None and match[1] != etag
+                status = "412 Precondition Failed" if refused else "206 Partial Content" if start else "200 OK"
+                rest = b"" if refused else CONTENT[start:]
+                head = f"HTTP/1.1 {status}\r\nETag: {etag}\r\nContent-Length: {len(rest)}\r\n\r\n"
+                connection.sendall(head.encode() + rest[:length])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        thread = Thread(target=serve, args=(listener,))
+        thread.start()
+        yield Store(LocalAws(f"http://127.0.0.1:{listener.getsockname()[1]}").client("s3"), bucket=BUCKET), begun
+        thread.join()
+
+
+def test_reading_goes_on_where_a_connection_broke() -> None:
+    with breaking(300_000, 0, 500_000, 200_000) as (store, begun):
+        assert b"".join(store.read(KEY)) == CONTENT
+    assert begun[0] == 0
+    assert begun == sorted(begun)
+    assert begun[3] > 700_000
+
+
+def test_reading_is_given_up_where_connections_break_all_the_time() -> None:
+    with breaking(300_000, 0, 0, 0) as (store, begun), pytest.raises(TransientError, match=f"{KEY} cannot be read"):
+        list(store.read(KEY))
+    assert len(begun) == 4
+
+
+def test_reading_never_goes_on_in_another_object() -> None:
+    with (
+        breaking(300_000, 300_000, etags=['"one"', '"two"']) as (store, _),
+        pytest.raises(TransientError, match=f"{KEY} cannot be read: .*412"),
+    ):
+        list(store.read(KEY))
+
+
+def test_what_was_deleted_is_gone_and_the_rest_is_listed_by_key(store: Store) -> None:
+    for key in ("b/2", "a/1", "b/1", "b/10"):
+        store.put(key, b"12345", content_type=HTML)
+    assert [(found.key, found.size) for found in store.list("b/")] == [("b/1", 5), ("b/10", 5), ("b/2", 5)]
+    assert store.delete(["b/1", "b/10", "never/there"]) == {}
+    assert store.delete([]) == {}
+    assert [found.key for found in store.list("")] == ["a/1", "b/2"]

@@ -53,7 +53,8 @@ external_data = Table(
     Column("changed_at", Millis),
     # Since when the source, read completely, has it no more.
     Column("missing_since", Millis),
-    Index("ix_external_data_source", "source", "synced_at"),
+    # All that tells whether an item is known, so that its row is not looked at.
+    Index("ix_external_data_source", "source", "external_id", "missing_since", "content_hash"),
     **MYSQL,
 )
 

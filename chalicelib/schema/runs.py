@@ -11,7 +11,9 @@ runs = Table(
     Column("task", String(64), nullable=False),
     Column("scheduled_for", Millis, nullable=False),
     Column("trigger", String(16), nullable=False),
-    # running, or how the latest attempt ended: succeeded, skipped, failed, dead.
+    # JSON: what it was asked with, for whoever takes it up.
+    Column("options", Text),
+    # running, or how the latest attempt ended: succeeded, skipped, failed, dead; or missed, if there was none.
     Column("status", String(16), nullable=False),
     # Counts claims, so that it also fences: whoever writes with an older attempt has lost the run.
     Column("attempt", Integer, nullable=False),
@@ -31,7 +33,17 @@ runs = Table(
     **MYSQL,
 )
 
-# What an operator has stopped; a job's type is one kind of thing that has a name.
+# The schedules that the watch has seen, and up to when it has decided about their fires.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("task", String(64), primary_key=True),
+    Column("text", String(255), nullable=False),
+    Column("checked_until", Millis, nullable=False),
+    **MYSQL,
+)
+
+# What an operator has stopped: a type of jobs, a task, or by * every task.
 pauses = Table(
     "pauses",
     metadata,

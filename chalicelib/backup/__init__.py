@@ -1,0 +1,1 @@
+"""Backups: dump, archive, verification, retention, and restoring."""

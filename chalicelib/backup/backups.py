@@ -1,0 +1,181 @@
+"""The backups of a deployment, made, read back, drilled and removed as its settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import make_url, text
+
+from chalicelib import secrets
+from chalicelib.backup.catalogue import Catalogue
+from chalicelib.backup.drill import Drilled, drill
+from chalicelib.backup.folder import DRILLED, new_id
+from chalicelib.backup.keys import Keys, keys_of
+from chalicelib.backup.listing import Listing, list_backups
+from chalicelib.backup.making import back_up_file, back_up_schema
+from chalicelib.backup.manifest import Manifest, Part
+from chalicelib.backup.marks import mark
+from chalicelib.backup.plan import Plan
+from chalicelib.backup.prune import Pruned, prune
+from chalicelib.backup.reader import Reader
+from chalicelib.backup.restore import Progress, Request, Restored, restore
+from chalicelib.backup.retention import Decision, decide
+from chalicelib.backup.verify import Verified, verify
+from chalicelib.clock import from_ms
+from chalicelib.config import read_secrets
+from chalicelib.context import Context
+from chalicelib.errors import ConfigurationError, DamagedError, NightshiftError, PermanentError
+
+# Of text, before there is any backup to learn from: what the smallest of Lambda's machines manages.
+FIRST_RATE = 10_000_000
+# Reading it back takes about as long again where the network is the limit.
+VERIFICATION = 2.0
+READ_TIMEOUT_SECONDS = 600
+SIZE = text("SELECT COALESCE(SUM(data_length), 0) FROM information_schema.tables WHERE table_schema = DATABASE()")
+
+
+class Backups:
+    """All of them; what is there, the bucket says, and the catalogue follows."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._settings = context.settings
+        self.catalogue = Catalogue(context.database, context.clock, kind="dump")
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys of BACKUP_KEY. Raises ConfigurationError."""
+        if self._settings.backup_key is None:
+            return keys_of(())
+        try:
+            return keys_of(read_secrets(secrets.resolve(self._settings.backup_key)))
+        except ValueError as error:
+            raise ConfigurationError(f"what BACKUP_KEY refers to {error}") from None
+
+    def list(self) -> Listing:
+        """Return what the bucket holds. Raises TransientError."""
+        return list_backups(self._context.store)
+
+    def reader(self, id: str, *, plain: bool) -> Reader:
+        """Return what reads a backup. Raises as `Reader`."""
+        return Reader(self._context.store, id=id, keys=self.keys, plain=plain)
+
+    def seconds_needed(self) -> float:
+        """Return how long a backup and its verification will take, by the size of the tables and the recent rate."""
+        if self._is_file:
+            return 0.0
+        octets = self._context.database.autocommit(lambda connection: connection.execute(SIZE).scalar_one())
+        return VERIFICATION * float(octets) / (self.catalogue.rate() or FIRST_RATE)
+
+    def make(self, *, run_id: str, attempt: int) -> str:
+        """Make a backup and return its id. Raises TransientError, PermanentError, also when time runs out."""
+        id = new_id(from_ms(self._context.clock.now_ms()), run_id=run_id, attempt=attempt)
+        self.catalogue.begin(id, run_id=run_id)
+        try:
+            manifest = self._make(id)
+        except NightshiftError as error:
+            self.catalogue.fail(id, error)
+            raise
+        self.catalogue.finish(id, manifest)
+        return id
+
+    def _make(self, id: str) -> Manifest:
+        settings, store = self._settings, self._context.store
+        if self._is_file:
+            return back_up_file(Path(make_url(settings.database_url).database or ""), store, id=id, keys=self.keys)
+        plan = Plan(
+            include=settings.backup_include, exclude=settings.backup_exclude, schema_only=settings.backup_schema_only
+        )
+
+        def progress(_part: Part) -> None:
+            if self._context.is_out_of_time():
+                raise PermanentError(
+                    "the database is too big for a backup within one function's time: give the function more memory, "
+                    "leave tables out with BACKUP_SCHEMA_ONLY, or let RDS do it with BACKUP_RDS"
+                )
+
+        return back_up_schema(
+            self.connector(),
+            store,
+            id=id,
+            keys=self.keys,
+            plan=plan,
+            connections=settings.backup_connections,
+            progress=progress,
+        )
+
+    def verify(self, id: str, *, plain: bool, progress: Callable[[Part], None]) -> Verified:
+        """Read a backup back whole, and record whether it is to be relied on. Raises as `verify`."""
+        try:
+            verified = verify(
+                self._context.store,
+                id,
+                keys=self.keys,
+                plain=plain,
+                threads=self._settings.backup_connections,
+                progress=progress,
+            )
+        except DamagedError as error:
+            self.catalogue.distrust(id, error)
+            raise
+        self.catalogue.trust(id, since="verified_at")
+        return verified
+
+    def drill(self, id: str, *, progress: Progress) -> Drilled:
+        """Restore a backup on trial, and record how that went. Raises as `drill`, and DamagedError where it differs."""
+        try:
+            drilled = drill(
+                self.reader(id, plain=True),
+                self.connector(schema=None),
+                connections=self._settings.backup_connections,
+                elsewhere=True,
+                progress=progress,
+            )
+            if drilled.differences:
+                raise DamagedError(f"backup {id} restores to something else: {'; '.join(drilled.differences[:5])}")
+        except DamagedError as error:
+            self.catalogue.distrust(id, error)
+            raise
+        mark(self._context.store, id, DRILLED, drilled)
+        self.catalogue.trust(id, since="drilled_at")
+        return drilled
+
+    def restore(self, id: str, request: Request, *, plain: bool, progress: Progress) -> Restored:
+        """Restore a backup. Raises as `Reader` and `restore`."""
+        return restore(self.reader(id, plain=plain), self.connector(schema=None), request, progress=progress)
+
+    def decisions(self) -> tuple[Decision[Any], ...]:
+        """Return what is to be kept and what to go, with reasons. Raises TransientError."""
+        now = from_ms(self._context.clock.now_ms())
+        return tuple(decide(self.list().backups, now=now, policy=self._settings.backup_keep))
+
+    def prune(self, *, dry_run: bool) -> Pruned:
+        """Remove what BACKUP_KEEP does not keep, and mend the catalogue. Raises TransientError."""
+        now = from_ms(self._context.clock.now_ms())
+        pruned = prune(self._context.store, self.decisions(), now=now, dry_run=dry_run)
+        if not dry_run:
+            self.catalogue.mend(self.list().backups)
+        return pruned
+
+    def verified_age(self) -> timedelta | None:
+        """Return the age of the newest backup that was read back, None of none. Raises TransientError."""
+        newest = self.list().newest_verified
+        return None if newest is None else from_ms(self._context.clock.now_ms()) - newest.taken_at
+
+    def connector(self, **where: Any) -> Callable[[], Any]:
+        """Return what connects to the database, or with `schema` None to the server alone, for streams of rows."""
+        from pymysql.constants import CLIENT
+
+        options: dict[str, Any] = {"client_flag": CLIENT.LOCAL_FILES, "read_timeout": READ_TIMEOUT_SECONDS}
+        if "schema" in where:
+            options["database"] = where["schema"]
+        connect = self._context.connector
+        return lambda: connect(**options)
+
+    @property
+    def _is_file(self) -> bool:
+        return self._settings.database_url.startswith("sqlite")

@@ -1,0 +1,111 @@
+"""The drill: a backup is restored into a schema made for it, compared row by row, and the schema dropped again.
+
+Nothing that it restores can run: triggers come after the rows, nobody calls routines, and events are not made.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from chalicelib.backup.comparing import compare_programs
+from chalicelib.backup.contents import read_contents
+from chalicelib.backup.journal import BEGUN, Journal
+from chalicelib.backup.quoting import quoted
+from chalicelib.backup.reader import Reader
+from chalicelib.backup.restoration import Restoration
+from chalicelib.backup.restore import Progress
+from chalicelib.backup.screening import refuse_foreign
+from chalicelib.backup.target import Target, schemas_of
+from chalicelib.errors import ConfigurationError, NightshiftError, TransientError
+from chalicelib.telemetry import logger
+
+PREFIX = "nightshift_drill_"
+_SCRATCH = re.compile(f"{PREFIX}[0-9a-f]{{8}}")
+# What tells a drill's journal from that of a restore.
+_DRILL = "drill"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drilled:
+    """What was restored, and how it differs from the manifest: not at all, if the backup is good."""
+
+    tables: int
+    rows: int
+    differences: Sequence[str]
+
+
+def drill(
+    reader: Reader, connect: Callable[[], Any], *, connections: int, elsewhere: bool, progress: Progress
+) -> Drilled:
+    """Restore a backup on trial; `connect` and `elsewhere` as of `restore`.
+
+    Raises DamagedError, TransientError, PermanentError, and ConfigurationError for a privilege that is missing.
+    """
+    manifest = reader.manifest
+    contents = read_contents(reader, threads=connections, progress=progress.checked)
+    if not elsewhere:
+        refuse_foreign(contents.tables, schemas=(), is_sealed=manifest.key_id is not None)
+    drop_left_over(connect)
+    target = Target(connect, schema=f"{PREFIX}{secrets.token_hex(4)}")
+    # The lock first: whoever looks for schemas that are left over shall not take this for one.
+    with target.alone(), _made(target):
+        journal = Journal(target, avoiding={quoted(table.name) for table in manifest.tables})
+        collation = manifest.server.collation or target.collation()
+        notes = journal.begin({_DRILL: target.schema, "backup": manifest.id, "collation": collation})
+        restoration = Restoration(reader, target, contents, journal, notes)
+        restoration.make_tables()
+        restoration.fill_tables(connections=connections, progress=progress.loaded)
+        restoration.make_programs(own=True, events=False)
+        differences = restoration.compare(by_checksum=True, connections=connections)
+        differences += compare_programs(target, msgspec.structs.replace(manifest.programs, events=0))
+    return Drilled(tables=len(manifest.tables), rows=manifest.rows, differences=differences)
+
+
+def drop_left_over(connect: Callable[[], Any]) -> list[str]:
+    """Drop the schemas of drills that were killed, and return their names."""
+    dropped = []
+    for schema in filter(_SCRATCH.fullmatch, schemas_of(connect)):
+        target = Target(connect, schema=schema)
+        if _is_left_over(target):
+            target.drop()
+            dropped.append(schema)
+    return dropped
+
+
+def _is_left_over(target: Target) -> bool:
+    """Return whether a schema with a drill's name is that of one, and of one that is over."""
+    try:
+        with target.alone():
+            journal = Journal(target, avoiding=())
+            things = target.things()
+            return not things or (
+                journal.thing in things and journal.read().get(BEGUN, {}).get(_DRILL) == target.schema
+            )
+    except TransientError:
+        return False
+
+
+@contextmanager
+def _made(target: Target) -> Iterator[None]:
+    try:
+        target.create()
+    except ConfigurationError as error:
+        pattern = PREFIX.replace("_", r"\_") + "%"
+        raise ConfigurationError(f"{error}; a drill needs it all: GRANT ALL ON `{pattern}`.* to the user") from error
+    try:
+        yield
+    except BaseException:
+        try:
+            target.drop()
+        except NightshiftError as error:
+            # The error on its way out says more, and the next drill tries again.
+            logger.warning(
+                "a drill's schema could not be dropped", extra={"schema": target.schema, "error": str(error)}
+            )
+        raise
+    target.drop()

@@ -1,0 +1,33 @@
+"""The database's errors, as an operator of a restore can act on them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pymysql import err
+from pymysql.constants import CR, ER
+
+from chalicelib.errors import ConfigurationError, PermanentError, TransientError
+
+READ_ONLY, CONNECTION_KILLED, IDLE, CLOSED_HERE = 1290, 1927, 4031, 0
+# The server went away, is shutting down or read-only, somebody ended the connection, or holds a lock.
+LOST = frozenset({CR.CR_CONN_HOST_ERROR, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, ER.SERVER_SHUTDOWN})
+LOST |= {ER.CON_COUNT_ERROR, ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK, READ_ONLY, CONNECTION_KILLED, IDLE, CLOSED_HERE}
+DENIED = frozenset({ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR})
+DENIED |= {ER.COLUMNACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.PROCACCESS_DENIED_ERROR}
+DENIED |= {ER.BINLOG_CREATE_ROUTINE_NEED_SUPER}
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Raise TransientError, ConfigurationError or PermanentError for an error of the database during `what`."""
+    try:
+        yield
+    except err.MySQLError as error:
+        code, text = (*error.args, "")[:2] if error.args else (CLOSED_HERE, "")
+        if code in LOST:
+            raise TransientError(
+                f"{what}: the database was lost or busy ({code}: {text}); do the same again"
+            ) from error
+        if code in DENIED:
+            raise ConfigurationError(f"{what}: the database user lacks a privilege: {text} ({code})") from error
+        raise PermanentError(f"{what}: {text} ({code})") from error

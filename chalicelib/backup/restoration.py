@@ -1,0 +1,95 @@
+"""The three steps of a restore, each noted in the schema's journal: tables, then rows, then programs."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chalicelib.backup.comparing import compare_tables
+from chalicelib.backup.contents import Contents
+from chalicelib.backup.explained import explained
+from chalicelib.backup.filling import Filling
+from chalicelib.backup.journal import BEGUN, Journal
+from chalicelib.backup.manifest import Part
+from chalicelib.backup.reader import Reader
+from chalicelib.backup.statement import Statement
+from chalicelib.backup.target import Target
+
+TABLES_MADE, PROGRAMS_MADE = "tables", "programs"
+# They share their names.
+_OF_TABLES = frozenset({"TABLE", "SEQUENCE", "VIEW"})
+
+
+class Restoration:
+    """A restore under way; `notes` are the journal's when it began. Each step raises as `Target.connection`."""
+
+    def __init__(
+        self, reader: Reader, target: Target, contents: Contents, journal: Journal, notes: Mapping[str, Any]
+    ) -> None:
+        self._reader = reader
+        self._target = target
+        self._contents = contents
+        self._journal = journal
+        self._notes = notes
+
+    def make_tables(self) -> None:
+        """Make tables and sequences, in place of what has their names or the views'."""
+        if TABLES_MADE in self._notes:
+            return
+        names = {statement.name for statement in self._contents.definitions if statement.kind in _OF_TABLES}
+        self._target.remove(
+            thing for thing in self._target.things() if thing.kind in _OF_TABLES and thing.name in names
+        )
+        self._target.collate(self._notes[BEGUN]["collation"])
+        with self._target.connection() as connection:
+            for statement in self._contents.tables:
+                with explained(f"making {_called(statement)}"):
+                    connection.query(statement.text)
+            self._journal.note(connection, TABLES_MADE, {})
+            connection.commit()
+
+    def fill_tables(self, *, connections: int, progress: Callable[[Part], None]) -> None:
+        """Load the rows that are not there, as `Filling`."""
+        parts = defaultdict(list)
+        made = {table.name for table in self._contents.tables_of(self._reader.manifest)}
+        for part in self._reader.manifest.parts:
+            if part.kind == "rows" and part.table in made:
+                parts[part.table or ""].append(part)
+        filling = Filling(self._reader, self._target, self._journal, parts)
+        if TABLES_MADE in self._notes:
+            filling.empty_half_filled()
+        filling.fill(connections=connections, progress=progress)
+
+    def make_programs(self, *, own: bool, events: bool) -> None:
+        """Make programs, in place of what has their names.
+
+        `own` makes the user the definer of each, and `events` says whether those are made too.
+        """
+        if PROGRAMS_MADE in self._notes:
+            return
+        with self._target.connection() as connection:
+            for statement in self._contents.programs:
+                if statement.kind == "EVENT" and not events:
+                    continue
+                with explained(f"making {_called(statement)}"):
+                    if statement.name:
+                        connection.query(b"DROP %b IF EXISTS %b" % (statement.kind.encode(), statement.name))
+                    connection.query(statement.without_definer if own and statement.name else statement.text)
+            self._journal.note(connection, PROGRAMS_MADE, {})
+            connection.commit()
+        # Programs are made under the schema's collation of their time.
+        self._target.collate(self._notes[BEGUN]["collation"])
+
+    def compare(self, *, by_checksum: bool, connections: int) -> list[str]:
+        """Return a sentence for each table that is not as the manifest says.
+
+        Rows are counted; they are read and compared where `by_checksum` says so, and in tables that changed a value.
+        """
+        manifest, notes = self._reader.manifest, self._journal.read()
+        tables = self._contents.tables_of(manifest)
+        warned = {part.table for part in manifest.parts if part.table and notes.get(part.name, {}).get("warning")}
+        summed = {table.name for table in tables} if by_checksum else warned
+        return compare_tables(self._target, tables, by_checksum=summed, connections=connections)
+
+
+def _called(statement: Statement) -> str:
+    return f"the {statement.kind.lower()} {statement.name.decode(errors='replace')}".strip()

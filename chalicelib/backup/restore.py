@@ -1,0 +1,134 @@
+"""Restoring a backup into a schema: everything is read and judged before the first statement, and an end is no loss.
+
+Whatever ends it, a process that is killed or a database that goes away, the same restore continues behind the last step
+and the last parts that the schema's journal tells of.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from chalicelib.backup.comparing import compare_programs
+from chalicelib.backup.contents import read_contents
+from chalicelib.backup.journal import BEGUN, Journal
+from chalicelib.backup.manifest import Manifest, Part
+from chalicelib.backup.quoting import quoted
+from chalicelib.backup.reader import Reader
+from chalicelib.backup.restoration import Restoration
+from chalicelib.backup.screening import refuse_foreign
+from chalicelib.backup.target import SYSTEM, Target, schemas_of
+from chalicelib.errors import InvalidRequestError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of a restore into a schema, which is made where it does not exist.
+
+    `tables` are patterns as a shell has them: only tables of such names, with their triggers. `replace` says that what
+    has the backup's names may go. `elsewhere` allows definitions to reach what lies outside of the schema. `own` makes
+    the database user the definer of everything. `by_checksum` has all rows read and compared.
+    """
+
+    schema: str
+    tables: Sequence[str] | None
+    replace: bool
+    elsewhere: bool
+    own: bool
+    by_checksum: bool
+    connections: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """What was restored; `differences` are sentences, none where the schema has what the manifest says."""
+
+    schema: str
+    tables: int
+    rows: int
+    is_resumed: bool
+    differences: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Called after each part that was checked, and loaded; what either raises ends the restore, to be continued."""
+
+    checked: Callable[[Part], None]
+    loaded: Callable[[Part], None]
+
+
+def restore(reader: Reader, connect: Callable[[], Any], request: Request, *, progress: Progress) -> Restored:
+    """Restore a backup; `connect` connects to the server, with CLIENT.LOCAL_FILES for rows to go as streams.
+
+    Raises DamagedError, InvalidRequestError where the schema holds something or nothing is to be restored, and
+    PermanentError for what definitions may not do: all before anything was changed. Raises TransientError,
+    ConfigurationError for a privilege that is missing, PermanentError: the same restore continues.
+    """
+    target = Target(connect, schema=request.schema)
+    manifest = reader.manifest
+    journal = Journal(target, avoiding={quoted(table.name) for table in manifest.tables})
+    schemas = schemas_of(connect)
+    if request.schema in schemas:
+        # So that nobody waits for a refusal; what counts is the look when nobody else can begin one.
+        _look(target, journal, request, manifest)
+    contents = read_contents(reader, threads=request.connections, progress=progress.checked).chosen(request.tables)
+    if not request.elsewhere:
+        is_sealed = manifest.key_id is not None
+        # What names the schema that it comes from would have a copy write to the original.
+        foreign = {manifest.schema} if is_sealed else schemas | SYSTEM | {manifest.schema}
+        refuse_foreign(contents.definitions, schemas=foreign - {target.schema}, is_sealed=is_sealed)
+    with target.alone():
+        if request.schema not in schemas:
+            target.create()
+        notes = _look(target, journal, request, manifest)
+        is_resumed = bool(notes)
+        if not is_resumed:
+            is_empty = not [thing for thing in target.things() if thing != journal.thing]
+            collation = (manifest.server.collation if is_empty else None) or target.collation()
+            notes = journal.begin(_identity(manifest, request) | {"collation": collation})
+        restoration = Restoration(reader, target, contents, journal, notes)
+        restoration.make_tables()
+        restoration.fill_tables(connections=request.connections, progress=progress.loaded)
+        restoration.make_programs(own=request.own, events=True)
+        differences = restoration.compare(by_checksum=request.by_checksum, connections=request.connections)
+        if request.tables is None and not request.replace:
+            differences += compare_programs(target, manifest.programs)
+        journal.remove()
+    tables = contents.tables_of(manifest)
+    return Restored(
+        schema=request.schema,
+        tables=len(tables),
+        rows=sum(table.rows or 0 for table in tables),
+        is_resumed=is_resumed,
+        differences=differences,
+    )
+
+
+def _look(target: Target, journal: Journal, request: Request, manifest: Manifest) -> dict[str, Any]:
+    """Return the notes of this very restore, none where it is to begin. Raises InvalidRequestError."""
+    things = target.things()
+    notes = journal.read() if journal.thing in things else {}
+    if begun := notes.get(BEGUN):
+        if begun.items() >= _identity(manifest, request).items():
+            return notes
+        if not request.replace:
+            raise InvalidRequestError(
+                f"{target.schema} holds a restore of backup {begun['backup']} that is not complete: ask for the same "
+                "again to complete it, or say that what is there may be replaced"
+            )
+    elif not request.replace and (others := [thing for thing in things if thing != journal.thing]):
+        raise InvalidRequestError(
+            f"{target.schema} is not empty, it holds {others[0]}: restore into another schema, or say that what is "
+            "there under the names of the backup may be replaced"
+        )
+    return {}
+
+
+def _identity(manifest: Manifest, request: Request) -> dict[str, Any]:
+    """Return what tells a restore from others."""
+    digest = hashlib.sha256(msgspec.json.encode(manifest)).hexdigest()
+    tables = None if request.tables is None else list(request.tables)
+    return {"backup": manifest.id, "digest": digest, "tables": tables}

@@ -1,0 +1,103 @@
+"""Several connections that read one and the same moment of a schema."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pymysql import err
+from pymysql.constants import ER
+
+from chalicelib.backup.plan import Plan
+from chalicelib.backup.quoting import quoted
+from chalicelib.backup.session import prepare, tell
+
+# Not READ ONLY, where the server refuses to show a view that takes a sequence's next value.
+BEGIN = b"START TRANSACTION WITH CONSISTENT SNAPSHOT"
+# No right to lock, nobody who lets us, a table that went just now.
+NO_LOCK = {ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.LOCK_WAIT_TIMEOUT, ER.NO_SUCH_TABLE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where the server's log stood at the moment of the snapshot, as far as the server tells."""
+
+    gtid: str | None = None
+    file: str | None = None
+    offset: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Connections on one snapshot of a schema, and what the server says of itself."""
+
+    connections: tuple[Any, ...]
+    schema: str
+    charset: str
+    collation: str
+    version: str
+    # The longest packet in bytes.
+    packet: int
+    position: Position | None
+
+
+@contextmanager
+def take(connect: Callable[[], Any], *, plan: Plan, connections: int) -> Iterator[Snapshot]:
+    """Take a snapshot of the schema that `connect` connects to, and give it on at most so many connections.
+
+    More than one need a lock of the tables, for less than a millisecond; where it is not to be had within two seconds,
+    one must do. Raises pymysql.err.Error.
+    """
+    with ExitStack() as stack:
+        together = [_open(connect, stack) for _ in range(connections)]
+        if connections == 1 or not _begin_together(_open(connect, stack), together, plan):
+            del together[1:]
+            together[0].query(BEGIN)
+        version, schema, packet = tell(together[0], b"SELECT VERSION(),DATABASE(),@@max_allowed_packet")[0]
+        charset, collation = tell(together[0], b"SELECT @@character_set_database,@@collation_database")[0]
+        yield Snapshot(
+            connections=tuple(together),
+            schema=schema,
+            charset=charset,
+            collation=collation,
+            version=version,
+            packet=packet,
+            position=_position(together[0]),
+        )
+
+
+def _open(connect: Callable[[], Any], stack: ExitStack) -> Any:
+    connection = connect()
+    stack.callback(connection.close)
+    prepare(connection)
+    return connection
+
+
+def _begin_together(locking: Any, together: list[Any], plan: Plan) -> bool:
+    """Begin all transactions while nobody writes; return whether that could be."""
+    found = tell(
+        locking,
+        b"SELECT TABLE_NAME FROM information_schema.TABLES"
+        b" WHERE TABLE_SCHEMA=DATABASE() AND TABLE_TYPE IN ('BASE TABLE','SYSTEM VERSIONED')",
+    )
+    tables = [quoted(name) for (name,) in found if plan.takes(name) and plan.takes_rows(name)]
+    try:
+        locking.query(b"LOCK TABLES " + b" READ,".join(tables) + b" READ")
+    except err.MySQLError as error:
+        if error.args[0] in NO_LOCK:
+            return False
+        raise
+    for connection in together:
+        connection.query(BEGIN)
+    locking.query(b"UNLOCK TABLES")
+    return True
+
+
+def _position(connection: Any) -> Position | None:
+    """Return what MariaDB says of a snapshot's place in its log."""
+    found = dict(tell(connection, b"SHOW STATUS LIKE 'binlog_snapshot_%'"))
+    file, offset = found.get("Binlog_snapshot_file"), found.get("Binlog_snapshot_position")
+    if not file or not offset:
+        return None
+    gtid = tell(connection, b"SELECT BINLOG_GTID_POS('%b',%d)" % (file.encode(), int(offset)))[0][0]
+    return Position(gtid=gtid or None, file=file, offset=int(offset))

@@ -1,0 +1,121 @@
+"""The statements of a backup that define: each of a kind that backups have, or it is refused."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from chalicelib.backup.script import statements_of
+from chalicelib.backup.tokens import Token, decode, encode, tokens_of
+from chalicelib.errors import DamagedError
+
+PROGRAMS = frozenset({"VIEW", "TRIGGER", "FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY", "EVENT"})
+
+_SETTINGS = r"sql_mode|time_zone|character_set_client|collation_connection|foreign_key_checks|unique_checks"
+_SETTING = rf"(?:{_SETTINGS})=(?:'[\w,+:/-]*'|[01])"
+_SPACE = r"(?:\s|/\*(?!M?!).*?\*/|--\s[^\n]*\n|\#[^\n]*\n)"
+_QUOTED = r"(?:`(?:[^`]|``)++`|\"(?:[^\"]|\"\")++\")"
+_NAME = rf"(?:{_QUOTED}|[\w$\x80-\uffff]++)"
+# The definer is as the server writes it; what comes behind a trigger's, as its author did.
+_DEFINER = rf"(?P<definer>DEFINER=(?:{_QUOTED}@)?{_QUOTED} )?"
+_FORMS = [
+    ("SETTING", rf"SET NAMES (?:binary|utf8mb4)|SET SESSION {_SETTING}(?:,{_SETTING})*"),
+    ("COLLATION", r"ALTER DATABASE COLLATE [a-z0-9_]+"),
+    ("POSITION", r"DO SETVAL\((?P<name>`(?:[^`]|``)++`),-?\d+,0\)"),
+    ("TABLE", r"CREATE TABLE (?P<name>`(?:[^`]|``)++`) \(\s*(?=`|PRIMARY KEY|CONSTRAINT).*"),
+    ("SEQUENCE", r"CREATE SEQUENCE (?P<name>`(?:[^`]|``)++`) .*"),
+    (
+        "PROGRAM",
+        rf"CREATE (?:OR REPLACE )?(?:ALGORITHM=\w+ )?{_DEFINER}(?:SQL SECURITY \w+ )?(?:AGGREGATE )?"
+        r"(?P<kind>(?i:VIEW|TRIGGER|FUNCTION|PROCEDURE|PACKAGE BODY|PACKAGE|EVENT))"
+        rf"{_SPACE}+(?:(?i:IF{_SPACE}+NOT{_SPACE}+EXISTS){_SPACE}+)?(?P<name>{_NAME})(?=\W)(?!{_SPACE}*\.).*",
+    ),
+]
+_SHAPES = [(kind, re.compile(form, re.S)) for kind, form in _FORMS]
+_CHARSET = re.compile(rb"character_set_client='(\w+)'|NAMES (\w+)")
+_MODE = re.compile(rb"sql_mode='([\w,]*)'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """What defines an object, its name quoted and in the statement's own bytes; or a setting, which has no name.
+
+    `without_definer` is the text for whoever may not create in the name of others; `code` is its tokens.
+    """
+
+    kind: str
+    text: bytes
+    name: bytes = b""
+    # A trigger's.
+    table: str | None = None
+    without_definer: bytes = b""
+    code: tuple[Token, ...] = field(default=(), repr=False)
+
+
+class Statements:
+    """The statements of a part, each read as the settings before it have it."""
+
+    def __init__(self, text: bytes, *, part: str) -> None:
+        self._text = text
+        self._part = part
+        self._charset = "utf8mb4"
+        self._has_escapes = True
+
+    def __iter__(self) -> Iterator[Statement]:
+        """Yield them. Raises DamagedError for what no backup has."""
+        for text in statements_of(self._text, part=self._part):
+            try:
+                statement = self._read(text)
+            except DamagedError as error:
+                raise DamagedError(f"{self._part} is damaged: {error}: {shortened(text)}") from None
+            yield statement
+
+    def _read(self, text: bytes) -> Statement:
+        decoded = decode(text, charset=self._charset)
+        for kind, shape in _SHAPES:
+            if found := shape.fullmatch(decoded):
+                return self._made(kind, found, text)
+        raise DamagedError("no backup has such a statement")
+
+    def _made(self, kind: str, found: "re.Match[str]", text: bytes) -> Statement:
+        if kind in {"SETTING", "COLLATION"}:
+            self._note_settings(text)
+            return Statement(kind=kind, text=text)
+        parts = found.groupdict()
+        code = tuple(tokens_of(found.string, has_escapes=self._has_escapes))
+        if kind == "PROGRAM":
+            kind = parts["kind"].upper()
+        if kind == "FUNCTION" and "SONAME" in {token.word for token in code}:
+            raise DamagedError("no backup has a function of a library")
+        return Statement(
+            kind=kind,
+            text=text,
+            name=encode(_in_backticks(parts["name"]), charset=self._charset),
+            table=self._table_of(code) if kind == "TRIGGER" else None,
+            without_definer=encode(found.string.replace(parts.get("definer") or "", "", 1), charset=self._charset),
+            code=code,
+        )
+
+    def _note_settings(self, text: bytes) -> None:
+        if charset := _CHARSET.search(text):
+            self._charset = (charset[1] or charset[2]).decode()
+        if mode := _MODE.search(text):
+            self._has_escapes = b"NO_BACKSLASH_ESCAPES" not in mode[1]
+
+    def _table_of(self, code: tuple[Token, ...]) -> str:
+        # The first ON is that of the table: only the moment and what happens stand before it.
+        words = [token.word for token in code]
+        table, *after = code[words.index("ON") + 1 :][:2] if "ON" in words else code[:1]
+        if table.name is None or (after and after[0].text == "."):
+            raise DamagedError("no backup has such a trigger")
+        return encode(table.name, charset=self._charset).decode(errors="replace")
+
+
+def _in_backticks(name: str) -> str:
+    if name.startswith('"'):
+        name = name[1:-1].replace('""', '"').replace("`", "``")
+    return name if name.startswith("`") else f"`{name}`"
+
+
+def shortened(text: bytes) -> str:
+    """Return the beginning of a statement, for a message."""
+    return text[:80].decode(errors="replace")

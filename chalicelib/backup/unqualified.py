@@ -1,0 +1,42 @@
+"""Definitions without the name of their own schema, so that they load into any other.
+
+The server names the schema where it need not: before a stored function, before a sequence, and wherever a trigger's
+author did.
+"""
+
+import re
+
+from chalicelib.backup.quoting import quoted
+
+_STRING = rb"'(?:[^'\\]|\\.|'')*+'"
+_NAME = rb"`(?:[^`]|``)++`"
+
+
+def unqualified(definition: bytes, schema: str) -> bytes:
+    """Return a table's or a view's definition, as the server wrote it, without its schema's name.
+
+    A name before a parenthesis is a function's, and an argument of these three a sequence's; elsewhere the same name
+    may be a table's or a column's.
+    """
+    own = re.escape(quoted(schema)) + rb"\."
+    of_function = own + rb"(?=" + _NAME + rb"\()"
+    of_sequence = rb"(?P<call>\b(?:nextval|lastval|setval)\()" + own
+    # What is kept comes last, whole, so that nothing is found within it.
+    pattern = b"|".join([of_function, of_sequence, rb"(?P<kept>" + _STRING + rb"|" + _NAME + rb")"])
+    return re.sub(pattern, lambda found: found["kept"] or found["call"] or b"", definition, flags=re.DOTALL)
+
+
+def unqualified_trigger(definition: bytes, schema: str, *, name: str, table: str) -> bytes:
+    """Return a trigger's definition without its schema's name in its head, which is as its author wrote it."""
+    own = rb"(?:" + _written(schema) + rb"\s*\.\s*)?"
+    user = rb"(?:%b|\"(?:[^\"]|\"\")*+\")" % _NAME
+    definer = rb"(?:DEFINER\s*=\s*%b@%b\s+)?" % (user, user)
+    create = rb"\A(CREATE\s+(?:OR\s+REPLACE\s+)?" + definer + rb"TRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?)"
+    moment = rb"(" + _written(name) + rb"\s*(?:BEFORE|AFTER)\s+[\w\s,]+?\s+ON\s*)"
+    head = create + own + moment + own + rb"(?=" + _written(table) + rb")"
+    return re.sub(head, rb"\1\2", definition, flags=re.IGNORECASE)
+
+
+def _written(name: str) -> bytes:
+    plain, octets = re.escape(name.encode()), name.encode()
+    return rb"(?:%b|\"%b\"|%b)" % (re.escape(quoted(name)), re.escape(octets.replace(b'"', b'""')), plain)

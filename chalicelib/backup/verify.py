@@ -1,0 +1,80 @@
+"""Verification: a backup is read back whole, and a mark beside it says that it was."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from chalicelib.backup.folder import VERIFIED
+from chalicelib.backup.keys import Keys
+from chalicelib.backup.manifest import Part
+from chalicelib.backup.marks import mark, unmark
+from chalicelib.backup.reader import Reader
+from chalicelib.errors import DamagedError
+from chalicelib.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What was read back: parts, their rows, and their bytes in the bucket and as text."""
+
+    parts: int
+    rows: int
+    stored_bytes: int
+    plain_bytes: int
+
+
+def verify(
+    store: Store, id: str, *, keys: Keys, plain: bool, threads: int, progress: Callable[[Part], None]
+) -> Verified:
+    """Read a backup back and mark it as verified, or take its mark away where it is damaged.
+
+    Arguments and errors as of `Reader` and `check`.
+    """
+    try:
+        reader = Reader(store, id=id, keys=keys, plain=plain)
+        verified = check(reader, threads=threads, progress=progress)
+    except DamagedError:
+        # Retention trusts the mark.
+        unmark(store, id, VERIFIED)
+        raise
+    mark(store, id, VERIFIED, verified)
+    return verified
+
+
+def check(reader: Reader, *, threads: int, progress: Callable[[Part], None]) -> Verified:
+    """Read every part: sizes, digests, encryption, compression, and the rows of each against the manifest.
+
+    `progress` is called after each part in one of the threads; what it raises ends the check and is raised here, so it
+    may say that time is up. Raises DamagedError, TransientError.
+    """
+    manifest = reader.manifest
+
+    def check_part(part: Part) -> None:
+        rows = _count_rows(reader.read(part))
+        if part.kind == "rows" and rows != part.rows:
+            raise DamagedError(
+                f"{part.name} of backup {manifest.id} is damaged: it has {rows} rows, and the manifest says {part.rows}"
+            )
+        progress(part)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
+        parts = [pool.submit(check_part, part) for part in manifest.parts]
+        done, _ = wait(parts, return_when=FIRST_EXCEPTION)
+        pool.shutdown(cancel_futures=True)
+        for part in done:
+            part.result()
+    return Verified(
+        parts=len(manifest.parts),
+        rows=manifest.rows,
+        stored_bytes=manifest.stored_bytes,
+        plain_bytes=manifest.plain_bytes,
+    )
+
+
+def _count_rows(chunks: Iterable[bytes]) -> int:
+    # A row is a line that begins with a parenthesis, and no other line of such a part does.
+    rows, before = 0, b""
+    for chunk in chunks:
+        rows += chunk.count(b"\n(") + (before == b"\n" and chunk[:1] == b"(")
+        before = chunk[-1:] or before
+    return rows

@@ -1,0 +1,48 @@
+"""The restore drill: the newest verified backup is restored into a schema of its own and compared, and that dropped."""
+
+from datetime import timedelta
+
+from chalicelib.backup.backups import Backups
+from chalicelib.backup.manifest import Part
+from chalicelib.backup.restore import Progress
+from chalicelib.claims import Run
+from chalicelib.context import Context
+from chalicelib.errors import NotOursError, PermanentError
+from chalicelib.outcome import Counts
+from chalicelib.tasks import Task
+from chalicelib.telemetry import bind
+
+
+def perform(context: Context, run: Run) -> Counts:
+    """Drill; counts are tables."""
+    backups = Backups(context)
+    newest = backups.list().newest_verified
+    if newest is None:
+        raise PermanentError("there is no verified backup to restore; run database_backup first")
+    bind(backup=newest.id)
+    manifest = backups.reader(newest.id, plain=True).manifest
+    if run.dry_run:
+        return Counts(total=len(manifest.tables), skipped=len(manifest.tables))
+    if manifest.parts[0].kind == "sqlite":
+        raise NotOursError("a copy of an SQLite file is verified by reading it; there is no server to restore it to")
+
+    def progress(_part: Part) -> None:
+        if context.is_out_of_time():
+            raise PermanentError(
+                f"backup {newest.id} cannot be restored within one function's time: give backup_drill more memory, or "
+                "drill from a machine with `nightshift backup drill`"
+            )
+
+    drilled = backups.drill(newest.id, progress=Progress(checked=progress, loaded=progress))
+    return Counts(total=drilled.tables, succeeded=drilled.tables)
+
+
+TASK = Task(
+    name="backup_drill",
+    perform=perform,
+    max_failed_share=0.0,
+    max_attempts=2,
+    overlap="skip",
+    catch_up="skip",
+    grace=timedelta(minutes=15),
+)

@@ -1,0 +1,227 @@
+"""The catalogue: what was backed up as rows, mended from the bucket, which alone counts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from chalicelib.backup.catalogue import KILLED, RECENT, Catalogue
+from chalicelib.backup.folder import moment_of
+from chalicelib.backup.manifest import Manifest, Part
+from chalicelib.clock import to_ms
+from chalicelib.database import Database
+from chalicelib.engine import engine_for
+from chalicelib.errors import DamagedError, TransientError
+from chalicelib.schema import backups
+from nightshift.testkit.clock import FrozenClock
+from tests.backup.archives import ID, OTHER_ID, describe
+
+NOW = datetime(2026, 11, 26, 2, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A backup as a list has it."""
+
+    id: str
+    finished_at: datetime | None = NOW
+    verified_at: datetime | None = None
+    drilled_at: datetime | None = None
+    touched_at: datetime = NOW
+    bytes: int = 1234
+
+    @property
+    def taken_at(self) -> datetime:
+        return moment_of(self.id)
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock(NOW)
+
+
+@pytest.fixture
+def database(database_url: str, clock: FrozenClock) -> Iterator[Database]:
+    engine = engine_for(database_url)
+    yield Database(engine, clock)
+    engine.dispose()
+
+
+@pytest.fixture
+def catalogue(database: Database, clock: FrozenClock) -> Catalogue:
+    return Catalogue(database, clock, kind="dump")
+
+
+def rows(database: Database) -> list[dict[str, Any]]:
+    """Return the rows, without what is null."""
+    query = select(backups).order_by(backups.c.id)
+    found = database.transact(lambda connection: connection.execute(query).mappings().all())
+    return [{name: value for name, value in row.items() if value is not None} for row in found]
+
+
+def manifest(*, plain_bytes: int = 3_000_000_000_000) -> Manifest:
+    part = Part(
+        name="00001.sql.zst", plain_bytes=plain_bytes, stored_bytes=99, sha256="ab", kind="rows", table="t", rows=3
+    )
+    return describe(ID, [part], key=None)
+
+
+def test_a_backup_is_recorded_from_its_beginning_to_its_drill(
+    catalogue: Catalogue, database: Database, clock: FrozenClock
+) -> None:
+    catalogue.begin(ID, run_id="run")
+    begun = {"id": ID, "kind": "dump", "run_id": "run", "taken_at": to_ms(moment_of(ID)), "started_at": to_ms(NOW)}
+    assert rows(database) == [begun | {"status": "running"}]
+    clock.advance(60)
+    catalogue.finish(ID, manifest())
+    made = {"table_count": 1, "row_count": 3, "plain_bytes": 3_000_000_000_000, "stored_bytes": 99}
+    finished = begun | made | {"status": "finished", "finished_at": to_ms(NOW) + 60_000}
+    assert rows(database) == [finished]
+    clock.advance(60)
+    catalogue.trust(ID, since="verified_at")
+    catalogue.trust(ID, since="drilled_at")
+    trusted = {"verified_at": to_ms(NOW) + 120_000, "drilled_at": to_ms(NOW) + 120_000}
+    assert rows(database) == [finished | trusted]
+
+
+def test_a_backup_that_failed_says_why(catalogue: Catalogue, database: Database) -> None:
+    catalogue.begin(ID, run_id=None)
+    catalogue.fail(ID, TransientError("x" * 20_000))
+    (row,) = rows(database)
+    assert (row["status"], row["error"]) == ("failed", "x" * 10_000)
+
+
+def test_a_damaged_backup_is_no_longer_verified_and_says_why_until_it_is_again(
+    catalogue: Catalogue, database: Database
+) -> None:
+    catalogue.begin(ID, run_id=None)
+    catalogue.finish(ID, manifest())
+    catalogue.trust(ID, since="verified_at")
+    catalogue.distrust(ID, DamagedError("00001.sql.zst is damaged"))
+    (row,) = rows(database)
+    assert (row["status"], row["error"]) == ("finished", "00001.sql.zst is damaged")
+    assert "verified_at" not in row
+    catalogue.trust(ID, since="verified_at")
+    (row,) = rows(database)
+    assert "error" not in row
+
+
+def test_backups_that_only_the_bucket_knows_are_added(catalogue: Catalogue, database: Database) -> None:
+    found = [Found(id=ID, verified_at=NOW + HOUR), Found(id=OTHER_ID, finished_at=None)]
+    assert catalogue.mend(found) == 1
+    assert rows(database) == [
+        {
+            "id": ID,
+            "kind": "dump",
+            "status": "finished",
+            "taken_at": to_ms(moment_of(ID)),
+            "finished_at": to_ms(NOW),
+            "verified_at": to_ms(NOW + HOUR),
+            "stored_bytes": 1234,
+        }
+    ]
+    assert catalogue.mend(found) == 0
+
+
+def test_what_agrees_with_the_bucket_is_left_alone_whatever_the_clocks(
+    catalogue: Catalogue, database: Database, clock: FrozenClock
+) -> None:
+    catalogue.begin(ID, run_id=None)
+    catalogue.finish(ID, manifest())
+    catalogue.trust(ID, since="verified_at")
+    before = rows(database)
+    clock.advance(100_000)
+    assert catalogue.mend([Found(id=ID, finished_at=NOW, verified_at=NOW + timedelta(seconds=30))]) == 0
+    assert rows(database) == before
+
+
+@pytest.mark.parametrize("verified_at", [None, NOW + HOUR])
+def test_marks_are_taken_over_and_taken_back(
+    catalogue: Catalogue, database: Database, verified_at: datetime | None
+) -> None:
+    catalogue.begin(ID, run_id=None)
+    catalogue.finish(ID, manifest())
+    catalogue.trust(ID, since="verified_at")
+    assert catalogue.mend([Found(id=ID, verified_at=verified_at, drilled_at=NOW)]) == 1
+    (row,) = rows(database)
+    assert row.get("verified_at") == (verified_at and to_ms(verified_at))
+    assert row["drilled_at"] == to_ms(NOW)
+
+
+def test_a_restored_catalogue_learns_how_the_backup_that_it_came_from_ended(
+    catalogue: Catalogue, database: Database
+) -> None:
+    """Its row was still `running` when the dump saw it."""
+    catalogue.begin(ID, run_id="run")
+    assert catalogue.mend([Found(id=ID, verified_at=NOW)]) == 1
+    (row,) = rows(database)
+    assert (row["status"], row["run_id"], row["verified_at"]) == ("finished", "run", to_ms(NOW))
+
+
+def test_what_is_gone_from_the_bucket_was_removed_but_for_what_was_finished_while_it_was_listed(
+    catalogue: Catalogue, database: Database, clock: FrozenClock
+) -> None:
+    for id in (ID, OTHER_ID):
+        catalogue.begin(id, run_id=None)
+    catalogue.finish(ID, manifest())
+    clock.advance(3600.001)
+    catalogue.finish(OTHER_ID, manifest())
+    assert catalogue.mend([]) == 1
+    gone, fresh = rows(database)
+    assert (gone["status"], gone["removed_at"]) == ("removed", clock.now_ms())
+    assert fresh["status"] == "finished"
+    assert catalogue.mend([]) == 0
+
+
+def test_what_was_had_back_is_there_again(catalogue: Catalogue, database: Database, clock: FrozenClock) -> None:
+    catalogue.begin(ID, run_id=None)
+    catalogue.finish(ID, manifest())
+    clock.advance(4000)
+    catalogue.mend([])
+    assert catalogue.mend([Found(id=ID)]) == 1
+    (row,) = rows(database)
+    assert row["status"] == "finished"
+    assert "removed_at" not in row
+
+
+@pytest.mark.parametrize("found", [[], [Found(id=ID, finished_at=None)]], ids=["nothing", "some parts"])
+def test_a_row_that_still_says_running_after_two_days_was_killed(
+    catalogue: Catalogue, database: Database, clock: FrozenClock, found: list[Found]
+) -> None:
+    catalogue.begin(ID, run_id=None)
+    clock.advance(48 * 3600)
+    assert catalogue.mend(found) == 0
+    clock.advance(1)
+    assert catalogue.mend(found) == 1
+    (row,) = rows(database)
+    assert (row["status"], row["error"]) == ("failed", KILLED)
+    assert catalogue.mend(found) == 0
+
+
+def test_dumps_and_snapshots_do_not_mix(database: Database, clock: FrozenClock, catalogue: Catalogue) -> None:
+    snapshots = Catalogue(database, clock, kind="snapshot")
+    snapshots.mend([Found(id=ID)])
+    clock.advance(100_000)
+    assert catalogue.mend([]) == 0
+    assert [(row["kind"], row["status"]) for row in rows(database)] == [("snapshot", "finished")]
+
+
+def test_the_rate_is_that_of_the_slowest_recent_backup(catalogue: Catalogue, clock: FrozenClock) -> None:
+    assert catalogue.rate() is None
+    speeds = [1.0, *(100.0 + number for number in range(RECENT))]
+    for day, speed in enumerate(speeds, start=1):
+        id = f"202611{day:02}T010000Z-00000000"
+        catalogue.begin(id, run_id=None)
+        clock.advance(1000)
+        catalogue.finish(id, manifest(plain_bytes=round(1000 * speed)))
+    assert catalogue.rate() == 100.0
+
+
+def test_a_backup_that_did_not_end_says_nothing_about_the_rate(catalogue: Catalogue) -> None:
+    catalogue.begin(ID, run_id=None)
+    catalogue.mend([Found(id=OTHER_ID)])
+    assert catalogue.rate() is None

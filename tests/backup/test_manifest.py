@@ -1,0 +1,156 @@
+"""The manifest: sealed, and believed only where it is what was written and does not contradict itself."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from chalicelib.backup import manifest as manifests
+from chalicelib.backup.keys import Key, Keys
+from chalicelib.backup.manifest import Manifest, Part, Position, Programs, Server, Table, seal, unseal
+from chalicelib.errors import DamagedError, PermanentError
+from tests.backup.archives import ID, KEYS, OTHER_KEYS, PLAIN, describe
+
+LF = b"\n"
+ENCRYPTED_OR_NOT = pytest.mark.parametrize("keys", [PLAIN, KEYS], ids=["plain", "encrypted"])
+
+
+def part(number: int, **values: Any) -> Part:
+    name = f"{number:05}.sql.zst"
+    given: dict[str, Any] = {"name": name, "plain_bytes": 100, "stored_bytes": 50, "sha256": "ab", "kind": "tables"}
+    return Part(**given | values)
+
+
+def whole(key: Key | None, **changes: Any) -> Manifest:
+    end = "" if key is None else ".enc"
+    rows = part(2, name=f"00002.sql.zst{end}", kind="rows", table="t", rows=3)
+    return describe(ID, [part(1, name=f"00001.sql.zst{end}"), rows], key=key, **changes)
+
+
+def resealed(changed: dict[str, Any], *, key: Key | None = None) -> bytes:
+    """Return the manifest with other keys of JSON, sealed, as only somebody with the key could."""
+    text = json.dumps(json.loads(seal(whole(key), key=key).partition(b"\n")[0]) | changed).encode() + b"\n"
+    return text + manifests._seal_of(text, key=key)
+
+
+def refused(content: bytes, *, keys: Keys = PLAIN) -> str:
+    with pytest.raises((DamagedError, PermanentError)) as caught:
+        unseal(content, id=ID, keys=keys)
+    assert ID in str(caught.value)
+    return str(caught.value)
+
+
+@ENCRYPTED_OR_NOT
+def test_a_manifest_comes_back_with_its_key(keys: Keys) -> None:
+    manifest = whole(
+        keys.first,
+        schema="shöp \"`'\n🐙",
+        server=Server(version="8.0.42", charset="utf8mb4", sql_mode="STRICT_TRANS_TABLES", time_zone="+02:00"),
+        position=Position(gtid="0-1-42", file="binlog.000007", offset=12345678901),
+        tables=(
+            Table(name="t", rows=3, checksum="1f"),
+            Table(name="log/../\\", rows=None, checksum=None),
+            Table(name="empty", rows=0, checksum="0"),
+        ),
+        programs=Programs(views=1, triggers=2, routines=3, events=4),
+    )
+    assert unseal(seal(manifest, key=keys.first), id=ID, keys=keys) == (manifest, keys.first)
+
+
+def test_totals_are_those_of_tables_and_parts() -> None:
+    manifest = whole(None, tables=(Table(name="t", rows=3, checksum=None), Table(name="u", rows=None, checksum=None)))
+    assert (manifest.rows, manifest.plain_bytes, manifest.stored_bytes) == (3, 200, 100)
+
+
+def test_it_is_one_line_of_json_and_one_that_seals_it_as_anybody_can_check() -> None:
+    text, seal_line, rest = seal(whole(None), key=None).split(b"\n")
+    assert json.loads(text)["id"] == ID
+    assert seal_line.decode() == f"sha256 {hashlib.sha256(text + LF).hexdigest()}"
+    assert rest == b""
+
+
+def test_it_shows_no_key_but_the_keys_id() -> None:
+    content = seal(whole(KEYS.first), key=KEYS.first)
+    assert KEYS.first is not None
+    assert KEYS.first.id.encode() in content
+    assert KEYS.first.secret not in content
+
+
+def test_a_seal_of_another_key_is_refused() -> None:
+    manifest = whole(KEYS.first)
+    assert "the seal is not that of the text" in refused(seal(manifest, key=OTHER_KEYS.first), keys=KEYS)
+    assert "the seal is not that of the text" in refused(seal(manifest, key=None), keys=KEYS)
+
+
+def test_the_seal_of_an_encrypted_one_cannot_be_made_without_the_key() -> None:
+    text = seal(whole(KEYS.first), key=KEYS.first).partition(b"\n")[0].replace(b'"rows":3', b'"rows":4') + b"\n"
+    assert "the seal" in refused(text + manifests._seal_of(text, key=None), keys=KEYS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: b"",
+        lambda content: b"\n",
+        lambda content: content.partition(b"\n")[0],
+        lambda content: content + b"\n",
+        lambda content: b"\n" + content,
+        lambda content: content + content,
+        lambda content: content.replace(b"\n", b"\r\n"),
+        lambda content: b"\xef\xbb\xbf" + content,
+        lambda content: content.decode().encode("utf-16"),
+        lambda content: b"[" * 100_000 + content,
+        lambda content: b"<Error><Code>SlowDown</Code></Error>",
+    ],
+)
+def test_what_is_no_manifest_is_refused(change: Any) -> None:
+    assert "is damaged" in refused(change(seal(whole(None), key=None)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"version": 2, "parts": "elsewhere"}, "has format 2"),
+        ({"version": 0.5}, "damaged"),
+        ({"id": "20261126T010000Z-1a2b3c01"}, "it belongs to the backup 20261126"),
+        ({"more": 1}, "unknown field `more`"),
+        ({"taken_at": "2026-11-25T01:00:00"}, "taken_at"),
+        ({"tables": [{"name": "t", "rows": 4, "checksum": None}]}, "its parts do not have the rows"),
+        ({"tables": []}, "it has no table for the rows of 00002"),
+        ({"tables": [{"name": "t", "rows": None, "checksum": None}]}, "it has no table for the rows of 00002"),
+        ({"tables": [{"name": "t", "rows": 3, "checksum": "1"}] * 2}, "two tables"),
+        ({"key_id": "12345678"}, "the key 12345678"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_though_it_is_sealed(changed: dict[str, Any], reason: str) -> None:
+    assert reason in refused(resealed(changed))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "manifest.json",
+        "../x/00001.sql.zst",
+        "00001.sql.zst/..",
+        "/00001.sql.zst",
+        "1.sql.zst",
+        "00001.sql",
+        "00001.sql.zst\n",
+    ],
+)
+def test_no_part_is_named_otherwise_than_parts_are(name: str) -> None:
+    with pytest.raises(DamagedError, match="not named as parts are"):
+        seal(describe(ID, [part(1, name=name)], key=None, tables=()), key=None)
+
+
+def test_no_part_comes_twice() -> None:
+    with pytest.raises(DamagedError, match="not named as parts are"):
+        seal(describe(ID, [part(1), part(1)], key=None, tables=()), key=None)
+
+
+def test_an_encrypted_backup_has_no_plain_part_nor_the_reverse() -> None:
+    with pytest.raises(DamagedError, match="not encrypted as it says"):
+        seal(describe(ID, [part(1)], key=KEYS.first, tables=()), key=KEYS.first)
+    with pytest.raises(DamagedError, match="not encrypted as it says"):
+        seal(describe(ID, [part(1, name="00001.sql.zst.enc")], key=None, tables=()), key=None)

@@ -1,0 +1,603 @@
+"""A backup comes back as it was, into the schema that was named, and nothing else is ever touched."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chalicelib.backup.folder import key_of
+from chalicelib.backup.keys import Keys
+from chalicelib.backup.manifest import Manifest, Part
+from chalicelib.backup.reader import Reader
+from chalicelib.backup.restore import Progress, Request, Restored, restore
+from chalicelib.errors import (
+    ConfigurationError,
+    DamagedError,
+    InvalidRequestError,
+    OutOfTimeError,
+    PermanentError,
+    TransientError,
+)
+from chalicelib.store import Store
+from nightshift.local.aws import LocalAws, prepare
+from nightshift.local.environment import BUCKET
+from tests.backup import samples
+from tests.backup.archives import ID, KEYS, PLAIN
+from tests.backup.whole import back_up_schema, connector, rows_of, write_backup
+
+ALL = Request(schema="copy", tables=None, replace=False, elsewhere=False, own=False, by_checksum=True, connections=2)
+QUIET = Progress(checked=lambda _: None, loaded=lambda _: None)
+HOSTILE = "20261126T010000Z-4d5e6f01"
+TRIGGER = b"CREATE DEFINER=`root`@`localhost` TRIGGER `told` BEFORE INSERT ON `t` FOR EACH ROW SET NEW.b = 'told'"
+T = b"CREATE TABLE `t` (\n  `a` int NOT NULL,\n  `b` varchar(20) DEFAULT NULL,\n  PRIMARY KEY (`a`)\n) ENGINE=InnoDB"
+U = T.replace(b"`t`", b"`u`")
+
+
+class Database:
+    """A server, as an operator looks at it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.connection = connector(url, autocommit=True)()
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def describe(self, schema: str) -> dict[str, Any]:
+        """Return all that a schema holds."""
+        # It changes the session.
+        with closing(connector(self.url)()) as connection:
+            return samples.describe(connection, schema)
+
+    def schemas(self) -> set[str]:
+        return {name for (name,) in self.ask("SHOW DATABASES")}
+
+
+@pytest.fixture(scope="module")
+def store(emulator: LocalAws) -> Store:
+    prepare(emulator)
+    return Store(emulator.client("s3"), bucket=BUCKET)
+
+
+@pytest.fixture(scope="module")
+def server(mariadb_url: str) -> Database:
+    return Database(mariadb_url)
+
+
+@pytest.fixture
+def database(server: Database) -> Database:
+    """A server with no schema that a restore could have made."""
+    for schema in ("copy", "other"):
+        server.ask(f"DROP SCHEMA IF EXISTS {schema}")
+    return server
+
+
+@pytest.fixture(scope="module")
+def hostile(server: Database, store: Store) -> Manifest:
+    """The manifest of a backup of everything, whose schema `source` is still there."""
+    server.ask("DROP SCHEMA IF EXISTS source")
+    server.ask("CREATE SCHEMA source CHARACTER SET utf8mb4 COLLATE utf8mb4_swedish_ci")
+    connect = connector(server.url, schema="source")
+    samples.fill(connect(), "source")
+    return back_up_schema(connect, store, id=HOSTILE, key=KEYS.first)
+
+
+def run(
+    store: Store,
+    database: Database,
+    *,
+    id: str = ID,
+    keys: Keys = PLAIN,
+    progress: Progress = QUIET,
+    options: dict[str, Any] | None = None,
+    **asked: Any,
+) -> Restored:
+    """Restore a backup."""
+    reader = Reader(store, id=id, keys=keys, plain=False)
+    return restore(reader, connector(database.url, **options or {}), replace(ALL, **asked), progress=progress)
+
+
+@pytest.fixture
+def small(store: Store) -> Manifest:
+    """The manifest of a backup of two tables, of which `t` has two parts."""
+    rows = [
+        ("t", 2, rows_of("t", b"(1,'x')", b"(2,NULL)")),
+        ("u", 1, rows_of("u", b"(1,'u')")),
+        ("t", 1, rows_of("t", b"(3,'z')")),
+    ]
+    return write_backup(store, tables=[T, U], rows=rows, programs=[TRIGGER])
+
+
+def test_everything_comes_back_as_it_was(store: Store, database: Database, hostile: Manifest) -> None:
+    restored = run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True)
+    assert restored.differences == []
+    assert (restored.tables, restored.rows) == (len(hostile.tables), hostile.rows)
+    assert database.describe("copy") == database.describe("source")
+
+
+@pytest.mark.parametrize("how", ["here", "there"])
+def test_everything_comes_back_where_no_stream_is_taken(
+    store: Store, database: Database, hostile: Manifest, how: str
+) -> None:
+    database.ask(f"SET GLOBAL local_infile = {int(how == 'here')}")
+    try:
+        options = {"client_flag": 0} if how == "here" else {}
+        assert run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True, options=options).differences == []
+    finally:
+        database.ask("SET GLOBAL local_infile = 1")
+    assert database.describe("copy") == database.describe("source")
+
+
+def test_what_is_backed_up_from_a_restored_schema_is_the_same(
+    store: Store, database: Database, hostile: Manifest
+) -> None:
+    run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True)
+    again = back_up_schema(connector(database.url, schema="copy"), store)
+    assert again.tables == hostile.tables
+    assert again.programs == hostile.programs
+
+
+def test_rows_that_are_longer_than_a_packet_come_back(store: Store, database: Database) -> None:
+    database.ask("CREATE SCHEMA other")
+    database.ask("SET GLOBAL max_allowed_packet = 64 << 20")
+    connect = connector(database.url, schema="other")
+    samples.fill_long(connect())
+    database.ask("SET GLOBAL max_allowed_packet = 16 << 20")
+    manifest = back_up_schema(connect, store)
+    assert manifest.rows == 6
+    assert run(store, database).differences == []
+    assert database.describe("copy") == database.describe("other")
+
+
+def test_a_schema_that_is_not_empty_is_refused_and_left_as_it_is(
+    store: Store, database: Database, small: Manifest
+) -> None:
+    for thing in (
+        "TABLE other.mine (a INT)",
+        "VIEW other.mine AS SELECT 1",
+        "SEQUENCE other.mine",
+        "PROCEDURE other.mine () SELECT 1",
+        "EVENT other.mine ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 1",
+    ):
+        database.ask("CREATE OR REPLACE SCHEMA other")
+        database.ask(f"CREATE {thing}")
+        before = database.describe("other")
+        with pytest.raises(
+            InvalidRequestError, match=r"other is not empty, it holds the .* `mine`: restore into another"
+        ):
+            run(store, database, schema="other")
+        assert database.describe("other") == before
+
+
+def test_what_has_the_names_of_the_backup_is_replaced_on_request_and_nothing_else(
+    store: Store, database: Database, small: Manifest
+) -> None:
+    for statement in (
+        "CREATE SCHEMA copy COLLATE latin1_german1_ci",
+        "CREATE VIEW copy.t AS SELECT 1",
+        "CREATE TABLE copy.u (a INT PRIMARY KEY)",
+        "CREATE TABLE copy.child (a INT, FOREIGN KEY (a) REFERENCES copy.u (a))",
+        "CREATE TABLE copy.mine (a INT)",
+        "INSERT INTO copy.mine VALUES (5)",
+        "CREATE TRIGGER copy.told BEFORE INSERT ON copy.mine FOR EACH ROW SET NEW.a = 0",
+        "CREATE PROCEDURE copy.mine () SELECT 1",
+    ):
+        database.ask(statement)
+    assert run(store, database, replace=True).differences == []
+    found = database.describe("copy")
+    assert {"TABLE t", "TABLE u", "TABLE child", "TABLE mine", "PROCEDURE mine", "TRIGGER told"} <= found.keys()
+    assert database.ask("SELECT * FROM copy.mine") == [(5,)]
+    assert database.ask("SELECT EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA='copy'") == [
+        ("t",)
+    ]
+    assert found["SCHEMA"] == [("latin1", "latin1_german1_ci")]
+
+
+@pytest.mark.parametrize("schema", ["mysql", "SYS", "information_schema", "performance_schema"])
+def test_nothing_is_restored_into_the_servers_own_schemas(
+    store: Store, database: Database, small: Manifest, schema: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match="a schema of the server's own"):
+        run(store, database, schema=schema, replace=True)
+
+
+@pytest.mark.parametrize("keys", [PLAIN, KEYS], ids=["plain", "encrypted"])
+def test_of_a_damaged_backup_nothing_is_restored(store: Store, database: Database, keys: Keys) -> None:
+    manifest = write_backup(store, tables=[T], rows=[("t", 1, rows_of("t", b"(1,'x')"))], key=keys.first)
+    before = database.schemas()
+    for part in manifest.parts:
+        content = b"".join(store.read(key_of(ID, part.name)))
+        for damaged in (
+            *(content[:n] + bytes([content[n] ^ 1]) + content[n + 1 :] for n in range(0, len(content), 7)),
+            content[:-1],
+            content + b"\0",
+            b"",
+        ):
+            store.put(key_of(ID, part.name), damaged, content_type="text/plain")
+            with pytest.raises(DamagedError, match=f"{part.name} of backup {ID} is damaged"):
+                run(store, database, keys=keys)
+        store.put(key_of(ID, part.name), content, content_type="text/plain")
+    assert database.schemas() == before
+    assert run(store, database, keys=keys, by_checksum=False).differences == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "count"),
+    [
+        (rows_of("u", b"(1,'x')"), 1),
+        (rows_of("t", b"(1,'x')") + b"DROP TABLE t;\n", 1),
+        (rows_of("t", b"(1,'x')").replace(b"INTO `t`", b"INTO `mysql`.`t`"), 1),
+        (rows_of("t", b"(1,'x')"), 2),
+        (b"SET NAMES binary;\nDROP TABLE `t`;\n", 0),
+    ],
+)
+def test_a_part_of_rows_that_is_something_else_is_refused_before_anything_is_done(
+    store: Store, database: Database, rows: bytes, count: int
+) -> None:
+    write_backup(store, tables=[T], rows=[("t", count, rows)])
+    with pytest.raises(DamagedError, match=f"00002.sql.zst of backup {ID} is damaged"):
+        run(store, database)
+    assert "copy" not in database.schemas()
+
+
+@pytest.mark.parametrize(
+    "row", [b"(1,(SELECT Password FROM mysql.user))", b"(SLEEP(9),'x')", b"(1,'x') ON DUPLICATE KEY UPDATE a=2"]
+)
+@pytest.mark.parametrize("options", [{}, {"client_flag": 0}], ids=["streamed", "inserted"])
+def test_rows_are_only_ever_data(store: Store, database: Database, row: bytes, options: dict[str, int]) -> None:
+    write_backup(store, tables=[T], rows=[("t", 2, rows_of("t", b"(7,'7')", row))])
+    try:
+        run(store, database, options=options, by_checksum=False)
+    except PermanentError:
+        assert database.ask("SELECT * FROM copy.t") == []
+    else:
+        # What the text says, cut to what the column takes; nothing of it was evaluated.
+        assert [len(b or "") for _, b in database.ask("SELECT * FROM copy.t WHERE a <> 7")] <= [20]
+
+
+@pytest.mark.parametrize(
+    ("tables", "programs"),
+    [
+        ([b"CREATE TABLE `other`.`t` (\n  `a` int)"], []),
+        ([b"CREATE TEMPORARY TABLE `t` (\n  `a` int)"], []),
+        ([b"CREATE TABLE `t` LIKE `mysql`.`user`"], []),
+        ([b"CREATE TABLE `t` (LIKE `mysql`.`user`)"], []),
+        ([b"DROP SCHEMA other"], []),
+        ([T, b"DROP SCHEMA other"], []),
+        ([T, b"CREATE USER forger"], []),
+        ([T, b"SET GLOBAL local_infile=0"], []),
+        ([T, b"SET SESSION sql_log_bin=0"], []),
+        ([T, b"SET SESSION sql_mode='',GLOBAL max_connections=1"], []),
+        ([T, b"INSERT INTO `t` VALUES (1,'x')"], []),
+        ([T, b"DO SETVAL(`other`.`s`,1,0)"], []),
+        ([T, b"CREATE VIEW `v` AS SELECT 1"], []),
+        ([T], [U]),
+        ([T], [b"USE other"]),
+        ([T], [b"CREATE VIEW `other`.`v` AS SELECT 1"]),
+        ([T], [b"CREATE VIEW other.v AS SELECT 1"]),
+        ([T], [b"CREATE PROCEDURE `other` . `p`() SELECT 1"]),
+        ([T], [b"CREATE TRIGGER `x` BEFORE INSERT ON `other`.`t` FOR EACH ROW SET @a=1"]),
+        ([T], [b"CREATE FUNCTION `f` RETURNS STRING SONAME 'udf.so'"]),
+        ([T], [b"CREATE /*!999999 VIEW `v` */ USER forger"]),
+        ([T], [b"CREATE DEFINER=`root`@`localhost` USER forger"]),
+        ([T], [b"ALTER DATABASE `other` COLLATE latin1_bin"]),
+        ([T], [b"GRANT ALL ON *.* TO forger"]),
+    ],
+)
+def test_a_definition_of_a_kind_that_no_backup_has_is_refused_before_anything_is_done(
+    store: Store, database: Database, tables: list[bytes], programs: list[bytes]
+) -> None:
+    database.ask("CREATE SCHEMA other")
+    write_backup(store, tables=tables, rows=[], programs=programs)
+    with pytest.raises(DamagedError):
+        run(store, database, elsewhere=True)
+    assert "copy" not in database.schemas()
+    assert "other" in database.schemas()
+    assert database.ask("SELECT * FROM mysql.user WHERE user='forger'") == []
+
+
+def test_a_table_that_the_manifest_does_not_tell_of_is_refused(store: Store, database: Database) -> None:
+    write_backup(store, tables=[T, b"CREATE TABLE `../../x` (\n  `a` int)"], rows=[])
+    with pytest.raises(DamagedError, match="has other tables than it makes"):
+        run(store, database)
+
+
+NAMED = [
+    b"CREATE VIEW `v` AS SELECT * FROM mysql.user",
+    b"CREATE VIEW `v` AS SELECT * FROM `MySQL` /* it's */ . `user`",
+    b"CREATE TRIGGER `x` BEFORE INSERT ON `t` FOR EACH ROW INSERT INTO other.audit VALUES (1)",
+    b"CREATE PROCEDURE `p`() SELECT * FROM shop.customers",
+    b"CREATE FUNCTION `f`() RETURNS INT RETURN `other`.`f`()",
+    b"CREATE EVENT `e` ON SCHEDULE EVERY 1 DAY DO DELETE FROM other.t",
+]
+UNNAMED = [
+    b"CREATE PROCEDURE `p`() BEGIN SET @a = 'DROP TABLE x'; PREPARE s FROM @a; EXECUTE s; END",
+    b"CREATE EVENT `e` ON SCHEDULE EVERY 1 DAY DO DROP DATABASE other",
+    b"CREATE EVENT `e` ON SCHEDULE EVERY 1 DAY DO CREATE OR REPLACE USER forger",
+    b"CREATE PROCEDURE `p`() SET PASSWORD FOR root = ''",
+    b"CREATE PROCEDURE `p`() SELECT 1 INTO OUTFILE '/tmp/x'",
+    b"CREATE VIEW `v` AS SELECT LOAD_FILE('/etc/passwd') AS x",
+    b"CREATE PROCEDURE `p`() CREATE /*!999999 x */ USER forger",
+]
+
+
+UNDER_SETTINGS = [
+    (b"sql_mode='ANSI_QUOTES'", b'CREATE PROCEDURE `p`() SELECT * FROM "mysql"."user"'),
+    (b"sql_mode='NO_BACKSLASH_ESCAPES'", b"CREATE PROCEDURE `p`() SELECT '\\', user FROM mysql.user WHERE '\\'=''"),
+    (b"character_set_client='sjis'", b"CREATE PROCEDURE `p`() SELECT '\x83\\', user FROM mysql.user WHERE '\x83\\'=''"),
+]
+
+
+@pytest.mark.parametrize(("setting", "program"), UNDER_SETTINGS)
+def test_a_program_is_read_as_the_server_reads_it_under_its_settings(
+    store: Store, database: Database, setting: bytes, program: bytes
+) -> None:
+    programs = [b"SET SESSION " + setting, program]
+    write_backup(store, tables=[T], rows=[], programs=programs)
+    with pytest.raises(PermanentError, match="the procedure `p` of the backup names the schema mysql"):
+        run(store, database)
+    run(store, database, elsewhere=True)
+
+
+@pytest.mark.parametrize("program", NAMED + UNNAMED)
+def test_a_program_that_reaches_elsewhere_is_refused_unless_that_is_allowed(
+    store: Store, database: Database, program: bytes
+) -> None:
+    database.ask("CREATE SCHEMA other")
+    write_backup(store, tables=[T], rows=[], programs=[program])
+    with pytest.raises(PermanentError, match="say that definitions may reach elsewhere"):
+        run(store, database)
+    assert "copy" not in database.schemas()
+    if b"VIEW" not in program:
+        run(store, database, elsewhere=True)
+
+
+def test_a_program_of_an_encrypted_backup_may_reach_elsewhere_but_not_from_a_copy_to_the_original(
+    store: Store, database: Database
+) -> None:
+    database.ask("CREATE SCHEMA other")
+    write_backup(store, tables=[T], rows=[], programs=[NAMED[2], UNNAMED[0]], key=KEYS.first)
+    run(store, database, keys=KEYS)
+    write_backup(store, tables=[T], rows=[], programs=[NAMED[3]], key=KEYS.first)
+    with pytest.raises(PermanentError, match="the procedure `p` of the backup names the schema shop"):
+        run(store, database, keys=KEYS, replace=True)
+    database.ask("DROP SCHEMA IF EXISTS shop")
+    try:
+        run(store, database, keys=KEYS, schema="shop")
+    finally:
+        database.ask("DROP SCHEMA IF EXISTS shop")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        T.replace(b"InnoDB", b"FEDERATED CONNECTION='mysql://root@127.0.0.1/mysql/user'"),
+        T.replace(b"ENGINE=InnoDB", b"ENGINE = CONNECT TABLE_TYPE=CSV FILE_NAME='/etc/passwd'"),
+        T.replace(b"ENGINE=InnoDB", b"/*!50100 ENGINE=FEDERATED*/"),
+        T + b" DATA DIRECTORY='/tmp/'",
+        T + b" SELECT 1 AS `a`, 'x' AS `b`",
+        T + b" PARTITION BY HASH (`a`) (PARTITION p ENGINE=SPIDER)",
+        T.replace(b"PRIMARY KEY", b"FOREIGN KEY (`a`) REFERENCES `mysql`.`x` (`a`), PRIMARY KEY"),
+        T.replace(b"InnoDB", b"MRG_MyISAM UNION=(`mysql`.`user`)"),
+        T.replace(b"DEFAULT NULL", b"DEFAULT nextval(`mysql`/*!999999 x*/.`s`)"),
+    ],
+)
+def test_a_table_whose_rows_are_elsewhere_is_refused(store: Store, database: Database, table: bytes) -> None:
+    write_backup(store, tables=[table], rows=[])
+    with pytest.raises(PermanentError, match=r"the table `t` of the backup .* might reach what lies outside"):
+        run(store, database)
+    assert "copy" not in database.schemas()
+
+
+def test_only_chosen_tables_come_back_with_their_triggers(store: Store, database: Database, hostile: Manifest) -> None:
+    restored = run(store, database, id=HOSTILE, keys=KEYS, tables=["film", "city", "un*"])
+    assert restored.differences == []
+    assert restored.tables == 4
+    expected = database.describe("source")
+    found = database.describe("copy")
+    names = ("film", "city", "unseen", "unique_only")
+    triggers = ("film_inserted", "film_deleted", "z_first", "y_second", "a_third", "x_before_all")
+    things = {thing for thing in found if thing.partition(" ")[0] in {"TABLE", "ROWS", "VIEW", "TRIGGER", "PROCEDURE"}}
+    assert things == {
+        *(f"{kind} {name}" for name in names for kind in ("TABLE", "ROWS")),
+        *(f"TRIGGER {name}" for name in triggers),
+    }
+    assert all(expected[thing] == found[thing] for thing in things)
+    with pytest.raises(InvalidRequestError, match="no table like nothing or none"):
+        run(store, database, id=HOSTILE, keys=KEYS, tables=["nothing", "none"], schema="other")
+
+
+def test_the_definer_may_be_whoever_restores(store: Store, database: Database) -> None:
+    programs = [
+        b"CREATE DEFINER=`nobody`@`%` TRIGGER `x` BEFORE INSERT ON `t` FOR EACH ROW SET @a=1",
+        b"CREATE ALGORITHM=MERGE DEFINER=`no``body`@`localhost` SQL SECURITY INVOKER VIEW `v` AS select 1 AS `1`",
+        b"CREATE DEFINER=`role` PROCEDURE `p`() SELECT 'DEFINER=`nobody`@`%`'",
+    ]
+    write_backup(store, tables=[T], rows=[], programs=programs)
+    database.ask("CREATE OR REPLACE USER owner@localhost")
+    database.ask("GRANT ALL ON copy.* TO owner@localhost")
+    with pytest.raises(
+        ConfigurationError, match=r"making the trigger `x`: the database user lacks a privilege: .*SET USER"
+    ):
+        run(store, database, options={"user": "owner"})
+    run(store, database, options={"user": "owner"}, own=True, replace=True)
+    assert database.ask("SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA='copy'") == [
+        ("owner@localhost",)
+    ]
+    assert database.ask("SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA='copy'") == [
+        ("owner@localhost",)
+    ]
+    [(definer, body)] = database.ask(
+        "SELECT DEFINER,ROUTINE_DEFINITION FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA='copy'"
+    )
+    assert (definer, body) == ("owner@localhost", "SELECT 'DEFINER=`nobody`@`%`'")
+
+
+def test_who_may_not_make_the_schema_is_told(store: Store, database: Database, small: Manifest) -> None:
+    database.ask("CREATE OR REPLACE USER guest@localhost")
+    with pytest.raises(ConfigurationError, match="creating the schema copy: the database user lacks a privilege"):
+        run(store, database, options={"user": "guest"})
+
+
+class Counting:
+    """Ends a restore after its n-th part, as a deadline or a lost server does."""
+
+    def __init__(self, parts: int, end: Callable[[], None]) -> None:
+        self.loaded: list[str] = []
+        self._parts = parts
+        self._end = end
+        self.progress = Progress(checked=lambda _: None, loaded=self._count)
+
+    def _count(self, part: Part) -> None:
+        self.loaded.append(part.name)
+        if len(self.loaded) == self._parts:
+            self._end()
+
+
+def run_out_of_time() -> None:
+    raise OutOfTimeError("the deadline is near")
+
+
+def test_a_restore_that_ran_out_of_time_goes_on_where_it_was(
+    store: Store, database: Database, hostile: Manifest
+) -> None:
+    parts = sum(part.kind == "rows" for part in hostile.parts)
+    with pytest.raises(OutOfTimeError):
+        run(
+            store,
+            database,
+            id=HOSTILE,
+            keys=KEYS,
+            elsewhere=True,
+            progress=Counting(parts // 2, run_out_of_time).progress,
+        )
+    [(before,)] = database.ask("SELECT COUNT(*) FROM copy.nightshift_restore WHERE step LIKE '%.zst.enc'")
+    assert parts // 2 <= before < parts
+    restored = run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True)
+    assert restored.is_resumed
+    assert restored.differences == []
+    assert database.describe("copy") == database.describe("source")
+
+
+def test_a_restore_that_lost_the_database_goes_on_where_it_was(
+    store: Store, database: Database, hostile: Manifest
+) -> None:
+    def kill_all() -> None:
+        with closing(connector(database.url)()) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT ID FROM information_schema.PROCESSLIST WHERE DB='copy'")
+            for (id_,) in cursor.fetchall():
+                cursor.execute(f"KILL {id_}")
+
+    parts = sum(part.kind == "rows" for part in hostile.parts)
+    with pytest.raises(TransientError, match=r"the database was lost or busy .*; do the same again"):
+        run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True, progress=Counting(parts // 2, kill_all).progress)
+    assert run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True).differences == []
+    assert database.describe("copy") == database.describe("source")
+
+
+def half(store: Store, database: Database, **asked: Any) -> None:
+    """Begin a restore, and end it after its first part."""
+    with pytest.raises(OutOfTimeError):
+        run(store, database, progress=Counting(1, run_out_of_time).progress, **{"connections": 1, **asked})
+
+
+def test_a_schema_with_half_a_restore_is_refused_to_any_other(
+    store: Store, database: Database, small: Manifest
+) -> None:
+    half(store, database)
+    before = database.describe("copy")
+    refused = f"copy holds a restore of backup {ID} that is not complete: ask for the same again"
+    with pytest.raises(InvalidRequestError, match=refused):
+        run(store, database, tables=["t"])
+    # Of the same name, and another one.
+    write_backup(store, tables=[T], rows=[])
+    with pytest.raises(InvalidRequestError, match=refused):
+        run(store, database)
+    assert database.describe("copy") == before
+    restored = run(store, database, replace=True)
+    assert not restored.is_resumed
+    assert database.ask("SELECT * FROM copy.t") == []
+    assert "TABLE nightshift_restore" not in database.describe("copy")
+
+
+def test_a_table_without_transactions_is_filled_anew(store: Store, database: Database) -> None:
+    tables = [T.replace(b"InnoDB", b"MyISAM"), U]
+    rows = [("t", 1, rows_of("t", b"(1,'x')")), ("t", 2, rows_of("t", b"(2,'y')", b"(3,'z')"))]
+    write_backup(store, tables=tables, rows=rows)
+    half(store, database)
+    # Of a part that was never noted.
+    database.ask("INSERT INTO copy.t VALUES (2,'half')")
+    run(store, database)
+    assert database.ask("SELECT * FROM copy.t ORDER BY a") == [(1, "x"), (2, "y"), (3, "z")]
+
+
+def test_two_restores_into_one_schema_do_not_meet(store: Store, database: Database, small: Manifest) -> None:
+    refusals = []
+
+    def restore_too() -> None:
+        try:
+            run(store, database, replace=True)
+        except TransientError as error:
+            refusals.append(str(error))
+
+    restored = run(store, database, progress=Counting(1, restore_too).progress)
+    assert restored.differences == []
+    assert refusals == ["another restore into copy is under way; wait for its end"]
+
+
+def test_a_value_that_became_another_is_noticed(store: Store, database: Database) -> None:
+    table = T.replace(b"varchar(20)", b"enum('x')")
+    rows = [("t", 2, rows_of("t", b"(1,'x')", b"(2,'y')"))]
+    write_backup(store, tables=[table], rows=rows, checksum="another")
+    restored = run(store, database, by_checksum=False)
+    assert restored.differences == ["the rows of t are not those of the backup"]
+
+
+def test_rows_that_do_not_fit_end_the_restore_with_the_servers_reason(store: Store, database: Database) -> None:
+    write_backup(store, tables=[T], rows=[("t", 2, rows_of("t", b"(1,'x')", b"(1,'y')"))])
+    for options in ({}, {"client_flag": 0}):
+        with pytest.raises(PermanentError, match="Duplicate entry '1' for key 'PRIMARY'"):
+            run(store, database, options=options)
+        assert database.ask("SELECT * FROM copy.t") == []
+        assert database.ask("SELECT step FROM copy.nightshift_restore") == [("begun",), ("tables",)]
+
+
+def test_rows_that_went_astray_are_noticed(store: Store, database: Database, small: Manifest) -> None:
+    def steal() -> None:
+        database.ask("DELETE FROM copy.t WHERE a=3")
+        database.ask("DROP TABLE copy.u")
+
+    parts = Counting(3, steal)
+    assert run(store, database, by_checksum=False, progress=parts.progress).differences == [
+        "t has 2 rows, and the backup 3",
+        "there is no table u",
+    ]
+
+
+def test_a_backup_may_hold_a_restore_that_was_not_complete(store: Store, database: Database, small: Manifest) -> None:
+    half(store, database, schema="other")
+    manifest = back_up_schema(connector(database.url, schema="other"), store)
+    assert "nightshift_restore" in {table.name for table in manifest.tables}
+    half(store, database)
+    restored = run(store, database)
+    assert restored.is_resumed
+    assert restored.differences == []
+    assert database.describe("copy") == database.describe("other")
+
+
+def test_a_restore_ends_when_a_part_can_no_longer_be_read(store: Store, database: Database, small: Manifest) -> None:
+    content = b"".join(store.read(key_of(ID, small.parts[3].name)))
+
+    def damage() -> None:
+        store.put(key_of(ID, small.parts[3].name), content[:-1] + b"x", content_type="text/plain")
+
+    with pytest.raises(DamagedError, match=f"{small.parts[3].name} of backup {ID} is damaged"):
+        run(store, database, connections=1, progress=Counting(1, damage).progress)
+    assert database.ask("SELECT a FROM copy.t ORDER BY a") == [(1,), (2,)]
+    store.put(key_of(ID, small.parts[3].name), content, content_type="text/plain")
+    run(store, database)
+    assert database.ask("SELECT a FROM copy.t ORDER BY a") == [(1,), (2,), (3,)]

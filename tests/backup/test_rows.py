@@ -1,0 +1,316 @@
+"""A table's rows as SQL text: every value as it is, however the bytes come, counted and summed on the way."""
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pymysql import err
+
+from chalicelib.backup import rows as module
+from chalicelib.backup import wire
+from chalicelib.backup.rows import Rows
+from chalicelib.backup.selection import LEAST_PACKET
+from chalicelib.backup.session import ask, prepare
+from chalicelib.backup.tables import Table, read_tables
+from chalicelib.errors import ConfigurationError, PermanentError
+from tests.backup import samples
+from tests.backup.everything import EVERY_BYTE, TRAPS
+from tests.backup.whole import connector
+
+PACKET = 16 << 20
+ESCAPES = {0: r"\0", 10: r"\n", 13: r"\r", 26: r"\Z", 39: r"\'", 92: r"\\"}
+
+
+@pytest.fixture(scope="module")
+def server(mariadb_url: str) -> Iterator[Any]:
+    """A connection to an empty schema `rows`, with the settings of whoever fills it."""
+    connection = connector(mariadb_url, autocommit=True)()
+    ask(connection, b"CREATE OR REPLACE SCHEMA `rows` CHARACTER SET utf8mb4")
+    ask(connection, b"USE `rows`")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def reader(mariadb_url: str, server: Any) -> Iterator[Any]:
+    """A connection that reads as a backup does."""
+    connection = connector(mariadb_url, schema="rows")()
+    prepare(connection)
+    yield connection
+    connection.close()
+
+
+def table_of(reader: Any, name: str) -> Table:
+    return next(table for table in read_tables(reader, "rows") if table.name == name)
+
+
+def read(reader: Any, name: str, *, packet: int = PACKET) -> tuple[Rows, bytes]:
+    rows = Rows(reader, table_of(reader, name), packet=packet)
+    return rows, b"".join(rows.statements())
+
+
+def make(server: Any, definition: str, *values: tuple[Any, ...]) -> str:
+    """Make a table anew with rows of these values, and return its name."""
+    name = definition.partition(" ")[0]
+    with server.cursor() as cursor:
+        cursor.execute("SET SESSION sql_mode=''")
+        cursor.execute(f"CREATE OR REPLACE TABLE {definition}")
+        for row in values:
+            cursor.execute(f"INSERT INTO {name} VALUES ({','.join(['%s'] * len(row))})", row)
+    return name
+
+
+def literal(octets: bytes) -> bytes:
+    """Write a value as the text should have it, by another way than the code under test."""
+    escaped = "".join(ESCAPES.get(octet, chr(octet)) for octet in octets)
+    return b"'" + escaped.encode("latin-1") + b"'"
+
+
+def lines_of(text: bytes, head: bytes) -> list[bytes]:
+    """Return the rows of statements that all begin with this head, each on its line."""
+    statements = text.split(b";\n")
+    assert statements.pop() == b""
+    lines = []
+    for statement in statements:
+        first, *others = statement.split(b"\n")
+        assert first == head
+        assert all(line.endswith(b"),") for line in others[:-1])
+        lines += [line.removesuffix(b",") for line in others]
+    assert all(line[:1] == b"(" and line[-1:] == b")" for line in lines)
+    return lines
+
+
+def test_numbers_are_bare_and_all_else_is_quoted(server: Any, reader: Any) -> None:
+    row = (1, -128, None, "1.5", 0.1, 0.1, "7", 2026, b"\x05", "2026-02-29", "-838:59:59", "0000-00-00 00:00:00", "x")
+    definition = (
+        "t (a INT PRIMARY KEY, b TINYINT NOT NULL, c BIGINT, d DECIMAL(65,30), f FLOAT, g DOUBLE, z INT(4) ZEROFILL,"
+        " y YEAR, bit BIT(3), d0 DATE, t TIME, dt DATETIME NOT NULL, e ENUM('x', 'y'))"
+    )
+    make(server, definition, row)
+    rows, text = read(reader, "t")
+    assert text == (
+        b"INSERT INTO `t` (`a`,`b`,`c`,`d`,`f`,`g`,`z`,`y`,`bit`,`d0`,`t`,`dt`,`e`) VALUES\n"
+        b"(1,-128,NULL,1.500000000000000000000000000000,0.10000000149011612,0.1,0007,2026,"
+        b"'\x05','0000-00-00','-838:59:59','0000-00-00 00:00:00','x');\n"
+    )
+    assert rows.count == 1
+
+
+def test_what_could_be_taken_for_an_end_is_escaped(server: Any, reader: Any) -> None:
+    values = [EVERY_BYTE, EVERY_BYTE[::-1], *[text.encode() for text in TRAPS]]
+    make(server, "t (id INT PRIMARY KEY, b LONGBLOB, v VARBINARY(300))", *[(n, v, v) for n, v in enumerate(values)])
+    rows, text = read(reader, "t")
+    expected = [b"(%d,%b,%b)" % (n, literal(value), literal(value)) for n, value in enumerate(values)]
+    assert lines_of(text, b"INSERT INTO `t` (`id`,`b`,`v`) VALUES") == expected
+    assert rows.count == len(values)
+    assert not {0, 13, 26} & set(text)
+
+
+def test_a_text_is_the_bytes_of_its_own_character_set(server: Any, reader: Any) -> None:
+    # In Shift-JIS the second byte of this character is a backslash.
+    make(
+        server,
+        "t (s TEXT CHARACTER SET sjis, u TEXT CHARACTER SET utf16, l TEXT CHARACTER SET latin1)",
+        ("能", "é", "é"),
+    )
+    _, text = read(reader, "t")
+    assert text.endswith(b"VALUES\n('\x94\\\\','\\0\xe9','\xe9');\n")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 64, 1000])
+def test_however_the_bytes_come_the_text_is_the_same(
+    size: int, server: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Rows of all lengths around those at which the length of a length changes, of lengths that look like an end, and
+    # a few that are too long for one text.
+    lengths = [*range(30), *range(240, 260), 0x1A2C, 0x2C1A, 0x1A1A, 65530, 65540]
+    values = [(n, "x" * length, "y" if n % 3 else None) for n, length in enumerate(lengths)]
+    values += [(1000 + n, "'" * (600_000 * (n % 2)), "z") for n in range(4)] if size >= 64 else []
+    make(server, "t (id INT PRIMARY KEY, a LONGTEXT, b VARCHAR(5))", *values)
+    monkeypatch.setattr(module, "STATEMENT_OCTETS", size)
+    monkeypatch.setattr(wire, "ROOM", 0)
+    rows, text = read(reader, "t")
+    expected = [
+        b"(%d,%b,%b)" % (n, literal(a.encode()), b"NULL" if b is None else literal(b.encode())) for n, a, b in values
+    ]
+    assert lines_of(text, b"INSERT INTO `t` (`id`,`a`,`b`) VALUES") == expected
+    assert rows.count == len(values)
+
+
+def test_a_statement_has_a_megabyte_of_rows(server: Any, reader: Any) -> None:
+    make(server, "t (id INT PRIMARY KEY, a TEXT NOT NULL)")
+    ask(server, b"INSERT INTO t SELECT seq, REPEAT('x', 1000) FROM seq_1_to_5000")
+    statements = list(Rows(reader, table_of(reader, "t"), packet=PACKET).statements())
+    assert len(statements) == 5
+    assert all(1_000_000 < len(statement) < 1_400_000 for statement in statements[:-1])
+
+
+def test_an_empty_table_has_no_statement(server: Any, reader: Any) -> None:
+    make(server, "t (id INT PRIMARY KEY, a LONGTEXT)")
+    rows, text = read(reader, "t")
+    assert (rows.count, text) == (0, b"")
+    # The connection is free for the next.
+    assert ask(reader, b"SELECT 1") == [(1,)]
+
+
+def test_a_row_of_several_packets_comes_in_pieces(server: Any, reader: Any) -> None:
+    samples.fill_long(server)
+    rows = Rows(reader, table_of(reader, "long_ones"), packet=PACKET)
+    pieces = list(rows.statements())
+    found = dict(ask(reader, b"SELECT id, CONCAT_WS(',',MD5(a),n,MD5(b),c,MD5(d)) FROM long_ones"))
+    text = b"".join(pieces)
+    lines = lines_of(text, b"INSERT INTO `long_ones` (`id`,`a`,`n`,`b`,`c`,`d`) VALUES")
+    assert rows.count == len(lines) == len(found) == 6
+    # No piece has more than twice what comes from the wire at once: every byte escaped.
+    assert max(map(len, pieces)) < 3 << 20
+    ask(server, b"DROP TABLE long_ones")
+
+
+def test_long_rows_that_fill_packets_to_the_last_byte_are_read_to_their_end(server: Any, reader: Any) -> None:
+    # Beside the value a packet has its length, the text LONG, the key, and their lengths.
+    make(server, "t (id INT PRIMARY KEY, a LONGBLOB)")
+    full = wire.FULL_PACKET
+    for number, length in enumerate([full - 30 + n for n in range(30)]):
+        ask(server, b"INSERT INTO t VALUES (%d, 'a')" % number)
+        ask(server, b"UPDATE t SET a = RPAD('', %d, 'ab') WHERE id = %d" % (length, number))
+        rows = Rows(reader, table_of(reader, "t"), packet=PACKET)
+        text = b"".join(rows.statements())
+        assert len(text) == len(b"INSERT INTO `t` (`id`,`a`) VALUES\n(%d,'');\n" % number) + length
+        assert ask(reader, b"SELECT 1") == [(1,)]
+        ask(server, b"TRUNCATE TABLE t")
+
+
+def test_rows_come_in_the_order_of_their_key(server: Any, reader: Any) -> None:
+    make(server, "t (a INT, b VARCHAR(5), PRIMARY KEY (b, a)) ENGINE=MyISAM", (2, "b"), (1, "b"), (3, "a"))
+    assert read(reader, "t")[1].endswith(b"VALUES\n(3,'a'),\n(1,'b'),\n(2,'b');\n")
+
+
+KEYED = "(id INT PRIMARY KEY, a VARCHAR(20), f FLOAT)"
+KEYLESS = "(id INT, a VARCHAR(20), f FLOAT)"
+SOME = [(n, f"a\r\n{n}", n / 7) for n in range(500)]
+
+
+@pytest.mark.parametrize("definition", [KEYED, KEYLESS])
+def test_equal_rows_have_equal_checksums_wherever_they_are(
+    definition: str, server: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = read(reader, make(server, f"t {definition}", *SOME))[0].checksum
+    monkeypatch.setattr(module, "STATEMENT_OCTETS", 100)
+    monkeypatch.setattr(wire, "ROOM", 0)
+    assert read(reader, make(server, f"u {definition}", *SOME[::-1]))[0].checksum == one
+
+
+@pytest.mark.parametrize("definition", [KEYED, KEYLESS])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM t WHERE id = 7",
+        "INSERT INTO t VALUES (1000, '', 0)",
+        "UPDATE t SET a = NULL WHERE id = 7",
+        "UPDATE t SET a = 'NULL' WHERE id = 7",
+        "UPDATE t SET a = CONCAT(a, ' ') WHERE id = 7",
+        # What a FLOAT shows of it stays the same.
+        "UPDATE t SET f = 71.4285736 WHERE id = 500 - 1 OR id = 0",
+        "UPDATE t x JOIN t y ON x.id + y.id = 15 SET x.a = CONCAT('a\r\n', y.id) WHERE x.id IN (7, 8)",
+    ],
+)
+def test_any_other_row_gives_another_checksum(definition: str, change: str, server: Any, reader: Any) -> None:
+    one = read(reader, make(server, f"t {definition}", *SOME))[0].checksum
+    assert ask(server, change.encode()) == []
+    assert read(reader, "t")[0].checksum != one
+
+
+def test_rows_without_a_key_are_summed_each_as_often_as_it_is_there(server: Any, reader: Any) -> None:
+    sums = [
+        read(reader, make(server, f"t {KEYLESS}", *[SOME[n] for n in numbers]))[0].checksum
+        for numbers in ([1], [1, 1], [1, 1, 1], [1, 2, 2], [2, 1, 2], [2])
+    ]
+    assert sums[3] == sums[4]
+    assert len(set(sums)) == 5
+
+
+def test_a_long_row_counts_alike_wherever_its_pieces_end(
+    server: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for definition in ("t (id INT PRIMARY KEY, a LONGTEXT)", "t (id INT, a LONGTEXT)"):
+        make(server, definition, (1, "short"), (2, "'\n" * 400_000), (3, "x"))
+        one = read(reader, "t")[0].checksum
+        with monkeypatch.context() as patched:
+            patched.setattr(wire, "PIECE", 1000)
+            assert read(reader, "t")[0].checksum == one
+
+
+def test_an_error_amid_the_rows_is_raised_and_the_connection_can_be_used_again(server: Any, reader: Any) -> None:
+    make(server, "t (id INT PRIMARY KEY, a TEXT NOT NULL)")
+    ask(server, b"INSERT INTO t SELECT seq, REPEAT('x', 10000) FROM seq_1_to_4000")
+    pieces = Rows(reader, table_of(reader, "t"), packet=PACKET).statements()
+    next(pieces)
+    ask(server, b"KILL QUERY %d" % reader.thread_id())
+    with pytest.raises(err.OperationalError, match="interrupted"):
+        list(pieces)
+    assert ask(reader, b"SELECT 1") == [(1,)]
+
+
+def test_a_connection_that_ends_amid_the_rows_is_an_error(server: Any, reader: Any) -> None:
+    make(server, "t (id INT PRIMARY KEY, a TEXT NOT NULL)")
+    ask(server, b"INSERT INTO t SELECT seq, REPEAT('x', 10000) FROM seq_1_to_4000")
+    pieces = Rows(reader, table_of(reader, "t"), packet=PACKET).statements()
+    next(pieces)
+    ask(server, b"KILL CONNECTION %d" % reader.thread_id())
+    with pytest.raises(err.OperationalError):
+        list(pieces)
+
+
+def test_a_server_that_says_nothing_for_too_long_is_an_error(mariadb_url: str, server: Any) -> None:
+    make(server, "t (id INT PRIMARY KEY)", (1,), (2,))
+    with connector(mariadb_url, schema="rows", read_timeout=0.2)() as reader:
+        prepare(reader)
+        table = table_of(reader, "t")
+        ask(server, b"LOCK TABLES t WRITE")
+        with pytest.raises(err.OperationalError):
+            list(Rows(reader, table, packet=PACKET).statements())
+    ask(server, b"UNLOCK TABLES")
+
+
+def test_an_error_before_the_first_row_is_raised(server: Any, reader: Any) -> None:
+    make(server, "t (id INT PRIMARY KEY)", (1,))
+    table = table_of(reader, "t")
+    ask(server, b"ALTER TABLE t CHANGE id other INT")
+    with pytest.raises(err.OperationalError, match="Unknown column"):
+        list(Rows(reader, table, packet=PACKET).statements())
+
+
+def test_a_row_for_which_the_server_has_no_text_is_never_left_out(server: Any, reader: Any) -> None:
+    make(server, "t (id INT PRIMARY KEY, a INT)", (1, 1), (2, None), (3, 3))
+    table = table_of(reader, "t")
+    wrong = replace(table, columns=tuple(replace(column, is_nullable=False) for column in table.columns))
+    with pytest.raises(PermanentError, match="no text for a row of the table 't'"):
+        list(Rows(reader, wrong, packet=PACKET).statements())
+
+
+def test_a_server_with_too_short_packets_is_refused(server: Any, reader: Any) -> None:
+    make(server, "t (id INT PRIMARY KEY)")
+    with pytest.raises(ConfigurationError, match="max_allowed_packet of the server is 1,048,576 bytes"):
+        Rows(reader, table_of(reader, "t"), packet=LEAST_PACKET // 2)
+
+
+def test_a_table_may_be_as_wide_as_a_table_can_be(server: Any, reader: Any) -> None:
+    # The longest text of a row whose values are all short, each of them escaped.
+    columns = ",".join(f"c{n} VARBINARY(16000)" for n in range(4))
+    make(server, f"t (id INT PRIMARY KEY, {columns})", (1, *[b"'" * 16000] * 4))
+    rows, text = read(reader, "t", packet=LEAST_PACKET)
+    assert rows.count == 1
+    assert text.count(b"\\'") == 64_000
+
+
+def test_encrypted_connections_are_read_alike(mariadb_url: str, server: Any, reader: Any) -> None:
+    make(server, f"t {KEYED}", *SOME)
+    with connector(mariadb_url, schema="rows", ssl_disabled=True)() as plain:
+        prepare(plain)
+        encrypted = isinstance(reader._sock, ssl.SSLSocket)
+        if not encrypted:
+            pytest.skip("this server does not encrypt")
+        assert not isinstance(plain._sock, ssl.SSLSocket)
+        assert read(reader, "t")[1] == read(plain, "t")[1]

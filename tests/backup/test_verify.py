@@ -1,0 +1,138 @@
+"""Verification: everything is read back, and the mark beside a backup says the truth."""
+
+import json
+from collections.abc import Callable
+from threading import current_thread
+
+import pytest
+
+from chalicelib.backup.archive import Archive
+from chalicelib.backup.folder import MANIFEST, VERIFIED, key_of
+from chalicelib.backup.keys import Keys
+from chalicelib.backup.listing import list_backups
+from chalicelib.backup.manifest import Part, Table
+from chalicelib.backup.verify import Verified, verify
+from chalicelib.errors import DamagedError, MissingError, OutOfTimeError, PermanentError, TransientError
+from chalicelib.store import Store
+from nightshift.local.aws import LocalAws
+from nightshift.local.environment import BUCKET
+from nightshift.testkit.memory import MemoryS3
+from tests.backup.archives import ID, KEYS, PLAIN, TEXTS, back_up, describe
+
+ENCRYPTED_OR_NOT = pytest.mark.parametrize("keys", [PLAIN, KEYS], ids=["plain", "encrypted"])
+
+
+@pytest.fixture
+def store(aws: LocalAws) -> Store:
+    return Store(aws.client("s3"), bucket=BUCKET)
+
+
+def run(store: Store, *, keys: Keys, progress: Callable[[Part], None] = lambda _: None, threads: int = 2) -> Verified:
+    return verify(store, ID, keys=keys, plain=False, threads=threads, progress=progress)
+
+
+def is_marked(store: Store) -> bool:
+    return list_backups(store).backups[0].verified_at is not None
+
+
+def damage(store: Store, name: str) -> None:
+    content = b"".join(store.read(key_of(ID, name)))
+    store.put(key_of(ID, name), content[:-1] + bytes([content[-1] ^ 1]), content_type="text/plain")
+
+
+@ENCRYPTED_OR_NOT
+def test_a_whole_backup_is_marked_with_what_was_read(store: Store, keys: Keys) -> None:
+    manifest = back_up(store, key=keys.first)
+    assert not is_marked(store)
+    verified = run(store, keys=keys)
+    text = b"".join(chunk for _, chunks, _ in TEXTS.values() for chunk in chunks)
+    assert verified == Verified(parts=4, rows=3, stored_bytes=manifest.stored_bytes, plain_bytes=len(text))
+    assert is_marked(store)
+    assert json.loads(b"".join(store.read(key_of(ID, VERIFIED))))["rows"] == 3
+
+
+@ENCRYPTED_OR_NOT
+@pytest.mark.parametrize("number", range(4))
+def test_damage_to_any_part_is_found_and_takes_the_mark_away(store: Store, keys: Keys, number: int) -> None:
+    manifest = back_up(store, key=keys.first)
+    run(store, keys=keys)
+    damage(store, manifest.parts[number].name)
+    with pytest.raises(DamagedError, match=rf"\A{manifest.parts[number].name} of backup {ID} is damaged"):
+        run(store, keys=keys)
+    assert not is_marked(store)
+
+
+def test_a_damaged_manifest_takes_the_mark_away(store: Store) -> None:
+    back_up(store, key=None)
+    run(store, keys=PLAIN)
+    damage(store, MANIFEST)
+    with pytest.raises(DamagedError, match=rf"\Athe manifest of backup {ID} is damaged"):
+        run(store, keys=PLAIN)
+    assert not is_marked(store)
+
+
+def test_a_missing_key_says_nothing_about_the_backup_and_leaves_its_mark(store: Store) -> None:
+    back_up(store, key=KEYS.first)
+    run(store, keys=KEYS)
+    with pytest.raises(PermanentError, match="BACKUP_KEY has no key; add it there"):
+        run(store, keys=PLAIN)
+    assert is_marked(store)
+
+
+def test_an_s3_that_fails_says_nothing_about_the_backup_and_leaves_its_mark(store: Store) -> None:
+    back_up(store, key=None)
+    run(store, keys=PLAIN)
+    nowhere = Store(LocalAws("http://127.0.0.1:9").client("s3"), bucket=BUCKET)
+    with pytest.raises(TransientError, match="cannot be read"):
+        run(nowhere, keys=PLAIN)
+    assert is_marked(store)
+
+
+def test_what_is_no_backup_gets_no_mark(store: Store) -> None:
+    with pytest.raises(MissingError, match=f"there is no finished backup {ID}"):
+        run(store, keys=PLAIN)
+    assert list_backups(store).backups == ()
+
+
+def back_up_rows(store: Store, *chunks: bytes, rows: int) -> None:
+    with Archive(store, id=ID, key=None) as archive:
+        part = Part.of(archive.write("00001.sql", chunks), kind="rows", table="t", rows=rows)
+        archive.finish(describe(ID, [part], key=None, tables=(Table(name="t", rows=rows, checksum=None),)))
+
+
+@pytest.mark.parametrize("cut", range(20))
+def test_rows_are_counted_wherever_the_text_is_cut(cut: int) -> None:
+    store = Store(MemoryS3(), bucket=BUCKET)  # type: ignore[arg-type]
+    text = b"VALUES\n(1),\n('\\n('),\n(3);\nINSERT INTO `t` (`a`) VALUES\n(4);\n"
+    # What is unpacked comes a mebibyte at a time.
+    back_up_rows(store, b"-" * ((1 << 20) - cut), text, rows=4)
+    assert run(store, keys=PLAIN).rows == 4
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_part_with_other_rows_than_the_manifest_says_is_damaged(store: Store, rows: int) -> None:
+    back_up_rows(store, b"INSERT INTO `t` (`a`) VALUES\n(1),\n(2);\n", rows=rows)
+    with pytest.raises(DamagedError, match=rf"00001.sql.zst of backup {ID} is damaged: it has 2 rows, and .* {rows}"):
+        run(store, keys=PLAIN)
+
+
+def test_each_part_is_reported_when_it_is_read_in_one_of_so_many_threads(store: Store) -> None:
+    manifest = back_up(store, key=None)
+    seen: list[tuple[str, str]] = []
+    run(store, keys=PLAIN, threads=2, progress=lambda part: seen.append((part.name, current_thread().name)))
+    assert sorted(name for name, _ in seen) == [part.name for part in manifest.parts]
+    assert {thread for _, thread in seen} <= {"verify_0", "verify_1"}
+
+
+def test_who_is_told_may_end_it_which_proves_nothing(store: Store) -> None:
+    back_up(store, key=None)
+    seen: list[str] = []
+
+    def progress(part: Part) -> None:
+        seen.append(part.name)
+        raise OutOfTimeError("the deadline is near")
+
+    with pytest.raises(OutOfTimeError):
+        run(store, keys=PLAIN, threads=1, progress=progress)
+    assert len(seen) < len(TEXTS)
+    assert not is_marked(store)

@@ -1,0 +1,189 @@
+"""The database backup, from a fire to a bucket that holds a verified copy, and its drill."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text, update
+
+from chalicelib import runs
+from chalicelib.backup.backups import Backups
+from chalicelib.backup.folder import key_of
+from chalicelib.backup.plan import Plan
+from chalicelib.backup.policy import read_policy
+from chalicelib.engine import engine_for
+from chalicelib.errors import PermanentError, RunFailedError
+from chalicelib.schema import backups as backups_table
+from chalicelib.schema import runs as runs_table
+from tests.world import MORNING, World
+
+SECRET = "0123456789abcdef0123456789abcdef"
+mariadb_only = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+
+
+def back_up(world: World, *, seconds: float = 300, **payload: Any) -> dict[str, Any]:
+    event = {"scheduled_for": datetime.fromtimestamp(world.clock.now_ms() / 1000, UTC).isoformat(), **payload}
+    return runs.execute("database_backup", event=event, context=world.context(seconds=seconds))
+
+
+def drill(world: World, **payload: Any) -> dict[str, Any]:
+    return runs.execute("backup_drill", event=payload, context=world.context())
+
+
+def backups_of(world: World) -> Backups:
+    return Backups(world.context())
+
+
+def catalogue(world: World) -> list[Any]:
+    return list(world.execute(select(backups_table).order_by(backups_table.c.id)))
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    world.add_users(20)
+    world.add_posts(*(f"Post {n}" for n in range(30)))
+    return world
+
+
+def test_a_fire_leaves_a_backup_that_was_read_back_and_a_row_that_says_so(filled: World) -> None:
+    assert back_up(filled)["outcome"] == "succeeded"
+    (found,) = backups_of(filled).list().backups
+    assert found.finished_at is not None
+    assert found.verified_at is not None
+    (row,) = catalogue(filled)
+    assert (row.id, row.status, row.error) == (found.id, "finished", None)
+    assert row.verified_at is not None
+    assert row.run_id == filled.execute(select(runs_table.c.id))[0].id
+
+
+@mariadb_only
+def test_the_summary_counts_tables_and_the_catalogue_rows_and_bytes(filled: World) -> None:
+    summary = back_up(filled)
+    (row,) = catalogue(filled)
+    assert summary["total"] == summary["succeeded"] == row.table_count > 10
+    assert row.row_count >= 50
+    assert row.plain_bytes > row.stored_bytes > 0
+
+
+def test_with_a_key_nothing_in_the_bucket_can_be_read_without_it(filled: World) -> None:
+    filled.configure(backup_key=SECRET)
+    back_up(filled)
+    (found,) = backups_of(filled).list().backups
+    store = filled.context().store
+    assert all(name.endswith((".enc", ".json")) for name in found.objects)
+    for name in found.objects:
+        assert b"Post 7" not in b"".join(store.read(key_of(found.id, name)))
+    filled.configure(backup_key=SECRET[::-1])
+    with pytest.raises(PermanentError, match="encrypted with the key"):
+        backups_of(filled).reader(found.id, plain=False)
+
+
+def test_the_same_fire_again_makes_no_second_backup(filled: World) -> None:
+    moment = {"scheduled_for": MORNING.isoformat()}
+    assert back_up(filled, **moment)["outcome"] == "succeeded"
+    assert back_up(filled, **moment)["outcome"] == "skipped"
+    assert len(backups_of(filled).list().backups) == 1
+
+
+def test_a_dry_run_stores_nothing(filled: World) -> None:
+    assert back_up(filled, dry_run=True)["outcome"] == "succeeded"
+    assert backups_of(filled).list().backups == ()
+    assert catalogue(filled) == []
+
+
+def test_what_is_too_old_goes_when_a_newer_one_has_been_verified(filled: World) -> None:
+    filled.configure(backup_keep=read_policy("all=1 daily=2 weekly=0 monthly=0 yearly=0"))
+    for _ in range(4):
+        back_up(filled)
+        filled.clock.advance(86_400)
+    kept = [backup.id for backup in backups_of(filled).list().backups]
+    assert len(kept) == 2
+    assert {row.id for row in catalogue(filled) if row.status == "finished"} >= set(kept)
+
+
+def test_a_backup_that_is_damaged_before_its_verification_is_not_trusted_and_nothing_older_goes(
+    filled: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.configure(backup_keep=read_policy("all=1 daily=1 weekly=0 monthly=0 yearly=0"))
+    back_up(filled)
+    (good,) = backups_of(filled).list().backups
+    filled.clock.advance(3 * 86_400)
+    make = Backups.make
+
+    def make_and_damage(backups: Backups, **arguments: Any) -> str:
+        id_ = make(backups, **arguments)
+        store = filled.context().store
+        key = key_of(id_, "00001.sql.zst" if "mysql" in filled.settings.database_url else "00001.sqlite.zst")
+        content = bytearray(b"".join(store.read(key)))
+        content[len(content) // 2] ^= 1
+        store.put(key, bytes(content), content_type="application/octet-stream")
+        return id_
+
+    monkeypatch.setattr(Backups, "make", make_and_damage)
+    with pytest.raises(RunFailedError, match="is damaged"):
+        back_up(filled)
+    listing = backups_of(filled).list()
+    assert good.id in {backup.id for backup in listing.finished}
+    assert listing.newest_verified is not None
+    assert listing.newest_verified.id == good.id
+    assert "is damaged" in catalogue(filled)[-1].error
+
+
+@mariadb_only
+def test_one_that_would_take_longer_than_the_function_has_is_not_begun(filled: World) -> None:
+    back_up(filled)
+    # As if the last one had taken a week.
+    slow = update(backups_table).values(finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=1000)
+    filled.execute(slow)
+    filled.clock.advance(86_400)
+    with pytest.raises(RunFailedError, match="so none was begun: give it more memory"):
+        back_up(filled)
+    assert len(catalogue(filled)) == 1
+
+
+@mariadb_only
+def test_a_backup_whose_time_runs_out_leaves_nothing_in_the_bucket_and_says_why(
+    filled: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes = Plan.takes_rows
+
+    def slow(plan: Plan, table: str) -> bool:
+        filled.clock.advance(60)
+        return takes(plan, table)
+
+    monkeypatch.setattr(Plan, "takes_rows", slow)
+    with pytest.raises(RunFailedError, match="too big for a backup within one function's time"):
+        back_up(filled)
+    assert backups_of(filled).list().backups == ()
+    (row,) = catalogue(filled)
+    assert (row.status, "too big" in row.error) == ("failed", True)
+
+
+@mariadb_only
+def test_a_table_that_is_left_out_or_whose_rows_are_is_not_in_the_backup(filled: World) -> None:
+    filled.configure(backup_exclude=("jobs",), backup_schema_only=("po*",))
+    back_up(filled)
+    backups = backups_of(filled)
+    (found,) = backups.list().backups
+    tables = {table.name: table.rows for table in backups.reader(found.id, plain=False).manifest.tables}
+    assert "jobs" not in tables
+    assert tables["posts"] is None
+    assert tables["users"] == 20
+
+
+@mariadb_only
+def test_the_drill_restores_the_newest_verified_backup_compares_it_and_leaves_no_schema(filled: World) -> None:
+    back_up(filled)
+    summary = drill(filled)
+    assert (summary["outcome"], summary["failed"]) == ("succeeded", 0)
+    assert summary["total"] > 10
+    (row,) = catalogue(filled)
+    assert row.drilled_at is not None
+    with engine_for(filled.settings.database_url).connect() as connection:
+        schemas = [name for (name,) in connection.execute(text("SHOW DATABASES"))]
+    assert not [name for name in schemas if "drill" in name]
+
+
+def test_without_any_verified_backup_the_drill_is_dead_with_a_sentence(filled: World) -> None:
+    with pytest.raises(RunFailedError, match="there is no verified backup to restore; run database_backup first"):
+        drill(filled)
