@@ -50,6 +50,10 @@ class Context:
         self.clock = clock
         self.request_id = lambda_context.aws_request_id
 
+    def client(self, service: str) -> Any:
+        """Return the process's client of an AWS service."""
+        return self._client(service)
+
     def remaining_ms(self) -> int:
         """Return the milliseconds until Lambda ends the process."""
         return self._lambda_context.get_remaining_time_in_millis()

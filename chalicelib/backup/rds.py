@@ -25,6 +25,8 @@ PREFIX = "nightshift-"
 EXPORT_TAG = "nightshift-export"
 GIBIBYTE = 1 << 30
 
+Kind = Literal["instance", "cluster"]
+
 # What only a person can mend.
 PERMANENT = frozenset({"DBInstanceNotFound", "DBClusterNotFoundFault", "SnapshotQuotaExceeded"})
 EXIST = frozenset({"DBSnapshotAlreadyExists", "DBClusterSnapshotAlreadyExistsFault", "ExportTaskAlreadyExists"})
@@ -73,7 +75,7 @@ class Snapshot:
 class Rds:
     """The snapshots of one instance or cluster. Raises PermanentError for what a person must mend, TransientError."""
 
-    def __init__(self, rds: RDSClient, *, kind: Literal["instance", "cluster"], database: str) -> None:
+    def __init__(self, rds: RDSClient, *, kind: Kind, database: str) -> None:
         self._rds = rds
         self._is_cluster = kind == "cluster"
         self._database = database

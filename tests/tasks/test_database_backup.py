@@ -141,6 +141,38 @@ def test_one_that_would_take_longer_than_the_function_has_is_not_begun(filled: W
 
 
 @mariadb_only
+def test_one_that_would_take_too_long_is_left_to_rds_where_the_settings_say_how(filled: World) -> None:
+    back_up(filled)
+    slow = update(backups_table).values(finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=1000)
+    filled.execute(slow)
+    size: Any = {"DBInstanceClass": "db.t4g.micro", "AllocatedStorage": 20}
+    rds = filled.aws.client("rds")
+    rds.create_db_instance(
+        DBInstanceIdentifier="shop", Engine="mysql", MasterUsername="admin", MasterUserPassword=SECRET, **size
+    )
+    filled.configure(backup_rds="instance:shop", backup_export_role="arn:aws:iam::1:role/x", backup_export_key="arn:k")
+    for _ in range(2):
+        filled.clock.advance(86_400)
+        assert back_up(filled)["outcome"] == "succeeded"
+    assert len(rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]) == 2
+    assert len(rds.describe_export_tasks()["ExportTasks"]) == 2
+    snapshots = [row for row in catalogue(filled) if row.kind == "snapshot"]
+    assert [row.status for row in snapshots] == ["finished", "finished"]
+    assert snapshots[0].verified_at is not None
+
+
+@mariadb_only
+def test_snapshots_by_rds_without_all_their_settings_are_refused_with_their_names(filled: World) -> None:
+    back_up(filled)
+    slow = update(backups_table).values(finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=1000)
+    filled.execute(slow)
+    filled.clock.advance(86_400)
+    filled.configure(backup_rds="instance:shop")
+    with pytest.raises(RunFailedError, match="set BACKUP_RDS, BACKUP_EXPORT_ROLE and BACKUP_EXPORT_KEY"):
+        back_up(filled)
+
+
+@mariadb_only
 def test_a_backup_whose_time_runs_out_leaves_nothing_in_the_bucket_and_says_why(
     filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

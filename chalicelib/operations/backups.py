@@ -1,0 +1,120 @@
+"""Backups, as an operator asks for them: which there are, reading one back, restoring, and what is too old."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from sqlalchemy import make_url
+
+from chalicelib.backup.backups import Backups
+from chalicelib.backup.manifest import Part
+from chalicelib.backup.restore import Progress, Request
+from chalicelib.clock import iso
+from chalicelib.context import Context
+from chalicelib.errors import InvalidRequestError, OutOfTimeError
+from chalicelib.operations.checks import Nothing
+
+Wanted = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class One(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A backup: `latest`, an id, or a moment, for the last one before it; `plain` allows one without a key."""
+
+    backup: Wanted = "latest"
+    plain: bool = False
+
+
+class Prune(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether only to tell what would go."""
+
+    dry_run: bool = True
+
+
+class Restore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A backup as in `One`, and where it goes; the other keys as of a restore's request."""
+
+    backup: Wanted = "latest"
+    plain: bool = False
+    schema: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    tables: Sequence[str] | None = None
+    replace: bool = False
+    elsewhere: bool = False
+    own: bool = False
+    by_checksum: bool = False
+
+
+def list_backups(context: Context, _: Nothing) -> dict[str, Any]:
+    """Return each backup of the bucket, newest first, with what retention will do to it and why."""
+    decisions = Backups(context).decisions()
+    return {
+        "backups": [
+            {
+                "id": each.backup.id,
+                "taken_at": iso(each.backup.taken_at),
+                "finished_at": _moment(each.backup.finished_at),
+                "verified_at": _moment(each.backup.verified_at),
+                "drilled_at": _moment(each.backup.drilled_at),
+                "bytes": each.backup.bytes,
+                "keep": each.keep,
+                "reasons": list(each.reasons),
+            }
+            for each in decisions
+        ]
+    }
+
+
+def verify(context: Context, asked: One) -> dict[str, Any]:
+    """Read a backup back whole, and mark it."""
+    backups = Backups(context)
+    id = backups.list().find(asked.backup).id
+    verified = backups.verify(id, plain=asked.plain, progress=lambda _: _check_time(context, id))
+    return {"backup": id, **msgspec.to_builtins(verified)}
+
+
+def drill(context: Context, asked: One) -> dict[str, Any]:
+    """Restore a backup into a schema of its own, compare it, and drop the schema."""
+    backups = Backups(context)
+    id = backups.list().find(asked.backup).id
+    return {"backup": id, **msgspec.to_builtins(backups.drill(id, progress=_progress(context, id)))}
+
+
+def restore(context: Context, asked: Restore) -> dict[str, Any]:
+    """Restore a backup into a schema, by default the application's own; asked again, it goes on where it ended."""
+    backups = Backups(context)
+    id = backups.list().find(asked.backup).id
+    schema = asked.schema or make_url(context.settings.database_url).database
+    if not schema:
+        raise InvalidRequestError("name the schema to restore into")
+    request = Request(
+        schema=schema,
+        tables=asked.tables,
+        replace=asked.replace,
+        elsewhere=asked.elsewhere,
+        own=asked.own,
+        by_checksum=asked.by_checksum,
+        connections=context.settings.backup_connections,
+    )
+    restored = backups.restore(id, request, plain=asked.plain, progress=_progress(context, id))
+    return {"backup": id, **msgspec.to_builtins(restored)}
+
+
+def prune(context: Context, asked: Prune) -> dict[str, Any]:
+    """Remove what BACKUP_KEEP does not keep, or tell what that would be."""
+    return dict(msgspec.to_builtins(Backups(context).prune(dry_run=asked.dry_run)))
+
+
+def _progress(context: Context, id: str) -> Progress:
+    def check(_part: Part) -> None:
+        _check_time(context, id)
+
+    return Progress(checked=check, loaded=check)
+
+
+def _check_time(context: Context, id: str) -> None:
+    if context.is_out_of_time():
+        raise OutOfTimeError(f"backup {id} takes longer than one invocation has; ask for the same again to go on")
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else iso(moment)
