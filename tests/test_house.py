@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 LEVELS = [
     ["app"],
     ["chalicelib.queue.worker", "chalicelib.operations"],
-    ["chalicelib.operations.jobs"],
+    ["chalicelib.operations.backups", "chalicelib.operations.jobs"],
     ["chalicelib.operations.dead_letters"],
     ["chalicelib.operations.checks", "chalicelib.operations.flow", "chalicelib.operations.suppressions"],
     ["chalicelib.operations.schedules"],
@@ -42,6 +42,8 @@ LEVELS = [
     ["chalicelib.sync.addresses", "chalicelib.sync.sources", "chalicelib.sync.wire"],
     ["chalicelib.sync.*"],
     ["chalicelib.warming"],
+    ["chalicelib.backup.backups", "chalicelib.backup.snapshots"],
+    ["chalicelib.backup.files", "chalicelib.backup.making"],
     ["chalicelib.backup.drill"],
     ["chalicelib.backup.restore"],
     ["chalicelib.backup.restoration"],
@@ -156,6 +158,7 @@ def test_lambda_gets_exactly_what_shipped_code_imports() -> None:
         "alembic": "alembic",
         "backports": "backports-zstd",
         "cryptography": "cryptography",
+        "cronsim": "cronsim",
     }
     imported = {name.split(".")[0] for path in shipped_modules().values() for name in imports_of(path)}
     # SQLAlchemy imports the driver that DATABASE_URL names, and zoneinfo the package of time zones.

@@ -13,6 +13,7 @@ from sqlalchemy import make_url, text
 from chalicelib import secrets
 from chalicelib.backup.catalogue import Catalogue
 from chalicelib.backup.drill import Drilled, drill
+from chalicelib.backup.files import drill_file, restore_file
 from chalicelib.backup.folder import DRILLED, new_id
 from chalicelib.backup.keys import Keys, keys_of
 from chalicelib.backup.listing import Listing, list_backups
@@ -127,14 +128,18 @@ class Backups:
 
     def drill(self, id: str, *, progress: Progress) -> Drilled:
         """Restore a backup on trial, and record how that went. Raises as `drill`, and DamagedError where it differs."""
+        reader = self.reader(id, plain=True)
         try:
-            drilled = drill(
-                self.reader(id, plain=True),
-                self.connector(schema=None),
-                connections=self._settings.backup_connections,
-                elsewhere=True,
-                progress=progress,
-            )
+            if self._is_file:
+                drilled = drill_file(reader, progress=progress.checked)
+            else:
+                drilled = drill(
+                    reader,
+                    self.connector(schema=None),
+                    connections=self._settings.backup_connections,
+                    elsewhere=True,
+                    progress=progress,
+                )
             if drilled.differences:
                 raise DamagedError(f"backup {id} restores to something else: {'; '.join(drilled.differences[:5])}")
         except DamagedError as error:
@@ -145,8 +150,11 @@ class Backups:
         return drilled
 
     def restore(self, id: str, request: Request, *, plain: bool, progress: Progress) -> Restored:
-        """Restore a backup. Raises as `Reader` and `restore`."""
-        return restore(self.reader(id, plain=plain), self.connector(schema=None), request, progress=progress)
+        """Restore a backup; of an SQLite file, the schema is the path of one. Raises as `Reader` and `restore`."""
+        reader = self.reader(id, plain=plain)
+        if self._is_file:
+            return restore_file(reader, Path(request.schema), replace=request.replace, progress=progress.checked)
+        return restore(reader, self.connector(schema=None), request, progress=progress)
 
     def decisions(self) -> tuple[Decision[Any], ...]:
         """Return what is to be kept and what to go, with reasons. Raises TransientError."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from sqlalchemy import make_url
 
+from chalicelib import runs
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.manifest import Part
 from chalicelib.backup.restore import Progress, Request
@@ -64,6 +65,11 @@ def list_backups(context: Context, _: Nothing) -> dict[str, Any]:
     }
 
 
+def create(context: Context, _: Nothing) -> dict[str, Any]:
+    """Make a backup now, as the task does, and return the run's summary. Raises RunFailedError."""
+    return runs.execute("database_backup", event={}, context=context)
+
+
 def verify(context: Context, asked: One) -> dict[str, Any]:
     """Read a backup back whole, and mark it."""
     backups = Backups(context)
@@ -80,7 +86,10 @@ def drill(context: Context, asked: One) -> dict[str, Any]:
 
 
 def restore(context: Context, asked: Restore) -> dict[str, Any]:
-    """Restore a backup into a schema, by default the application's own; asked again, it goes on where it ended."""
+    """Restore a backup into a schema, by default the application's own.
+
+    What time does not allow is not complete; asked for the same again, it goes on.
+    """
     backups = Backups(context)
     id = backups.list().find(asked.backup).id
     schema = asked.schema or make_url(context.settings.database_url).database
@@ -95,8 +104,11 @@ def restore(context: Context, asked: Restore) -> dict[str, Any]:
         by_checksum=asked.by_checksum,
         connections=context.settings.backup_connections,
     )
-    restored = backups.restore(id, request, plain=asked.plain, progress=_progress(context, id))
-    return {"backup": id, **msgspec.to_builtins(restored)}
+    try:
+        restored = backups.restore(id, request, plain=asked.plain, progress=_progress(context, id))
+    except OutOfTimeError:
+        return {"backup": id, "is_complete": False}
+    return {"backup": id, "is_complete": True, **msgspec.to_builtins(restored)}
 
 
 def prune(context: Context, asked: Prune) -> dict[str, Any]:
