@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,12 @@ from chalicelib import secrets
 from chalicelib.backup.catalogue import Catalogue
 from chalicelib.backup.drill import Drilled, drill
 from chalicelib.backup.files import drill_file, restore_file
-from chalicelib.backup.folder import DRILLED, new_id
+from chalicelib.backup.folder import DRILLED, VERIFIED, new_id
 from chalicelib.backup.keys import Keys, keys_of
 from chalicelib.backup.listing import Listing, list_backups
 from chalicelib.backup.making import back_up_file, back_up_schema
 from chalicelib.backup.manifest import Manifest, Part
-from chalicelib.backup.marks import mark
+from chalicelib.backup.marks import mark, unmark
 from chalicelib.backup.plan import Plan
 from chalicelib.backup.prune import Pruned, prune
 from chalicelib.backup.reader import Reader
@@ -109,7 +109,7 @@ class Backups:
             progress=progress,
         )
 
-    def verify(self, id: str, *, plain: bool, progress: Callable[[Part], None]) -> Verified:
+    def verify(self, id: str, *, plain: bool, progress: Callable[[Part], None], done: Collection[str] = ()) -> Verified:
         """Read a backup back whole, and record whether it is to be relied on. Raises as `verify`."""
         try:
             verified = verify(
@@ -119,6 +119,7 @@ class Backups:
                 plain=plain,
                 threads=self._settings.backup_connections,
                 progress=progress,
+                done=done,
             )
         except DamagedError as error:
             self.catalogue.distrust(id, error)
@@ -143,6 +144,8 @@ class Backups:
             if drilled.differences:
                 raise DamagedError(f"backup {id} restores to something else: {'; '.join(drilled.differences[:5])}")
         except DamagedError as error:
+            # Retention trusts the mark.
+            unmark(self._context.store, id, VERIFIED)
             self.catalogue.distrust(id, error)
             raise
         mark(self._context.store, id, DRILLED, drilled)

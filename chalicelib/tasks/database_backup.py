@@ -38,23 +38,29 @@ def perform(context: Context, run: Run) -> Counts:
     if made is None:
         made = backups.make(run_id=str(run.id), attempt=run.attempt)
         save_checkpoint(context, run, {"backup": made})
-    return _finish(context, backups, made)
-
-
-def _finish(context: Context, backups: Backups, made: str) -> Counts:
     bind(backup=made)
-
-    def progress(_part: Part) -> None:
-        if context.is_out_of_time():
-            raise OutOfTimeError(f"backup {made} is made, and its verification is handed on")
-
-    backups.verify(made, plain=False, progress=progress)
+    _verify(context, run, backups, made)
     # Behind the verification: a backup that cannot be read must not make an older one go.
     pruned = backups.prune(dry_run=False)
     if pruned.kept:
         logger.warning("backups that should go are still there", extra={"backups": pruned.kept})
     tables = len(backups.reader(made, plain=False).manifest.tables)
     return Counts(total=tables, succeeded=tables)
+
+
+def _verify(context: Context, run: Run, backups: Backups, made: str) -> None:
+    done = list((run.checkpoint or {}).get("read", ()))
+
+    def progress(part: Part) -> None:
+        done.append(part.name)
+        if context.is_out_of_time():
+            raise OutOfTimeError(f"backup {made} is made, and its verification is handed on")
+
+    try:
+        backups.verify(made, plain=False, progress=progress, done=frozenset(done))
+    except OutOfTimeError:
+        save_checkpoint(context, run, {"backup": made, "read": done})
+        raise
 
 
 def _snapshot(context: Context, run: Run) -> Counts:

@@ -1,17 +1,12 @@
 """A backup comes back as it was, into the schema that was named, and nothing else is ever touched."""
 
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from chalicelib.backup.folder import key_of
 from chalicelib.backup.keys import Keys
-from chalicelib.backup.manifest import Manifest, Part
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.restore import Progress, Request, Restored, restore
+from chalicelib.backup.manifest import Manifest
 from chalicelib.errors import (
     ConfigurationError,
     DamagedError,
@@ -21,95 +16,10 @@ from chalicelib.errors import (
     TransientError,
 )
 from chalicelib.store import Store
-from nightshift.local.aws import LocalAws, prepare
-from nightshift.local.environment import BUCKET
 from tests.backup import samples
 from tests.backup.archives import ID, KEYS, PLAIN
-from tests.backup.whole import back_up_schema, connector, rows_of, write_backup
-
-ALL = Request(schema="copy", tables=None, replace=False, elsewhere=False, own=False, by_checksum=True, connections=2)
-QUIET = Progress(checked=lambda _: None, loaded=lambda _: None)
-HOSTILE = "20261126T010000Z-4d5e6f01"
-TRIGGER = b"CREATE DEFINER=`root`@`localhost` TRIGGER `told` BEFORE INSERT ON `t` FOR EACH ROW SET NEW.b = 'told'"
-T = b"CREATE TABLE `t` (\n  `a` int NOT NULL,\n  `b` varchar(20) DEFAULT NULL,\n  PRIMARY KEY (`a`)\n) ENGINE=InnoDB"
-U = T.replace(b"`t`", b"`u`")
-
-
-class Database:
-    """A server, as an operator looks at it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.connection = connector(url, autocommit=True)()
-
-    def ask(self, statement: str) -> list[tuple[Any, ...]]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement)
-            return list(cursor.fetchall())
-
-    def describe(self, schema: str) -> dict[str, Any]:
-        """Return all that a schema holds."""
-        # It changes the session.
-        with closing(connector(self.url)()) as connection:
-            return samples.describe(connection, schema)
-
-    def schemas(self) -> set[str]:
-        return {name for (name,) in self.ask("SHOW DATABASES")}
-
-
-@pytest.fixture(scope="module")
-def store(emulator: LocalAws) -> Store:
-    prepare(emulator)
-    return Store(emulator.client("s3"), bucket=BUCKET)
-
-
-@pytest.fixture(scope="module")
-def server(mariadb_url: str) -> Database:
-    return Database(mariadb_url)
-
-
-@pytest.fixture
-def database(server: Database) -> Database:
-    """A server with no schema that a restore could have made."""
-    for schema in ("copy", "other"):
-        server.ask(f"DROP SCHEMA IF EXISTS {schema}")
-    return server
-
-
-@pytest.fixture(scope="module")
-def hostile(server: Database, store: Store) -> Manifest:
-    """The manifest of a backup of everything, whose schema `source` is still there."""
-    server.ask("DROP SCHEMA IF EXISTS source")
-    server.ask("CREATE SCHEMA source CHARACTER SET utf8mb4 COLLATE utf8mb4_swedish_ci")
-    connect = connector(server.url, schema="source")
-    samples.fill(connect(), "source")
-    return back_up_schema(connect, store, id=HOSTILE, key=KEYS.first)
-
-
-def run(
-    store: Store,
-    database: Database,
-    *,
-    id: str = ID,
-    keys: Keys = PLAIN,
-    progress: Progress = QUIET,
-    options: dict[str, Any] | None = None,
-    **asked: Any,
-) -> Restored:
-    """Restore a backup."""
-    reader = Reader(store, id=id, keys=keys, plain=False)
-    return restore(reader, connector(database.url, **options or {}), replace(ALL, **asked), progress=progress)
-
-
-@pytest.fixture
-def small(store: Store) -> Manifest:
-    """The manifest of a backup of two tables, of which `t` has two parts."""
-    rows = [
-        ("t", 2, rows_of("t", b"(1,'x')", b"(2,NULL)")),
-        ("u", 1, rows_of("u", b"(1,'u')")),
-        ("t", 1, rows_of("t", b"(3,'z')")),
-    ]
-    return write_backup(store, tables=[T, U], rows=rows, programs=[TRIGGER])
+from tests.backup.restoring import HOSTILE, Counting, Database, T, U, half, run, run_out_of_time
+from tests.backup.whole import back_up, connector, rows_of, write_backup
 
 
 def test_everything_comes_back_as_it_was(store: Store, database: Database, hostile: Manifest) -> None:
@@ -136,7 +46,7 @@ def test_what_is_backed_up_from_a_restored_schema_is_the_same(
     store: Store, database: Database, hostile: Manifest
 ) -> None:
     run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True)
-    again = back_up_schema(connector(database.url, schema="copy"), store)
+    again = back_up(connector(database.url, schema="copy"), store)
     assert again.tables == hostile.tables
     assert again.programs == hostile.programs
 
@@ -147,7 +57,7 @@ def test_rows_that_are_longer_than_a_packet_come_back(store: Store, database: Da
     connect = connector(database.url, schema="other")
     samples.fill_long(connect())
     database.ask("SET GLOBAL max_allowed_packet = 16 << 20")
-    manifest = back_up_schema(connect, store)
+    manifest = back_up(connect, store)
     assert manifest.rows == 6
     assert run(store, database).differences == []
     assert database.describe("copy") == database.describe("other")
@@ -443,25 +353,6 @@ def test_who_may_not_make_the_schema_is_told(store: Store, database: Database, s
         run(store, database, options={"user": "guest"})
 
 
-class Counting:
-    """Ends a restore after its n-th part, as a deadline or a lost server does."""
-
-    def __init__(self, parts: int, end: Callable[[], None]) -> None:
-        self.loaded: list[str] = []
-        self._parts = parts
-        self._end = end
-        self.progress = Progress(checked=lambda _: None, loaded=self._count)
-
-    def _count(self, part: Part) -> None:
-        self.loaded.append(part.name)
-        if len(self.loaded) == self._parts:
-            self._end()
-
-
-def run_out_of_time() -> None:
-    raise OutOfTimeError("the deadline is near")
-
-
 def test_a_restore_that_ran_out_of_time_goes_on_where_it_was(
     store: Store, database: Database, hostile: Manifest
 ) -> None:
@@ -497,12 +388,6 @@ def test_a_restore_that_lost_the_database_goes_on_where_it_was(
         run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True, progress=Counting(parts // 2, kill_all).progress)
     assert run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True).differences == []
     assert database.describe("copy") == database.describe("source")
-
-
-def half(store: Store, database: Database, **asked: Any) -> None:
-    """Begin a restore, and end it after its first part."""
-    with pytest.raises(OutOfTimeError):
-        run(store, database, progress=Counting(1, run_out_of_time).progress, **{"connections": 1, **asked})
 
 
 def test_a_schema_with_half_a_restore_is_refused_to_any_other(
@@ -580,7 +465,7 @@ def test_rows_that_went_astray_are_noticed(store: Store, database: Database, sma
 
 def test_a_backup_may_hold_a_restore_that_was_not_complete(store: Store, database: Database, small: Manifest) -> None:
     half(store, database, schema="other")
-    manifest = back_up_schema(connector(database.url, schema="other"), store)
+    manifest = back_up(connector(database.url, schema="other"), store)
     assert "nightshift_restore" in {table.name for table in manifest.tables}
     half(store, database)
     restored = run(store, database)

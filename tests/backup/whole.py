@@ -1,8 +1,6 @@
 """Whole backups: of a schema on a server, and made up."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from itertools import count
 from typing import Any
 
 import pymysql
@@ -10,16 +8,14 @@ from pymysql.constants import CLIENT
 from sqlalchemy import make_url
 
 from chalicelib.backup.archive import Archive
-from chalicelib.backup.dump import Dump
 from chalicelib.backup.folder import moment_of
-from chalicelib.backup.keys import Key
-from chalicelib.backup.manifest import Manifest, Part, PartKind, Position, Programs, Server, Table
+from chalicelib.backup.keys import Key, Keys
+from chalicelib.backup.making import back_up_schema
+from chalicelib.backup.manifest import Manifest, Part, PartKind, Programs, Server, Table
 from chalicelib.backup.plan import Plan
 from chalicelib.backup.quoting import quoted
-from chalicelib.backup.section import Section
-from chalicelib.backup.snapshot import take
 from chalicelib.store import Store
-from tests.backup.archives import ID
+from tests.backup.archives import ID, PLAIN
 
 
 def connector(url: str, *, schema: str | None = None, **options: Any) -> Callable[[], Any]:
@@ -29,46 +25,9 @@ def connector(url: str, *, schema: str | None = None, **options: Any) -> Callabl
     return lambda: pymysql.connect(**where | {"database": schema, "client_flag": CLIENT.LOCAL_FILES} | options)
 
 
-def back_up_schema(
-    connect: Callable[[], Any], store: Store, *, key: Key | None = None, plan: Plan | None = None, id: str = ID
-) -> Manifest:
-    """Back up the schema that `connect` connects to, on one connection."""
-    names = (f"{n:05}.sql" for n in count(1))
-    plan = plan or Plan()
-    with take(connect, plan=plan, connections=1) as snapshot, Archive(store, id=id, key=key) as archive:
-        dump = Dump(snapshot, plan)
-        parts = tuple(dump.write(lambda section: _write(archive, next(names), section)))
-        counted = dump.counted
-        manifest = Manifest(
-            id=id,
-            taken_at=moment_of(id),
-            schema=snapshot.schema,
-            server=Server(version=snapshot.version, charset=snapshot.charset, collation=snapshot.collation),
-            position=None if snapshot.position is None else Position(**asdict(snapshot.position)),
-            tables=tuple(
-                Table(
-                    name=table.name,
-                    rows=counted[table.name].rows if table.name in counted else None,
-                    checksum=counted[table.name].checksum if table.name in counted else None,
-                )
-                for table in dump.tables
-            ),
-            programs=Programs(
-                views=len(dump.views),
-                triggers=len(dump.triggers),
-                routines=len(dump.routines),
-                events=len(dump.events),
-            ),
-            parts=parts,
-            key_id=None if key is None else key.id,
-        )
-        archive.finish(manifest)
-    return manifest
-
-
-def _write(archive: Archive, name: str, section: Section) -> Part:
-    stored = archive.write(name, section.text)
-    return Part.of(stored, kind=section.kind, table=section.table, rows=section.rows)
+def back_up(connect: Callable[[], Any], store: Store, *, id: str = ID, keys: Keys = PLAIN) -> Manifest:
+    """Back up the schema that `connect` connects to."""
+    return back_up_schema(connect, store, id=id, keys=keys, plan=Plan(), connections=2, progress=lambda _: None)
 
 
 def definitions(*statements: bytes) -> bytes:

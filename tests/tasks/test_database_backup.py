@@ -8,9 +8,11 @@ from sqlalchemy import select, text, update
 
 from chalicelib import runs
 from chalicelib.backup.backups import Backups
+from chalicelib.backup.drill import Drilled
 from chalicelib.backup.folder import key_of
 from chalicelib.backup.plan import Plan
 from chalicelib.backup.policy import read_policy
+from chalicelib.backup.reader import Reader
 from chalicelib.engine import engine_for
 from chalicelib.errors import PermanentError, RunFailedError
 from chalicelib.schema import backups as backups_table
@@ -213,6 +215,48 @@ def test_the_drill_restores_the_newest_verified_backup_compares_it_and_leaves_no
     with engine_for(filled.settings.database_url).connect() as connection:
         schemas = [name for (name,) in connection.execute(text("SHOW DATABASES"))]
     assert not [name for name in schemas if "drill" in name]
+
+
+@mariadb_only
+def test_a_verification_that_time_does_not_allow_is_handed_on_and_reads_no_part_twice(
+    filled: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    reading = Reader.read
+
+    def note(reader: Reader, part: Any) -> Any:
+        read.append(part.name)
+        # Of five minutes one part takes two.
+        filled.clock.advance(120)
+        return reading(reader, part)
+
+    monkeypatch.setattr(Reader, "read", note)
+    filled.configure(backup_connections=1)
+    assert back_up(filled)["handed_on"]
+    for _ in range(len(read) + 50):
+        if not (messages := filled.receive()):
+            break
+        filled.work(messages)
+    (row,) = catalogue(filled)
+    assert row.verified_at is not None
+    assert sorted(read) == sorted(set(read))
+    assert len(read) > 5
+
+
+@mariadb_only
+def test_a_drill_that_finds_a_difference_takes_the_backup_its_mark(
+    filled: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(filled)
+
+    def differ(*_: Any, **__: Any) -> Drilled:
+        return Drilled(tables=1, rows=1, differences=["posts has 29 rows instead of 30"])
+
+    monkeypatch.setattr("chalicelib.backup.backups.drill", differ)
+    with pytest.raises(RunFailedError, match="restores to something else: posts has 29 rows instead of 30"):
+        drill(filled)
+    assert backups_of(filled).list().newest_verified is None
+    assert "posts has 29 rows" in catalogue(filled)[0].error
 
 
 def test_without_any_verified_backup_the_drill_is_dead_with_a_sentence(filled: World) -> None:

@@ -1,0 +1,87 @@
+"""Restores for tests: a server as an operator looks at it, what is asked, and what ends a restore early."""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chalicelib.backup.keys import Keys
+from chalicelib.backup.manifest import Part
+from chalicelib.backup.reader import Reader
+from chalicelib.backup.restore import Progress, Request, Restored, restore
+from chalicelib.errors import OutOfTimeError
+from chalicelib.store import Store
+from tests.backup import samples
+from tests.backup.archives import ID, PLAIN
+from tests.backup.whole import connector
+
+ALL = Request(schema="copy", tables=None, replace=False, elsewhere=False, own=False, by_checksum=True, connections=2)
+QUIET = Progress(checked=lambda _: None, loaded=lambda _: None)
+HOSTILE = "20261126T010000Z-4d5e6f01"
+TRIGGER = b"CREATE DEFINER=`root`@`localhost` TRIGGER `told` BEFORE INSERT ON `t` FOR EACH ROW SET NEW.b = 'told'"
+T = b"CREATE TABLE `t` (\n  `a` int NOT NULL,\n  `b` varchar(20) DEFAULT NULL,\n  PRIMARY KEY (`a`)\n) ENGINE=InnoDB"
+U = T.replace(b"`t`", b"`u`")
+
+
+class Database:
+    """A server, as an operator looks at it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.connection = connector(url, autocommit=True)()
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def describe(self, schema: str) -> dict[str, Any]:
+        """Return all that a schema holds."""
+        # It changes the session.
+        with closing(connector(self.url)()) as connection:
+            return samples.describe(connection, schema)
+
+    def schemas(self) -> set[str]:
+        return {name for (name,) in self.ask("SHOW DATABASES")}
+
+
+def run(
+    store: Store,
+    database: Database,
+    *,
+    id: str = ID,
+    keys: Keys = PLAIN,
+    progress: Progress = QUIET,
+    options: dict[str, Any] | None = None,
+    **asked: Any,
+) -> Restored:
+    """Restore a backup."""
+    reader = Reader(store, id=id, keys=keys, plain=False)
+    return restore(reader, connector(database.url, **options or {}), replace(ALL, **asked), progress=progress)
+
+
+class Counting:
+    """Ends a restore after its n-th part, as a deadline or a lost server does."""
+
+    def __init__(self, parts: int, end: Callable[[], None]) -> None:
+        self.loaded: list[str] = []
+        self._parts = parts
+        self._end = end
+        self.progress = Progress(checked=lambda _: None, loaded=self._count)
+
+    def _count(self, part: Part) -> None:
+        self.loaded.append(part.name)
+        if len(self.loaded) == self._parts:
+            self._end()
+
+
+def run_out_of_time() -> None:
+    raise OutOfTimeError("the deadline is near")
+
+
+def half(store: Store, database: Database, **asked: Any) -> None:
+    """Begin a restore, and end it after its first part."""
+    with pytest.raises(OutOfTimeError):
+        run(store, database, progress=Counting(1, run_out_of_time).progress, **{"connections": 1, **asked})
