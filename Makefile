@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-demo: $(STAMP) ## Send a digest to a made-up blog's readers; POSTS=some.csv takes real posts
+demo: $(STAMP) ## Run every task and the queue for a made-up blog; POSTS=some.csv takes real posts
 	@.venv/bin/nightshift demo $(if $(POSTS),--posts "$(POSTS)")
 
 test: $(STAMP) ## Run the tests
@@ -20,6 +20,10 @@ e2e: $(STAMP) ## Deploy into an emulator that runs the packaged code, and try ev
 bench: $(STAMP) ## Measure throughput, memory and cold starts; POSTS=some.csv takes real posts
 	@.venv/bin/python -m bench.digest $(if $(POSTS),--posts "$(POSTS)")
 	@.venv/bin/python -m bench.queue
+	@.venv/bin/python -m bench.sync
+	@.venv/bin/python -m bench.cleanup
+	@.venv/bin/python -m bench.warming
+	@.venv/bin/python -m bench.reports
 	@.venv/bin/python -m bench.cold_start
 
 lint: $(STAMP) ## Check the code's style

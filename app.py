@@ -2,9 +2,14 @@
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, Response, SNSEvent, SQSEvent
+
+from chalicelib.errors import ConfigurationError
+from chalicelib.eventbridge import rule_of
+from chalicelib.schedule import Schedule
 
 # Chalice's own log handler off: the logger of telemetry.py bears the same name, and each line would come twice.
 app = Chalice(app_name="nightshift", configure_logs=False)
@@ -28,45 +33,71 @@ def answers_people(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], 
     return call
 
 
-@answers_people
-@app.schedule("cron(0 8 * * ? *)")
+# When each task is due.
+SCHEDULES: dict[str, Schedule] = {}
+
+
+def scheduled(text: str) -> Callable[[Callable[[CloudWatchEvent], Any]], Callable[[Any, Any], Any]]:
+    """Fire a task by cron text, in UTC or the zone at its end; a stage's NAME_SCHEDULE says otherwise."""
+
+    def register(function: Callable[[CloudWatchEvent], Any]) -> Callable[[Any, Any], Any]:
+        name = function.__name__
+        variable = f"{name.upper()}_SCHEDULE"
+        try:
+            SCHEDULES[name] = Schedule(os.environ.get(variable) or text)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{name}, or its {variable}: {error}") from None
+        rule = rule_of(SCHEDULES[name], now=datetime.now(UTC))
+        return answers_people(app.schedule(rule.expression)(function))
+
+    return register
+
+
+@scheduled("0 8 * * *")
 def daily_digest(event: CloudWatchEvent) -> Any:
-    """Every day at 08:00 UTC: yesterday's posts to everyone who asked for them."""
+    """Send yesterday's posts to everyone who asked for them."""
     return _execute("daily_digest", event)
 
 
-@answers_people
-@app.schedule("cron(5 0 * * ? *)")
+@scheduled("5 0 * * *")
 def record_activity(event: CloudWatchEvent) -> Any:
-    """Every day at 00:05 UTC: who was active yesterday, before their sessions are cleaned up."""
+    """Record who was active yesterday, before their sessions are cleaned up."""
     return _execute("record_activity", event)
 
 
-@answers_people
-@app.schedule("cron(0 2 * * ? *)")
+@scheduled("0 1 * * *")
+def database_backup(event: CloudWatchEvent) -> Any:
+    """Copy the database to the bucket, and read the copy back."""
+    return _execute("database_backup", event)
+
+
+@scheduled("0 4 * * 0")
+def backup_drill(event: CloudWatchEvent) -> Any:
+    """Restore the newest backup on trial."""
+    return _execute("backup_drill", event)
+
+
+@scheduled("0 2 * * *")
 def database_cleanup(event: CloudWatchEvent) -> Any:
-    """Every day at 02:00 UTC: what nobody needs any more goes."""
+    """Delete what nobody needs any more."""
     return _execute("database_cleanup", event)
 
 
-@answers_people
-@app.schedule("cron(0 9 1 * ? *)")
+@scheduled("0 9 1 * *")
 def monthly_report(event: CloudWatchEvent) -> Any:
-    """On the first of a month at 09:00 UTC: the month that has ended, in figures."""
+    """Tell the month that has ended in figures."""
     return _execute("monthly_report", event)
 
 
-@answers_people
-@app.schedule("rate(30 minutes)")
+@scheduled("every 30 minutes")
 def cache_warming(event: CloudWatchEvent) -> Any:
-    """Every half hour: what the application shows most, computed before anybody waits for it."""
+    """Compute what the application shows most, before anybody waits for it."""
     return _execute("cache_warming", event)
 
 
-@answers_people
-@app.schedule("rate(15 minutes)")
+@scheduled("every 15 minutes")
 def external_sync(event: CloudWatchEvent) -> Any:
-    """Every quarter of an hour: what has changed at the sources of external data."""
+    """Fetch what has changed at the sources of external data."""
     return _execute("external_sync", event)
 
 
@@ -103,6 +134,16 @@ def dispatch(event: CloudWatchEvent) -> Any:
 
 
 @answers_people
+@app.schedule("rate(5 minutes)")
+def watch(event: CloudWatchEvent) -> Any:
+    """Every five minutes: make up for fires that never came, take up runs that nobody continues, and tell."""
+    from chalicelib import watch
+    from chalicelib.context import from_lambda
+
+    return watch.watch(from_lambda(event.context), SCHEDULES)
+
+
+@answers_people
 @app.on_sns_message(topic=os.environ.get("MAIL_FEEDBACK_TOPIC_NAME", "nightshift-mail-feedback"))
 def mail_feedback(event: SNSEvent) -> Any:
     """Take what SES tells of mails that came back."""
@@ -129,10 +170,15 @@ def operate(event: Any, context: Any) -> Any:
     from chalicelib import operations
     from chalicelib.context import from_lambda
 
-    return operations.operate(event, from_lambda(context))
+    return operations.operate(event, from_lambda(context), SCHEDULES)
 
 
 def _execute(task: str, event: CloudWatchEvent) -> Any:
+    from chalicelib.fire import is_due
+
+    if not is_due(event.detail, SCHEDULES[task]):
+        # The rule fires whenever the schedule may be due, since EventBridge knows no zones.
+        return {"task": task, "outcome": "dropped"}
     from chalicelib import runs
     from chalicelib.context import from_lambda
 

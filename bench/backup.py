@@ -97,7 +97,8 @@ def main() -> None:
         pid = int((Path(made) / "mariadb.pid").read_text(encoding="ascii"))
         print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, MariaDB, {arguments.rows:,} rows", end="")
         print(f", medians of {arguments.rounds} rounds, {'with' if arguments.tls else 'without'} TLS")
-        compare(ways_out(url, s3, Path(made), tls=arguments.tls), pid, rounds=arguments.rounds)
+        ways = ways_out(url, s3, Path(made), tls=arguments.tls)
+        compare(ways, pid, rounds=arguments.rounds, usual="mariadb-dump | zstd -3")
 
 
 def fill(url: str, *, rows: int) -> None:
@@ -132,18 +133,22 @@ def ways_out(url: str, s3: str, folder: Path, *, tls: bool) -> dict[str, list[st
     return ways
 
 
-def compare(ways: dict[str, list[str]], server: int, *, rounds: int) -> None:
-    """Let each take its turn, and print the medians beside those of mariadb-dump through zstd."""
+def compare(
+    ways: dict[str, list[str]], server: int, *, rounds: int, usual: str, before: Callable[[], None] = lambda: None
+) -> None:
+    """Let each take its turn, after `before`, and print the medians beside those of the usual way."""
     taken: dict[str, list[Taken]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name in random.sample(list(ways), len(ways)):
+            before()
             taken[name].append(measure(ways[name], server))
-    usual = taken["mariadb-dump | zstd -3"]
     print(f"{'':24} {'wall s':>8} {'×':>5} {'client s':>9} {'×':>5} {'server s':>9} {'peak MiB':>9} {'MB':>7}")
     for name, all_taken in taken.items():
         # Of the same round, so that what else the machine did counts for both.
         wall, client = (
-            median(getattr(one, what) / getattr(other, what) for one, other in zip(all_taken, usual, strict=True))
+            median(
+                getattr(one, what) / getattr(other, what) for one, other in zip(all_taken, taken[usual], strict=True)
+            )
             for what in ("wall", "client")
         )
         one = {what: median(getattr(each, what) for each in all_taken) for what in Taken.__annotations__}

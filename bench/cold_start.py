@@ -19,6 +19,7 @@ from statistics import median
 
 import boto3
 
+from bench.machine import machine
 from nightshift.deploy import package
 from nightshift.local.environment import local_environment
 
@@ -36,18 +37,18 @@ context = from_lambda(SimpleNamespace(aws_request_id="bench"))
 DAILY_DIGEST = """
 from chalicelib import runs, tasks
 tasks.find("daily_digest")
-context.database, context.queue
+context.database, context.queues
 import jinja2  # imported when the first fire of a day composes
 """
 WORK = """
 from chalicelib.queue import worker
 from chalicelib import handlers
 handlers.find("send_digest")
-context.database, context.queue, context.mailer, context.pace
+context.database, context.queues, context.mailer, context.pace
 """
 OPERATE = """
 from chalicelib import operations, migrations
-context.database, context.queue, context.mailer
+context.database, context.queues, context.mailer
 """
 EAGER = f"""{DAILY_DIGEST}{WORK}{OPERATE}
 import chalicelib.handlers.continue_run, redis, redis.retry
@@ -101,7 +102,7 @@ def main() -> None:
             *(Case(name=f"{name}, not compiled", code=code, folder=source) for name, code in FUNCTIONS.items()),
         ]
         measured = measure(cases, rounds=rounds, runtime=runtime, folder=folder)
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, medians of {rounds} fresh processes each")
+    print(f"{machine()}, medians of {rounds} fresh processes each")
     tell_sizes(path)
     print(f"{'ms':34} {'ready':>6} {'process':>8} {'over Python alone':>18}")
     alone = measured[cases[0]]

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.machine import machine
 from chalicelib.application import posts, users
 from chalicelib.engine import engine_for
 from nightshift.demo.blog import make_posts, make_users
@@ -40,7 +41,7 @@ def main() -> None:
         enter(local_environment(base, endpoint=aws.endpoint, folder=Path(folder)))
         count = fill(url, user_count=arguments.users, posts_csv=arguments.posts)
         moment = fire_after_busiest_day(engine_for(url))
-        print(f"Python {sys.version.split()[0]}, MariaDB, {count:,} readers")
+        print(f"{machine(url)}, {count:,} readers")
         tell("fan-out", measure("daily_digest", scheduled_event(moment)))
         tell("the same fire again", measure("daily_digest", scheduled_event(moment)))
         sqs = aws.client("sqs")

@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 
 from bench.cleanup import connect
 from bench.digest import peak_mib
+from bench.machine import machine
 from chalicelib import migrations
 from chalicelib.clock import to_ms
 from chalicelib.engine import engine_for
@@ -45,8 +46,8 @@ def main() -> None:
     enter(isolated(os.environ))
     with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder)) as url:
         fill(url, sizes)
-        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", end="")
-        print(f", {sizes.sessions:,} sessions, {sizes.users:,} users, {sizes.posts:,} posts in twelve months")
+        print(f"{machine(url)}, medians of {sizes.rounds} rounds")
+        print(f"{sizes.sessions:,} sessions, {sizes.users:,} users and {sizes.posts:,} posts in twelve months")
         environment = local_environment(
             {**os.environ, "DATABASE_URL": url}, endpoint="http://127.0.0.1:1", folder=Path(folder)
         )
@@ -55,10 +56,11 @@ def main() -> None:
             forget(url)
             for way in WAYS:
                 taken[way].append(run(environment, way, url))
-    print(f"medians of {sizes.rounds} rounds {'':32} {'s':>9} {'peak MiB':>9}  active users of the last months")
+    rival = median(answer["seconds"] for answer in taken[GUIDE])
+    print(f"{'':52} {'s':>9} {'peak MiB':>9} {'× the guide':>12}  active users of the last months")
     for way, each in taken.items():
         seconds, peak = (median(answer[name] for answer in each) for name in ("seconds", "peak_mib"))
-        print(f"{way:52} {seconds:9.3f} {peak:9.0f}  {each[-1]['counted']}")
+        print(f"{way:52} {seconds:9.3f} {peak:9.0f} {seconds / rival:12.3f}  {each[-1]['counted']}")
     days = median(answer["seconds"] for answer in taken[RECORD]) / DAYS
     print(f"a day is recorded in {1000 * days:.0f} ms")
 
@@ -173,9 +175,10 @@ def report(url: str) -> list[int]:
     return [figures.active_users or 0 for figures in collected.months]
 
 
+GUIDE = "the guide's queries, for each month"
 RECORD = f"ours: recording {DAYS} days"
 WAYS: dict[str, Callable[[str], list[int]]] = {
-    "the guide's queries, for each month": count_by_queries,
+    GUIDE: count_by_queries,
     "reading the rows, counting in Python": count_rows,
     RECORD: record_days,
     "ours: the first report (each month counted)": report,

@@ -3,104 +3,174 @@
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from chalicelib.attempts import Attempt
 from chalicelib.clock import from_ms, iso, to_ms
 from chalicelib.context import Context
-from chalicelib.errors import NotOursError, PermanentError
-from chalicelib.fire import Fire
+from chalicelib.database import insert_missing
+from chalicelib.errors import NotOursError, OverlapError, PausedError, PermanentError
+from chalicelib.fire import Fire, Trigger
 from chalicelib.outcome import Outcome
-from chalicelib.schema import runs
+from chalicelib.queue import outbox
+from chalicelib.queue.outbox import NewJob
+from chalicelib.schema import pauses, runs, schedules
 
 # Beyond the function's own limit its process is certainly dead; the rest covers clocks that differ.
 LEASE_GRACE_MS = 60_000
+# A run that was handed on, or whose process ended, is in the way until somebody has had the time to go on with it.
+NEGLECTED_MS = 3_600_000
+# How long a run waits before it asks again whether the one in its way is over.
+OVERLAP_WAIT = timedelta(minutes=1)
+# In `pauses`, what stands for every task.
+ALL_TASKS = "*"
+# What becomes of a fire while another run of the task is not over: it is missed, or it waits.
+Overlap = Literal["skip", "queue"]
+# A run that was not let begin, or whose fire did not come; whoever asks for it gets it.
+MISSED = "missed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(Fire):
     """One execution of a task for one fire, held by this process; a dry run is not recorded and has no id."""
 
     id: str | None
     task: str
-    scheduled_for: datetime
-    trigger: Literal["schedule", "manual"]
-    dry_run: bool
     attempt: int
     failures: int = 0
     checkpoint: Mapping[str, Any] | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def claim(context: Context, task: str, fire: Fire) -> Run:
+def claim(context: Context, task: str, fire: Fire, *, overlap: Overlap) -> Run:
     """Take the run of this fire.
 
-    Taken are: a fire that nobody recorded; a failed run; a run whose lease lapsed or was handed on; a run held by
-    this same request (Lambda repeats a request, under its id, only once the earlier attempt is over); and a dead
-    run when a different request asks for it. Raises NotOursError for a finished run and one under a live lease,
+    Taken are: a fire that nobody recorded, or that was missed; a failed run; a run whose lease lapsed or was handed
+    on; a run held by this same request (Lambda repeats a request, under its id, only once the earlier attempt is
+    over); and a dead run when a different request asks for it. Raises NotOursError for a finished run and one under a
+    live lease; PausedError where a pause holds the fire back; OverlapError where another run of the task is not over;
     and PermanentError when Lambda repeats a request whose run has been given up.
     """
     if fire.dry_run:
-        return Run(id=None, task=task, attempt=1, **_asked(fire))
-    try:
-        return context.database.transact(lambda connection: _take(connection, context, task, fire))
-    except IntegrityError:
-        # Another fire of the same moment inserted the row between our look and our insert; it is there now.
-        return context.database.transact(lambda connection: _take(connection, context, task, fire))
+        return Run(id=None, task=task, attempt=1, **vars(fire))
+    taken = context.database.transact(lambda connection: _take(connection, context, task, fire, overlap=overlap))
+    if isinstance(taken, NotOursError):
+        raise taken
+    return taken
 
 
-def _take(connection: Connection, context: Context, task: str, fire: Fire) -> Run:
+def _take(connection: Connection, context: Context, task: str, fire: Fire, *, overlap: Overlap) -> Run | NotOursError:
+    """Return the run, or what is in its way, once that is recorded."""
+    take_turn(connection, task)
     now_ms = context.clock.now_ms()
+    of_fire = select(runs).where(runs.c.task == task, runs.c.scheduled_for == to_ms(fire.scheduled_for))
+    # Locked, or whoever holds it could end it between this look and our update.
+    found = connection.execute(of_fire.with_for_update()).one_or_none()
+    if found is not None:
+        _refuse_unless_free(found, request_id=context.request_id, now_ms=now_ms)
+    is_new = found is None or found.status == MISSED
+    if is_new and fire.trigger == "schedule" and (paused := find_pause(connection, task)):
+        return _record_missed(connection, task, fire, found, paused, now_ms=now_ms)
+    # What has begun goes on.
+    if (found is None or found.status != "running") and (running := _find_running(connection, task, now_ms=now_ms)):
+        if not is_new or overlap == "queue" or fire.trigger == "catch_up":
+            running = _wait(connection, context, task, fire, running)
+        elif fire.trigger == "manual":
+            # A person is told at once, and needs no record of it.
+            return running
+        return _record_missed(connection, task, fire, found, running, now_ms=now_ms)
+    run = Run(
+        id=str(uuid.uuid4()) if found is None else found.id,
+        task=task,
+        attempt=1 if found is None else found.attempt + 1,
+        failures=0 if found is None else found.failures,
+        checkpoint=json.loads(found.checkpoint) if found is not None and found.checkpoint else None,
+        **vars(fire),
+    )
     held = {
+        "trigger": run.trigger,
+        "options": json.dumps(dict(run.options)) if run.options else None,
         "status": "running",
+        "attempt": run.attempt,
         "request_id": context.request_id,
         "lease_until": now_ms + context.remaining_ms() + LEASE_GRACE_MS,
+        "finished_at": None,
+        **({"started_at": now_ms, "error_type": None, "error": None} if is_new else {}),
     }
-    of_fire = select(runs).where(runs.c.task == task, runs.c.scheduled_for == to_ms(fire.scheduled_for))
-    found = connection.execute(of_fire).one_or_none()
     if found is None:
-        run = Run(id=str(uuid.uuid4()), task=task, attempt=1, **_asked(fire))
-        connection.execute(
-            insert(runs).values(
-                id=run.id,
-                task=task,
-                scheduled_for=to_ms(fire.scheduled_for),
-                trigger=fire.trigger,
-                attempt=run.attempt,
-                failures=0,
-                started_at=now_ms,
-                **held,
-            )
-        )
-        return run
-    _refuse_unless_free(found, request_id=context.request_id, now_ms=now_ms)
-    run = Run(
-        id=found.id,
-        task=task,
-        attempt=found.attempt + 1,
-        failures=found.failures,
-        checkpoint=json.loads(found.checkpoint) if found.checkpoint else None,
-        **_asked(fire),
-    )
-    # Two that read the same row both come here; only one still finds the attempt that it read.
-    still_free = (runs.c.id == found.id, runs.c.attempt == found.attempt)
-    taken = connection.execute(update(runs).where(*still_free).values(attempt=run.attempt, finished_at=None, **held))
-    if taken.rowcount == 0:
-        raise NotOursError(f"run {found.id} was taken by another attempt just now")
+        new = {"id": run.id, "task": task, "scheduled_for": to_ms(run.scheduled_for), "failures": 0}
+        connection.execute(insert(runs).values(**new, **held))
+    else:
+        connection.execute(update(runs).where(runs.c.id == run.id).values(**held))
     return run
 
 
-def _asked(fire: Fire) -> dict[str, Any]:
+def take_turn(connection: Connection, task: str) -> None:
+    """Wait until no other transaction decides about runs of this task, and let others wait until this one ends."""
+    # Two fires at once would each see no other, and the watch would miss the one that comes while it looks.
+    new = {"task": task, "text": "", "checked_until": 0}
+    connection.execute(insert_missing(schedules, connection.dialect).values(**new))
+
+
+def paused_tasks(connection: Connection) -> dict[str, str]:
+    """Return by task, or ALL_TASKS, why it is paused."""
+    query = select(pauses.c.name, pauses.c.reason).where(pauses.c.kind == "task")
+    return {row.name: row.reason for row in connection.execute(query)}
+
+
+def find_pause(connection: Connection, task: str) -> PausedError | None:
+    """Return what tells that a task is paused, by itself or with all, and why."""
+    paused = paused_tasks(connection)
+    for name, called in ((task, task), (ALL_TASKS, "every task")):
+        if name in paused:
+            return PausedError(f"{called} is paused: {paused[name]}")
+    return None
+
+
+def _find_running(connection: Connection, task: str, *, now_ms: int) -> OverlapError | None:
+    is_running = (runs.c.task == task, runs.c.status == "running", runs.c.lease_until > now_ms - NEGLECTED_MS)
+    row = connection.execute(select(runs.c.id, runs.c.scheduled_for).where(*is_running)).first()
+    return OverlapError(f"run {row.id} of {iso(from_ms(row.scheduled_for))} is not over") if row else None
+
+
+def _wait(connection: Connection, context: Context, task: str, fire: Fire, running: OverlapError) -> OverlapError:
+    # In this transaction, since not every function may send messages.
+    at = from_ms(context.clock.now_ms()) + OVERLAP_WAIT
+    again = NewJob(type="continue_run", data=fire.to_continue(task), run_at=at)
+    outbox.enqueue_many(connection, [again], clock=context.clock)
+    return OverlapError(f"{running}, and this one waits for it")
+
+
+def _record_missed(
+    connection: Connection, task: str, fire: Fire, found: Row[Any] | None, reason: NotOursError, *, now_ms: int
+) -> NotOursError:
+    if found is None:
+        row = missed(task, fire.scheduled_for, trigger=fire.trigger, reason=reason, now_ms=now_ms)
+        connection.execute(insert(runs).values(row))
+    return reason
+
+
+def missed(
+    task: str, scheduled_for: datetime, *, trigger: Trigger, reason: NotOursError, now_ms: int
+) -> dict[str, Any]:
+    """Return the row of a fire that was not let run, or did not come."""
     return {
-        "scheduled_for": fire.scheduled_for,
-        "trigger": fire.trigger,
-        "dry_run": fire.dry_run,
-        "options": fire.options,
+        "id": str(uuid.uuid4()),
+        "task": task,
+        "scheduled_for": to_ms(scheduled_for),
+        "trigger": trigger,
+        "status": MISSED,
+        "attempt": 0,
+        "failures": 0,
+        "lease_until": 0,
+        "request_id": "",
+        "started_at": now_ms,
+        "finished_at": now_ms,
+        "error_type": type(reason).__name__,
+        "error": str(reason),
     }
 
 
@@ -122,7 +192,7 @@ def save_checkpoint(context: Context, run: Run, checkpoint: Mapping[str, Any]) -
 
 def release(context: Context, run: Run) -> None:
     """Let the lease lapse at once, so that whoever is handed the rest may take the run."""
-    _write(context, run, lease_until=0)
+    _write(context, run, lease_until=context.clock.now_ms())
 
 
 def finish(context: Context, run: Run, ended: Attempt[Any]) -> None:

@@ -64,8 +64,16 @@ class NotOursError(NightshiftError):
     outcome = Outcome.SKIPPED
 
 
-class OverlapError(TransientError):
-    """An earlier run of the task is not over, and this one waits for it."""
+class PausedError(NotOursError):
+    """The task is paused, and no run of it begins by itself."""
+
+
+class OverlapError(NotOursError):
+    """Another run of the task is not over."""
+
+
+class AbsentError(NotOursError):
+    """A fire that was due did not come."""
 
 
 class OutOfTimeError(NightshiftError):

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from chalicelib.clock import from_ms
+from chalicelib.clock import from_ms, iso
 from chalicelib.errors import InvalidRequestError
+from chalicelib.schedule import Schedule
 
 PAYLOAD_KEYS = ("scheduled_for", "dry_run")
 EXAMPLE = '"2016-08-04T08:00:00Z"'
 # The clocks of EventBridge, Lambda and a laptop agree to about a second; a minute is cron's own resolution.
 FUTURE_TOLERANCE = timedelta(minutes=1)
+
+# By a rule of EventBridge; by a person; by the watch or an operator, for a fire that was missed.
+Trigger = Literal["schedule", "manual", "catch_up"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +25,30 @@ class Fire:
     """One moment at which a task is asked to run."""
 
     scheduled_for: datetime
-    trigger: Literal["schedule", "manual"]
+    trigger: Trigger
     dry_run: bool
     # What else the payload asks for, in the task's own words; it checks the values.
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_continue(self, task: str) -> dict[str, Any]:
+        """Return the data of a `continue_run` job, which asks for the same again."""
+        return {
+            "task": task,
+            "scheduled_for": iso(self.scheduled_for),
+            "trigger": self.trigger,
+            "options": dict(self.options),
+        }
+
+
+def is_due(event: object, schedule: Schedule) -> bool:
+    """Return whether the schedule means this fire of its rule; what a person asks for is always meant."""
+    if not isinstance(event, Mapping) or "detail-type" not in event:
+        return True
+    try:
+        return schedule.is_due(_moment("time", event.get("time")))
+    except (InvalidRequestError, OverflowError):
+        # The run refuses it, and tells.
+        return True
 
 
 def read_fire(event: object, *, now_ms: int, options: Collection[str] = ()) -> Fire:
@@ -38,7 +62,9 @@ def read_fire(event: object, *, now_ms: int, options: Collection[str] = ()) -> F
     if not isinstance(event, Mapping):
         raise InvalidRequestError(f"the payload must be a JSON object, not {_kind(event)}")
     if "detail-type" in event:
-        return Fire(scheduled_for=_moment("time", event.get("time")), trigger="schedule", dry_run=False)
+        # Due is a minute, and the watch looks for the run of that moment, at whichever of its seconds the rule fires.
+        due = _floor(_moment("time", event.get("time")))
+        return Fire(scheduled_for=due, trigger="schedule", dry_run=False)
     known = (*PAYLOAD_KEYS, *options)
     for key in event:
         if key not in known:

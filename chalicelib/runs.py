@@ -1,5 +1,6 @@
 """The core: claim → start → call → classify → finish → report."""
 
+from dataclasses import replace
 from typing import Any
 
 from chalicelib import claims, tasks
@@ -8,21 +9,23 @@ from chalicelib.claims import Run
 from chalicelib.clock import iso
 from chalicelib.context import Context
 from chalicelib.errors import OutOfTimeError, RunFailedError, TooManyFailedError
-from chalicelib.fire import read_fire
+from chalicelib.fire import Trigger, read_fire
 from chalicelib.outcome import Counts
 from chalicelib.queue.message import Message
 from chalicelib.tasks import Task
 from chalicelib.telemetry import bind, bound, logger, mask_addresses, report
 
 
-def execute(name: str, *, event: object, context: Context) -> dict[str, Any]:
+def execute(name: str, *, event: object, context: Context, trigger: Trigger | None = None) -> dict[str, Any]:
     """Execute a task for the fire that the event asks for, at most once, and return its summary.
+
+    `trigger` says who asked first, where the event is only handed on.
 
     Raises RunFailedError for a failed or dead run, so that Lambda's retries and alarms see it.
     """
     task = tasks.find(name)
     with bound(task=name, request_id=context.request_id):
-        claimed = attempt(lambda: _claim(task, event, context), clock=context.clock, last=False)
+        claimed = attempt(lambda: _claim(task, event, context, trigger), clock=context.clock, last=False)
         ended: Attempt[Any] = claimed
         if claimed.value is not None:
             ended = _execute(task, context, claimed.value)
@@ -35,10 +38,11 @@ def execute(name: str, *, event: object, context: Context) -> dict[str, Any]:
         return summary
 
 
-def _claim(task: Task, event: object, context: Context) -> Run:
+def _claim(task: Task, event: object, context: Context, trigger: Trigger | None) -> Run:
     fire = read_fire(event, now_ms=context.clock.now_ms(), options=task.options)
+    fire = replace(fire, trigger=trigger or fire.trigger)
     bind(scheduled_for=iso(fire.scheduled_for), trigger=fire.trigger, dry_run=fire.dry_run)
-    run = claims.claim(context, task.name, fire)
+    run = claims.claim(context, task.name, fire, overlap=task.overlap)
     bind(run_id=run.id, attempt=run.attempt)
     return run
 
@@ -60,8 +64,7 @@ def _perform(task: Task, context: Context, run: Run) -> Counts | None:
     except OutOfTimeError as rest:
         # Released before it is sent: whoever gets the message must find the run free.
         claims.release(context, run)
-        fire = {"task": task.name, "scheduled_for": iso(run.scheduled_for), "options": dict(run.options)}
-        context.queues.work.send([Message(type="continue_run", data=fire)])
+        context.queues.work.send([Message(type="continue_run", data=run.to_continue(task.name))])
         logger.info("run handed on", extra={"reason": str(rest)})
         return None
     if counts.failed > task.max_failed_share * counts.total:

@@ -159,5 +159,22 @@ def measure(kind: Literal["run", "job"], name: str, attempts: Sequence[Attempt[A
     metrics.flush_metrics()
 
 
+def count(metric: str, number: int, *, task: str) -> None:
+    """Write a metric of a task that belongs to no run."""
+    _write(metric, MetricUnit.Count, number, task=task)
+
+
+def age(metric: str, hours: float, *, task: str) -> None:
+    """Write as a metric of a task how old something is."""
+    _write(metric, MetricUnit.NoUnit, hours, task=task)
+
+
+def _write(metric: str, unit: MetricUnit, value: float, *, task: str) -> None:
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    metrics.add_dimension("task", task)
+    metrics.add_metric(metric, unit, value)
+    metrics.flush_metrics()
+
+
 def _label(kind: Literal["run", "job"]) -> str:
     return "task" if kind == "run" else "type"

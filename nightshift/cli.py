@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightshift import backup_cli, jobs_cli
+from nightshift import backup_cli, jobs_cli, make_cli, runs_cli, schedule_cli
 from nightshift.terminal import console, sentences
 
 if TYPE_CHECKING:
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(jobs_cli.app, name="jobs")
 app.add_typer(backup_cli.app, name="backup")
+app.add_typer(schedule_cli.app, name="schedule")
+app.add_typer(runs_cli.app, name="runs")
+app.add_typer(make_cli.app, name="make")
+for command in (runs_cli.run, runs_cli.backfill, schedule_cli.pause, schedule_cli.resume):
+    app.command()(command)
 
 StageName = Annotated[str, typer.Option("--stage", help="A stage of .chalice/config.json and infra/stages.json.")]
 

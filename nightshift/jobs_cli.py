@@ -1,26 +1,18 @@
 """`nightshift jobs …`: see and mend the queue, in a deployment or on the database of DATABASE_URL."""
 
-import json
-from collections.abc import Iterator
-from textwrap import wrap
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.cells import cell_len, set_cell_size
 
 from nightshift.operating import ask
-from nightshift.terminal import console, plain, sentences
+from nightshift.terminal import AsJson, StageName, console, plain, print_json, print_lines, sentences, table
 
 app = typer.Typer(no_args_is_help=True, help="See and mend the jobs of the queue.")
 
-StageName = Annotated[str | None, typer.Option("--stage", help="The stage; without it, the settings of this shell.")]
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids of jobs.")]
 TypeName = Annotated[str | None, typer.Option("--type", help="Only jobs of this type.")]
 Words = Annotated[str | None, typer.Option("--error", help="Only jobs whose last error has these words.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")]
 COLUMNS = ("id", "type", "status", "attempts", "created_at", "last_error")
-# The shortest column of errors beside the others, how far it is indented below them, and the longest error.
-SHORT, NARROW, LONG = 24, 4, 200
 
 
 @app.command("list")
@@ -36,18 +28,18 @@ def list_jobs(
     with sentences():
         found = ask(stage, "jobs.list", type=type_, error=error, status=status, limit=limit)["jobs"]
         if as_json:
-            _print_json(found)
+            print_json(found)
             return
         nothing = [plain(f"There are no jobs with the status {status} here.")]
-        for line in _lines(found) if found else nothing:
-            console.print(line, markup=False)
+        rows = [([job[column] for column in COLUMNS[:-1]], [job["last_error"]]) for job in found]
+        print_lines(table(COLUMNS, rows) if found else nothing)
 
 
 @app.command()
 def show(job_id: str, stage: StageName = None) -> None:
     """Show a job with its data, secrets redacted by key and addresses masked."""
     with sentences():
-        _print_json(ask(stage, "jobs.show", id=job_id))
+        print_json(ask(stage, "jobs.show", id=job_id))
 
 
 @app.command()
@@ -112,27 +104,6 @@ def resume(type_: Annotated[str, typer.Argument(metavar="TYPE")], stage: StageNa
         console.print(f"Resumed {resumed}." if resumed else f"{type_} was not paused.", markup=False)
 
 
-def _lines(found: list[dict[str, Any]]) -> Iterator[str]:
-    """Return a table of one line a job, in a terminal with the last column folded; an id is whole in any window."""
-    cells = [[plain("" if job[column] is None else job[column])[:LONG] for column in COLUMNS] for job in found]
-    rows = [list(COLUMNS), *cells]
-    widths = [2 + max(cell_len(row[n]) for row in rows) for n in range(len(COLUMNS) - 1)]
-    is_beside = sum(widths) + SHORT <= console.width
-    indent = sum(widths) if is_beside else NARROW
-    for row in rows:
-        start = "".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=False))
-        if not console.is_terminal:
-            yield start + row[-1]
-            continue
-        folded = wrap(row[-1], max(console.width - indent, SHORT)) or [""]
-        yield start + (folded.pop(0) if is_beside else "")
-        yield from (" " * indent + line for line in folded)
-
-
 def _tell(verb: str, ids: list[str]) -> None:
     which = plain(", ".join(ids)) or "none matches"
     console.print(f"{verb} {len(ids)} {'job' if len(ids) == 1 else 'jobs'}: {which}", markup=False)
-
-
-def _print_json(answer: Any) -> None:
-    console.print(json.dumps(answer, indent=2), markup=False)

@@ -1,6 +1,7 @@
 """Each function's policy allows what the function calls, and nothing more."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -10,13 +11,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, make_url, text, update
 
 import app
 from chalicelib import context as context_module
 from chalicelib import operations, runs, secrets
+from chalicelib.backup.folder import DRILLED, VERIFIED
+from chalicelib.backup.policy import read_policy
+from chalicelib.backup.reader import Reader
 from chalicelib.cleanup import rules
 from chalicelib.clock import to_ms
+from chalicelib.context import Context
 from chalicelib.errors import BatchFailedError, RunFailedError
 from chalicelib.mail import feedback, unsubscribe, unsubscribing
 from chalicelib.queue import dispatch, outbox, worker
@@ -29,6 +34,7 @@ from nightshift.local.servers import free_port
 from tests.world import MORNING, YESTERDAY, World
 
 FOLDER = Path(__file__).parent.parent / ".chalice" / "policies"
+DAY = 86_400
 
 # An action, and what a template calls the resource that it is done to.
 Permission = tuple[str, str]
@@ -44,6 +50,11 @@ ACTIONS = {
     "SESv2.SendEmail": {"ses:SendEmail", "ses:SendRawEmail"},
     "SESv2.GetAccount": {"ses:GetAccount"},
     "Secrets Manager.GetSecretValue": {"secretsmanager:GetSecretValue"},
+    # How an object is locked S3 tells only to who may know.
+    "S3.HeadObject": {"s3:GetObject", "s3:GetObjectRetention", "s3:GetObjectLegalHold"},
+    "S3.ListObjectsV2": {"s3:ListBucket"},
+    "S3.ListMultipartUploads": {"s3:ListBucketMultipartUploads"},
+    "S3.DeleteObjects": {"s3:DeleteObject"},
 }
 # What Lambda itself does in the function's name: logs and network interfaces, …
 BY_LAMBDA = {
@@ -58,6 +69,36 @@ TAKING = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 # … and handing on a fire that failed in all its attempts.
 FAILED_FIRE = ("sqs:SendMessage", "${FailedFiresQueueArn}")
 KEY, BUCKET = "${SecretsKeyArns}", "${BucketArn}"
+DATABASE, SNAPSHOTS, LISTED = "${RdsDatabaseArns}", "${RdsSnapshotArns}", "${RdsListedArns}"
+# What RDS asks for, of itself and in the caller's name of others.
+OF_RDS: dict[str, set[Permission]] = {
+    **{
+        f"CreateDB{kind}Snapshot": {
+            (f"rds:CreateDB{kind}Snapshot", DATABASE),
+            (f"rds:CreateDB{kind}Snapshot", SNAPSHOTS),
+            ("rds:AddTagsToResource", SNAPSHOTS),
+        }
+        for kind in ("", "Cluster")
+    },
+    **{
+        f"DescribeDB{kind}Snapshots": {(f"rds:DescribeDB{kind}Snapshots", place) for place in (DATABASE, LISTED)}
+        for kind in ("", "Cluster")
+    },
+    **{f"DeleteDB{kind}Snapshot": {(f"rds:DeleteDB{kind}Snapshot", SNAPSHOTS)} for kind in ("", "Cluster")},
+    "AddTagsToResource": {("rds:AddTagsToResource", SNAPSHOTS)},
+    "StartExportTask": {
+        ("rds:StartExportTask", SNAPSHOTS),
+        ("iam:PassRole", "${ExportRoleArns}"),
+        ("kms:DescribeKey", "${ExportKeyArns}"),
+        ("kms:CreateGrant", "${ExportKeyArns}"),
+    },
+    "DescribeExportTasks": {("rds:DescribeExportTasks", "${RdsExportArns}")},
+}
+# What narrows a permission that its resource alone leaves too wide.
+CONDITIONS = {
+    "iam:PassRole": {"StringEquals": {"iam:PassedToService": "export.rds.amazonaws.com"}},
+    "kms:CreateGrant": {"Bool": {"kms:GrantIsForAWSResource": "true"}},
+}
 # IAM knows no resources for these.
 WITHOUT_RESOURCES = {"ses:GetAccount"} | {action for action in BY_LAMBDA if action.startswith("ec2:")}
 
@@ -97,12 +138,15 @@ def recorded(arns: dict[str, str]) -> Iterator[set[Permission]]:
     permissions: set[Permission] = set()
 
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
-        name = f"{model.service_model.service_id}.{model.name}"
-        actions = ACTIONS.get(name, {f"{model.service_model.service_name}:{model.name}"})
-        resource = _resource_of(model.service_model.service_name, params, arns)
-        permissions.update((action, resource) for action in actions)
+        service = model.service_model.service_name
+        if service == "rds":
+            permissions.update(OF_RDS[model.name])
+            return
+        actions = ACTIONS.get(f"{model.service_model.service_id}.{model.name}", {f"{service}:{model.name}"})
+        for resource in _resources_of(service, params, arns):
+            permissions.update((action, resource) for action in actions)
 
-    clients = [*(context_module.client(service) for service in ("sqs", "sesv2", "s3")), secrets._client()]
+    clients = [*(context_module.client(service) for service in ("sqs", "sesv2", "s3", "rds")), secrets._client()]
     for client in clients:
         client.meta.events.register("before-parameter-build", note)
     try:
@@ -112,15 +156,35 @@ def recorded(arns: dict[str, str]) -> Iterator[set[Permission]]:
             client.meta.events.unregister("before-parameter-build", note)
 
 
-def _resource_of(service: str, params: dict[str, Any], arns: dict[str, str]) -> str:
+def _resources_of(service: str, params: dict[str, Any], arns: dict[str, str]) -> set[str]:
     if service == "sqs":
         names = {QUEUE: "${WorkQueueArn}", PRIORITY_QUEUE: "${PriorityQueueArn}"}
-        return names.get(params["QueueUrl"].rpartition("/")[2], "${DeadLetterQueueArn}")
+        return {names.get(params["QueueUrl"].rpartition("/")[2], "${DeadLetterQueueArn}")}
     if service == "s3":
-        return f"{BUCKET}/{params['Key'].partition('/')[0]}/*"
+        deleted = [each["Key"] for each in params.get("Delete", {}).get("Objects", ())]
+        return {_place_of(key) for key in deleted or [params.get("Key")]}
     if service == "secretsmanager":
-        return arns[params["SecretId"]]
-    return "${MailIdentityArns}" if "Content" in params else "*"
+        return {arns[params["SecretId"]]}
+    return {"${MailIdentityArns}" if "Content" in params else "*"}
+
+
+def _place_of(key: str | None) -> str:
+    if key is None:
+        return BUCKET
+    folder, _, rest = key.partition("/")
+    if folder == "exports":
+        return "${ExportedArns}"
+    name = rest.rpartition("/")[2]
+    return f"{BUCKET}/{folder}/*/{name}" if name in {VERIFIED, DRILLED} else f"{BUCKET}/{folder}/*"
+
+
+def widened(needed: set[Permission], given: set[Permission]) -> set[Permission]:
+    """Return what is needed, with a mark's permission in that for its whole folder, where that is given."""
+    folder = f"{BUCKET}/backups/*"
+    return {
+        (action, folder if resource.startswith(folder) and (action, folder) in given else resource)
+        for action, resource in needed
+    }
 
 
 def refer(world: World) -> dict[str, str]:
@@ -132,10 +196,17 @@ def refer(world: World) -> dict[str, str]:
         "redis_url": f"redis://127.0.0.1:{free_port()}",
         "unsubscribe_secrets": settings.unsubscribe_secrets,
         "external_sync_token": "any",
+        "backup_key": "any secret of thirty-two characters or more",
     }
     arns = {name: manager.create_secret(Name=name, SecretString=text)["ARN"] for name, text in texts.items()}
     world.configure(**arns)
-    names = ("${DatabaseSecretArns}", "${CacheSecretArns}", "${UnsubscribeSecretArn}", "${SyncSecretArns}")
+    names = (
+        "${DatabaseSecretArns}",
+        "${CacheSecretArns}",
+        "${UnsubscribeSecretArn}",
+        "${SyncSecretArns}",
+        "${BackupSecretArns}",
+    )
     return dict(zip(arns.values(), names, strict=True))
 
 
@@ -227,10 +298,94 @@ def operate(world: World) -> Iterator[None]:
     world.sqs.send_message(
         QueueUrl=url, MessageBody=world.context().payloads.store(message("send_email", **mail(text="x" * LIMIT)))
     )
+    leave_to_clear_up(world)
     yield
-    operations.operate({"command": "check"}, world.context())
-    operations.operate({"command": "jobs.retry", "ids": dead}, world.context())
-    operations.operate({"command": "jobs.redrive"}, world.context())
+    ask(world, "check")
+    ask(world, "jobs.retry", ids=dead)
+    ask(world, "jobs.redrive")
+    backs_up_by_every_road(world, lambda context: ask(world, "backup.create", context=context))
+    for command in ("backup.list", "backup.verify", "backup.drill", "backup.prune"):
+        ask(world, command)
+    url = make_url(world.settings.database_url)
+    ask(world, "backup.restore", schema=f"{url.database}_restored")
+    if url.get_backend_name() != "sqlite":
+        world.execute(text(f"DROP DATABASE {url.database}_restored"))
+
+
+def ask(world: World, command: str, *, context: Context | None = None, **request: Any) -> Any:
+    return operations.operate({"command": command, **request}, context or world.context(), {})
+
+
+def backs_up(world: World) -> Iterator[None]:
+    leave_to_clear_up(world)
+    yield
+    backs_up_by_every_road(world, make_backup)
+
+
+def make_backup(context: Context) -> Any:
+    return runs.execute("database_backup", event={}, context=context)
+
+
+def leave_to_clear_up(world: World) -> None:
+    """Leave what goes once there is a newer backup that was read back, and databases that RDS knows."""
+    # S3 and RDS go by the time of day, and what was begun there may be under way for two days.
+    world.clock.advance(time.time() - world.clock.now_ms() / 1000 + 3 * DAY)
+    world.configure(backup_keep=read_policy("all=1 daily=1 weekly=0 monthly=0 yearly=0"))
+    make_backup(world.context())
+    world.aws.client("s3").create_multipart_upload(Bucket=world.settings.bucket, Key="backups/begun")
+    rds, user = world.aws.client("rds"), {"MasterUsername": "admin", "MasterUserPassword": "not-a-secret"}
+    size = {"DBInstanceClass": "db.t4g.micro", "AllocatedStorage": 20}
+    rds.create_db_instance(DBInstanceIdentifier="shop", Engine="mysql", **size, **user)
+    rds.create_db_cluster(DBClusterIdentifier="shop", Engine="aurora-mysql", **user)
+
+
+def backs_up_by_every_road(world: World, make: Callable[[Context], Any]) -> None:
+    """Make a backup whose verification is handed on, one that makes an older one go, and snapshots of either kind."""
+    with slow_reading(world):
+        assert make(world.context())["handed_on"]
+    world.clock.advance(2 * DAY)
+    make(world.context())
+    s3, rds = world.aws.client("s3"), world.aws.client("rds")
+    for kind in ("instance", "cluster"):
+        world.configure(backup_rds=f"{kind}:shop", backup_export_role="arn:aws:iam::1:role/x", backup_export_key="arn:k")
+        for _ in range(3):
+            world.clock.advance(2 * DAY)
+            # Too little time for any dump.
+            make(world.context(seconds=5))
+            for task in rds.describe_export_tasks()["ExportTasks"]:
+                s3.put_object(Bucket=world.settings.bucket, Key=f"exports/{task['ExportTaskIdentifier']}/1.parquet")
+
+
+@contextmanager
+def slow_reading(world: World) -> Iterator[None]:
+    """Let reading a part take five minutes."""
+    read = Reader.read
+
+    def slow(reader: Reader, part: Any) -> Any:
+        world.clock.advance(300)
+        return read(reader, part)
+
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(Reader, "read", slow)
+        yield
+
+
+def drills(world: World) -> Iterator[None]:
+    make_backup(world.context())
+    yield
+    runs.execute("backup_drill", event={}, context=world.context())
+    damage(world)
+    world.clock.advance(DAY)
+    with pytest.raises(RunFailedError, match="damaged"):
+        runs.execute("backup_drill", event={}, context=world.context())
+
+
+def damage(world: World) -> None:
+    s3, bucket = world.aws.client("s3"), world.settings.bucket
+    (key, *_) = (found["Key"] for found in s3.list_objects_v2(Bucket=bucket, Prefix="backups/")["Contents"])
+    content = bytearray(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    content[-1] ^= 1
+    s3.put_object(Bucket=bucket, Key=key, Body=bytes(content))
 
 
 def records_activity(world: World) -> Iterator[None]:
@@ -303,6 +458,8 @@ def unsubscribes(world: World) -> Iterator[None]:
 USES: dict[str, Use] = {
     "daily_digest": fire,
     "record_activity": records_activity,
+    "database_backup": backs_up,
+    "backup_drill": drills,
     "database_cleanup": cleans_up,
     "monthly_report": reports_the_month,
     "cache_warming": warms_the_cache,
@@ -315,8 +472,8 @@ USES: dict[str, Use] = {
     "dispatch": dispatches,
     "operate": operate,
 }
-# A worker goes on with any run that is handed on: it archives what a cleanup deletes, and asks a sync's source.
-CONTINUING = {("s3:PutObject", f"{BUCKET}/archive/*"), ("secretsmanager:GetSecretValue", "${SyncSecretArns}")}
+# A worker goes on with any run that is handed on or was interrupted: it reads a backup back, asks a sync's source, …
+CONTINUING = set[Permission]().union(*map(allowed, app.SCHEDULES)) - {FAILED_FIRE}
 # What a sync has listed when its time is up is kept for whoever goes on.
 LISTING = {(action, f"{BUCKET}/payloads/*") for action in ("s3:GetObject", "s3:PutObject")} | {
     ("s3:ListBucket", BUCKET)
@@ -347,7 +504,14 @@ def test_a_policy_allows_what_its_function_calls_and_nothing_more(referring: Wor
     with recorded(arns) as called, suppress(StopIteration):
         next(steps)
     besides = BESIDES.get(function, set())
-    assert allowed(function) - besides == (called | by_effect(called)) - besides
+    given = allowed(function)
+    assert given - besides == widened(called | by_effect(called), given) - besides
+
+
+@pytest.mark.parametrize("worker", functions.WORKERS)
+def test_a_worker_may_do_whatever_a_run_that_it_goes_on_with_may(worker: str) -> None:
+    given = allowed(worker)
+    assert widened(CONTINUING, given) - given == set()
 
 
 @pytest.mark.parametrize("function", USES)
@@ -358,10 +522,12 @@ def test_a_resource_is_named_wherever_iam_can_name_one(function: str) -> None:
             if resource == "*":
                 assert set(statement["Action"]) <= WITHOUT_RESOURCES
             elif "*" in resource:
-                # One function's log streams, or one folder of the bucket.
-                assert resource.endswith((":*", "/*"))
-                assert ":log-group:/aws/lambda/" in resource or resource.count("/") == 2
+                # One function's log streams, one folder of the bucket, or one mark on each backup.
+                assert resource.endswith((":*", "/*", f"/*/{VERIFIED}", f"/*/{DRILLED}"))
+                assert ":log-group:/aws/lambda/" in resource or resource.partition("*")[0].count("/") == 2
         assert not any("*" in action for action in statement["Action"])
+        for action in statement["Action"]:
+            assert statement.get("Condition") == CONDITIONS.get(action)
 
 
 def test_every_function_has_a_policy() -> None:

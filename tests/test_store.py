@@ -13,10 +13,12 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.stub import ANY, Stubber
 
 from chalicelib import context
 from chalicelib.errors import MissingError, TransientError
 from chalicelib.store import READ_BYTES, Store
+from chalicelib.upload import PIECE, UploadPool
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 
@@ -94,6 +96,24 @@ def test_what_is_not_there_is_missing(store: Store) -> None:
 def test_a_bucket_that_is_gone_has_nothing_missing(aws: LocalAws) -> None:
     with pytest.raises(TransientError, match=rf"\A{KEY} cannot be read: .*NoSuchBucket"):
         next(Store(aws.client("s3"), bucket="nosuch-bucket").read(KEY))
+
+
+def test_the_pieces_of_an_upload_carry_checksums_as_a_bucket_with_an_object_lock_demands() -> None:
+    """The emulator does not."""
+    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="eu-west-1")
+    client = session.client("s3")
+    place, begun = {"Bucket": BUCKET, "Key": KEY}, {"Bucket": BUCKET, "Key": KEY, "UploadId": "7"}
+    piece = {"PartNumber": 1, "ETag": "one", "ChecksumCRC32": "AAAAAA=="}
+    with Stubber(client) as stub:
+        announced = place | {"ContentType": HTML, "ChecksumAlgorithm": "CRC32"}
+        stub.add_response("create_multipart_upload", {"UploadId": "7"}, announced)
+        sent = begun | {"PartNumber": 1, "Body": ANY, "ChecksumAlgorithm": "CRC32"}
+        stub.add_response("upload_part", {"ETag": "one", "ChecksumCRC32": "AAAAAA=="}, sent)
+        stub.add_response("complete_multipart_upload", {}, begun | {"MultipartUpload": {"Parts": [piece]}})
+        pool = UploadPool()
+        Store(client, bucket=BUCKET).upload(KEY, [bytes(PIECE)], content_type=HTML, pool=pool)
+        pool.close()
+        stub.assert_no_pending_responses()
 
 
 CONTENT = os.urandom(1_000_000)

@@ -7,7 +7,7 @@ after a restore it is that of an earlier time, and a killed process leaves a row
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, case, func, insert, select, update
 
 from chalicelib.backup.folder import moment_of
 from chalicelib.backup.manifest import Manifest
@@ -15,6 +15,7 @@ from chalicelib.backup.retention import UNFINISHED, Kept
 from chalicelib.clock import Clock, to_ms
 from chalicelib.database import Database
 from chalicelib.schema import backups
+from chalicelib.telemetry import age
 
 Kind = Literal["dump", "snapshot"]
 
@@ -26,6 +27,23 @@ SETTLED_MS = 3_600_000
 # How far S3's clock and ours may differ.
 SAME_MS = 60_000
 KILLED = "it was begun and left unfinished; the process was killed"
+HOUR_MS = 3_600_000
+
+
+def tell_ages(database: Database, clock: Clock) -> None:
+    """Write as metrics how old the newest backup is that was read back, and how long ago one was restored on trial.
+
+    What was never done has no age, but that of a first drill begins with the first backup. Raises DBAPIError.
+    """
+    is_verified = (backups.c.status == "finished") & backups.c.verified_at.is_not(None)
+    verified_at = func.max(case((is_verified, backups.c.taken_at)))
+    drilled_at = func.coalesce(func.max(backups.c.drilled_at), func.min(backups.c.finished_at))
+    newest = select(verified_at, drilled_at)
+    verified_ms, drilled_ms = database.autocommit(lambda connection: connection.execute(newest).one())
+    now_ms = clock.now_ms()
+    for metric, since_ms in (("backup_verified_age", verified_ms), ("backup_drilled_age", drilled_ms)):
+        if since_ms is not None:
+            age(metric, (now_ms - since_ms) / HOUR_MS, task="database_backup")
 
 
 class Catalogue:

@@ -8,7 +8,7 @@ from chalicelib.backup.lanes import Counted, Lanes
 from chalicelib.backup.plan import Plan
 from chalicelib.backup.programs import read_events, read_routines, read_triggers
 from chalicelib.backup.section import Section
-from chalicelib.backup.snapshot import Snapshot
+from chalicelib.backup.snapshot import Snapshot, let_go
 from chalicelib.backup.tables import WITHOUT_ROWS, read_columns, read_sequences, read_tables
 from chalicelib.backup.views import in_order, read_views
 
@@ -30,6 +30,7 @@ class Dump:
         self.events = [event for event in read_events(first) if plan.takes(event.name)]
         self._collation = snapshot.collation
         self._columns = read_columns(first)
+        let_go(first)
         with_rows = [t for t in self.tables if plan.takes_rows(t.name) and t.engine.upper() not in WITHOUT_ROWS]
         self._lanes = Lanes(snapshot, with_rows)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from chalicelib.backup.definitions import ROWS_HEADER
 from chalicelib.backup.rows import END_OF_STATEMENT, Rows
 from chalicelib.backup.section import Section
-from chalicelib.backup.snapshot import Snapshot
+from chalicelib.backup.snapshot import Snapshot, let_go
 from chalicelib.backup.tables import Table
 from chalicelib.errors import TransientError
 
@@ -68,6 +68,7 @@ class Lanes:
                 section.text = self._text(section, chain([first], pieces), rows, before=before)
                 yield section
                 before = rows.count
+            let_go(connection)
             self.counted[table.name] = Counted(rows=rows.count, checksum=rows.checksum)
 
     def _next_table(self) -> Table | None:

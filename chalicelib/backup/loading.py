@@ -10,6 +10,7 @@ from pymysql.constants import CLIENT, COMMAND
 from pymysql.protocol import OKPacketWrapper
 
 from chalicelib.backup.lines import Lines
+from chalicelib.errors import PermanentError
 
 # The smallest max_allowed_packet of any server that is in use is 1 MiB.
 PACKET_BYTES = 1 << 18
@@ -72,11 +73,21 @@ def load(connection: Any, lines: Lines, *, table: bytes) -> Loaded:
 def insert(connection: Any, lines: Lines, *, table: bytes) -> Loaded:
     """Send rows as INSERTs of literals, in the caller's transaction; `table` is quoted, with its schema.
 
-    Raises pymysql.err.Error, and what `lines` raise; then only a rollback may follow.
+    Raises PermanentError for a row that is longer than a statement may be, pymysql.err.Error, and what `lines` raise;
+    then only a rollback may follow.
     """
     rows, warning = 0, None
     head = b"INSERT INTO " + table + b" " + lines.columns + b" VALUES\n"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        (most,) = cursor.fetchone()
     for batch in lines.batches():
+        # The server would hang up, as if it were in trouble.
+        if len(head) + len(batch) >= most:
+            raise PermanentError(
+                f"a row has {len(batch):,} bytes, and max_allowed_packet of the server is {most:,}: raise it, or allow "
+                "local_infile, with which no row is too long"
+            )
         rows += connection.query(head + batch)
         if warning is None:
             warning = _first_warning(connection)

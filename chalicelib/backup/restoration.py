@@ -13,6 +13,7 @@ from chalicelib.backup.manifest import Part
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.statement import Statement
 from chalicelib.backup.target import Target
+from chalicelib.errors import ConfigurationError
 
 TABLES_MADE, PROGRAMS_MADE = "tables", "programs"
 # They share their names.
@@ -70,10 +71,11 @@ class Restoration:
             for statement in self._contents.programs:
                 if statement.kind == "EVENT" and not events:
                     continue
-                with explained(f"making {_called(statement)}"):
-                    if statement.name:
-                        connection.query(b"DROP %b IF EXISTS %b" % (statement.kind.encode(), statement.name))
-                    connection.query(statement.without_definer if own and statement.name else statement.text)
+                try:
+                    _make(connection, statement, own=own)
+                except ConfigurationError as error:
+                    hint = "" if own else "; grant it, or say that this user is to be the definer"
+                    raise ConfigurationError(f"{error}{hint}") from error
             self._journal.note(connection, PROGRAMS_MADE, {})
             connection.commit()
         # Programs are made under the schema's collation of their time.
@@ -89,6 +91,13 @@ class Restoration:
         warned = {part.table for part in manifest.parts if part.table and notes.get(part.name, {}).get("warning")}
         summed = {table.name for table in tables} if by_checksum else warned
         return compare_tables(self._target, tables, by_checksum=summed, connections=connections)
+
+
+def _make(connection: Any, program: Statement, *, own: bool) -> None:
+    with explained(f"making {_called(program)}"):
+        if program.name:
+            connection.query(b"DROP %b IF EXISTS %b" % (program.kind.encode(), program.name))
+        connection.query(program.without_definer if own and program.name else program.text)
 
 
 def _called(statement: Statement) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 SETTINGS = (
     b"SET NAMES binary",
     b"SET SESSION sql_mode='',time_zone='+00:00',sql_quote_show_create=1,sql_select_limit=18446744073709551615,"
-    b"net_write_timeout=3600,wait_timeout=28800,lock_wait_timeout=2",
+    b"net_write_timeout=3600,wait_timeout=28800,lock_wait_timeout=60",
     b"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     # Each has its own; MySQL's comments from 5.7 on are none of MariaDB's.
     b"/*M! SET SESSION max_statement_time=0,idle_transaction_timeout=0 */",

@@ -13,7 +13,8 @@ from chalicelib.backup.quoting import quoted
 from chalicelib.backup.session import prepare, tell
 
 # Not READ ONLY, where the server refuses to show a view that takes a sequence's next value.
-BEGIN = b"START TRANSACTION WITH CONSISTENT SNAPSHOT"
+BEGIN = (b"START TRANSACTION WITH CONSISTENT SNAPSHOT", b"SAVEPOINT nothing_read")
+LOCK_SECONDS = 2
 # No right to lock, nobody who lets us, a table that went just now.
 NO_LOCK = {ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.LOCK_WAIT_TIMEOUT, ER.NO_SUCH_TABLE}
 
@@ -52,7 +53,7 @@ def take(connect: Callable[[], Any], *, plan: Plan, connections: int) -> Iterato
         together = [_open(connect, stack) for _ in range(connections)]
         if connections == 1 or not _begin_together(_open(connect, stack), together, plan):
             del together[1:]
-            together[0].query(BEGIN)
+            _begin(together[0])
         version, schema, packet = tell(together[0], b"SELECT VERSION(),DATABASE(),@@max_allowed_packet")[0]
         charset, collation = tell(together[0], b"SELECT @@character_set_database,@@collation_database")[0]
         yield Snapshot(
@@ -81,16 +82,32 @@ def _begin_together(locking: Any, together: list[Any], plan: Plan) -> bool:
         b" WHERE TABLE_SCHEMA=DATABASE() AND TABLE_TYPE IN ('BASE TABLE','SYSTEM VERSIONED')",
     )
     tables = [quoted(name) for (name,) in found if plan.takes(name) and plan.takes_rows(name)]
+    # Whoever wants to write waits as long as we do.
+    locking.query(b"SET SESSION lock_wait_timeout=%d" % LOCK_SECONDS)
     try:
-        locking.query(b"LOCK TABLES " + b" READ,".join(tables) + b" READ")
+        if tables:
+            locking.query(b"LOCK TABLES " + b" READ,".join(tables) + b" READ")
     except err.MySQLError as error:
         if error.args[0] in NO_LOCK:
             return False
         raise
     for connection in together:
-        connection.query(BEGIN)
+        _begin(connection)
     locking.query(b"UNLOCK TABLES")
     return True
+
+
+def _begin(connection: Any) -> None:
+    for statement in BEGIN:
+        connection.query(statement)
+
+
+def let_go(connection: Any) -> None:
+    """Let others change the definitions of what was read, for which they would wait, and all who want it behind them.
+
+    The snapshot stays. Raises pymysql.err.Error.
+    """
+    connection.query(b"ROLLBACK TO SAVEPOINT nothing_read")
 
 
 def _position(connection: Any) -> Position | None:

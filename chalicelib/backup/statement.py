@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from itertools import dropwhile, islice
+from typing import Any
 
 from chalicelib.backup.script import statements_of
 from chalicelib.backup.tokens import Token, decode, encode, tokens_of
@@ -39,7 +41,8 @@ _MODE = re.compile(rb"sql_mode='([\w,]*)'")
 class Statement:
     """What defines an object, its name quoted and in the statement's own bytes; or a setting, which has no name.
 
-    `without_definer` is the text for whoever may not create in the name of others; `code` is its tokens.
+    `without_definer` is the text for whoever may not create in the name of others. `charset` and `has_escapes` are the
+    settings under which the server reads it.
     """
 
     kind: str
@@ -48,7 +51,12 @@ class Statement:
     # A trigger's.
     table: str | None = None
     without_definer: bytes = b""
-    code: tuple[Token, ...] = field(default=(), repr=False)
+    charset: str
+    has_escapes: bool
+
+    def tokens(self) -> Iterator[Token]:
+        """Yield its code. Raises DamagedError as `tokens_of`."""
+        return tokens_of(decode(self.text, charset=self.charset), has_escapes=self.has_escapes)
 
 
 class Statements:
@@ -77,23 +85,23 @@ class Statements:
         raise DamagedError("no backup has such a statement")
 
     def _made(self, kind: str, found: "re.Match[str]", text: bytes) -> Statement:
+        settings: Any = {"charset": self._charset, "has_escapes": self._has_escapes}
         if kind in {"SETTING", "COLLATION"}:
             self._note_settings(text)
-            return Statement(kind=kind, text=text)
+            return Statement(kind=kind, text=text, **settings)
         parts = found.groupdict()
-        code = tuple(tokens_of(found.string, has_escapes=self._has_escapes))
         if kind == "PROGRAM":
             kind = parts["kind"].upper()
-        if kind == "FUNCTION" and "SONAME" in {token.word for token in code}:
-            raise DamagedError("no backup has a function of a library")
-        return Statement(
+        statement = Statement(
             kind=kind,
             text=text,
             name=encode(_in_backticks(parts["name"]), charset=self._charset),
-            table=self._table_of(code) if kind == "TRIGGER" else None,
             without_definer=encode(found.string.replace(parts.get("definer") or "", "", 1), charset=self._charset),
-            code=code,
+            **settings,
         )
+        if kind == "FUNCTION" and "SONAME" in {token.word for token in statement.tokens()}:
+            raise DamagedError("no backup has a function of a library")
+        return replace(statement, table=_table_of(statement)) if kind == "TRIGGER" else statement
 
     def _note_settings(self, text: bytes) -> None:
         if charset := _CHARSET.search(text):
@@ -101,13 +109,14 @@ class Statements:
         if mode := _MODE.search(text):
             self._has_escapes = b"NO_BACKSLASH_ESCAPES" not in mode[1]
 
-    def _table_of(self, code: tuple[Token, ...]) -> str:
-        # The first ON is that of the table: only the moment and what happens stand before it.
-        words = [token.word for token in code]
-        table, *after = code[words.index("ON") + 1 :][:2] if "ON" in words else code[:1]
-        if table.name is None or (after and after[0].text == "."):
-            raise DamagedError("no backup has such a trigger")
-        return encode(table.name, charset=self._charset).decode(errors="replace")
+
+def _table_of(trigger: Statement) -> str:
+    # The first ON is that of the table: only the moment and what happens stand before it.
+    after = dropwhile(lambda token: token.word != "ON", trigger.tokens())
+    _, table, dot = (*islice(after, 3), None, None, None)[:3]
+    if table is None or table.name is None or (dot and dot.text == "."):
+        raise DamagedError("no backup has such a trigger")
+    return encode(table.name, charset=trigger.charset).decode(errors="replace")
 
 
 def _in_backticks(name: str) -> str:

@@ -18,7 +18,7 @@ _PATTERN = r"""
 """
 _WITH_ESCAPES = re.compile(_PATTERN.format(r"\\", r"\\.|"), re.S | re.X)
 _WITHOUT_ESCAPES = re.compile(_PATTERN.format("", ""), re.S | re.X)
-_AMBIGUOUS = "it has comments that not all servers understand alike"
+_AMBIGUOUS = "has comments that not all servers understand alike"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def decode(text: bytes, *, charset: str) -> str:
     try:
         return text.decode(_CODECS.get(charset, "latin-1"))
     except UnicodeDecodeError:
-        raise DamagedError(f"it is no text of the character set {charset}") from None
+        raise DamagedError(f"is no text of the character set {charset}") from None
 
 
 def encode(text: str, *, charset: str) -> bytes:

@@ -15,8 +15,6 @@ NULL, END, ERROR = b"\xfb", b"\xfe", b"\xff"
 # How many bytes tell the length of a value that is longer than 250 bytes, by the byte before them.
 LENGTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 PIECE = 1 << 18
-# For what comes with the last of the bytes that are waited for.
-ROOM = 1 << 18
 # The packet after the last row, or the one that comes instead of the next row.
 _END = re.compile(rb"\x05\0\0.\xfe.{4}", re.DOTALL)
 _ERROR = re.compile(rb"\xff..#[0-9A-Z]{5}", re.DOTALL)
@@ -37,23 +35,28 @@ class Wire:
         connection._result = None
         self._buffer = bytearray()
 
-    def receive(self, held: bytes, least: int) -> bytes:
-        """Return what is held and at least so many bytes more, or all that the server still has to send."""
-        held += self._ahead
-        self._ahead = b""
-        length, wanted = len(held), len(held) + least
-        if len(self._buffer) < wanted + ROOM:
-            self._buffer = bytearray(wanted + ROOM)
-        buffer, view = self._buffer, memoryview(self._buffer)
-        buffer[:length] = held
+    def receive(self, held: bytes, count: int) -> bytes:
+        """Return what is held and so many bytes more, or all that the server still has to send.
+
+        No more either, so that equal rows are cut alike.
+        """
+        data, self._ahead = held + self._ahead, b""
+        wanted = len(held) + count
+        if len(data) >= wanted:
+            self._ahead = data[wanted:]
+            return data[:wanted]
+        if len(self._buffer) < wanted:
+            self._buffer = bytearray(wanted)
+        buffer, view, length = self._buffer, memoryview(self._buffer), len(data)
+        buffer[:length] = data
         while length < wanted and not _may_be_last(buffer, length):
             try:
-                count = self._socket.recv_into(view[length:])
+                received = self._socket.recv_into(view[length:wanted])
             except OSError as error:
                 raise err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server ({error})") from None
-            if not count:
+            if not received:
                 raise err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query")
-            length += count
+            length += received
         return bytes(view[:length])
 
     def put_back(self, data: bytes) -> None:
@@ -62,7 +65,7 @@ class Wire:
 
     def read(self, most: int) -> bytes:
         """Return at least one byte, and at most so many."""
-        data = self._ahead or self.receive(b"", 1)
+        data = self._ahead or self.receive(b"", most)
         self._ahead = data[most:]
         return data[:most]
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, delete
 
-from chalicelib.cleanup.found import Found, find
 from chalicelib.cleanup.moment import Lens
-from chalicelib.cleanup.parcel import Bundles, Parcel, gather
+from chalicelib.cleanup.parcel import Bundles, Found, Parcel, find, gather
 from chalicelib.cleanup.rule import Rule
 from chalicelib.cleanup.stretch import Key, among, next_stretch, within
 from chalicelib.errors import TransientError

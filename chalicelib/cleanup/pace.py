@@ -1,7 +1,11 @@
 """The pace: how many rows at once, and when to wait so that nobody else has to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from chalicelib.cleanup.pressure import Pressure
 from chalicelib.context import Context
+from chalicelib.database import Database
 from chalicelib.errors import OutOfTimeError, TransientError
 from chalicelib.telemetry import logger
 
@@ -15,6 +19,8 @@ MOST_SECONDS_BEHIND = 10
 MOST_LOCK_WAIT_MS = 200
 # A pause is twice as long as the one before; after so many in a row it is for a person to look.
 MOST_PAUSES = 7
+# For a row that somebody else holds. The server's own 50 s, spent while we hold others, would be others' too.
+LOCK_WAIT_SECONDS = 1
 
 
 class Pace:
@@ -69,3 +75,18 @@ class Pace:
 
     def _resize(self, rows: int) -> None:
         self.size = min(self._most, max(rows, min(LEAST, self.size)))
+
+
+@contextmanager
+def little_patience(database: Database) -> Iterator[None]:
+    """Let statements wait only LOCK_WAIT_SECONDS for a row that is held; throw the connection away at the end."""
+    if database.engine.dialect.name == "sqlite":
+        yield
+        return
+    statement = f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}"
+    database.transact(lambda connection: connection.exec_driver_sql(statement))
+    try:
+        yield
+    finally:
+        # Whoever comes next in this process gets one that waits as long as the server says.
+        database.engine.dispose()

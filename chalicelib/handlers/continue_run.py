@@ -1,4 +1,4 @@
-"""Continues a run that reached its deadline, from its checkpoint."""
+"""Carries out a run that was handed on: at its deadline, behind another of its task, or since its fire was missed."""
 
 from typing import Any
 
@@ -6,23 +6,26 @@ import msgspec
 
 from chalicelib import runs
 from chalicelib.context import Context
+from chalicelib.fire import Trigger
 from chalicelib.handlers import Handler
 from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which run to continue; `scheduled_for` as ISO 8601, and the options that it was asked with."""
+    """Which run; `scheduled_for` as ISO 8601, who asked for it first, and the options that it was asked with."""
 
     task: str
     scheduled_for: str
+    trigger: Trigger = "manual"
     options: dict[str, Any] = {}
 
 
 def perform(context: Context, job: Job[Payload]) -> Counts:
     """Execute the run of this fire; it writes its own summary line."""
     payload = job.payload
-    runs.execute(payload.task, event={"scheduled_for": payload.scheduled_for, **payload.options}, context=context)
+    event = {"scheduled_for": payload.scheduled_for, **payload.options}
+    runs.execute(payload.task, event=event, context=context, trigger=payload.trigger)
     return Counts(total=1, succeeded=1)
 
 

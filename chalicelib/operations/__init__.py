@@ -7,7 +7,8 @@ import msgspec
 
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
-from chalicelib.operations import checks, dead_letters, flow, jobs, suppressions
+from chalicelib.operations import backups, checks, dead_letters, flow, jobs, runs, schedules, suppressions
+from chalicelib.schedule import Schedule
 
 # By command: the request that it takes, and what does it.
 COMMANDS: dict[str, tuple[Any, Callable[[Context, Any], dict[str, Any]]]] = {
@@ -22,19 +23,40 @@ COMMANDS: dict[str, tuple[Any, Callable[[Context, Any], dict[str, Any]]]] = {
     "jobs.redrive": (checks.Nothing, dead_letters.redrive),
     "jobs.pause": (flow.Pause, flow.pause),
     "jobs.resume": (flow.Resume, flow.resume),
+    "backup.list": (checks.Nothing, backups.list_backups),
+    "backup.create": (checks.Nothing, backups.create),
+    "backup.verify": (backups.One, backups.verify),
+    "backup.drill": (backups.One, backups.drill),
+    "backup.restore": (backups.Restore, backups.restore),
+    "backup.prune": (backups.Prune, backups.prune),
+    "runs.show": (runs.One, runs.show),
     "suppressions.list": (suppressions.Newest, suppressions.list_suppressions),
     "suppressions.lift": (suppressions.Address, suppressions.lift),
 }
 
+# The same, for what also needs to know the schedule of each task.
+OF_SCHEDULES: dict[str, tuple[Any, Callable[[Context, Any, Mapping[str, Schedule]], dict[str, Any]]]] = {
+    "schedule.list": (schedules.Every, schedules.list_schedules),
+    "schedule.pause": (schedules.Pause, schedules.pause),
+    "schedule.resume": (schedules.Resume, schedules.resume),
+    "schedule.backfill": (schedules.Backfill, schedules.backfill),
+    "runs.list": (runs.Filter, runs.list_runs),
+}
 
-def operate(request: object, context: Context) -> dict[str, Any]:
-    """Do the one thing that `{"command": …}` names, and return what it found. Raises InvalidRequestError."""
+
+def operate(request: object, context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
+    """Do the one thing that `{"command": …}` names, and return what it found. Raises InvalidRequestError.
+
+    `planned` is the schedule of each task.
+    """
     command = request.get("command") if isinstance(request, Mapping) else None
-    if not isinstance(request, Mapping) or not isinstance(command, str) or command not in COMMANDS:
-        raise InvalidRequestError(f"the payload must be an object with a command of {', '.join(COMMANDS)}")
-    shape, do = COMMANDS[command]
+    shapes = {name: shape for name, (shape, _) in (COMMANDS | OF_SCHEDULES).items()}
+    if not isinstance(request, Mapping) or not isinstance(command, str) or command not in shapes:
+        raise InvalidRequestError(f"the payload must be an object with a command of {', '.join(shapes)}")
     try:
-        asked = msgspec.convert({key: value for key, value in request.items() if key != "command"}, shape)
+        asked = msgspec.convert({key: value for key, value in request.items() if key != "command"}, shapes[command])
     except msgspec.ValidationError as error:
         raise InvalidRequestError(f"{command} cannot be done as asked: {error}") from error
-    return do(context, asked)
+    if command in OF_SCHEDULES:
+        return OF_SCHEDULES[command][1](context, asked, planned)
+    return COMMANDS[command][1](context, asked)

@@ -1,8 +1,9 @@
 """The history of runs, and what operators and rate limits hold back."""
 
-from sqlalchemy import BigInteger, Column, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, UniqueConstraint
 
 from chalicelib.application import MYSQL, Id, Millis, metadata
+from chalicelib.schema.types import LongText
 
 runs = Table(
     "runs",
@@ -12,8 +13,8 @@ runs = Table(
     Column("scheduled_for", Millis, nullable=False),
     Column("trigger", String(16), nullable=False),
     # JSON: what it was asked with, for whoever takes it up.
-    Column("options", Text),
-    # running, or how the latest attempt ended: succeeded, skipped, failed, dead; or missed, if there was none.
+    Column("options", LongText),
+    # running, or how the latest attempt ended: succeeded, skipped, failed, dead; or missed, if none could begin.
     Column("status", String(16), nullable=False),
     # Counts claims, so that it also fences: whoever writes with an older attempt has lost the run.
     Column("attempt", Integer, nullable=False),
@@ -30,15 +31,17 @@ runs = Table(
     Column("error_type", String(128)),
     Column("error", Text),
     UniqueConstraint("task", "scheduled_for", name="uq_runs_fire"),
+    Index("ix_runs_status", "status", "task"),
     **MYSQL,
 )
 
-# The schedules that the watch has seen, and up to when it has decided about their fires.
+# The schedule of each task as the watch has seen it, and up to when it has decided about its fires. Whoever decides
+# about runs of a task locks its row.
 schedules = Table(
     "schedules",
     metadata,
     Column("task", String(64), primary_key=True),
-    Column("text", String(255), nullable=False),
+    Column("text", Text, nullable=False),
     Column("checked_until", Millis, nullable=False),
     **MYSQL,
 )

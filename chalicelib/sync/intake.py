@@ -1,6 +1,7 @@
 """Taking a batch of a source's items: most are as they were, some are written, and some are refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -35,15 +36,23 @@ class Intake:
         self._source = source
         self._reader = Reader(source)
         self._is_rehearsal = is_rehearsal
+        self._expects_new = False
         # Few, as a rule; knowing them, a valid item costs no statement to take it out.
         self._refused_ids = database.transact(lambda connection: quarantine.refused_ids(connection, source=source.name))
 
     def take(self, raws: Sequence[bytes], *, asked_at: int, now_ms: int) -> Taken:
-        """Take a batch from an answer that was asked for at `asked_at`, in one transaction, and one more to write."""
+        """Take a batch from an answer that was asked for at `asked_at`; write what it changes in one transaction."""
+        if self._expects_new:
+            # Where that is wrong the database says so, and nothing is written. Begun anew and not from a savepoint: a
+            # deadlock takes that with it, and its rollback then hides it.
+            with suppress(IntegrityError):
+                return self._take(raws, asked_at=asked_at, now_ms=now_ms)
+            self._expects_new = False
+        return self._take(raws, asked_at=asked_at, now_ms=now_ms)
+
+    def _take(self, raws: Sequence[bytes], *, asked_at: int, now_ms: int) -> Taken:
         items, refused = self._read(raws)
-        settled = self._database.transact(
-            lambda connection: rows.settled_hashes(connection, items, source=self._source.name)
-        )
+        settled = frozenset() if self._expects_new else self._find_settled(items)
         differing = [item for item in items.values() if item.content_hash not in settled]
         unfit = {item.id: reason for item in differing if (reason := self._reader.check(item)) is not None}
         refused += [items[id_].refuse(reason) for id_, reason in unfit.items()]
@@ -53,9 +62,10 @@ class Intake:
             merged = self._database.transact(merge.rehearse)
         else:
             valid_again = self._refused_ids & (items.keys() - _ids(refused))
-            # Where nothing is known most likely all is new, and the database says so where it is not.
-            merged = self._write(merge, refused, valid_again, is_hopeful=not settled, now_ms=now_ms)
+            merged = self._write(merge, refused, valid_again, now_ms=now_ms)
             self._refused_ids = (self._refused_ids - valid_again) | _ids(refused) | _ids(merged.refused)
+            # A batch of which nothing was known is rarely the last one such.
+            self._expects_new = not settled and merged.inserted == len(fit)
         refused += merged.refused
         succeeded = merged.inserted + merged.changed
         skipped = len(raws) - succeeded - len(refused)
@@ -76,25 +86,23 @@ class Intake:
                 items[read.id] = read
         return items, refused
 
-    def _write(
-        self, merge: Merge, refused: Sequence[Refused], valid_again: set[str], *, is_hopeful: bool, now_ms: int
-    ) -> Merged:
+    def _find_settled(self, items: Mapping[str, Item]) -> Set[str]:
+        return self._database.autocommit(
+            lambda connection: rows.settled_hashes(connection, items, source=self._source.name)
+        )
+
+    def _write(self, merge: Merge, refused: Sequence[Refused], valid_again: set[str], *, now_ms: int) -> Merged:
         if not (merge.items or refused or valid_again):
             return Merged()
 
-        def settle(connection: Connection, merged: Merged) -> Merged:
+        def work(connection: Connection) -> Merged:
+            merged = merge.insert(connection) if self._expects_new else merge.perform(connection)
             quarantine.clear(connection, valid_again, source=self._source.name)
             bad = [*refused, *merged.refused]
             quarantine.put(connection, bad, source=self._source.name, now_ms=now_ms)
             return merged
 
-        if is_hopeful:
-            try:
-                return self._database.transact(lambda connection: settle(connection, merge.insert(connection)))
-            except IntegrityError:
-                # Begun anew and not from a savepoint: a deadlock takes that with it, and its rollback then hides it.
-                pass
-        return self._database.transact(lambda connection: settle(connection, merge.perform(connection)))
+        return self._database.transact(work)
 
 
 def _ids(refused: Sequence[Refused]) -> set[str]:

@@ -32,20 +32,21 @@ class Merge:
     def insert(self, connection: Connection) -> Merged:
         """Insert items that are believed to be new. Raises IntegrityError where an id is taken."""
         new = self._new_rows({})
-        rows.insert(connection, new)
+        rows.insert(connection, new, source=self.source, synced_at=self.asked_at)
         return Merged(inserted=len(new))
 
     def perform(self, connection: Connection) -> Merged:
         """Insert and overwrite, whatever there is already, and whoever else does so at the same time."""
         standing = rows.find(connection, self.items, is_locking=True)
         new = self._new_rows(standing)
-        taken = rows.insert_missing(connection, new)
+        taken = rows.insert_missing(connection, new, source=self.source, synced_at=self.asked_at)
         # By another run just now; or the id equals another one in a way that only the database's collation sees.
         standing |= rows.find(connection, taken, is_locking=True)
         equal = "its id equals another, but for case or accents"
         refused = [self.items[id_].refuse(equal) for id_ in sorted(taken - standing.keys())]
         changed, foreign = self._compare(standing)
-        rows.overwrite(connection, [self._row(self.items[id_], id_=standing[id_].id) for id_ in changed])
+        values = [_values(standing[id_].id, self.items[id_]) for id_ in changed]
+        rows.overwrite(connection, values, source=self.source, synced_at=self.asked_at)
         return Merged(inserted=len(new) - len(taken), changed=len(changed), refused=[*refused, *foreign])
 
     def rehearse(self, connection: Connection) -> Merged:
@@ -71,13 +72,14 @@ class Merge:
         # A run that asked later may have been faster.
         return bool(row.synced_at > self.asked_at)
 
-    def _new_rows(self, standing: Mapping[str, Row[Any]]) -> list[tuple[Any, ...]]:
+    def _new_rows(self, standing: Mapping[str, Row[Any]]) -> list[rows.Values]:
         # In order, as every other run does it, so that few of them meet in a deadlock.
         fresh = sorted(self.items.keys() - standing.keys())
-        return [self._row(self.items[id_], id_=new_id) for id_, new_id in zip(fresh, _new_ids(len(fresh)), strict=True)]
+        return [_values(new_id, self.items[id_]) for id_, new_id in zip(fresh, _new_ids(len(fresh)), strict=True)]
 
-    def _row(self, item: Item, *, id_: str) -> tuple[Any, ...]:
-        return id_, item.id, item.data.decode(), self.asked_at, self.source, item.content_hash, item.changed_at
+
+def _values(id_: str, item: Item) -> rows.Values:
+    return id_, item.id, item.data, item.content_hash, item.changed_at
 
 
 def _new_ids(count: int) -> list[str]:

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Sequence
 from hashlib import sha256
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Dialect, Insert, delete, select
+from sqlalchemy.dialects import mysql
 
 from chalicelib.schema import quarantine
 from chalicelib.sync.items import Refused
-from chalicelib.sync.rows import upsert
 
 # What a person needs in order to see what is wrong with it.
 MAX_DATA = 10_000
@@ -39,7 +39,7 @@ def put(connection: Connection, refused: Sequence[Refused], *, source: str, now_
         }
         for digest, item in by_digest.items()
     ]
-    connection.execute(upsert(quarantine, connection.dialect, ("reason", "seen_at")), values)
+    connection.execute(_upsert(connection.dialect), values)
 
 
 def clear(connection: Connection, ids: Collection[str], *, source: str) -> None:
@@ -58,3 +58,14 @@ def expire(connection: Connection, *, source: str, before_ms: int) -> None:
 def digest_of(item: Refused, *, source: str) -> str:
     """Return what tells a refused item from any other."""
     return sha256(source.encode() + b"\0" + item.raw).hexdigest()
+
+
+def _upsert(dialect: Dialect) -> Insert:
+    if dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        into = sqlite.insert(quarantine)
+        new = {name: into.excluded[name] for name in ("reason", "seen_at")}
+        return into.on_conflict_do_update(index_elements=[quarantine.c.digest], set_=new)
+    statement = mysql.insert(quarantine)
+    return statement.on_duplicate_key_update({name: statement.inserted[name] for name in ("reason", "seen_at")})

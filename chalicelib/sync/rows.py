@@ -2,19 +2,20 @@
 
 Texts stand in the statements as hexadecimal digits. Drivers look at every character of a parameter for what is to be
 escaped, which is most of the work of an insert; digits need none, and nothing that they say is ever taken for SQL.
+Not LOAD DATA: what is new is a sixth quicker with it, and slower by way of the table that the rest would have to be
+compared from; and a client that allows it lets the server ask for any of its files.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Insert, Row, Select, Table, bindparam, select
-from sqlalchemy.dialects import mysql
+from sqlalchemy import Connection, Dialect, Row
 
 from chalicelib.schema import external_data as rows
 
-# A row's values in this order, as they are inserted; a new one is not missing.
-COLUMNS = ("id", "external_id", "data", "synced_at", "source", "content_hash", "changed_at")
-CHANGING = (*COLUMNS[2:], "missing_since")
+# The row's id, and of its item: id, data, content hash, and when it changed. The rest is the same for all of a batch.
+Values = tuple[str, str, bytes, str, int | None]
+COLUMNS = ("id", "external_id", "data", "content_hash", "changed_at", "synced_at", "source")
 # As drivers have it for their own; every server takes four times that.
 MAX_STATEMENT = 1024 * 1024
 
@@ -25,25 +26,19 @@ SETTLED = f"""
     FROM {rows.name} WHERE external_id IN (%s) AND source = %s AND missing_since IS NULL
 """  # noqa: S608 (its own table)
 
-_STANDING: Select[Any] = select(
-    rows.c.id,
-    rows.c.external_id,
-    rows.c.source,
-    rows.c.content_hash,
-    rows.c.changed_at,
-    rows.c.synced_at,
-    rows.c.missing_since,
-).where(rows.c.external_id.in_(bindparam("ids", expanding=True)))
-_ARRIVED = select(rows.c.external_id).where(rows.c.id.in_(bindparam("ids", expanding=True)))
+STANDING = f"""
+    SELECT id, external_id, source, content_hash, changed_at, synced_at, missing_since
+    FROM {rows.name} WHERE external_id IN (%s) %s
+"""  # noqa: S608 (as above)
+ARRIVED = f"SELECT external_id FROM {rows.name} WHERE id IN (%s)"  # noqa: S608 (as above)
 
 
 def settled_hashes(connection: Connection, ids: Collection[str], *, source: str) -> Set[str]:
     """Return the content hashes of those of the ids that the source is known to have."""
     if not ids:
         return frozenset()
-    literal = _literal(connection.dialect)
-    statement = SETTLED % (",".join([literal % id_.encode().hex() for id_ in ids]), literal % source.encode().hex())
-    hashes = connection.exec_driver_sql(statement).scalar_one()
+    among, of_source = (_listed(texts, connection.dialect) for texts in (ids, [source]))
+    hashes = connection.exec_driver_sql(SETTLED % (among, of_source)).scalar_one()
     return frozenset(hashes.split(",")) if hashes else frozenset()
 
 
@@ -51,62 +46,58 @@ def find(connection: Connection, ids: Collection[str], *, is_locking: bool) -> d
     """Return the rows of these ids, whoever's, and lock them to the end of the transaction."""
     if not ids:
         return {}
-    query = _STANDING.with_for_update() if is_locking else _STANDING
-    found = {row.external_id: row for row in connection.execute(query, {"ids": list(ids)}).all()}
+    # SQLite locks no rows: whoever writes has it alone.
+    lock = "FOR UPDATE" if is_locking and connection.dialect.name != "sqlite" else ""
+    statement = STANDING % (_listed(ids, connection.dialect), lock)
+    found = {row.external_id: row for row in connection.exec_driver_sql(statement)}
     # MySQL's collations take more for equal than we do.
     return {id_: found[id_] for id_ in ids if id_ in found}
 
 
-def insert(connection: Connection, new: Sequence[tuple[Any, ...]], *, behind: str = "") -> None:
+def insert(connection: Connection, new: Sequence[Values], *, source: str, synced_at: int, behind: str = "") -> None:
     """Insert rows. Raises IntegrityError where an id is taken."""
     literal = _literal(connection.dialect)
-    for chunk in _chunks(_texts(new, literal), length=MAX_STATEMENT):
+    # The hash is our own digits.
+    form = f"({literal},{literal},{literal},'%s',%s,{synced_at:d},{literal % source.encode().hex()})"
+    for chunk in _chunks(_texts(new, form), length=MAX_STATEMENT):
         values = ",".join(chunk)
         statement = f"INSERT INTO {rows.name} ({', '.join(COLUMNS)}) VALUES {values} {behind}"  # noqa: S608 (as above)
         connection.exec_driver_sql(statement)
 
 
-def insert_missing(connection: Connection, new: Sequence[tuple[Any, ...]]) -> set[str]:
+def insert_missing(connection: Connection, new: Sequence[Values], *, source: str, synced_at: int) -> set[str]:
     """Insert rows, and return the external ids of those that could not be, since their id is taken."""
     if not new:
         return set()
-    is_sqlite = connection.dialect.name == "sqlite"
-    insert(connection, new, behind="ON CONFLICT DO NOTHING" if is_sqlite else "ON DUPLICATE KEY UPDATE id = id")
-    arrived = connection.execute(_ARRIVED, {"ids": [row[0] for row in new]}).scalars()
+    behind = "ON CONFLICT DO NOTHING" if connection.dialect.name == "sqlite" else "ON DUPLICATE KEY UPDATE id = id"
+    insert(connection, new, source=source, synced_at=synced_at, behind=behind)
+    arrived = connection.exec_driver_sql(ARRIVED % _listed((row[0] for row in new), connection.dialect)).scalars()
     return {row[1] for row in new} - set(arrived)
 
 
-def overwrite(connection: Connection, changed: Sequence[tuple[Any, ...]]) -> None:
+def overwrite(connection: Connection, changed: Sequence[Values], *, source: str, synced_at: int) -> None:
     """Give rows that are there, and locked, their new values; none of them is missing any more."""
-    if changed:
-        values = [dict(zip(COLUMNS, row, strict=True), missing_since=None) for row in changed]
-        connection.execute(upsert(rows, connection.dialect, CHANGING), values)
-
-
-def upsert(table: Table, dialect: Dialect, columns: Iterable[str]) -> Insert:
-    """Return an INSERT that sets these columns where the primary key exists already."""
-    if dialect.name == "sqlite":
-        from sqlalchemy.dialects import sqlite
-
-        into = sqlite.insert(table)
-        return into.on_conflict_do_update(
-            index_elements=list(table.primary_key), set_={name: into.excluded[name] for name in columns}
-        )
-    statement = mysql.insert(table)
-    return statement.on_duplicate_key_update({name: statement.inserted[name] for name in columns})
+    is_sqlite = connection.dialect.name == "sqlite"
+    begin, value = (
+        ("ON CONFLICT (id) DO UPDATE SET", "excluded.%s") if is_sqlite else ("ON DUPLICATE KEY UPDATE", "VALUES(%s)")
+    )
+    given = ", ".join(f"{name} = {value % name}" for name in COLUMNS[2:])
+    insert(connection, changed, source=source, synced_at=synced_at, behind=f"{begin} {given}, missing_since = NULL")
 
 
 def _literal(dialect: Dialect) -> str:
     return "CAST(X'%s' AS TEXT)" if dialect.name == "sqlite" else "_utf8mb4 X'%s'"
 
 
-def _texts(new: Iterable[tuple[Any, ...]], literal: str) -> Iterator[str]:
-    # The row's id and the hash are our own digits.
-    form = f"('%s',{literal},{literal},%d,{literal},'%s',%s)"
-    for id_, external_id, data, synced_at, source, content_hash, changed_at in new:
-        texts = external_id.encode().hex(), data.encode().hex()
+def _listed(texts: Iterable[str], dialect: Dialect) -> str:
+    literal = _literal(dialect)
+    return ",".join([literal % text.encode().hex() for text in texts])
+
+
+def _texts(new: Iterable[Values], form: str) -> Iterator[str]:
+    for id_, external_id, data, content_hash, changed_at in new:
         moment = "NULL" if changed_at is None else changed_at
-        yield form % (id_, *texts, synced_at, source.encode().hex(), content_hash, moment)
+        yield form % (id_.encode().hex(), external_id.encode().hex(), data.hex(), content_hash, moment)
 
 
 def _chunks(texts: Iterable[str], *, length: int) -> Iterator[list[str]]:

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import import_module
+from typing import Literal
 
-from chalicelib.claims import Run
+from chalicelib.claims import Overlap, Run
 from chalicelib.context import Context
 from chalicelib.outcome import Counts
+
+CatchUp = Literal["skip", "latest", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +20,9 @@ class Task:
     `perform` does it and returns what it did; it may raise OutOfTimeError after saving a checkpoint.
     `max_failed_share` of the items (0 to 1) may fail before the run counts as failed.
     `max_attempts` failures in a row make it dead; Lambda itself repeats an asynchronous fire twice.
+    `overlap` says what becomes of a fire while an earlier run is not over: it is missed, or it waits.
+    `catch_up` says which of the fires that never came are made up for: none, the latest, or all, as far as the latest
+    `catch_up_limit`; a fire has not come when it is `grace` late.
     `options` are the keys that a payload may have beside those of every task.
     """
 
@@ -23,6 +30,10 @@ class Task:
     perform: Callable[[Context, Run], Counts]
     max_failed_share: float
     max_attempts: int
+    overlap: Overlap
+    catch_up: CatchUp
+    grace: timedelta
+    catch_up_limit: int = 1
     options: tuple[str, ...] = ()
 
 

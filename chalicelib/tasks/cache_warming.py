@@ -1,5 +1,7 @@
 """Warms the cache: what the application shows most, computed before anybody waits for it."""
 
+from datetime import timedelta
+
 from chalicelib import warming
 from chalicelib.claims import Run
 from chalicelib.clock import from_ms
@@ -24,4 +26,12 @@ def perform(context: Context, run: Run) -> Counts:
     return Counts(total=len(values), succeeded=len(values))
 
 
-TASK = Task(name="cache_warming", perform=perform, max_failed_share=0.0, max_attempts=3)
+TASK = Task(
+    name="cache_warming",
+    perform=perform,
+    max_failed_share=0.0,
+    max_attempts=3,
+    overlap="skip",
+    catch_up="skip",
+    grace=timedelta(minutes=15),
+)

@@ -1,5 +1,7 @@
 """The daily digest: yesterday's posts, to everyone who asked for them. This run lists who; the worker sends."""
 
+from datetime import timedelta
+
 from chalicelib.claims import Run, save_checkpoint
 from chalicelib.context import Context
 from chalicelib.errors import OutOfTimeError
@@ -58,4 +60,12 @@ def _count(chunk: list[str], pending: list[str]) -> Counts:
     return Counts(total=total, succeeded=len(pending), skipped=total - len(pending))
 
 
-TASK = Task(name="daily_digest", perform=perform, max_failed_share=0.0, max_attempts=3)
+TASK = Task(
+    name="daily_digest",
+    perform=perform,
+    max_failed_share=0.0,
+    max_attempts=3,
+    overlap="skip",
+    catch_up="latest",
+    grace=timedelta(minutes=15),
+)

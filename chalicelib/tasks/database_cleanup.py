@@ -1,13 +1,14 @@
 """The database cleanup: what the rules of chalicelib/cleanup/rules.py say is too old to keep."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from chalicelib.attempts import attempt
 from chalicelib.claims import Run, save_checkpoint
 from chalicelib.cleanup import rules
 from chalicelib.cleanup.archive import Archive
-from chalicelib.cleanup.patience import little_patience
+from chalicelib.cleanup.pace import little_patience
 from chalicelib.cleanup.progress import Progress, read_progress
 from chalicelib.cleanup.rule import Rule
 from chalicelib.cleanup.sweep import rehearse, sweep
@@ -126,5 +127,8 @@ TASK = Task(
     # A value that nobody understands is for a person to look at, on a day of theirs.
     max_failed_share=0.5,
     max_attempts=3,
+    overlap="skip",
+    catch_up="skip",
+    grace=timedelta(minutes=15),
     options=("rules", "uncapped"),
 )

@@ -1,5 +1,6 @@
 """The external sync: what other systems list, kept in `external_data`. Each source stands by itself."""
 
+from datetime import timedelta
 from typing import Any
 
 from chalicelib.claims import Run, save_checkpoint
@@ -90,5 +91,8 @@ TASK = Task(
     # More than this looks like a change of the source's format.
     max_failed_share=0.5,
     max_attempts=3,
+    overlap="skip",
+    catch_up="skip",
+    grace=timedelta(minutes=15),
     options=("anew", "accept_loss"),
 )

@@ -1,5 +1,6 @@
 """The monthly report: the month that has ended in figures, stored, and mailed to the administrators."""
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -102,4 +103,14 @@ def _enqueue_mails(context: Context, run: Run, report: Report, administrators: l
         outbox.enqueue_many(connection, mails, clock=context.clock)
 
 
-TASK = Task(name="monthly_report", perform=perform, max_failed_share=0.0, max_attempts=3, options=("month", "mail"))
+TASK = Task(
+    name="monthly_report",
+    perform=perform,
+    max_failed_share=0.0,
+    max_attempts=3,
+    overlap="queue",
+    catch_up="all",
+    grace=timedelta(minutes=15),
+    catch_up_limit=12,
+    options=("month", "mail"),
+)

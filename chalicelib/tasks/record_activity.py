@@ -1,5 +1,7 @@
 """Records who was active on the day before, for the monthly reports; it comes before the cleanup of sessions."""
 
+from datetime import timedelta
+
 from chalicelib.claims import Run
 from chalicelib.context import Context
 from chalicelib.outcome import Counts
@@ -18,4 +20,13 @@ def perform(context: Context, run: Run) -> Counts:
     return Counts(total=recorded, succeeded=recorded)
 
 
-TASK = Task(name="record_activity", perform=perform, max_failed_share=0.0, max_attempts=3)
+TASK = Task(
+    name="record_activity",
+    perform=perform,
+    max_failed_share=0.0,
+    max_attempts=3,
+    overlap="queue",
+    catch_up="all",
+    grace=timedelta(minutes=15),
+    catch_up_limit=31,
+)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chalicelib.backup import exports, rds
 from chalicelib.config import is_reference
+from nightshift import triggers
 from nightshift.deploy import policies
 from nightshift.deploy.functions import merge_template
 
@@ -59,6 +61,11 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
     if "CacheHost" in outputs:
         environment["REDIS_URL"] = f"rediss://{outputs['CacheHost']}:{outputs['CachePort']}"
         environment["REDIS_PASSWORD"] = outputs["CacheSecretArn"]
+    if "BackupExportRoleArn" in outputs:
+        environment["BACKUP_EXPORT_ROLE"] = outputs["BackupExportRoleArn"]
+        environment["BACKUP_EXPORT_KEY"] = outputs["KeyArn"]
+        if "DatabaseIdentifier" in outputs:
+            environment["BACKUP_RDS"] = f"instance:{outputs['DatabaseIdentifier']}"
     if "SubnetIds" in outputs:
         stage["subnet_ids"] = outputs["SubnetIds"].split(",")
         stage["security_group_ids"] = outputs["SecurityGroupIds"].split(",")
@@ -69,7 +76,7 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
         name = f"policy-{place.stage}-{template.stem}.json"
         _save(project / ".chalice" / name, policies.render(template, values))
         stage["lambda_functions"].setdefault(template.stem, {})["iam_policy_file"] = name
-    _save(project / ".chalice" / f"merge-{place.stage}.json", merge_template(outputs))
+    _save(project / ".chalice" / f"merge-{place.stage}.json", merge_template(triggers.read(project), outputs))
     _save(project / ".chalice" / "config.json", configuration)
 
 
@@ -88,6 +95,7 @@ def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, 
         "DatabaseSecretArns": references("DATABASE_URL", "DATABASE_CREDENTIALS"),
         "CacheSecretArns": references("REDIS_URL", "REDIS_PASSWORD"),
         "SyncSecretArns": references("EXTERNAL_SYNC_TOKEN"),
+        "BackupSecretArns": references("BACKUP_KEY"),
         "SecretsKeyArns": [outputs["KeyArn"]] if "KeyArn" in outputs else [],
         # SES checks whichever of the two identities is verified, and the configuration set that a mail names.
         "MailIdentityArns": [
@@ -95,7 +103,27 @@ def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, 
             f"{ses}:identity/{sender.rpartition('@')[2]}",
             f"{ses}:configuration-set/{environment['MAIL_CONFIGURATION_SET']}",
         ],
+        **_snapshots(place, environment, outputs),
     }
+
+
+def _snapshots(place: Place, environment: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return what policies name where RDS is to make snapshots, and empty lists elsewhere."""
+    kind, _, database = environment.get("BACKUP_RDS", "").partition(":")
+    what, snapshot = ("cluster", "cluster-snapshot") if kind == "cluster" else ("db", "snapshot")
+    arn = f"arn:{place.partition}:rds:{place.region}:{place.account}"
+    values = {
+        "RdsDatabaseArns": [f"{arn}:{what}:{database}"],
+        "RdsSnapshotArns": [f"{arn}:{snapshot}:{rds.PREFIX}*"],
+        # A list is asked for without any name.
+        "RdsListedArns": [f"{arn}:{snapshot}:*"],
+        # An export is asked after by its own name, and IAM has none for it.
+        "RdsExportArns": ["*"],
+        "ExportRoleArns": [role] if (role := environment.get("BACKUP_EXPORT_ROLE")) else [],
+        "ExportKeyArns": [key] if (key := environment.get("BACKUP_EXPORT_KEY")) else [],
+        "ExportedArns": [f"{outputs['BucketArn']}/{exports.PREFIX}/*"],
+    }
+    return values if database else dict.fromkeys(values, [])
 
 
 def _save(path: Path, document: dict[str, Any]) -> None:

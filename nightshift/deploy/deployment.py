@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nightshift import triggers
 from nightshift.deploy import configuration, functions, package, stacks
 from nightshift.deploy.configuration import Place
 from nightshift.deploy.stacks import Stack
@@ -42,7 +43,8 @@ class Deployment:
             yield self._migrate()
         functions.deploy(self.project, self.stage.name)
         yield "functions: deployed"
-        functions.set_failure_destinations(self.client("lambda"), self.stage.name, outputs)
+        repetitions = functions.repetitions(triggers.read(self.project), outputs)
+        functions.set_repetitions(self.client("lambda"), self.stage.name, repetitions)
         yield "failed fires: repeated twice, then put on their queue"
         if not is_migrated:
             yield self._migrate()
@@ -81,6 +83,7 @@ class Deployment:
     def _stack(self, concern: str, outputs: dict[str, str]) -> Stack:
         template = self.project / "infra" / f"{concern}.yaml"
         known = {"Stage": self.stage.name, **outputs, **self.stage.stacks[concern]}
+        known["Tasks"] = ",".join(functions.reporting(triggers.read(self.project)))
         wanted = parameters_of(template)
         if "S3PrefixListId" in wanted - set(known):
             known["S3PrefixListId"] = self._find_s3_prefix_list()

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,13 @@ from chalice.cli.factory import CLIFactory
 from chalice.deploy.deployer import ChaliceDeploymentError
 from chalice.utils import UI, to_cfn_resource_name
 
+from nightshift import triggers
+from nightshift.triggers import Trigger
+
 # Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
 RETRIES, MAX_AGE_SECONDS = 2, 6 * 3600
-WORKERS = ("work", "work_priority")
-SCHEDULED = (
-    "daily_digest",
-    "record_activity",
-    "database_cleanup",
-    "monthly_report",
-    "cache_warming",
-    "external_sync",
-    # By a topic, and repeated by Lambda as a schedule's fire is.
-    "mail_feedback",
-)
-# What a fire of dispatch misses the next one does, a minute later.
-EVERY_MINUTE = {"dispatch": {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}}
+RATE = re.compile(r"rate\((\d+) (minute|hour)s?\)")
+SECONDS = {"minute": 60, "hour": 3600}
 
 
 def deploy(project: Path, stage: str) -> None:
@@ -55,37 +48,59 @@ def delete(project: Path, stage: str) -> None:
     deployer.deploy(config, chalice_stage_name=stage)
 
 
-def set_failure_destinations(awslambda: Any, stage: str, outputs: Mapping[str, str]) -> None:
-    """Say for each scheduled function how often Lambda repeats a failed fire, and where it puts one given up."""
-    for task in SCHEDULED:
-        awslambda.put_function_event_invoke_config(
-            FunctionName=name_of(task, stage),
-            MaximumRetryAttempts=RETRIES,
-            MaximumEventAgeInSeconds=MAX_AGE_SECONDS,
-            DestinationConfig={"OnFailure": {"Destination": outputs["FailedFiresQueueArn"]}},
-        )
-    for function, repetition in EVERY_MINUTE.items():
-        awslambda.put_function_event_invoke_config(FunctionName=name_of(function, stage), **repetition)
+def reporting(known: Sequence[Trigger]) -> list[str]:
+    """Return the functions that report runs by their own names, and whose failed events must not get lost.
+
+    Those are the tasks, and what a topic calls: Lambda repeats it as a schedule's fire.
+    """
+    return triggers.functions_of(known, "task", "topic")
 
 
-def merge_template(outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return what `chalice package --merge-template` adds, for a pipeline that deploys with CloudFormation."""
-    destination = {"OnFailure": {"Type": "SQS", "Destination": outputs["FailedFiresQueueArn"]}}
+def repetitions(known: Sequence[Trigger], outputs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return by function how often Lambda repeats a failed event, and where it puts one given up."""
     repeated = {
         "MaximumRetryAttempts": RETRIES,
         "MaximumEventAgeInSeconds": MAX_AGE_SECONDS,
-        "DestinationConfig": destination,
+        "DestinationConfig": {"OnFailure": {"Destination": outputs["FailedFiresQueueArn"]}},
     }
+    # What a fire of these misses the next one does.
+    rates = {each.function: RATE.fullmatch(each.text) for each in known if each.kind == "rate"}
+    at_a_rate = {
+        function: {
+            "MaximumRetryAttempts": 0,
+            "MaximumEventAgeInSeconds": min(int(rate[1]) * SECONDS[rate[2]], MAX_AGE_SECONDS),
+        }
+        for function, rate in rates.items()
+        if rate
+    }
+    return dict.fromkeys(reporting(known), repeated) | at_a_rate
+
+
+def set_repetitions(awslambda: Any, stage: str, by_function: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say for each function how often Lambda repeats a failed event, as `repetitions` has it."""
+    for function, repetition in by_function.items():
+        awslambda.put_function_event_invoke_config(FunctionName=name_of(function, stage), **repetition)
+
+
+def merge_template(known: Sequence[Trigger], outputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return what `chalice package --merge-template` adds, for a pipeline that deploys with CloudFormation."""
     scheduled = {
-        to_cfn_resource_name(name): {"Properties": {"EventInvokeConfig": repetition}}
-        for name, repetition in (dict.fromkeys(SCHEDULED, repeated) | EVERY_MINUTE).items()
+        to_cfn_resource_name(name): {"Properties": {"EventInvokeConfig": _as_in_a_template(repetition)}}
+        for name, repetition in repetitions(known, outputs).items()
     }
     trigger = {"Properties": {"FunctionResponseTypes": ["ReportBatchItemFailures"]}}
     workers = {
         to_cfn_resource_name(name): {"Properties": {"Events": {f"{to_cfn_resource_name(name)}SqsEventSource": trigger}}}
-        for name in WORKERS
+        for name in triggers.functions_of(known, "queue")
     }
     return {"Resources": scheduled | workers}
+
+
+def _as_in_a_template(repetition: Mapping[str, Any]) -> dict[str, Any]:
+    if "DestinationConfig" not in repetition:
+        return dict(repetition)
+    destination = {"Type": "SQS", **repetition["DestinationConfig"]["OnFailure"]}
+    return {**repetition, "DestinationConfig": {"OnFailure": destination}}
 
 
 def exists(awslambda: Any, name: str) -> bool:

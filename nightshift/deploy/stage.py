@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # In the order in which they can be made; the outputs of one are parameters of a later one.
-CONCERNS = ("network", "queues", "storage", "secrets", "mail", "data", "alarms")
+CONCERNS = ("network", "queues", "storage", "secrets", "mail", "data", "exports", "alarms")
 REQUIRED = frozenset({"queues", "storage", "secrets", "mail"})
 
 

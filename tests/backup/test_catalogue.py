@@ -1,6 +1,6 @@
 """The catalogue: what was backed up as rows, mended from the bucket, which alone counts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from chalicelib.backup.catalogue import KILLED, RECENT, Catalogue
+from chalicelib.backup.catalogue import KILLED, RECENT, Catalogue, tell_ages
 from chalicelib.backup.folder import moment_of
 from chalicelib.backup.manifest import Manifest, Part
-from chalicelib.clock import to_ms
+from chalicelib.clock import from_ms, to_ms
 from chalicelib.database import Database
 from chalicelib.engine import engine_for
 from chalicelib.errors import DamagedError, TransientError
@@ -225,3 +225,75 @@ def test_a_backup_that_did_not_end_says_nothing_about_the_rate(catalogue: Catalo
     catalogue.begin(ID, run_id=None)
     catalogue.mend([Found(id=OTHER_ID)])
     assert catalogue.rate() is None
+
+
+@pytest.fixture
+def ages(
+    database: Database, clock: FrozenClock, log: Callable[[], list[dict[str, Any]]]
+) -> Callable[[], dict[str, float]]:
+    """What is told of the ages, in hours."""
+
+    def tell() -> dict[str, float]:
+        tell_ages(database, clock)
+        lines = log()
+        assert {line["task"] for line in lines} <= {"database_backup"}
+        return {name: line[name][0] for line in lines for name in line if name.startswith("backup_")}
+
+    return tell
+
+
+def made(catalogue: Catalogue, clock: FrozenClock, id: str) -> None:
+    clock.advance((moment_of(id) - from_ms(clock.now_ms())).total_seconds())
+    catalogue.begin(id, run_id=None)
+    clock.advance(1800)
+    catalogue.finish(id, manifest())
+
+
+def test_without_any_backup_no_age_is_told(ages: Callable[[], dict[str, float]], catalogue: Catalogue) -> None:
+    assert ages() == {}
+    catalogue.begin(ID, run_id=None)
+    assert ages() == {}
+
+
+def test_a_backup_is_as_old_as_what_it_holds_from_when_it_was_read_back(
+    ages: Callable[[], dict[str, float]], catalogue: Catalogue, clock: FrozenClock
+) -> None:
+    made(catalogue, clock, ID)
+    assert "backup_verified_age" not in ages()
+    catalogue.trust(ID, since="verified_at")
+    assert ages()["backup_verified_age"] == 0.5
+    clock.advance(3600)
+    assert ages()["backup_verified_age"] == 1.5
+
+
+def test_what_is_newer_and_was_not_read_back_is_damaged_or_is_gone_makes_no_younger(
+    ages: Callable[[], dict[str, float]], catalogue: Catalogue, clock: FrozenClock
+) -> None:
+    made(catalogue, clock, ID)
+    catalogue.trust(ID, since="verified_at")
+    made(catalogue, clock, OTHER_ID)
+    hours = (from_ms(clock.now_ms()) - moment_of(ID)) / HOUR
+    assert ages()["backup_verified_age"] == hours
+    catalogue.trust(OTHER_ID, since="verified_at")
+    assert ages()["backup_verified_age"] == 0.5
+    catalogue.distrust(OTHER_ID, DamagedError("a part is missing"))
+    assert ages()["backup_verified_age"] == hours
+    catalogue.trust(OTHER_ID, since="verified_at")
+    clock.advance(7200)
+    catalogue.mend([Found(id=ID, verified_at=NOW)])
+    assert ages()["backup_verified_age"] == hours + 2
+
+
+def test_the_time_without_a_drill_begins_with_the_first_backup_and_anew_with_each_drill(
+    ages: Callable[[], dict[str, float]], catalogue: Catalogue, database: Database, clock: FrozenClock
+) -> None:
+    made(catalogue, clock, ID)
+    clock.advance(3600)
+    assert ages() == {"backup_drilled_age": 1.0}
+    catalogue.trust(ID, since="drilled_at")
+    clock.advance(7200)
+    assert ages() == {"backup_drilled_age": 2.0}
+    # Its removal does not undo the drill.
+    catalogue.mend([])
+    assert [row["status"] for row in rows(database)] == ["removed"]
+    assert ages() == {"backup_drilled_age": 2.0}

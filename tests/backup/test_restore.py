@@ -331,7 +331,8 @@ def test_the_definer_may_be_whoever_restores(store: Store, database: Database) -
     database.ask("CREATE OR REPLACE USER owner@localhost")
     database.ask("GRANT ALL ON copy.* TO owner@localhost")
     with pytest.raises(
-        ConfigurationError, match=r"making the trigger `x`: the database user lacks a privilege: .*SET USER"
+        ConfigurationError,
+        match=r"making the trigger `x`: the database user lacks a privilege: .*SET USER.*; grant it, or",
     ):
         run(store, database, options={"user": "owner"})
     run(store, database, options={"user": "owner"}, own=True, replace=True)

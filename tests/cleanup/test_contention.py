@@ -42,7 +42,7 @@ def somebody(world: World) -> Iterator[Connection]:
 
 @pytest.fixture
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.cleanup.patience.SECONDS", 0)
+    monkeypatch.setattr("chalicelib.cleanup.pace.LOCK_WAIT_SECONDS", 0)
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ def project(tmp_path: Path) -> Path:
     """The project's own configuration and policies, as they are before any deployment."""
     shutil.copytree(ROOT / ".chalice" / "policies", tmp_path / ".chalice" / "policies")
     shutil.copy(ROOT / ".chalice" / "config.json", tmp_path / ".chalice")
+    shutil.copy(ROOT / "app.py", tmp_path)
     return tmp_path
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import app
-from nightshift.deploy.functions import WORKERS
+from nightshift import triggers
 from nightshift.deploy.stage import read_stage
 
 STAGES = ("local", "dev", "prod")
@@ -40,7 +40,9 @@ def test_every_function_is_configured_in_every_stage(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_as_many_workers_share_the_pace_of_sending_as_may_run_at_once(stage: str) -> None:
     functions = configured(stage)["lambda_functions"]
-    reserved = sum(functions[worker]["reserved_concurrency"] for worker in WORKERS)
+    workers = triggers.functions_of(triggers.read(ROOT), "queue")
+    assert workers == ["work", "work_priority"]
+    reserved = sum(functions[worker]["reserved_concurrency"] for worker in workers)
     assert int(configured(stage)["environment_variables"]["MAIL_WORKERS"]) == reserved
 
 

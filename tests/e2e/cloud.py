@@ -26,6 +26,8 @@ STACKS = {"queues": {"WorkerTimeoutSeconds": "60"}, "storage": {}, "secrets": {}
 FUNCTIONS = (
     "daily_digest",
     "record_activity",
+    "database_backup",
+    "backup_drill",
     "database_cleanup",
     "monthly_report",
     "cache_warming",

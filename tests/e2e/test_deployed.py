@@ -494,8 +494,7 @@ def test_an_asynchronous_fire_that_fails_is_repeated_and_sends_nothing_twice(clo
 
 
 def test_a_changed_schedule_is_deployed_and_fires_by_itself(cloud: Cloud) -> None:
-    app = cloud.project / "app.py"
-    app.write_text(app.read_text().replace('"cron(0 8 * * ? *)"', '"rate(1 minute)"'))
+    cloud.set_environment(DAILY_DIGEST_SCHEDULE="every minute")
     cloud.query("DELETE FROM runs")
     cloud.deploy()
     rules = cloud.client("events").list_rules()["Rules"]

@@ -10,12 +10,17 @@ import cfnlint.api  # type: ignore[import-untyped]
 import pytest
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 
+import app
 from chalicelib import telemetry
-from nightshift.deploy.functions import SCHEDULED
+from nightshift import triggers
+from nightshift.deploy.functions import reporting
 from nightshift.deploy.stage import CONCERNS
 
-INFRA = Path(__file__).parent.parent.parent / "infra"
+ROOT = Path(__file__).parent.parent.parent
+INFRA = ROOT / "infra"
 LOOP = "Fn::ForEach::"
+# As a deployment gives them to the loops.
+TASKS = reporting(triggers.read(ROOT))
 
 
 def unrolled(template: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +29,8 @@ def unrolled(template: dict[str, Any]) -> dict[str, Any]:
     for name, loop in template["Resources"].items():
         if name.startswith(LOOP):
             identifier, values, fragment = loop
-            for value in values:
+            assert values == {"Ref": "Tasks"}
+            for value in TASKS:
                 ((key, resource),) = fragment.items()
                 letters = "".join(character for character in value if character.isalnum())
                 found[key.replace(f"&{{{identifier}}}", letters)] = put(resource, identifier, value)
@@ -312,9 +318,8 @@ def test_each_scheduled_function_has_its_own_alarm_on_runs_that_were_given_up() 
         watched.append(task)
         assert alarm["Properties"]["AlarmName"] == {"Fn::Sub": f"nightshift-${{Stage}}-dead-{task}"}
         assert f"A run of {task} was" in alarm["Properties"]["AlarmDescription"]["Fn::Sub"]
-    assert watched == list(SCHEDULED), (
-        "name the function in the loop DeadRuns of infra/alarms.yaml, and on its dashboard"
-    )
+    assert watched == TASKS
+    assert set(app.SCHEDULES) | {"mail_feedback"} == set(watched)
 
 
 def test_one_run_that_was_given_up_alarms_and_only_a_success_ends_it() -> None:
@@ -362,7 +367,7 @@ def test_dispatch_alarms_after_ten_minutes_without_a_success_heard_of_or_not() -
 
 
 def test_a_parameter_without_a_default_is_an_output_of_an_earlier_stack() -> None:
-    given = {"Stage", "S3PrefixListId"}
+    given = {"Stage", "S3PrefixListId", "Tasks"}
     for concern in CONCERNS:
         parameters = TEMPLATES[concern]["Parameters"]
         lacking = {name for name, parameter in parameters.items() if "Default" not in parameter}
@@ -383,17 +388,27 @@ def test_alarms_watch_metrics_that_nightshift_writes() -> None:
         # As nightshift.deploy.configuration sets POWERTOOLS_SERVICE_NAME.
         assert dimensions.pop("service") == {"Fn::Sub": "nightshift-${Stage}"}
         (task,) = dimensions.values()
-        assert task in SCHEDULED
+        assert task in TASKS
         assert alarm["MetricName"] in {"run_succeeded", "run_skipped", "run_failed", "run_dead"}
 
 
-def test_the_dashboard_shows_every_alarm_and_is_json() -> None:
+def test_the_dashboard_shows_every_alarm_or_its_metric_of_every_task_and_is_json() -> None:
     body = the("Dashboard")["Properties"]["DashboardBody"]["Fn::Sub"]
-    alarms = {f"${{{name}.Arn}}" for name, _ in resources("AWS::CloudWatch::Alarm")}
+    # No text can name what a loop makes.
+    of_tasks = dict(dead_runs())
+    alarms = {f"${{{name}.Arn}}" for name, _ in resources("AWS::CloudWatch::Alarm") if name not in of_tasks}
     widgets = json.loads(body)["widgets"]
     assert set(widgets[0]["properties"]["alarms"]) == alarms
+    searched = [row[0]["expression"] for row in rows_of(widgets) if isinstance(row[0], dict)]
+    assert [text for text in searched if text.endswith("MetricName=\"run_dead\"', 'Sum', 3600)")]
     for widget in widgets:
         assert widget["x"] + widget["width"] <= 24
+
+
+def rows_of(widgets: list[dict[str, Any]]) -> Iterator[list[Any]]:
+    """Yield each metric that a dashboard's widgets show."""
+    for widget in widgets:
+        yield from widget["properties"].get("metrics", [])
 
 
 def test_the_dashboard_shows_every_queue() -> None:

@@ -62,7 +62,7 @@ class Desk:
     def ask(self, command: str, *, seconds: float = 300, **request: Any) -> dict[str, Any]:
         """Ask for one thing, with the request and the answer through JSON as on Lambda."""
         asked = json.loads(json.dumps({"command": f"jobs.{command}", **request}))
-        answer: dict[str, Any] = json.loads(json.dumps(operate(asked, self.kit.context(seconds=seconds))))
+        answer: dict[str, Any] = json.loads(json.dumps(operate(asked, self.kit.context(seconds=seconds), {})))
         return answer
 
     def refusal(self, command: str, **request: Any) -> str:

@@ -13,7 +13,7 @@ from tests.world import World
 
 
 def check(world: World) -> dict[str, Any]:
-    return operate({"command": "check"}, world.context())
+    return operate({"command": "check"}, world.context(), {})
 
 
 def test_a_healthy_deployment_answers_for_each_part(world: World, redis_url: str) -> None:
@@ -65,10 +65,10 @@ def test_a_deployment_without_redis_has_nothing_wrong(world: World) -> None:
 
 
 def test_migrating_tells_where_the_database_was_and_is(world: World) -> None:
-    assert operate({"command": "migrate"}, world.context()) == {"before": newest(), "after": newest()}
+    assert operate({"command": "migrate"}, world.context(), {}) == {"before": newest(), "after": newest()}
 
 
 @pytest.mark.parametrize("request_", [None, {}, [], "migrate", {"command": "drop"}, {"command": ["migrate"]}])
 def test_anything_else_is_refused_with_what_there_is(world: World, request_: object) -> None:
     with pytest.raises(InvalidRequestError, match="an object with a command of migrate, check"):
-        operate(request_, world.context())
+        operate(request_, world.context(), {})

@@ -1,6 +1,9 @@
 """Taking batches while others write the same rows: what was read later stays, and nothing is written twice."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -95,22 +98,75 @@ def test_many_runs_at_once_leave_the_latest_state_of_every_item(deployment: Depl
     assert [item["at"] for item in deployment.data().values()] == [4] * 300
 
 
-def test_an_unchanged_batch_costs_one_select(deployment: Deployment) -> None:
-    items = [b'{"id": "%d"}' % n for n in range(1000)]
-    mine = intake(deployment)
-    mine.take(items, asked_at=1, now_ms=1)
+@contextmanager
+def noted(deployment: Deployment) -> Iterator[list[str]]:
+    """Give the first word of each statement that is made."""
     engine = deployment.context().database.engine
-    statements: list[str] = []
+    words: list[str] = []
 
     def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
+        words.append(statement.split()[0])
 
     event.listen(engine, "before_cursor_execute", note)
     try:
-        assert mine.take(items, asked_at=2, now_ms=2).counts == Counts(total=1000, skipped=1000)
+        yield words
     finally:
         event.remove(engine, "before_cursor_execute", note)
-    assert [statement.split()[0] for statement in statements if not statement.startswith("BEGIN")] == ["SELECT"]
+
+
+def test_an_unchanged_batch_costs_one_select(deployment: Deployment) -> None:
+    items = [b'{"id": "%d"}' % n for n in range(1000)]
+    intake(deployment).take(items, asked_at=1, now_ms=1)
+    mine = intake(deployment)
+    with noted(deployment) as words:
+        for half in (items[:500], items[500:]):
+            assert mine.take(half, asked_at=2, now_ms=2).counts == Counts(total=500, skipped=500)
+    assert words == ["SELECT", "SELECT"]
+
+
+def test_behind_a_batch_of_which_nothing_was_known_the_next_costs_one_insert(deployment: Deployment) -> None:
+    mine = intake(deployment)
+    mine.take([b'{"id": "%d"}' % n for n in range(1000)], asked_at=1, now_ms=1)
+    with noted(deployment) as words:
+        taken = mine.take([b'{"id": "%d"}' % n for n in range(1000, 2000)], asked_at=1, now_ms=1)
+    assert taken.counts == Counts(total=1000, succeeded=1000)
+    assert words == ["BEGIN", "INSERT"]
+
+
+def test_what_is_known_behind_a_batch_of_which_nothing_was_is_found_all_the_same(deployment: Deployment) -> None:
+    intake(deployment).take([b'{"id": "same", "v": 1}', b'{"id": "changes", "v": 1}'], asked_at=1, now_ms=1)
+    fit_once = intake(deployment, valid=refuse_the_first_version)
+    fit_once.take([b'{"id": "other", "v": 2}'], asked_at=2, now_ms=2)
+    items = [
+        b'{"id": "same", "v": 1}',
+        b'{"id": "changes", "v": 2}',
+        b'{"id": "new", "v": 2}',
+        b'{"id": "bad", "v": 1}',
+    ]
+    taken = fit_once.take(items, asked_at=2, now_ms=2)
+    assert (taken.counts, taken.inserted) == (Counts(total=4, succeeded=2, failed=1, skipped=1), 1)
+    assert {id_: item["v"] for id_, item in deployment.data().items()} == {
+        "changes": 2,
+        "new": 2,
+        "other": 2,
+        "same": 1,
+    }
+    assert list(deployment.reasons()) == ["bad"]
+
+
+def refuse_the_first_version(item: Any) -> None:
+    if item["v"] == 1:
+        raise ValueError("it is the first version")
+
+
+def test_a_row_whose_own_id_looks_like_sql_is_overwritten_and_keeps_it(deployment: Deployment) -> None:
+    id_ = "\\' OR ''='"
+    deployment.insert({"id": id_, "external_id": "1", "data": "{}", "synced_at": 1, "source": "", "missing_since": 1})
+    intake(deployment).take([NEW, b'{"id": "2"}'], asked_at=2, now_ms=2)
+    first, second = deployment.rows()
+    assert (first.id, first.data, first.source, first.synced_at) == (id_, NEW.decode(), "shop", 2)
+    assert (first.content_hash, first.missing_since) == (sha256(NEW).hexdigest(), None)
+    assert (second.external_id, second.data) == ("2", '{"id": "2"}')
 
 
 def test_a_row_longer_than_a_usual_packet_is_written(deployment: Deployment) -> None:

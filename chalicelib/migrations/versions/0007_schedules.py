@@ -1,30 +1,37 @@
-"""The schedules that the watch has seen, and what a run was asked with."""
+"""The schedules that the watch has seen, what a run was asked with, and an index of those that are not over."""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 revision = "0007"
 down_revision = "0006"
 
+INDEX = "ix_runs_status"
+LONG_TEXT = sa.Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mariadb_engine": "InnoDB", "mariadb_charset": "utf8mb4"}
 
 
 def upgrade() -> None:
-    """Create the table and the column, unless an interrupted upgrade has."""
+    """Create the table, the column and the index, unless an interrupted upgrade has."""
     op.create_table(
         "schedules",
         sa.Column("task", sa.String(64), primary_key=True),
-        sa.Column("text", sa.String(255), nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
         sa.Column("checked_until", sa.BigInteger, nullable=False),
         if_not_exists=True,
         **MYSQL,
     )
     if "options" not in _columns():
-        op.add_column("runs", sa.Column("options", sa.Text))
+        op.add_column("runs", sa.Column("options", LONG_TEXT))
+    if INDEX not in _indexes():
+        op.create_index(INDEX, "runs", ["status", "task"])
 
 
 def downgrade() -> None:
-    """Drop the column and the table."""
+    """Drop the index, the column and the table."""
+    if INDEX in _indexes():
+        op.drop_index(INDEX, "runs")
     if "options" in _columns():
         with op.batch_alter_table("runs") as batch:
             batch.drop_column("options")
@@ -33,3 +40,7 @@ def downgrade() -> None:
 
 def _columns() -> set[str]:
     return {column["name"] for column in sa.inspect(op.get_bind()).get_columns("runs")}
+
+
+def _indexes() -> set[str | None]:
+    return {index["name"] for index in sa.inspect(op.get_bind()).get_indexes("runs")}

@@ -1,0 +1,184 @@
+"""Restores into one MariaDB: ours beside the mariadb client fed by zstd, and myloader where it is installed.
+
+python -m bench.restore [--rows 4700000] [--rounds 5]
+
+As bench.backup has it. What ours restores comes out of S3 by HTTP, and everything is read and judged before anything is
+done, which the others do not do: that part of it is given by itself as well.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pymysql
+
+from bench.backup import SERVER, compare, fill
+from chalicelib.backup.keys import keys_of
+from chalicelib.backup.making import back_up_schema
+from chalicelib.backup.plan import Plan
+from chalicelib.store import Store
+from nightshift.local.environment import enter, isolated
+from nightshift.local.servers import free_port, mariadb_server
+
+ID = "20261125T010000Z-00000000"
+BUCKET, SCHEMA = "bench", "restored"
+USUAL = "zstd -d | mariadb"
+
+
+class Folder(Store):
+    """A bucket as a folder, to write into."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def upload(self, key: str, chunks: Iterable[bytes], **_: Any) -> None:
+        """Write an object."""
+        with self._open(key) as file:
+            file.writelines(chunks)
+
+    def put(self, key: str, content: bytes, **_: Any) -> None:
+        """Write an object."""
+        with self._open(key) as file:
+            file.write(content)
+
+    def _open(self, key: str) -> Any:
+        path = self._path / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=4_700_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    enter(isolated(os.environ))
+    with tempfile.TemporaryDirectory() as made, mariadb_server(Path(made), *SERVER) as url, files_in(made) as s3:
+        fill(url, rows=arguments.rows)
+        back_up(url, Path(made))
+        pid = int((Path(made) / "mariadb.pid").read_text(encoding="ascii"))
+        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, MariaDB, {arguments.rows:,} rows", end="")
+        print(f", medians of {arguments.rounds} rounds")
+        ways = ways_in(url, s3, Path(made))
+        compare(ways, pid, rounds=arguments.rounds, usual=USUAL, before=lambda: make_empty(url))
+
+
+def back_up(url: str, folder: Path) -> None:
+    """Back up in each way."""
+    back_up_schema(
+        connector(url, "nightshift"),
+        Folder(folder / BUCKET),
+        id=ID,
+        keys=keys_of([]),
+        plan=Plan(),
+        connections=2,
+        progress=lambda _: None,
+    )
+    dump = f"mariadb-dump {client(url)} --single-transaction nightshift | zstd -3 -q -o {folder}/dump.zst"
+    subprocess.run(dump, shell=True, check=True)  # noqa: S602 (ours, without anybody's words)
+    if shutil.which("mydumper"):
+        mydumper = (
+            f"mydumper {client(url)} --threads=2 --compress=ZSTD --database=nightshift --outputdir={folder}/mydumper"
+        )
+        subprocess.run(mydumper.split(), check=True, capture_output=True)
+
+
+def make_empty(url: str) -> None:
+    """Make the schema empty that is restored into."""
+    with connector(url, None)() as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP SCHEMA IF EXISTS {SCHEMA}")
+        cursor.execute(f"CREATE SCHEMA {SCHEMA}")
+
+
+def ways_in(url: str, s3: str, folder: Path) -> dict[str, list[str]]:
+    """Return how a backup is restored, by name: a program and its arguments, which prints how many bytes went in."""
+    mariadb = f"mariadb {client(url)} {SCHEMA}"
+    ours = [sys.executable, "-m", "bench.restore", "--child", url, s3]
+    parts = folder / BUCKET / "backups" / ID
+    ways = {
+        USUAL: ["sh", "-c", f"zstd -dcq {folder}/dump.zst | {mariadb} && wc -c < {folder}/dump.zst"],
+        "our parts to mariadb": [
+            "sh",
+            "-c",
+            f"for part in {parts}/*.zst; do zstd -dcq $part | {mariadb}; done; echo 0",
+        ],
+        "ours, reading first": [*ours, "check", "3"],
+        "ours, one connection": [*ours, "restore", "1"],
+        "ours, three connections": [*ours, "restore", "3"],
+    }
+    if shutil.which("myloader"):
+        load = f"myloader {client(url)} --threads=2 --database={SCHEMA} --directory={folder}/mydumper >&2; echo 0"
+        ways["myloader, two threads"] = ["sh", "-c", load]
+    return ways
+
+
+def client(url: str) -> str:
+    """Return the options by which the clients connect."""
+    return f"--host=127.0.0.1 --port={urlsplit(url).port} --user=root --skip-ssl"
+
+
+def connector(url: str, schema: str | None) -> Callable[[], Any]:
+    """Return what connects to the server."""
+    from pymysql.constants import CLIENT
+
+    where: dict[str, Any] = {"host": "127.0.0.1", "port": urlsplit(url).port, "user": "root", "ssl_disabled": True}
+    return lambda: pymysql.connect(**where, database=schema, client_flag=CLIENT.LOCAL_FILES)
+
+
+def restore(url: str, s3: str, what: str, connections: str) -> int:
+    """Restore as a deployment does, or only read and judge; return how many bytes that were."""
+    import boto3
+
+    from chalicelib.backup import restore as restores
+    from chalicelib.backup.contents import read_contents
+    from chalicelib.backup.reader import Reader
+
+    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="eu-central-1")  # noqa: S106
+    store = Store(session.client("s3", endpoint_url=s3), bucket=BUCKET)
+    reader = Reader(store, id=ID, keys=keys_of([]), plain=True)
+    if what == "check":
+        read_contents(reader, threads=int(connections), progress=lambda _: None)
+    else:
+        request = restores.Request(
+            schema=SCHEMA,
+            tables=None,
+            replace=False,
+            elsewhere=False,
+            own=False,
+            by_checksum=False,
+            connections=int(connections),
+        )
+        progress = restores.Progress(checked=lambda _: None, loaded=lambda _: None)
+        restored = restores.restore(reader, connector(url, None), request, progress=progress)
+        if restored.differences:
+            sys.exit("; ".join(restored.differences))
+    return reader.manifest.stored_bytes
+
+
+@contextmanager
+def files_in(folder: str) -> Iterator[str]:
+    """Serve the objects that lie in a folder, as S3 does, from a process of its own; give its URL."""
+    port = free_port()
+    arguments = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", folder]
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        print(json.dumps(restore(*sys.argv[2:])))
+    else:
+        main()

@@ -1,0 +1,79 @@
+"""Lapses: runs that began and nobody goes on with are taken up, and given up when that has not helped for a day."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, or_, select, update
+
+from chalicelib.attempts import Attempt
+from chalicelib.clock import Clock, from_ms
+from chalicelib.context import Context
+from chalicelib.errors import PermanentError
+from chalicelib.fire import Fire
+from chalicelib.outcome import Counts, Outcome
+from chalicelib.queue import outbox
+from chalicelib.queue.outbox import NewJob
+from chalicelib.schema import runs
+from chalicelib.telemetry import bound, logger, report
+
+# A run that was handed on, or that Lambda repeats, is taken up sooner by whoever has it.
+LAPSED_AFTER = timedelta(minutes=15)
+# A run that ends its process each time would go on for ever otherwise.
+GIVEN_UP_AFTER = timedelta(days=1)
+MOST_AT_ONCE = 100
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def take_up(context: Context) -> Counts:
+    """Have the runs continued that nobody goes on with, once for each attempt; give up those that began a day ago.
+
+    Counts are runs: succeeded are taken up, failed given up.
+    """
+    taken_up, given_up = context.database.transact(lambda connection: _take_up(connection, context.clock))
+    for row in taken_up:
+        logger.warning("run taken up", extra={"task": row.task, "run_id": row.id})
+    for row in given_up:
+        error = PermanentError(_reason(row))
+        with bound(run_id=row.id, attempt=row.attempt):
+            report("run", row.task, Attempt(outcome=Outcome.DEAD, duration_ms=0, value=None, error=error))
+    total = len(taken_up) + len(given_up)
+    return Counts(total=total, succeeded=len(taken_up), failed=len(given_up))
+
+
+def _take_up(connection: Connection, clock: Clock) -> tuple[list[Row[Any]], list[Row[Any]]]:
+    """Return the runs that are taken up, and those that are given up."""
+    now_ms = clock.now_ms()
+    before_ms = now_ms - LAPSED_AFTER // MILLISECOND
+    lapsed = or_(
+        and_(runs.c.status == "running", runs.c.lease_until < before_ms),
+        # What failed by itself; a person has been told, and asks again.
+        and_(runs.c.status == Outcome.FAILED.value, runs.c.trigger != "manual", runs.c.finished_at < before_ms),
+    )
+    query = select(runs).where(lapsed).order_by(runs.c.started_at).limit(MOST_AT_ONCE)
+    # Locked, or whoever takes one up now could find it given up.
+    rows = connection.execute(query.with_for_update()).all()
+    given_up = [row for row in rows if row.started_at < now_ms - GIVEN_UP_AFTER // MILLISECOND]
+    for row in given_up:
+        dead = {"status": Outcome.DEAD.value, "finished_at": now_ms, "lease_until": 0, "error": _reason(row)}
+        connection.execute(update(runs).where(runs.c.id == row.id).values(**dead))
+    pairs = [(row, _job(row)) for row in rows if row not in given_up]
+    ids = outbox.enqueue_many(connection, [job for _, job in pairs], clock=clock)
+    # The others have their job since an earlier time.
+    return [row for (row, job), id_ in zip(pairs, ids, strict=True) if job.id == id_], given_up
+
+
+def _job(row: Row[Any]) -> NewJob:
+    fire = Fire(
+        scheduled_for=from_ms(row.scheduled_for),
+        trigger=row.trigger,
+        dry_run=False,
+        options=json.loads(row.options) if row.options else {},
+    )
+    # Once for each attempt: while its message is on the way, the run looks lapsed still.
+    key = f"take up {row.id} {row.attempt}"
+    return NewJob(type="continue_run", data=fire.to_continue(row.task), idempotency_key=key)
+
+
+def _reason(row: Row[Any]) -> str:
+    return f"it was not over a day after it began: {row.error or 'each time, its process ended'}"

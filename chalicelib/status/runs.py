@@ -1,0 +1,128 @@
+"""Runs: those that are going on, and of each task the latest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, literal, not_, select, union_all
+
+from chalicelib.claims import MISSED
+from chalicelib.clock import from_ms
+from chalicelib.errors import OverlapError, PausedError
+from chalicelib.outcome import Outcome
+from chalicelib.schema import runs
+from chalicelib.telemetry import redact
+
+# How many durations of a task are shown, among how many of its latest runs they are looked for, …
+SHOWN, LOOKED_AT = 30, 500
+# … how many runs that are going on, and how much of an error.
+MOST_RUNNING, LONG = 50, 1000
+
+SHAPE = [column for column in runs.c if column.key not in {"options", "checkpoint", "request_id", "failures"}]
+# A fire that was held back on purpose tells nothing of how the task is.
+_HELD_BACK = and_(
+    runs.c.status == MISSED, runs.c.error_type.in_([error.__name__ for error in (PausedError, OverlapError)])
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run as its row has it; `total` and `failed` are items, `lease_until` only matters while it is running."""
+
+    id: str
+    task: str
+    scheduled_for: datetime
+    trigger: str
+    status: str
+    attempt: int
+    started_at: datetime
+    finished_at: datetime | None
+    lease_until: datetime
+    total: int
+    failed: int
+    error_type: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latest:
+    """A task's latest run, the latest that came to an end of its own, and its latest fire by the schedule."""
+
+    run: Run | None = None
+    settled: Run | None = None
+    fired_at: datetime | None = None
+
+
+def read_running(connection: Connection) -> tuple[Run, ...]:
+    """Return the runs that are not over, the newest first."""
+    query = select(*SHAPE).where(runs.c.status == "running").order_by(runs.c.started_at.desc(), runs.c.id)
+    return tuple(_run(row) for row in connection.execute(query.limit(MOST_RUNNING)))
+
+
+def read_latest(connection: Connection, tasks: Collection[str]) -> dict[str, Latest]:
+    """Return the latest runs of each task."""
+    ways = {
+        "run": runs.c.id.is_not(None),
+        "settled": and_(runs.c.status != "running", not_(_HELD_BACK)),
+        "fired": runs.c.trigger == "schedule",
+    }
+    queries = [
+        _latest_first(task).add_columns(literal(way).label("way")).where(condition).limit(1)
+        for task in tasks
+        for way, condition in ways.items()
+    ]
+    found = {(row.task, row.way): _run(row) for row in _together(connection, queries)}
+    return {
+        task: Latest(
+            run=found.get((task, "run")),
+            settled=found.get((task, "settled")),
+            fired_at=found[task, "fired"].scheduled_for if (task, "fired") in found else None,
+        )
+        for task in tasks
+    }
+
+
+def read_durations(connection: Connection, tasks: Collection[str]) -> dict[str, tuple[int, ...]]:
+    """Return for each task the milliseconds that its latest runs took which succeeded, the latest last."""
+    found: dict[str, list[int]] = {task: [] for task in tasks}
+    queries = []
+    for task in tasks:
+        recent = _latest_first(task).limit(LOOKED_AT).subquery()
+        succeeded = select(recent).where(recent.c.status == Outcome.SUCCEEDED.value)
+        queries.append(succeeded.order_by(recent.c.scheduled_for.desc()).limit(SHOWN))
+    for row in sorted(_together(connection, queries), key=lambda row: row.scheduled_for):
+        found[row.task].append(max(row.finished_at - row.started_at, 0))
+    return {task: tuple(durations) for task, durations in found.items()}
+
+
+def _latest_first(task: str) -> Select[Any]:
+    return select(*SHAPE).where(runs.c.task == task).order_by(runs.c.scheduled_for.desc())
+
+
+def _together(connection: Connection, queries: Sequence[Select[Any]]) -> Sequence[Row[Any]]:
+    """Return the rows of several queries, in no certain order, in one round trip."""
+    if not queries:
+        return ()
+    # Each stands in a subquery, since SQLite takes no ORDER BY in a part of a UNION.
+    return connection.execute(union_all(*(select(query.subquery()) for query in queries))).all()
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(
+        id=row.id,
+        task=row.task,
+        scheduled_for=from_ms(row.scheduled_for),
+        trigger=row.trigger,
+        status=row.status,
+        attempt=row.attempt,
+        started_at=from_ms(row.started_at),
+        finished_at=None if row.finished_at is None else from_ms(row.finished_at),
+        lease_until=from_ms(row.lease_until),
+        total=row.total,
+        failed=row.failed,
+        error_type=row.error_type,
+        error=None if row.error is None else redact(row.error)[:LONG],
+    )

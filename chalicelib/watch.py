@@ -1,0 +1,46 @@
+"""The watch: sees to it that every fire that is due runs or is missed for a reason, and every run that began ends."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from chalicelib import catch_up, lapses, tasks
+from chalicelib.attempts import attempt
+from chalicelib.context import Context
+from chalicelib.errors import RunFailedError, TransientError
+from chalicelib.outcome import Counts
+from chalicelib.schedule import Schedule
+from chalicelib.telemetry import bound, logger, report
+
+
+def watch(context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
+    """Look after the runs that nobody goes on with and the fires of every task, and return the summary.
+
+    Counts are runs and fires: succeeded are taken up or made up for, skipped were held back by a pause, failed are
+    missed or given up. Raises RunFailedError, so that Lambda's alarms see it; the next time looks at the same again.
+    """
+    with bound(request_id=context.request_id):
+        ended = attempt(lambda: _watch(context, planned), clock=context.clock, last=False)
+        summary = report("run", "watch", ended)
+    if ended.outcome.is_failure:
+        raise RunFailedError(f"watch failed: {ended.error}", outcome=ended.outcome) from ended.error
+    return summary
+
+
+def _watch(context: Context, planned: Mapping[str, Schedule]) -> Counts:
+    counts, broken = lapses.take_up(context), []
+    for name, schedule in planned.items():
+        ended = attempt(partial(_look_after, context, name, schedule), clock=context.clock, last=False)
+        counts += ended.counts
+        if ended.error is not None:
+            # The other tasks are looked after all the same.
+            logger.error("task not looked after", extra={"task": name}, exc_info=ended.error)
+            broken.append(f"{name} ({ended.error})")
+    if broken:
+        raise TransientError(f"it could not look after {', '.join(broken)}")
+    return counts
+
+
+def _look_after(context: Context, name: str, schedule: Schedule) -> Counts:
+    task = tasks.find(name)
+    return (catch_up.settle if schedule.every is None else catch_up.listen)(context, task, schedule)

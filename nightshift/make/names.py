@@ -1,0 +1,73 @@
+"""What a task or a handler may be called: what Python, AWS and Chalice take alike, and what is not there yet."""
+
+import builtins
+import keyword
+import re
+import symtable
+from collections.abc import Collection
+from pathlib import Path
+
+from nightshift.deploy import configuration
+
+FORM = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
+# A Lambda function, an IAM role and an EventBridge rule: Chalice makes one of each, and a rule's name is the longest.
+LONGEST = 64
+RULE = "nightshift-{stage}-{name}-event"
+# The columns for a task and a type.
+LONGEST_TYPE = 64
+
+
+def check_form(name: str) -> None:
+    """Refuse, with ValueError, what is no name in lower-case words, or a word of Python's own."""
+    if not FORM.fullmatch(name):
+        words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)
+        near = "_".join(words).lower()
+        hint = f"; did you mean {near}?" if FORM.fullmatch(near) and len(near) <= LONGEST_TYPE else ""
+        raise ValueError(
+            f"{name[:40]!r} is no name: it needs lower-case words of letters and digits, joined by _, as in "
+            f"send_weekly_newsletter{hint}"
+        )
+    if keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name):
+        raise ValueError(f"{name} means something else to Python; add a word that says what it does")
+    if len(name) > LONGEST_TYPE:
+        raise ValueError(f"{name[:40]}… has {len(name)} characters, and the tables keep {LONGEST_TYPE}")
+
+
+def check_length(project: Path, name: str) -> None:
+    """Refuse, with ValueError, the name of a function of which AWS would refuse what is named after it."""
+    stages = configuration.read(project)["stages"]
+    rule = max((RULE.format(stage=stage, name=name) for stage in stages), key=len)
+    if len(rule) > LONGEST:
+        allowed = len(name) - (len(rule) - LONGEST)
+        raise ValueError(
+            f"{name[:40]}… has {len(name)} characters, and may have {allowed} here: AWS takes no rule of more than "
+            f"{LONGEST}, and its would be {rule}"
+        )
+
+
+def check_free(project: Path, name: str, *, modules: Collection[str]) -> None:
+    """Refuse, with ValueError, a name that one of these modules has in use, each given by the path of its file.
+
+    A module's own functions are names of it, and a new submodule is bound in its package, over what has its name there.
+    """
+    for path in modules:
+        if name in bound_in(project / path):
+            raise ValueError(f"there is a {name} already, in {path}; take another name")
+
+
+def check_distinct(name: str, functions: Collection[str]) -> None:
+    """Refuse, with ValueError, a name that differs from a function's by underscores alone."""
+    for function in functions:
+        if function.replace("_", "") == name.replace("_", ""):
+            raise ValueError(
+                f"there is {function} already, and CloudFormation's names, without _, could not tell them apart"
+            )
+
+
+def bound_in(path: Path) -> set[str]:
+    """Return the names that a module binds. Raises ValueError where it cannot be read."""
+    try:
+        module = symtable.symtable(path.read_text(encoding="utf-8"), path.name, "exec")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return {symbol.get_name() for symbol in module.get_symbols() if symbol.is_assigned() or symbol.is_imported()}

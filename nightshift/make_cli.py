@@ -1,0 +1,76 @@
+"""`nightshift make …`: a new task or handler, written into this project."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nightshift.schedule_cli import tell_when
+from nightshift.terminal import print_lines, sentences
+
+if TYPE_CHECKING:
+    from chalicelib.schedule import Schedule
+
+app = typer.Typer(no_args_is_help=True, help="Write a new task or handler into this project.")
+
+FIRES = 3
+
+
+@app.command()
+def task(
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    cron: Annotated[str, typer.Option("--cron", help='Cron text, a name such as @daily, or "every 15 minutes".')],
+    zone: Annotated[str | None, typer.Option("--zone", help="The time zone of its clock; UTC without one.")] = None,
+) -> None:
+    """Write a scheduled task with its trigger in app.py, its settings and policy, and a test that passes.
+
+    Changes nothing, and exits with 1, when it refuses the name or the schedule.
+
+    Example: nightshift make task send_weekly_newsletter --cron "0 9 * * 1" --zone Europe/Berlin
+    """
+    with sentences():
+        from chalicelib.schedule import Schedule
+        from nightshift.make.task import contents_of
+        from nightshift.make.writing import write
+
+        if zone is not None and len(zone.split()) != 1:
+            raise ValueError("--zone must be one time zone, such as Europe/Berlin")
+        schedule, now, project = Schedule(cron if zone is None else f"{cron} {zone}"), datetime.now(UTC), Path.cwd()
+        contents = contents_of(project, name, schedule, now=now)
+        changed = [path for path in contents if (project / path).exists()]
+        write(project, contents)
+        print_lines([*_tell(contents, changed), *_tell_when(schedule, now)])
+
+
+@app.command()
+def handler(name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)]) -> None:
+    """Write a handler of jobs of a new type, and a test that passes; the workers perform its jobs.
+
+    Changes nothing, and exits with 1, when it refuses the name.
+
+    Example: nightshift make handler resize_image
+    """
+    with sentences():
+        from nightshift.make.handler import contents_of
+        from nightshift.make.writing import write
+
+        contents = contents_of(Path.cwd(), name)
+        write(Path.cwd(), contents)
+        print_lines(_tell(contents, []))
+
+
+def _tell(contents: Mapping[str, str], changed: list[str]) -> Iterator[str]:
+    for path in sorted(contents, key=lambda path: path in changed):
+        yield f"{'changed' if path in changed else 'created'}  {path}"
+
+
+def _tell_when(schedule: "Schedule", now: datetime) -> Iterator[str]:
+    from chalicelib.eventbridge import rule_of
+    from chalicelib.operations.schedules import describe
+
+    yield ""
+    yield from tell_when(describe(schedule, now, count=FIRES))
+    rule = rule_of(schedule, now=now)
+    yield f"EventBridge gets {rule.expression}; at most {rule.surplus} of its fires a day are dropped."

@@ -1,0 +1,81 @@
+"""Checking schedules before they are deployed: app.py's own, and those that a stage has instead."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from chalicelib.errors import ConfigurationError
+from chalicelib.eventbridge import rule_of
+from chalicelib.schedule import Schedule
+from nightshift import triggers
+from nightshift.deploy import configuration
+
+SUFFIX = "_SCHEDULE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A schedule: of a task in app.py, or in a stage in its place; what EventBridge gets, or what is wrong with it.
+
+    `surplus` is how many fires a day are dropped at most.
+    """
+
+    task: str
+    stage: str | None
+    schedule: str
+    expression: str | None = None
+    surplus: int | None = None
+    error: str | None = None
+
+
+def examine(project: Path, *, only: str | None, now: datetime) -> Iterator[Checked]:
+    """Check each schedule of app.py, and of one stage or every one. Raises ValueError where nothing can be read."""
+    tasks = {each.function: each.text for each in triggers.read(project) if each.kind == "task"}
+    whole = configuration.read(project)
+    stages: Mapping[str, Any] = whole.get("stages", {})
+    if only is not None and only not in stages:
+        raise ValueError(f"there is no stage {only!r} in .chalice/config.json; there are {', '.join(stages)}")
+    for task, text in tasks.items():
+        yield _check(task, None, text, now=now)
+    for stage, settings in stages.items():
+        if only in {None, stage}:
+            yield from _examine_stage(stage, whole, settings, tasks, now=now)
+
+
+def _examine_stage(
+    stage: str, whole: Mapping[str, Any], settings: Mapping[str, Any], tasks: Mapping[str, str], *, now: datetime
+) -> Iterator[Checked]:
+    variables = {f"{task.upper()}{SUFFIX}": task for task in tasks}
+    environment = _environment(whole) | _environment(settings)
+    for variable, text in environment.items():
+        if variable in variables:
+            yield _check(variables[variable], stage, text, now=now)
+        elif variable.endswith(SUFFIX):
+            close = difflib.get_close_matches(variable, variables, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(variables)}"
+            yield Checked(task=variable, stage=stage, schedule=str(text), error=f"this is of no task; {hint}")
+    for function, own in settings.get("lambda_functions", {}).items():
+        for variable in _environment(own).keys() & variables:
+            # Chalice makes the rule of the stage's variables; the function would drop its every fire.
+            reason = f"move {variable} of {function} to the stage's environment_variables: its rule is made of those"
+            yield Checked(
+                task=variables[variable], stage=stage, schedule=str(_environment(own)[variable]), error=reason
+            )
+
+
+def _environment(settings: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = settings.get("environment_variables", {})
+    return found
+
+
+def _check(task: str, stage: str | None, text: object, *, now: datetime) -> Checked:
+    if not isinstance(text, str):
+        return Checked(task=task, stage=stage, schedule=str(text), error="a schedule must be text")
+    try:
+        rule = rule_of(Schedule(text), now=now)
+    except ConfigurationError as error:
+        return Checked(task=task, stage=stage, schedule=text, error=str(error))
+    return Checked(task=task, stage=stage, schedule=text, expression=rule.expression, surplus=rule.surplus)

@@ -1,0 +1,159 @@
+"""`nightshift schedule …`, `pause` and `resume`: when tasks are due, what became of it, and holding them back."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nightshift.operating import ask, planned
+from nightshift.terminal import AsJson, StageName, console, plain, print_json, print_lines, sentences, table
+
+app = typer.Typer(no_args_is_help=True, help="See when tasks are due, and what became of it.")
+
+ALL = "*"
+COLUMNS = ("task", "cron", "zone", "last run", "outcome", "in words, and the next fires")
+Task = Annotated[str | None, typer.Argument(metavar="TASK", show_default=False)]
+All = Annotated[bool, typer.Option("--all", help="Every task.")]
+
+
+@app.command("list")
+def list_schedules(as_json: AsJson = False, stage: StageName = None) -> None:
+    """List each task's schedule, its last run, its next fires in its zone and UTC, and whether it is paused.
+
+    Example: nightshift schedule list --stage prod
+    """
+    with sentences():
+        tasks = ask(stage, "schedule.list")["tasks"]
+        if as_json:
+            print_json(tasks)
+            return
+        print_lines(table(COLUMNS, [_row(task) for task in tasks]))
+
+
+@app.command("next")
+def next_fires(
+    task: str,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=100, help="How many.")] = 5,
+    as_json: AsJson = False,
+    stage: StageName = None,
+) -> None:
+    """Tell when a task is due next: in a deployment, or as this project has it.
+
+    Example: nightshift schedule next daily_digest -n 20
+    """
+    with sentences():
+        told = _describe(stage, task, count=count)
+        if as_json:
+            print_json({"task": task, **told})
+            return
+        words = plain(
+            f"{told['words']}, {told['zone']}" if told["zone"] else f"{told['words']}, from its deployment on"
+        )
+        print_lines([words, *(_fire(fire) for fire in told["next"])])
+
+
+@app.command()
+def check(
+    as_json: AsJson = False,
+    stage: Annotated[str | None, typer.Option("--stage", help="Only this stage, beside app.py's own.")] = None,
+) -> None:
+    """Check every schedule of app.py and every NAME_SCHEDULE of .chalice/config.json, without AWS.
+
+    Tells what EventBridge gets, and how many fires a day that means which are then dropped. Exits with 1 for a bad one.
+
+    Example: nightshift schedule check --stage prod
+    """
+    from nightshift.schedule_check import examine
+
+    with sentences():
+        findings = list(examine(Path.cwd(), only=stage, now=datetime.now(UTC)))
+        if as_json:
+            print_json([vars(finding) for finding in findings])
+        else:
+            rows = [
+                (
+                    (each.task, each.stage or "app.py", each.schedule, each.surplus),
+                    [f"✗ {each.error}" if each.error else each.expression],
+                )
+                for each in findings
+            ]
+            print_lines(table(("task", "where", "schedule", "dropped a day", "EventBridge"), rows))
+        if any(finding.error for finding in findings):
+            raise typer.Exit(1)
+
+
+def pause(
+    reason: Annotated[str, typer.Option(help="Why, for whoever finds it paused.")],
+    task: Task = None,
+    all_: All = False,
+    as_json: AsJson = False,
+    stage: StageName = None,
+) -> None:
+    """Let no fire of a task, or of any, run until it is resumed. A run that has begun ends; `run` still runs it.
+
+    Example: nightshift pause daily_digest --reason "the provider is down" --stage prod
+    """
+    with sentences():
+        answer = ask(stage, "schedule.pause", task=_which(task, is_all=all_), reason=reason)
+        if as_json:
+            print_json(answer)
+            return
+        console.print(f"Paused {_name(answer['paused'])}.", markup=False)
+
+
+def resume(task: Task = None, all_: All = False, as_json: AsJson = False, stage: StageName = None) -> None:
+    """Let the fires of a task run again, or lift the pause of all. What was missed is made up for as its policy says.
+
+    Example: nightshift resume daily_digest --stage prod
+    """
+    with sentences():
+        wanted = _which(task, is_all=all_)
+        answer = ask(stage, "schedule.resume", task=wanted)
+        if as_json:
+            print_json(answer)
+            return
+        not_paused = "There was no pause of every task." if wanted == ALL else f"{plain(wanted)} was not paused."
+        did = f"Resumed {_name(wanted)}." if answer["resumed"] else not_paused
+        still = {name: reason for name, reason in answer["paused"].items() if wanted in (name, ALL) or name == ALL}
+        print_lines([did, *(f"Still paused is {_name(name)}: {plain(reason)}" for name, reason in still.items())])
+
+
+def tell_when(told: Mapping[str, Any]) -> list[str]:
+    """Return a schedule as it is described in words, and its fires, a line each."""
+    words = f"{told['words']}, {told['zone']}" if told["zone"] else f"{told['words']}, from its deployment on"
+    return [plain(words), *(_fire(fire) for fire in told["next"])]
+
+
+def _which(task: str | None, *, is_all: bool) -> str:
+    if (task is None) == (not is_all):
+        raise ValueError("name one task, or every one with --all")
+    return task or ALL
+
+
+def _name(task: str) -> str:
+    return "every task" if task == ALL else plain(task)
+
+
+def _describe(stage: str | None, task: str, *, count: int) -> dict[str, Any]:
+    from chalicelib.operations.schedules import describe, find
+
+    if stage is None:
+        return describe(find(task, planned()), datetime.now(UTC), count=count)
+    return find(task, {each["task"]: each for each in ask(stage, "schedule.list", count=count)["tasks"]})
+
+
+def _row(task: Mapping[str, Any]) -> tuple[list[object], list[str]]:
+    latest, paused = task["latest"] or {}, task["paused"]
+    parts = [f"paused since {paused['at']}: {paused['reason']}"] if paused else []
+    parts += [latest["error"]] if latest.get("error") else []
+    parts += [task["words"], *(_fire(fire) for fire in task["next"])]
+    cron = task["cron"] or task["schedule"]
+    return [task["task"], cron, task["zone"], latest.get("scheduled_for"), latest.get("status")], parts
+
+
+def _fire(fire: Mapping[str, str]) -> str:
+    local = datetime.fromisoformat(fire["local"])
+    told = f"{local:%a %Y-%m-%d %H:%M}"
+    return f"{told} UTC" if not local.utcoffset() else f"{told} ({local:%z} = {fire['at']})"

@@ -1,0 +1,77 @@
+"""The triggers of app.py, read without running it: each function, what calls it, and the text that says when.
+
+When Chalice deploys it must be the first to import app.py, with the stage's variables set; and of several schedules
+that are wrong an import would name only the first.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+# A task by its schedule; a function at a rate of Chalice's; a worker; what a topic calls; and whatever is invoked.
+Kind = Literal["task", "rate", "queue", "topic", "function"]
+DECORATORS: dict[str, Kind] = {
+    "scheduled": "task",
+    "app.schedule": "rate",
+    "app.on_sqs_message": "queue",
+    "app.on_sns_message": "topic",
+    "app.lambda_function": "function",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """A function of app.py; `text` is a task's schedule or a rate, and `last_line` where the function ends, from 1."""
+
+    function: str
+    kind: Kind
+    text: str
+    last_line: int
+
+
+def read(project: Path) -> list[Trigger]:
+    """Return the triggers of a project's app.py, in its order. Raises ValueError where it cannot be read."""
+    return list(triggers_of(parse(project / "app.py")))
+
+
+def parse(path: Path) -> ast.Module:
+    """Return the syntax of a file. Raises ValueError where it cannot be read, or is no Python."""
+    try:
+        return ast.parse(path.read_bytes(), filename=path.name)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def triggers_of(module: ast.Module) -> Iterator[Trigger]:
+    """Yield the triggers of an app.py. Raises ValueError for a schedule that is not written out."""
+    for function in module.body:
+        if isinstance(function, ast.FunctionDef):
+            for call in function.decorator_list:
+                if isinstance(call, ast.Call) and ast.unparse(call.func) in DECORATORS:
+                    kind = DECORATORS[ast.unparse(call.func)]
+                    text = _text_of(function, call) if kind in {"task", "rate"} else ""
+                    yield Trigger(
+                        function=function.name, kind=kind, text=text, last_line=function.end_lineno or function.lineno
+                    )
+
+
+def _text_of(function: ast.FunctionDef, call: ast.Call) -> str:
+    match call.args:
+        case [ast.Constant(value=str(text))]:
+            return text
+    raise ValueError(f"app.py:{call.lineno}: the schedule of {function.name} must be written there, as text")
+
+
+def last_line_of(path: Path, function: str) -> int:
+    """Return the line, from 1, with which a function of a file ends. Raises ValueError where it has none."""
+    for node in parse(path).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return node.end_lineno or node.lineno
+    raise ValueError(f"{path.name} defines no function {function}")
+
+
+def functions_of(triggers: Iterable[Trigger], *kinds: Kind) -> list[str]:
+    """Return the names of the functions of these kinds."""
+    return [trigger.function for trigger in triggers if trigger.kind in kinds]

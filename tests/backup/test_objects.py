@@ -1,0 +1,216 @@
+"""What a schema holds: keys that order rows, definitions for any schema's name, programs in an order that loads."""
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chalicelib.backup.definitions import define_programs, define_tables
+from chalicelib.backup.programs import Program, read_routines
+from chalicelib.backup.session import ask, prepare
+from chalicelib.backup.tables import Table, read_sequences, read_tables
+from chalicelib.backup.unqualified import unqualified, unqualified_trigger
+from chalicelib.backup.views import in_order
+from chalicelib.errors import PermanentError
+from tests.backup.whole import connector
+
+
+@pytest.fixture
+def server(mariadb_url: str) -> Iterator[Any]:
+    """A connection to an empty schema `objects`, which reads as a backup does."""
+    with connector(mariadb_url, autocommit=True)() as connection:
+        ask(connection, b"CREATE OR REPLACE SCHEMA objects CHARACTER SET utf8mb4")
+        ask(connection, b"USE objects")
+        prepare(connection)
+        yield connection
+
+
+@pytest.mark.parametrize(
+    ("definition", "key"),
+    [
+        ("(a INT PRIMARY KEY, b INT NOT NULL UNIQUE)", ("a",)),
+        ("(a INT, b INT, PRIMARY KEY (b, a))", ("b", "a")),
+        ("(a INT, PRIMARY KEY (a DESC))", ("a",)),
+        ("(a INT)", ()),
+        ("(a INT, KEY (a))", ()),
+        # Of these there may be equal rows, or such as are equal in all that is compared.
+        ("(a INT UNIQUE)", ()),
+        ("(a INT NOT NULL, b INT, UNIQUE KEY (a, b))", ()),
+        ("(a VARCHAR(100) NOT NULL, PRIMARY KEY (a(5)))", ()),
+        ("(a TEXT NOT NULL, UNIQUE KEY (a) USING HASH)", ()),
+        ("(a INT NOT NULL, b INT UNIQUE, c INT NOT NULL, UNIQUE KEY (c))", ("c",)),
+        ("(a INT PRIMARY KEY, b INT) WITH SYSTEM VERSIONING", ("a",)),
+        ("(a INT PRIMARY KEY) ENGINE=MyISAM", ("a",)),
+    ],
+)
+def test_rows_are_ordered_by_a_key_that_tells_all_of_them_apart(
+    definition: str, key: tuple[str, ...], server: Any
+) -> None:
+    ask(server, f"CREATE TABLE t {definition}".encode())
+    [table] = read_tables(server, "objects")
+    assert table.key == key
+
+
+def test_generated_columns_are_not_stored_and_invisible_ones_are(server: Any) -> None:
+    ask(
+        server,
+        b"CREATE TABLE t (a INT, v INT AS (a) VIRTUAL, s INT AS (a) STORED, i INT INVISIBLE, d INT DEFAULT (1 + 1),"
+        b" f TIMESTAMP GENERATED ALWAYS AS ROW START, u TIMESTAMP GENERATED ALWAYS AS ROW END,"
+        b" PERIOD FOR SYSTEM_TIME (f, u)) WITH SYSTEM VERSIONING".replace(b"TIMESTAMP", b"TIMESTAMP(6)"),
+    )
+    [table] = read_tables(server, "objects")
+    assert [column.name for column in table.columns] == ["a", "i", "d"]
+
+
+def test_a_sequence_goes_on_where_it_was(server: Any) -> None:
+    ask(server, b"CREATE SEQUENCE s START WITH 5 INCREMENT BY 3 NOCACHE")
+    ask(server, b"DO NEXTVAL(s), NEXTVAL(s)")
+    text = define_tables(read_sequences(server), [])
+    assert b"\n$$\nDO SETVAL(`s`,11,0)\n$$\n" in text
+    assert read_tables(server, "objects") == []
+
+
+SCHEMA = "sho`p"
+
+
+@pytest.mark.parametrize(
+    ("definition", "expected"),
+    [
+        ("select `sho``p`.`f`(`t`.`a`) AS `x` from `t`", "select `f`(`t`.`a`) AS `x` from `t`"),
+        ("DEFAULT nextval(`sho``p`.`s`)", "DEFAULT nextval(`s`)"),
+        ("select setval(`sho``p`.`s`,5,0), lastval(`sho``p`.`s`)", "select setval(`s`,5,0), lastval(`s`)"),
+        # A column of a table that is called like the schema.
+        ("select `sho``p`.`a` AS `x` from `sho``p`", None),
+        ("select nextval(`other`.`s`),`other`.`f`(1)", None),
+        ("select 'nextval(`sho``p`.`s`)' AS `x`", None),
+        ("select '\\'`sho``p`.`f`(' AS `x`", None),
+        ("select '''`sho``p`.`f`(' AS `x`", None),
+        ("select `a`.`x'y`,'`sho``p`.`f`(' from `a`", None),
+        ("select 1 AS `nextval(``sho````p``.``s``)`", None),
+    ],
+)
+def test_the_schemas_own_name_goes_and_nothing_else(definition: str, expected: str | None) -> None:
+    assert unqualified(definition.encode(), SCHEMA).decode() == (expected or definition)
+
+
+@pytest.mark.parametrize(
+    ("definition", "expected"),
+    [
+        (
+            "CREATE DEFINER=`a`@`b` TRIGGER shop.t1 BEFORE INSERT ON shop.orders FOR",
+            "TRIGGER t1 BEFORE INSERT ON orders FOR",
+        ),
+        (
+            "CREATE DEFINER=`a`@`b` trigger `shop` . `t1`AFTER delete on`shop`.`orders`for",
+            "trigger `t1`AFTER delete on`orders`for",
+        ),
+        (
+            'CREATE DEFINER="a"@"b" TRIGGER "shop"."t1" BEFORE UPDATE\nON orders',
+            'TRIGGER "t1" BEFORE UPDATE\nON orders',
+        ),
+        (
+            "CREATE OR REPLACE DEFINER=`a`@`b` TRIGGER IF NOT EXISTS shop.t1 AFTER INSERT ON orders",
+            "EXISTS t1 AFTER INSERT",
+        ),
+        (
+            "CREATE DEFINER=`a`@`b` TRIGGER t1 BEFORE INSERT ON shop.orders FOR",
+            "TRIGGER t1 BEFORE INSERT ON orders FOR",
+        ),
+        # Only in the head, and only where it is the schema.
+        ("CREATE DEFINER=`a`@`b` TRIGGER t1 AFTER INSERT ON orders FOR EACH ROW UPDATE shop.orders SET a = 1", None),
+        ("CREATE DEFINER=`a`@`b` TRIGGER t1 AFTER INSERT ON other.orders FOR EACH ROW SET @a = 1", None),
+    ],
+)
+def test_a_triggers_head_loses_the_schemas_name(definition: str, expected: str | None) -> None:
+    found = unqualified_trigger(definition.encode(), "shop", name="t1", table="orders").decode()
+    assert (expected or definition) in found
+    assert expected is None or "shop" not in found
+
+
+def view(name: str, definition: str) -> Program:
+    return Program(
+        kind="VIEW", name=name, definition=f"CREATE {definition}".encode(), charset="utf8mb4", collation="utf8mb4_bin"
+    )
+
+
+def test_a_view_comes_after_those_that_it_selects_from() -> None:
+    views = [
+        view("a", "VIEW `a` AS select 1 from `b` join `d`"),
+        view("b", "VIEW `b` AS select 1 from `c`"),
+        view("c", "VIEW `c` AS select 1 from `t`"),
+        view("d", "VIEW `d` AS select 1"),
+    ]
+    assert [one.name for one in in_order(views, {})] == ["c", "d", "b", "a"]
+
+
+def test_views_that_seem_to_need_each_other_are_made_twice() -> None:
+    views = [view("a", "VIEW `a` AS select 1 AS `b`"), view("b", "VIEW `b` AS select `a`.`b` AS `c``;` from `a`")]
+    definitions = [one.definition for one in in_order(views, {"a": ["b"], "b": ["c`;"]})]
+    assert definitions == [
+        b"CREATE VIEW `a` AS SELECT 1 AS `b`",
+        b"CREATE VIEW `b` AS SELECT 1 AS `c``;`",
+        b"CREATE OR REPLACE VIEW `a` AS select 1 AS `b`",
+        b"CREATE OR REPLACE VIEW `b` AS select `a`.`b` AS `c``;` from `a`",
+    ]
+
+
+def statements_of(text: bytes) -> list[bytes]:
+    """Split a part as whoever loads it does."""
+    head, _, rest = text.partition(b"DELIMITER ")
+    assert head.startswith(b"SET NAMES utf8mb4;\nSET SESSION ")
+    delimiter, _, rest = rest.partition(b"\n")
+    *statements, end = rest.split(b"\n" + delimiter + b"\n")
+    assert end == b"DELIMITER ;\n"
+    assert not any(delimiter in statement for statement in statements)
+    return statements
+
+
+def test_the_delimiter_occurs_in_no_statement() -> None:
+    definition = b"CREATE VIEW `v` AS select '$$\n$$$\n',';\nDELIMITER ;\n'"
+    one = Program(kind="VIEW", name="v", definition=definition, charset="utf8mb4", collation="utf8mb4_bin")
+    assert definition in statements_of(define_programs([one], collation="utf8mb4_bin"))
+
+
+def test_a_program_is_made_under_the_settings_of_its_time() -> None:
+    one = Program(
+        kind="EVENT",
+        name="e",
+        definition=b"CREATE EVENT `e` DO SELECT 1",
+        charset="latin1",
+        collation="latin1_bin",
+        schema_collation="utf8mb4_bin",
+        sql_mode="ANSI_QUOTES",
+        time_zone="+05:30",
+    )
+    assert statements_of(define_programs([one], collation="latin1_german1_ci")) == [
+        b"ALTER DATABASE COLLATE utf8mb4_bin",
+        b"SET SESSION character_set_client='latin1',collation_connection='latin1_bin',sql_mode='ANSI_QUOTES',"
+        b"time_zone='+05:30'",
+        b"CREATE EVENT `e` DO SELECT 1",
+        b"ALTER DATABASE COLLATE latin1_german1_ci",
+        b"SET NAMES utf8mb4",
+        b"SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO',time_zone='+00:00'",
+    ]
+
+
+def test_a_program_that_is_hidden_from_this_user_is_an_error(server: Any, mariadb_url: str) -> None:
+    ask(server, b"CREATE PROCEDURE p () SELECT 1")
+    ask(server, b"CREATE OR REPLACE USER reader@localhost")
+    ask(server, b"GRANT SELECT, EXECUTE ON objects.* TO reader@localhost")
+    with connector(mariadb_url, schema="objects", user="reader")() as reader:
+        prepare(reader)
+        with pytest.raises(PermanentError, match="the procedure 'p' is not shown to this user"):
+            read_routines(reader)
+
+
+def test_every_part_of_a_definition_loads_by_the_plain_client(server: Any, mariadb_url: str) -> None:
+    ask(server, b"CREATE TABLE `a``$$;` (id INT PRIMARY KEY COMMENT 'it''s; $$')")
+    [table] = read_tables(server, "objects")
+    assert isinstance(table, Table)
+    text = define_tables([], [table])
+    ask(server, b"DROP TABLE `a``$$;`")
+    port = mariadb_url.rpartition(":")[2].partition("/")[0]
+    client = ["mariadb", "--no-defaults", "--host=127.0.0.1", f"--port={port}", "--user=root", "--skip-ssl", "objects"]
+    subprocess.run(client, input=text, check=True)
+    assert read_tables(server, "objects") == [table]
