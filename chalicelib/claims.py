@@ -150,6 +150,9 @@ def _record_missed(
     if found is None:
         row = missed(task, fire.scheduled_for, trigger=fire.trigger, reason=reason, now_ms=now_ms)
         connection.execute(insert(runs).values(row))
+    elif found.status == MISSED:
+        told = {"error_type": type(reason).__name__, "error": str(reason)}
+        connection.execute(update(runs).where(runs.c.id == found.id).values(**told))
     return reason
 
 

@@ -1,23 +1,19 @@
 """`nightshift backup …`: make, read back, restore and remove backups, in a deployment or with this shell's settings."""
 
-import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from nightshift.operating import ask
-from nightshift.terminal import console, plain, sentences
+from nightshift.terminal import AsJson, StageName, console, plain, print_json, print_lines, sentences, table
 
 app = typer.Typer(no_args_is_help=True, help="Make, verify, restore and remove backups of the database.")
 
-StageName = Annotated[str | None, typer.Option("--stage", help="The stage; without it, the settings of this shell.")]
 Wanted = Annotated[
     str, typer.Argument(metavar="BACKUP", help="latest, an id, or a moment: the last backup taken before it.")
 ]
 Plain = Annotated[bool, typer.Option("--plain", help="Take one that is not encrypted although BACKUP_KEY is set.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-KEPT = 90
 
 
 @app.command("list")
@@ -28,7 +24,11 @@ def list_backups(as_json: AsJson = False, stage: StageName = None) -> None:
     """
     with sentences():
         found = ask(stage, "backup.list")["backups"]
-        _tell(found, _table(found) if found else "There are no backups in the bucket.", as_json=as_json)
+        if as_json:
+            print_json(found)
+            return
+        heads = ("backup", "read back", "drilled", "MB", "kept")
+        print_lines(table(heads, map(_row, found)) if found else ["There are no backups in the bucket."])
 
 
 @app.command()
@@ -39,8 +39,13 @@ def create(as_json: AsJson = False, stage: StageName = None) -> None:
     """
     with sentences():
         summary = ask(stage, "backup.create")
-        line = f"{summary['outcome']}: {summary['succeeded']} tables are backed up and read back."
-        _tell(summary, line, as_json=as_json)
+        is_made = summary.get("outcome") != "skipped"
+        if as_json:
+            print_json(summary)
+        elif is_made:
+            print_lines([_made(summary)])
+        if not is_made:
+            raise ValueError(f"no backup was made: {summary['reason']}")
 
 
 @app.command()
@@ -51,8 +56,7 @@ def verify(backup: Wanted = "latest", plain_: Plain = False, as_json: AsJson = F
     """
     with sentences():
         answer = ask(stage, "backup.verify", backup=backup, plain=plain_ or None)
-        line = f"{answer['backup']} is whole: {answer['parts']} parts, {answer['rows']:,} rows."
-        _tell(answer, line, as_json=as_json)
+        _tell(answer, f"{answer['backup']} is whole: {_count(answer, 'part')}, {_count(answer, 'row')}.", as_json)
 
 
 @app.command()
@@ -63,15 +67,17 @@ def drill(backup: Wanted = "latest", as_json: AsJson = False, stage: StageName =
     """
     with sentences():
         answer = ask(stage, "backup.drill", backup=backup)
-        told = f"{answer['tables']} tables, {answer['rows']:,} rows"
-        _tell(answer, f"{answer['backup']} restores to what was backed up: {told}.", as_json=as_json)
+        told = f"{_count(answer, 'table')}, {_count(answer, 'row')}"
+        _tell(answer, f"{answer['backup']} restores to what was backed up: {told}.", as_json)
 
 
 @app.command()
 def restore(
     backup: Wanted = "latest",
-    into: Annotated[str | None, typer.Option("--into", help="The schema; without it, the application's own.")] = None,
-    table: Annotated[
+    into: Annotated[
+        str | None, typer.Option("--into", help="The schema, of SQLite the file; without it, the application's own.")
+    ] = None,
+    table_: Annotated[
         list[str] | None, typer.Option("--table", help="Only tables of this name or pattern; may be repeated.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="What has the backup's names there may go.")] = False,
@@ -91,7 +97,7 @@ def restore(
     request: dict[str, Any] = {
         "backup": backup,
         "schema": into,
-        "tables": table,
+        "tables": table_,
         "replace": replace or None,
         "elsewhere": elsewhere or None,
         "own": own or None,
@@ -101,11 +107,12 @@ def restore(
     with sentences():
         answer = ask(stage, "backup.restore", **request)
         while not answer["is_complete"]:
-            console.print(f"{answer['backup']}: a part of it is restored; going on ...", markup=False)
-            # The second time it is found there already, as what it is.
-            answer = ask(stage, "backup.restore", **request)
-        told = f"{answer['tables']} tables, {answer['rows']:,} rows"
-        _tell(answer, f"Restored {answer['backup']} into {answer['schema']}: {told}.", as_json=as_json)
+            if not as_json:
+                print_lines([f"{answer['backup']}: a part of it is restored; going on ..."])
+            # `latest` may be another one by now.
+            answer = ask(stage, "backup.restore", **request | {"backup": answer["backup"]})
+        told = f"{_count(answer, 'table')}, {_count(answer, 'row')}"
+        _tell(answer, f"Restored {answer['backup']} into {plain(answer['schema'])}: {told}.", as_json)
         if answer["differences"]:
             raise ValueError("what was restored differs from the backup: " + "; ".join(answer["differences"]))
 
@@ -124,25 +131,37 @@ def prune(
         answer = ask(stage, "backup.prune", dry_run=not yes)
         verb = "Removed" if yes else "Would remove"
         names = plain(", ".join(answer["removed"])) or "none"
-        lines = [f"{verb} {len(answer['removed'])}, {answer['bytes'] / 1e6:,.1f} MB: {names}"]
+        lines = [f"{verb} {_count(answer, 'backup', 'removed')}, {_megabytes(answer)} MB: {names}"]
         lines += [f"{id} should go and is kept: {plain(reason)}" for id, reason in answer["kept"].items()]
-        _tell(answer, "\n".join(lines), as_json=as_json)
+        _tell(answer, "\n".join(lines), as_json)
 
 
-def _table(found: list[dict[str, Any]]) -> Table:
-    table = Table("backup", "read back", "drilled", box=None, header_style="dim", pad_edge=False)
-    table.add_column("MB", justify="right")
-    table.add_column("kept")
-    for each in found:
-        verified = each["verified_at"] or ("no" if each["finished_at"] else "unfinished")
-        kept = plain("; ".join(each["reasons"]))[:KEPT]
-        told = kept if each["keep"] else f"goes: {kept}"
-        table.add_row(each["id"], verified, each["drilled_at"] or "no", f"{each['bytes'] / 1e6:,.1f}", told)
-    return table
+def _made(summary: Mapping[str, Any]) -> str:
+    if summary.get("handed_on"):
+        return f"A backup is made, and the worker goes on reading it back; its run is {summary['run_id']}."
+    if "snapshot" in summary:
+        return f"RDS makes the snapshot {summary['snapshot']}; the runs to come have it exported."
+    return f"{summary['backup']} is made and read back: {_count(summary, 'table', 'succeeded')}."
 
 
-def _tell(answer: Any, shown: str | Table, *, as_json: bool) -> None:
-    if as_json or isinstance(shown, str):
-        console.print(json.dumps(answer, indent=2) if as_json else shown, markup=False)
+def _row(each: Mapping[str, Any]) -> tuple[list[object], list[str]]:
+    verified = each["verified_at"] or ("no" if each["finished_at"] else "unfinished")
+    reasons = each["reasons"] if each["keep"] else [f"goes: {'; '.join(each['reasons'])}"]
+    return [each["id"], verified, each["drilled_at"] or "no", _megabytes(each)], reasons
+
+
+def _count(answer: Mapping[str, Any], noun: str, key: str | None = None) -> str:
+    found = answer[key or f"{noun}s"]
+    number = found if isinstance(found, int) else len(found)
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _megabytes(answer: Mapping[str, Any]) -> str:
+    return f"{answer['bytes'] / 1e6:,.1f}"
+
+
+def _tell(answer: Any, line: str, as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
     else:
-        console.print(shown)
+        console.print(line, markup=False)

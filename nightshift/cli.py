@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightshift import backup_cli, jobs_cli, make_cli, runs_cli, schedule_cli
+from nightshift import backup_cli, jobs_cli, make_cli, runs_cli, schedule_cli, status_cli
 from nightshift.terminal import console, sentences
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ app.add_typer(backup_cli.app, name="backup")
 app.add_typer(schedule_cli.app, name="schedule")
 app.add_typer(runs_cli.app, name="runs")
 app.add_typer(make_cli.app, name="make")
-for command in (runs_cli.run, runs_cli.backfill, schedule_cli.pause, schedule_cli.resume):
-    app.command()(command)
 
 StageName = Annotated[str, typer.Option("--stage", help="A stage of .chalice/config.json and infra/stages.json.")]
 
@@ -40,6 +38,8 @@ def demo(
     """Run every scheduled task and the queue on this machine, for a made-up blog, and show what each did.
 
     Uses an SQLite file, or the empty database of DATABASE_URL; where REDIS_URL is set, mails are paced through it.
+
+    Example: nightshift demo --users 1000
     """
     from nightshift.demo.run import run_demo
 
@@ -49,7 +49,10 @@ def demo(
 
 @app.command()
 def migrate() -> None:
-    """Bring the database of DATABASE_URL to the newest schema; the application's own tables are left as they are."""
+    """Bring the database of DATABASE_URL to the newest schema; the application's own tables are left as they are.
+
+    Example: nightshift migrate
+    """
     from chalicelib import migrations
     from chalicelib.engine import engine_for
 
@@ -68,6 +71,8 @@ def doctor(stage: StageName) -> None:
     """Say what stands in the way of deploying a stage, or of one that is deployed, and what to do about it.
 
     Exits with 1 when there is a problem.
+
+    Example: nightshift doctor --stage prod
     """
     from nightshift.deploy import doctor as examination
     from nightshift.deploy import functions
@@ -87,7 +92,10 @@ def deploy(
     stage: StageName,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would be done, and do nothing.")] = False,
 ) -> None:
-    """Deploy a stage: check, stacks, configuration, functions, migrations. Repeating it changes nothing more."""
+    """Deploy a stage: check, stacks, configuration, functions, migrations. Repeating it changes nothing more.
+
+    Example: nightshift deploy --stage prod --plan
+    """
     from nightshift.deploy import doctor as examination
     from nightshift.deploy.session import client, region
 
@@ -106,13 +114,27 @@ def destroy(
     stage: StageName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a stage's functions and queues. The bucket with its backups, the secrets and the database are kept."""
+    """Delete a stage's functions and queues. The bucket with its backups, the secrets and the database are kept.
+
+    Example: nightshift destroy --stage dev
+    """
     with sentences():
         deployment = _deployment(stage)
         if not yes and typer.prompt(f"Type {stage} to delete its functions, queues and alarms") != stage:
             raise ValueError("nothing was deleted")
         for step in deployment.destroy():
             console.print(f"  {step}", markup=False)
+
+
+for command in (
+    runs_cli.run,
+    runs_cli.backfill,
+    schedule_cli.pause,
+    schedule_cli.resume,
+    status_cli.status,
+    status_cli.dev,
+):
+    app.command()(command)
 
 
 def _deployment(stage: str) -> "Deployment":

@@ -24,7 +24,10 @@ def list_jobs(
     as_json: AsJson = False,
     stage: StageName = None,
 ) -> None:
-    """List jobs, newest first: those that were given up, unless --status says otherwise."""
+    """List jobs, newest first: those that were given up, unless --status says otherwise.
+
+    Example: nightshift jobs list --type send_email --stage prod
+    """
     with sentences():
         found = ask(stage, "jobs.list", type=type_, error=error, status=status, limit=limit)["jobs"]
         if as_json:
@@ -37,14 +40,20 @@ def list_jobs(
 
 @app.command()
 def show(job_id: str, stage: StageName = None) -> None:
-    """Show a job with its data, secrets redacted by key and addresses masked."""
+    """Show a job with its data, secrets redacted by key and addresses masked.
+
+    Example: nightshift jobs show 0f8fad5b-d9cb-469f-a165-70867728950e --stage prod
+    """
     with sentences():
         print_json(ask(stage, "jobs.show", id=job_id))
 
 
 @app.command()
 def retry(ids: Ids = None, type_: TypeName = None, error: Words = None, stage: StageName = None) -> None:
-    """Try jobs again that were given up: these, or all of a type or an error."""
+    """Try jobs again that were given up: these, or all of a type or an error.
+
+    Example: nightshift jobs retry --type send_email --error throttled --stage prod
+    """
     with sentences():
         _tell("Retried", ask(stage, "jobs.retry", ids=ids, type=type_, error=error, limit=1000)["retried"])
 
@@ -56,7 +65,10 @@ def edit(
     type_: Annotated[str | None, typer.Option("--type", help="The new type.")] = None,
     stage: StageName = None,
 ) -> None:
-    """Give a job other data, and try it."""
+    """Give a job other data, and try it.
+
+    Example: nightshift jobs edit 0f8fad5b-d9cb-469f-a165-70867728950e '{"to": "a@example.com"}' --stage prod
+    """
     from chalicelib.queue.message import decode_data
 
     with sentences():
@@ -65,21 +77,30 @@ def edit(
 
 @app.command()
 def forget(ids: Ids = None, type_: TypeName = None, error: Words = None, stage: StageName = None) -> None:
-    """Delete jobs that were given up, with their dead letters: these, or all of a type or an error."""
+    """Delete jobs that were given up, with their dead letters: these, or all of a type or an error.
+
+    Example: nightshift jobs forget 0f8fad5b-d9cb-469f-a165-70867728950e --stage prod
+    """
     with sentences():
         _tell("Forgot", ask(stage, "jobs.forget", ids=ids, type=type_, error=error, limit=1000)["forgotten"])
 
 
 @app.command()
 def cancel(job_id: str, stage: StageName = None) -> None:
-    """Close a job before it is performed."""
+    """Close a job before it is performed.
+
+    Example: nightshift jobs cancel 0f8fad5b-d9cb-469f-a165-70867728950e --stage prod
+    """
     with sentences():
         _tell("Cancelled", ask(stage, "jobs.cancel", id=job_id)["cancelled"])
 
 
 @app.command()
 def redrive(stage: StageName = None) -> None:
-    """Try everything on the dead-letter queue again, also what SQS itself has put there."""
+    """Try everything on the dead-letter queue again, also what SQS itself has put there.
+
+    Example: nightshift jobs redrive --stage prod
+    """
     with sentences():
         answer = ask(stage, "jobs.redrive")
         console.print(", ".join(f"{count} {became}" for became, count in answer.items()), markup=False)
@@ -91,14 +112,20 @@ def pause(
     reason: Annotated[str, typer.Option(help="Why, for whoever finds it paused.")],
     stage: StageName = None,
 ) -> None:
-    """Let no job of a type begin until it is resumed."""
+    """Let no job of a type begin until it is resumed.
+
+    Example: nightshift jobs pause send_email --reason "SES is down" --stage prod
+    """
     with sentences():
         console.print(f"Paused {ask(stage, 'jobs.pause', type=type_, reason=reason)['paused']}.", markup=False)
 
 
 @app.command()
 def resume(type_: Annotated[str, typer.Argument(metavar="TYPE")], stage: StageName = None) -> None:
-    """Let the jobs of a type begin again."""
+    """Let the jobs of a type begin again.
+
+    Example: nightshift jobs resume send_email --stage prod
+    """
     with sentences():
         resumed = ask(stage, "jobs.resume", type=type_)["resumed"]
         console.print(f"Resumed {resumed}." if resumed else f"{type_} was not paused.", markup=False)

@@ -3,12 +3,21 @@
 import importlib
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chalicelib.schedule import Schedule
+
+# Of what is asked here: no Lambda ends it, but whoever is killed is in the way of others for as long.
+TIMEOUT_MS = 3_600_000
+# What commands about backups that there are never look at: whoever restores has lost enough.
+UNUSED = dict.fromkeys(
+    ("WORK_QUEUE_URL", "PRIORITY_QUEUE_URL", "DEAD_LETTER_QUEUE_URL", "SITE_URL", "UNSUBSCRIBE_URL"),
+    "https://unused.invalid/",
+) | {"MAIL_FROM": "unused@unused.invalid", "SITE_NAME": "unused", "UNSUBSCRIBE_SECRETS": 32 * "u"}
 
 
 def ask(stage: str | None, command: str, **request: Any) -> dict[str, Any]:
@@ -25,12 +34,24 @@ def run(stage: str | None, task: str, request: Mapping[str, Any]) -> dict[str, A
     if stage is not None:
         return _invoke_there(stage, task, request)
     _check_settings()
-    # Standard output is for the answer alone; what functions log goes beside it.
-    with redirect_stdout(sys.stderr):
+    with _logging_beside():
         from nightshift.local.invocation import invoke
 
         summary: dict[str, Any] = invoke(task, request)
     return summary
+
+
+def describe(stage: str | None, task: str, *, count: int) -> dict[str, Any]:
+    """Return a task's schedule and so many of its next fires: in a deployment, or as this project has it.
+
+    Raises InvalidRequestError, which suggests the nearest, for a task that is not there.
+    """
+    with _logging_beside():
+        from chalicelib.operations import schedules
+
+        if stage is None:
+            return schedules.describe(schedules.find(task, planned()), datetime.now(UTC), count=count)
+        return schedules.find(task, {each["task"]: each for each in ask(stage, "schedule.list", count=count)["tasks"]})
 
 
 def planned() -> "Mapping[str, Schedule]":
@@ -47,13 +68,25 @@ def _invoke_there(stage: str, function: str, request: Mapping[str, Any]) -> dict
 
 
 def _ask_here(request: Mapping[str, Any]) -> dict[str, Any]:
+    from nightshift.local.environment import changed
+
     _check_settings()
-    with redirect_stdout(sys.stderr):
+    command = request["command"]
+    unused = UNUSED if command.startswith("backup.") and command != "backup.create" else {}
+    with _logging_beside(), changed(**unused | os.environ):
         from chalicelib import operations
         from chalicelib.context import from_lambda
         from nightshift.local.invocation import LocalContext
 
-        return operations.operate(request, from_lambda(LocalContext(function_name="operate")), planned())
+        here = from_lambda(LocalContext(function_name="operate", timeout_ms=TIMEOUT_MS))
+        return operations.operate(request, here, planned())
+
+
+@contextmanager
+def _logging_beside() -> Iterator[None]:
+    """Leave standard output to the answer: what functions log, from when their code is imported, goes beside it."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def _check_settings() -> None:

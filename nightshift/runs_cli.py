@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightshift import operating
-from nightshift.operating import ask, planned
+from nightshift.operating import ask, describe
 from nightshift.terminal import AsJson, StageName, plain, print_json, print_lines, sentences, table
 
 if TYPE_CHECKING:
@@ -126,12 +126,7 @@ def backfill(
 def _zone_of(task: str, stage: str | None) -> "ZoneInfo":
     from zoneinfo import ZoneInfo
 
-    from chalicelib.operations.schedules import find
-
-    if stage is None:
-        return find(task, planned()).zone
-    told = find(task, {each["task"]: each for each in ask(stage, "schedule.list", count=0)["tasks"]})
-    return ZoneInfo(told["zone"] or "UTC")
+    return ZoneInfo(describe(stage, task, count=0)["zone"] or "UTC")
 
 
 def _read_options(given: Sequence[str]) -> dict[str, Any]:

@@ -54,8 +54,9 @@ def _examine_stage(
         if variable in variables:
             yield _check(variables[variable], stage, text, now=now)
         elif variable.endswith(SUFFIX):
-            close = difflib.get_close_matches(variable, variables, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(variables)}"
+            # Without what they all end in, which would make any two alike.
+            close = difflib.get_close_matches(variable.removesuffix(SUFFIX).lower(), tasks, n=1)
+            hint = f"did you mean {close[0].upper()}{SUFFIX}?" if close else f"there are {', '.join(variables)}"
             yield Checked(task=variable, stage=stage, schedule=str(text), error=f"this is of no task; {hint}")
     for function, own in settings.get("lambda_functions", {}).items():
         for variable in _environment(own).keys() & variables:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nightshift.operating import ask, planned
+from nightshift.operating import ask, describe
 from nightshift.terminal import AsJson, StageName, console, plain, print_json, print_lines, sentences, table
 
 app = typer.Typer(no_args_is_help=True, help="See when tasks are due, and what became of it.")
@@ -44,7 +44,7 @@ def next_fires(
     Example: nightshift schedule next daily_digest -n 20
     """
     with sentences():
-        told = _describe(stage, task, count=count)
+        told = describe(stage, task, count=count)
         if as_json:
             print_json({"task": task, **told})
             return
@@ -134,14 +134,6 @@ def _which(task: str | None, *, is_all: bool) -> str:
 
 def _name(task: str) -> str:
     return "every task" if task == ALL else plain(task)
-
-
-def _describe(stage: str | None, task: str, *, count: int) -> dict[str, Any]:
-    from chalicelib.operations.schedules import describe, find
-
-    if stage is None:
-        return describe(find(task, planned()), datetime.now(UTC), count=count)
-    return find(task, {each["task"]: each for each in ask(stage, "schedule.list", count=count)["tasks"]})
 
 
 def _row(task: Mapping[str, Any]) -> tuple[list[object], list[str]]:

@@ -52,17 +52,15 @@ def test_a_wrong_key_or_value_gets_one_sentence_that_names_it(world: World, payl
 
 
 def test_every_function_answers_an_invocation_with_nothing(world: World) -> None:
-    scheduled = {"record_activity", "database_cleanup", "monthly_report", "cache_warming", "external_sync"}
-    others = {"daily_digest", "dispatch", "operate", "work", "work_priority", "mail_feedback"}
-    assert set(app.app.handler_map) == scheduled | others
-    outcomes = {task: invoke(task, {})["outcome"] for task in scheduled}
-    assert outcomes == dict.fromkeys(scheduled, "succeeded") | dict.fromkeys(
-        ("cache_warming", "external_sync"), "skipped"
-    )
+    others = {"dispatch", "watch", "operate", "work", "work_priority", "mail_feedback"}
+    assert set(app.app.handler_map) == {*app.SCHEDULES, *others}
+    outcomes = {task: invoke(task, {})["outcome"] for task in app.SCHEDULES}
+    without_a_place = dict.fromkeys(("cache_warming", "external_sync"), "skipped")
+    assert outcomes == dict.fromkeys(app.SCHEDULES, "succeeded") | without_a_place
     with pytest.raises(RunFailedError, match="this is no event of SNS"):
         invoke("mail_feedback", {})
-    assert invoke("daily_digest", {})["outcome"] == "succeeded"
-    assert invoke("dispatch", {})["outcome"] == "succeeded"
+    for function in ("dispatch", "watch"):
+        assert invoke(function, {})["outcome"] == "succeeded"
     for worker in ("work", "work_priority"):
         assert invoke(worker, {}) == {"messages": 0}
     with pytest.raises(InvalidRequestError, match="must be an object with a command"):

@@ -1,7 +1,9 @@
 """The house rules: imports point down the paths only, Lambda gets what it imports, nothing is undocumented."""
 
 import ast
+import inspect
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 LEVELS = [
     ["app"],
     ["chalicelib.queue.worker", "chalicelib.operations"],
-    ["chalicelib.operations.backups", "chalicelib.operations.jobs"],
+    ["chalicelib.operations.backups", "chalicelib.operations.jobs", "chalicelib.operations.status"],
     ["chalicelib.operations.dead_letters"],
     ["chalicelib.operations.checks", "chalicelib.operations.flow", "chalicelib.operations.suppressions"],
     ["chalicelib.operations.runs"],
@@ -29,6 +31,12 @@ LEVELS = [
     ["chalicelib.handlers"],
     ["chalicelib.runs", "chalicelib.watch"],
     ["chalicelib.catch_up", "chalicelib.lapses"],
+    ["chalicelib.status.page"],
+    ["chalicelib.status.status"],
+    ["chalicelib.status.findings"],
+    ["chalicelib.status.tasks"],
+    ["chalicelib.status.strip", "chalicelib.status.spark"],
+    ["chalicelib.status.*"],
     ["chalicelib.tasks.*"],
     ["chalicelib.tasks"],
     ["chalicelib.claims"],
@@ -108,6 +116,7 @@ LEVELS = [
         "chalicelib.queue",
         "chalicelib.reports",
         "chalicelib.cleanup",
+        "chalicelib.status",
         "chalicelib.sync",
     ],
 ]
@@ -187,19 +196,34 @@ def test_every_shipped_package_is_listed_with_its_licence_and_reason() -> None:
         assert re.search(rf"^\| {name} \| [\w.-]+ \| .+ \|$", listed, re.MULTILINE), name
 
 
-def commands_of(group: Any) -> Iterator[str]:
+def commands_of(group: Any) -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
-        is_group = hasattr(command, "commands")
-        yield from (f"{name} {below}" for below in commands_of(command)) if is_group else [name]
+        below = commands_of(command) if hasattr(command, "commands") else ()
+        yield from ((f"{name} {each}", found) for each, found in below) if below else [(name, command)]
+
+
+COMMANDS = dict(commands_of(typer.main.get_command(cli.app)))
 
 
 def test_every_command_is_documented() -> None:
     documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     documented = "".join(path.read_text(encoding="utf-8") for path in documents)
-    commands = list(commands_of(typer.main.get_command(cli.app)))
-    assert "jobs retry" in commands
-    for command in commands:
+    assert "jobs retry" in COMMANDS
+    for command in COMMANDS:
         assert re.search(rf"(nightshift|make) {command}\b", documented), command
+
+
+def test_the_page_of_commands_has_each_with_the_example_of_its_help_and_no_other() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\$ (.+)$", page, re.MULTILINE)
+    helps = {name: " ".join(inspect.cleandoc(command.help).split()) for name, command in COMMANDS.items()}
+    examples = {name: text.partition("Example: ")[2] for name, text in helps.items()}
+    assert sorted(shown) == sorted(examples.values())
+    for name, example in examples.items():
+        program, *words = shlex.split(example)
+        assert (program, words[: len(name.split())]) == ("nightshift", name.split())
+        # Raises where it would not be understood.
+        COMMANDS[name].make_context(name, words[len(name.split()) :])
 
 
 def test_every_setting_is_documented() -> None:

@@ -1,79 +1,35 @@
 """`nightshift jobs …` as an operator runs it: in a process of its own, on a database file and an emulator."""
 
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, insert, select
-from sqlalchemy.pool import NullPool
+from sqlalchemy import insert, select
 
-from chalicelib import migrations
 from chalicelib.queue.job import Status
 from chalicelib.schema import jobs, pauses
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import isolated, local_environment
 from nightshift.local.servers import free_port
+from tests.shell import BASE, Lambda, Shell, migrated
 
-NIGHTSHIFT = Path(sys.executable).with_name("nightshift")
+GROUP = ("jobs",)
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 MAIL = '{"to": "jane.doe@mail.example.org", "subject": "Hello", "text": "Hello.", "token": "hunter2"}'
 HOSTILE = "TransientError: \x1b]0;owned\x07\x1b[2J\x1b[31mred\r\n[bold]not bold[/bold] :bug: \u202egnp.exe\x9b1m\nlast"
-BASE = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
 
 
-@dataclass(frozen=True)
-class Shell:
-    """The settings of an operator's shell, and what they lead to."""
+@dataclass(frozen=True, kw_only=True)
+class JobsShell(Shell):
+    """A shell whose settings lead to an emulator."""
 
-    environment: Mapping[str, str]
-    aws: LocalAws | None = None
-
-    def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """Run `nightshift jobs` with its output piped, from a narrow terminal."""
-        return subprocess.run(
-            [NIGHTSHIFT, "jobs", *arguments],
-            env={**self.environment, "COLUMNS": "40", **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def tell(self, *arguments: str) -> str:
-        """Run it and return what it prints; it succeeds and complains of nothing."""
-        done = self.run(*arguments)
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
-
-    def complaint(self, *arguments: str, **environment: str) -> str:
-        """Run it and return its one sentence; it fails and prints nothing else."""
-        done = self.run(*arguments, **environment)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith("nightshift: ")
-        assert done.stderr.count("\n") == 1
-        return done.stderr.strip().removeprefix("nightshift: ")
-
-    def execute(self, statement: Any) -> Any:
-        """Execute one statement and return its rows, if it has any."""
-        engine = create_engine(self.environment["DATABASE_URL"], poolclass=NullPool)
-        with engine.begin() as connection:
-            result = connection.execute(statement)
-            return result.all() if result.returns_rows else None
+    aws: LocalAws
 
     def give_up(self, job_id: str = ID, **row: Any) -> str:
         """Write a job that was given up, and its dead letter."""
-        assert self.aws is not None
         values = {"type": "send_email", "data": MAIL, "status": "dead", "created_at": 1_772_452_800_000, "attempts": 3}
         self.execute(
             insert(jobs).values(**values | {"id": job_id, "dispatch_at": None, "last_error": "it broke"} | row)
@@ -91,21 +47,17 @@ class Shell:
 
     def letters(self) -> int:
         """Return the number of dead letters that can be seen."""
-        assert self.aws is not None
         url, names = self.environment["DEAD_LETTER_QUEUE_URL"], ["ApproximateNumberOfMessages"]
         found = self.aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)
         return int(found["Attributes"]["ApproximateNumberOfMessages"])
 
 
 @pytest.fixture
-def shell(aws: LocalAws, tmp_path: Path) -> Shell:
-    shell = Shell(local_environment(BASE, endpoint=aws.endpoint, folder=tmp_path), aws)
-    engine = create_engine(shell.environment["DATABASE_URL"], poolclass=NullPool)
-    migrations.upgrade(engine)
-    return shell
+def shell(aws: LocalAws, tmp_path: Path) -> JobsShell:
+    return JobsShell(environment=migrated(tmp_path, endpoint=aws.endpoint), group=GROUP, aws=aws)
 
 
-def test_a_piped_list_has_one_line_a_job_with_its_whole_id_and_nothing_that_a_terminal_obeys(shell: Shell) -> None:
+def test_a_piped_list_has_one_line_a_job_with_its_whole_id_and_nothing_that_a_terminal_obeys(shell: JobsShell) -> None:
     other = "an:x:id/of=36+printable,characters!!"
     shell.give_up(last_error=HOSTILE)
     shell.give_up(other, created_at=1_772_452_799_000, last_error="jane.doe@mail.example.org is unknown " + "x" * 300)
@@ -118,7 +70,7 @@ def test_a_piped_list_has_one_line_a_job_with_its_whole_id_and_nothing_that_a_te
     assert "j***@mail.example.org is unknown xxx" in second
 
 
-def test_a_list_as_json_is_whole(shell: Shell) -> None:
+def test_a_list_as_json_is_whole(shell: JobsShell) -> None:
     shell.give_up(last_error=HOSTILE + "x" * 500)
     shell.give_up("another", type="send_digest", created_at=1)
     printed = shell.tell("list", "--json", "--type", "send_email", "--error", "[bold]not")
@@ -127,23 +79,16 @@ def test_a_list_as_json_is_whole(shell: Shell) -> None:
     assert (job["id"], job["last_error"]) == (ID, HOSTILE + "x" * 500)
 
 
-def test_an_empty_list_says_what_there_is_none_of(shell: Shell) -> None:
+def test_an_empty_list_says_what_there_is_none_of(shell: JobsShell) -> None:
     shell.give_up()
     assert shell.tell("list", "--status", "failed") == "There are no jobs with the status failed here.\n"
 
 
 @pytest.mark.parametrize("width", [60, 120])
-def test_in_a_terminal_of_any_width_the_id_is_whole_and_the_error_folds(shell: Shell, width: int) -> None:
+def test_in_a_terminal_of_any_width_the_id_is_whole_and_the_error_folds(shell: JobsShell, width: int) -> None:
     words = [f"word{n:02}" for n in range(25)]
     shell.give_up(last_error=" ".join(words))
-    ours, theirs = pty.openpty()
-    environment = {**shell.environment, "COLUMNS": str(width), "TERM": "xterm", "NO_COLOR": "1"}
-    with subprocess.Popen([NIGHTSHIFT, "jobs", "list"], env=environment, stdout=theirs, stderr=theirs) as process:
-        process.wait(timeout=120)
-    os.close(theirs)
-    with os.fdopen(ours, "rb") as terminal:
-        printed = terminal.read1().decode()
-    assert process.returncode == 0
+    printed = shell.see("list", width=width)
     (job,) = (line.split() for line in printed.splitlines() if ID in line)
     assert job[:5] == [ID, "send_email", "dead", "3", "2026-03-02T12:00:00Z"]
     assert re.findall(r"word\d\d", printed) == words
@@ -152,7 +97,7 @@ def test_in_a_terminal_of_any_width_the_id_is_whole_and_the_error_folds(shell: S
     assert max(map(len, folded)) <= width
 
 
-def test_a_job_is_shown_as_json_without_secrets_or_addresses(shell: Shell) -> None:
+def test_a_job_is_shown_as_json_without_secrets_or_addresses(shell: JobsShell) -> None:
     shell.give_up(last_error=HOSTILE)
     printed = shell.tell("show", ID)
     assert "\x1b" not in printed
@@ -166,7 +111,7 @@ def test_a_job_is_shown_as_json_without_secrets_or_addresses(shell: Shell) -> No
     assert (shown["status"], shown["last_error"]) == ("dead", HOSTILE)
 
 
-def test_jobs_are_retried_by_id_and_by_what_they_have_in_common(shell: Shell) -> None:
+def test_jobs_are_retried_by_id_and_by_what_they_have_in_common(shell: JobsShell) -> None:
     for job_id in (ID, "b", "c"):
         shell.give_up(job_id)
     assert shell.tell("retry", ID) == f"Retried 1 job: {ID}\n"
@@ -175,7 +120,7 @@ def test_jobs_are_retried_by_id_and_by_what_they_have_in_common(shell: Shell) ->
     assert (set(shell.statuses().values()), shell.letters()) == ({"pending"}, 0)
 
 
-def test_an_edited_job_waits_to_be_performed_with_its_new_data(shell: Shell) -> None:
+def test_an_edited_job_waits_to_be_performed_with_its_new_data(shell: JobsShell) -> None:
     shell.give_up()
     data = {"to": "ann@example.org", "subject": "Hi", "text": "Hi."}
     assert shell.tell("edit", ID, json.dumps(data)) == f"Edited 1 job: {ID}\n"
@@ -190,13 +135,13 @@ def test_an_edited_job_waits_to_be_performed_with_its_new_data(shell: Shell) -> 
         ('{"to": 7, "subject": "Hi"}', "the message's data is not valid: Expected `str`, got `int` - at `$.to`"),
     ],
 )
-def test_data_that_cannot_be_taken_is_refused_with_a_sentence(shell: Shell, data: str, sentence: str) -> None:
+def test_data_that_cannot_be_taken_is_refused_with_a_sentence(shell: JobsShell, data: str, sentence: str) -> None:
     shell.give_up()
     assert shell.complaint("edit", ID, data).startswith(sentence)
     assert (shell.statuses(), shell.letters()) == ({ID: "dead"}, 1)
 
 
-def test_jobs_are_forgotten_and_cancelled(shell: Shell) -> None:
+def test_jobs_are_forgotten_and_cancelled(shell: JobsShell) -> None:
     shell.give_up()
     shell.give_up("waits", status="pending")
     assert shell.tell("forget", ID) == f"Forgot 1 job: {ID}\n"
@@ -205,14 +150,14 @@ def test_jobs_are_forgotten_and_cancelled(shell: Shell) -> None:
     assert shell.statuses() == {"waits": "cancelled"}
 
 
-def test_dead_letters_are_redriven_and_counted(shell: Shell) -> None:
+def test_dead_letters_are_redriven_and_counted(shell: JobsShell) -> None:
     shell.give_up()
     shell.give_up("done", status="completed")
     assert shell.tell("redrive") == "1 retried, 0 sent, 1 settled, 0 kept\n"
     assert (shell.statuses(), shell.letters()) == ({ID: "pending", "done": "completed"}, 0)
 
 
-def test_a_type_is_paused_and_resumed(shell: Shell) -> None:
+def test_a_type_is_paused_and_resumed(shell: JobsShell) -> None:
     assert shell.tell("pause", "send_email", "--reason", "SES is down") == "Paused send_email.\n"
     assert [(row.name, row.reason) for row in shell.execute(select(pauses))] == [("send_email", "SES is down")]
     assert shell.tell("resume", "send_email") == "Resumed send_email.\n"
@@ -228,20 +173,20 @@ def test_a_type_is_paused_and_resumed(shell: Shell) -> None:
         (["pause", "send_mail", "--reason", "x"], "there is no handler for jobs of type 'send_mail'; there are "),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(shell: Shell, arguments: list[str], sentence: str) -> None:
+def test_what_cannot_be_done_is_said_in_a_sentence(shell: JobsShell, arguments: list[str], sentence: str) -> None:
     shell.give_up()
     assert shell.complaint(*arguments).startswith(sentence)
     assert (shell.statuses(), shell.letters()) == ({ID: "dead"}, 1)
 
 
 def test_without_settings_a_sentence_says_which_are_missing() -> None:
-    nothing = Shell(isolated(BASE))
+    nothing = Shell(environment=isolated(BASE), group=GROUP)
     assert nothing.complaint("list").startswith("name a stage with --stage, or set DATABASE_URL")
     assert "WORK_QUEUE_URL is not set" in nothing.complaint("list", DATABASE_URL="sqlite:///nowhere.db")
 
 
 def test_a_database_that_cannot_be_used_is_a_sentence_without_its_statements(tmp_path: Path) -> None:
-    shell = Shell(local_environment(BASE, endpoint="http://127.0.0.1:1", folder=tmp_path))
+    shell = Shell(environment=local_environment(BASE, endpoint="http://127.0.0.1:1", folder=tmp_path), group=GROUP)
     assert shell.complaint("list") == "no such table: jobs"
     gone = f"mysql+pymysql://root:hunter2@127.0.0.1:{free_port()}/gone"
     complaint = shell.complaint("list", DATABASE_URL=gone)
@@ -249,54 +194,15 @@ def test_a_database_that_cannot_be_used_is_a_sentence_without_its_statements(tmp
     assert "hunter2" not in complaint
 
 
-def test_a_queue_that_cannot_be_reached_is_a_sentence(shell: Shell) -> None:
+def test_a_queue_that_cannot_be_reached_is_a_sentence(shell: JobsShell) -> None:
     shell.give_up()
     gone = {"DEAD_LETTER_QUEUE_URL": f"{shell.environment['DEAD_LETTER_QUEUE_URL']}-gone", "AWS_MAX_ATTEMPTS": "1"}
     assert "The specified queue does not exist" in shell.complaint("redrive", **gone)
 
 
-@dataclass
-class Lambda:
-    """A server that answers each invocation with the same."""
-
-    answer: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    status: int = 200
-    asked: list[tuple[str, Any]] = field(default_factory=list)
-
-    @contextmanager
-    def serve(self) -> Iterator[Shell]:
-        """Run it, and give a shell from which it is Lambda."""
-        lambda_ = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                lambda_.asked.append((self.path, json.loads(body)))
-                self.send_response(lambda_.status)
-                for name, value in lambda_.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(lambda_.answer)))
-                self.end_headers()
-                self.wfile.write(lambda_.answer)
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        with HTTPServer(("127.0.0.1", 0), Handler) as server:
-            thread = Thread(target=server.serve_forever)
-            thread.start()
-            try:
-                endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-                yield Shell(isolated(BASE) | {"AWS_ENDPOINT_URL": endpoint, "AWS_MAX_ATTEMPTS": "1"})
-            finally:
-                server.shutdown()
-                thread.join()
-
-
 def test_with_a_stage_its_function_is_asked_and_nothing_of_this_machine() -> None:
     lambda_ = Lambda(json.dumps({"retried": [ID]}).encode())
-    with lambda_.serve() as shell:
+    with lambda_.serve(*GROUP) as shell:
         assert shell.tell("retry", ID, "--error", "100%", "--stage", "prod") == f"Retried 1 job: {ID}\n"
     path = "/2015-03-31/functions/nightshift-prod-operate/invocations"
     request = {"command": "jobs.retry", "ids": [ID], "error": "100%", "limit": 1000}
@@ -305,14 +211,14 @@ def test_with_a_stage_its_function_is_asked_and_nothing_of_this_machine() -> Non
 
 def test_what_the_function_refuses_is_its_own_sentence_in_one_line() -> None:
     refusal = {"errorMessage": "there is no job\nwith the id \x1b[31mnobody", "errorType": "InvalidRequestError"}
-    with Lambda(json.dumps(refusal).encode(), {"X-Amz-Function-Error": "Unhandled"}).serve() as shell:
+    with Lambda(json.dumps(refusal).encode(), {"X-Amz-Function-Error": "Unhandled"}).serve(*GROUP) as shell:
         complaint = shell.complaint("show", "nobody", "--stage", "prod")
     assert complaint == "nightshift-prod-operate failed: there is no job with the id ·[31mnobody"
 
 
 def test_a_stage_that_is_not_deployed_is_a_sentence() -> None:
     missing = Lambda(b'{"Message": "Function not found"}', {"X-Amzn-ErrorType": "ResourceNotFoundException"}, 404)
-    with missing.serve() as shell:
+    with missing.serve(*GROUP) as shell:
         complaint = shell.complaint("list", "--stage", "prdo")
     assert complaint.startswith("nightshift-prdo-operate cannot be invoked: ")
     assert "Function not found" in complaint
@@ -327,4 +233,4 @@ def test_a_stage_that_is_not_deployed_is_a_sentence() -> None:
 )
 def test_a_stage_without_a_way_into_aws_is_a_sentence(lacking: list[str], sentence: str) -> None:
     environment = {name: value for name, value in isolated(BASE).items() if name not in lacking}
-    assert sentence in Shell(environment).complaint("list", "--stage", "prod")
+    assert sentence in Shell(environment=environment, group=GROUP).complaint("list", "--stage", "prod")

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, make_url, text, update
+from sqlalchemy import insert, text, update
 
 import app
 from chalicelib import context as context_module
@@ -27,13 +27,16 @@ from chalicelib.mail import feedback, unsubscribe, unsubscribing
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.payloads import LIMIT
 from chalicelib.schema import jobs, sessions
+from nightshift import triggers
 from nightshift.deploy import functions, policies
 from nightshift.local.environment import ACCOUNT, PRIORITY_QUEUE, QUEUE
 from nightshift.local.invocation import scheduled_event, sqs_event
 from nightshift.local.servers import free_port
 from tests.world import MORNING, YESTERDAY, World
 
-FOLDER = Path(__file__).parent.parent / ".chalice" / "policies"
+PROJECT = Path(__file__).parent.parent
+FOLDER = PROJECT / ".chalice" / "policies"
+TRIGGERS = triggers.read(PROJECT)
 DAY = 86_400
 
 # An action, and what a template calls the resource that it is done to.
@@ -306,7 +309,7 @@ def operate(world: World) -> Iterator[None]:
     backs_up_by_every_road(world, lambda context: ask(world, "backup.create", context=context))
     for command in ("backup.list", "backup.verify", "backup.drill", "backup.prune"):
         ask(world, command)
-    url = make_url(world.settings.database_url)
+    url = world.context().database.engine.url
     ask(world, "backup.restore", schema=f"{url.database}_restored")
     if url.get_backend_name() != "sqlite":
         world.execute(text(f"DROP DATABASE {url.database}_restored"))
@@ -341,13 +344,16 @@ def leave_to_clear_up(world: World) -> None:
 
 def backs_up_by_every_road(world: World, make: Callable[[Context], Any]) -> None:
     """Make a backup whose verification is handed on, one that makes an older one go, and snapshots of either kind."""
+    world.clock.advance(2 * DAY)
     with slow_reading(world):
         assert make(world.context())["handed_on"]
     world.clock.advance(2 * DAY)
     make(world.context())
     s3, rds = world.aws.client("s3"), world.aws.client("rds")
     for kind in ("instance", "cluster"):
-        world.configure(backup_rds=f"{kind}:shop", backup_export_role="arn:aws:iam::1:role/x", backup_export_key="arn:k")
+        world.configure(
+            backup_rds=f"{kind}:shop", backup_export_role="arn:aws:iam::1:role/x", backup_export_key="arn:k"
+        )
         for _ in range(3):
             world.clock.advance(2 * DAY)
             # Too little time for any dump.
@@ -388,9 +394,12 @@ def damage(world: World) -> None:
     s3.put_object(Bucket=bucket, Key=key, Body=bytes(content))
 
 
-def records_activity(world: World) -> Iterator[None]:
-    yield
-    runs.execute("record_activity", event=scheduled_event(MORNING), context=world.context())
+def executes(task: str) -> Use:
+    def use(world: World) -> Iterator[None]:
+        yield
+        runs.execute(task, event=scheduled_event(MORNING), context=world.context())
+
+    return use
 
 
 def cleans_up(world: World) -> Iterator[None]:
@@ -456,8 +465,9 @@ def unsubscribes(world: World) -> Iterator[None]:
 
 
 USES: dict[str, Use] = {
+    # Unless there is more to it, as of those below.
+    **{task: executes(task) for task in app.SCHEDULES},
     "daily_digest": fire,
-    "record_activity": records_activity,
     "database_backup": backs_up,
     "backup_drill": drills,
     "database_cleanup": cleans_up,
@@ -479,7 +489,7 @@ LISTING = {(action, f"{BUCKET}/payloads/*") for action in ("s3:GetObject", "s3:P
     ("s3:ListBucket", BUCKET)
 }
 BESIDES: dict[str, set[Permission]] = {
-    **{function: {FAILED_FIRE} for function in functions.SCHEDULED},
+    **{function: {FAILED_FIRE} for function in functions.reporting(TRIGGERS)},
     "external_sync": {FAILED_FIRE, ("kms:GenerateDataKey", KEY), *LISTING},
     "work": {*((action, "${WorkQueueArn}") for action in TAKING), *CONTINUING},
     "work_priority": {*((action, "${PriorityQueueArn}") for action in TAKING), *CONTINUING},
@@ -508,7 +518,7 @@ def test_a_policy_allows_what_its_function_calls_and_nothing_more(referring: Wor
     assert given - besides == widened(called | by_effect(called), given) - besides
 
 
-@pytest.mark.parametrize("worker", functions.WORKERS)
+@pytest.mark.parametrize("worker", triggers.functions_of(TRIGGERS, "queue"))
 def test_a_worker_may_do_whatever_a_run_that_it_goes_on_with_may(worker: str) -> None:
     given = allowed(worker)
     assert widened(CONTINUING, given) - given == set()

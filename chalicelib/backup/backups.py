@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
 from chalicelib import secrets
 from chalicelib.backup.catalogue import Catalogue
@@ -29,7 +29,13 @@ from chalicelib.backup.verify import Verified, verify
 from chalicelib.clock import from_ms
 from chalicelib.config import read_secrets
 from chalicelib.context import Context
-from chalicelib.errors import ConfigurationError, DamagedError, NightshiftError, PermanentError
+from chalicelib.errors import (
+    ConfigurationError,
+    DamagedError,
+    InvalidRequestError,
+    NightshiftError,
+    PermanentError,
+)
 
 # Of text, before there is any backup to learn from: what the smallest of Lambda's machines manages.
 FIRST_RATE = 10_000_000
@@ -87,7 +93,7 @@ class Backups:
     def _make(self, id: str) -> Manifest:
         settings, store = self._settings, self._context.store
         if self._is_file:
-            return back_up_file(Path(make_url(settings.database_url).database or ""), store, id=id, keys=self.keys)
+            return back_up_file(Path(self.schema), store, id=id, keys=self.keys)
         plan = Plan(
             include=settings.backup_include, exclude=settings.backup_exclude, schema_only=settings.backup_schema_only
         )
@@ -156,6 +162,8 @@ class Backups:
         """Restore a backup; of an SQLite file, the schema is the path of one. Raises as `Reader` and `restore`."""
         reader = self.reader(id, plain=plain)
         if self._is_file:
+            if request.tables is not None:
+                raise InvalidRequestError("a backup of an SQLite file is restored whole: name no tables")
             return restore_file(reader, Path(request.schema), replace=request.replace, progress=progress.checked)
         return restore(reader, self.connector(schema=None), request, progress=progress)
 
@@ -188,5 +196,10 @@ class Backups:
         return lambda: connect(**options)
 
     @property
+    def schema(self) -> str:
+        """The application's own schema; of SQLite, the path of its file."""
+        return self._context.database.engine.url.database or ""
+
+    @property
     def _is_file(self) -> bool:
-        return self._settings.database_url.startswith("sqlite")
+        return self._context.database.engine.dialect.name == "sqlite"

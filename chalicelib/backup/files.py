@@ -15,6 +15,7 @@ from chalicelib.errors import DamagedError, InvalidRequestError
 
 # What SQLite would take for the rest of a file that lies beside it.
 SIDECARS = ("-wal", "-shm", "-journal")
+TABLES = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
 
 
 def restore_file(reader: Reader, path: Path, *, replace: bool, progress: Callable[[Part], None]) -> Restored:
@@ -35,13 +36,16 @@ def restore_file(reader: Reader, path: Path, *, replace: bool, progress: Callabl
         _flush(path.parent)
     finally:
         new.unlink(missing_ok=True)
-    return Restored(schema=path.name, tables=tables, rows=0, is_resumed=False, differences=())
+    return Restored(
+        schema=path.name, tables=tables, rows=reader.manifest.rows, is_resumed=False, differences=()
+    )
 
 
 def drill_file(reader: Reader, *, progress: Callable[[Part], None]) -> Drilled:
     """Restore a backup of a file on trial. Raises as `restore_file`."""
     with TemporaryDirectory() as folder:
-        return Drilled(tables=_write(reader, Path(folder) / "trial.sqlite", progress), rows=0, differences=())
+        tables = _write(reader, Path(folder) / "trial.sqlite", progress)
+    return Drilled(tables=tables, rows=reader.manifest.rows, differences=())
 
 
 def _write(reader: Reader, path: Path, progress: Callable[[Part], None]) -> int:
@@ -61,7 +65,7 @@ def _write(reader: Reader, path: Path, progress: Callable[[Part], None]) -> int:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             [(found,), *_] = connection.execute("PRAGMA integrity_check(1)").fetchall()
-            [(tables,)] = connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'").fetchall()
+            [(tables,)] = connection.execute(TABLES).fetchall()
     except sqlite3.DatabaseError as error:
         found, tables = str(error), 0
     if found != "ok":

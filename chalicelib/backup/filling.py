@@ -1,12 +1,10 @@
 """The rows of a restore: each part in one transaction with its note in the journal, on several connections."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from threading import Event
 from typing import Any
-
-from pymysql import err
 
 from chalicelib.backup.contents import name_of
 from chalicelib.backup.explained import explained
@@ -77,21 +75,16 @@ class Filling:
 
     def _load(self, connection: Any, part: Part, way: Way) -> None:
         name, table = name_of(self._reader, part), part.table or ""
-        try:
-            with explained(f"loading {name}"):
-                connection.begin()
-                lines = Lines(self._until_stopped(self._reader.read(part)), table=table, part=name)
-                done = way(connection, lines, table=quoted(table))
-                if done.rows != part.rows:
-                    why = f": {done.warning}" if done.warning else ""
-                    raise PermanentError(f"{table} took in {done.rows} of the {part.rows} rows of {name}{why}")
-                self._journal.note(connection, part.name, {"rows": done.rows, "warning": done.warning})
-                connection.commit()
-        except BaseException:
-            # At rest when the error comes out: whoever looks or tries again finds no locks.
-            with suppress(err.MySQLError):
-                connection.rollback()
-            raise
+        # An error leaves the transaction to the end of the connection, which undoes it.
+        with explained(f"loading {name}"):
+            connection.begin()
+            lines = Lines(self._until_stopped(self._reader.read(part)), table=table, part=name)
+            done = way(connection, lines, table=quoted(table))
+            if done.rows != part.rows:
+                why = f": {done.warning}" if done.warning else ""
+                raise PermanentError(f"{table} took in {done.rows} of the {part.rows} rows of {name}{why}")
+            self._journal.note(connection, part.name, {"rows": done.rows, "warning": done.warning})
+            connection.commit()
 
     def _until_stopped(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import chain
 from threading import Event
@@ -51,13 +51,18 @@ class Lanes:
         with ThreadPoolExecutor(len(self._snapshot.connections), thread_name_prefix="dump") as threads:
             lanes = [threads.submit(self._run, connection, store) for connection in self._snapshot.connections]
             try:
-                wait(lanes, return_when=FIRST_EXCEPTION)
+                wait(lanes)
             finally:
+                # Also when this thread is interrupted.
                 self._stopped.set()
         return [result for lane in _first_error_first(lanes) for result in lane.result()]
 
     def _run(self, connection: Any, store: Callable[[Section], T]) -> list[T]:
-        return [store(section) for section in self._sections(connection)]
+        try:
+            return [store(section) for section in self._sections(connection)]
+        except BaseException:
+            self._stopped.set()
+            raise
 
     def _sections(self, connection: Any) -> Iterator[Section]:
         while table := self._next_table():
@@ -78,12 +83,13 @@ class Lanes:
             return None
 
     def _text(self, section: Section, pieces: Iterable[bytes], rows: Rows, *, before: int) -> Iterator[bytes]:
-        yield ROWS_HEADER
-        octets = 0
+        header, octets = ROWS_HEADER, 0
         for piece in pieces:
             if self._stopped.is_set():
                 raise StoppedError("another part of the backup failed")
-            yield piece
+            # Large pieces are better to compress than small ones.
+            yield header + piece
+            header = b""
             octets += len(piece)
             if octets >= SECTION_OCTETS and piece.endswith(END_OF_STATEMENT):
                 break

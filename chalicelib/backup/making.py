@@ -88,6 +88,7 @@ def back_up_file(path: Path, store: Store, *, id: str, keys: Keys) -> Manifest:
         copy = Path(folder) / "copy.sqlite"
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
+            tables = tuple(_count_rows(target))
         stored = archive.write("00001.sqlite", _read(copy))
         manifest = Manifest(
             id=id,
@@ -95,13 +96,22 @@ def back_up_file(path: Path, store: Store, *, id: str, keys: Keys) -> Manifest:
             schema=path.name,
             server=Server(version=f"SQLite {sqlite3.sqlite_version}"),
             position=None,
-            tables=(),
+            tables=tables,
             programs=Programs(),
             parts=(Part.of(stored, kind="sqlite"),),
             key_id=None if keys.first is None else keys.first.id,
         )
         archive.finish(manifest)
     return manifest
+
+
+def _count_rows(connection: sqlite3.Connection) -> Iterator[Table]:
+    # Not of SQLite's own tables, nor of what extensions make up that are perhaps not here.
+    of_tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*' AND rootpage > 0"
+    for (name,) in connection.execute(of_tables).fetchall():
+        quoted = name.replace('"', '""')
+        [(rows,)] = connection.execute(f'SELECT COUNT(*) FROM "{quoted}"').fetchall()  # noqa: S608 (quoted)
+        yield Table(name=name, rows=rows, checksum=None)
 
 
 def _read(path: Path) -> Iterator[bytes]:

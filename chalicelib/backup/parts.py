@@ -11,6 +11,9 @@ from chalicelib.backup.manifest import Stored
 from chalicelib.errors import DamagedError
 
 LEVEL = 3
+# Bytes of text, at least, that are compressed at once into a frame of their own. As one frame for all they take a third
+# longer, since then zstd copies them, and looks back over the seam of its copies.
+FRAME = 1 << 19
 # That level looks back on 2 MiB; a text that asks for more memory than every decoder has is not ours.
 WINDOW_LOG = 23
 # Bytes that come out of the decoder at once, however few went in.
@@ -38,10 +41,15 @@ class Packing:
     def _compressed(self) -> Iterator[bytes]:
         parameter = zstd.CompressionParameter
         compressor = zstd.ZstdCompressor(options={parameter.compression_level: LEVEL, parameter.checksum_flag: 1})
+        held = b""
         for chunk in self._chunks:
             self._plain_bytes += len(chunk)
-            yield compressor.compress(chunk)
-        yield compressor.flush()
+            held += chunk
+            if len(held) >= FRAME:
+                yield compressor.compress(held, mode=compressor.FLUSH_FRAME)
+                held = b""
+        # The last one, and where there is no text at all the only one.
+        yield compressor.compress(held, mode=compressor.FLUSH_FRAME)
 
     @property
     def stored(self) -> Stored:
@@ -82,13 +90,12 @@ def _checked(chunks: Iterable[bytes], part: Stored) -> Iterator[bytes]:
 
 
 def _decompressed(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})
-    left = size
+    decompressor, left = _decompressor(), size
     for chunk in chunks:
         packed = chunk
         while packed or not (decompressor.needs_input or decompressor.eof):
             if decompressor.eof:
-                raise DamagedError("something follows where its text ends")
+                decompressor = _decompressor()
             try:
                 text = decompressor.decompress(packed, max_length=UNPACKED)
             except zstd.ZstdError as error:
@@ -100,3 +107,7 @@ def _decompressed(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
             yield text
     if left or not decompressor.eof:
         raise DamagedError(f"its text has {size - left} of the {size} bytes that it had")
+
+
+def _decompressor() -> zstd.ZstdDecompressor:
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})

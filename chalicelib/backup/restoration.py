@@ -65,20 +65,15 @@ class Restoration:
 
         `own` makes the user the definer of each, and `events` says whether those are made too.
         """
-        if PROGRAMS_MADE in self._notes:
-            return
-        with self._target.connection() as connection:
-            for statement in self._contents.programs:
-                if statement.kind == "EVENT" and not events:
-                    continue
-                try:
-                    _make(connection, statement, own=own)
-                except ConfigurationError as error:
-                    hint = "" if own else "; grant it, or say that this user is to be the definer"
-                    raise ConfigurationError(f"{error}{hint}") from error
-            self._journal.note(connection, PROGRAMS_MADE, {})
-            connection.commit()
-        # Programs are made under the schema's collation of their time.
+        if PROGRAMS_MADE not in self._notes:
+            # A program keeps the schema's collation of its time; the text says where that changes from the backup's.
+            self._target.collate(self._reader.manifest.server.collation or self._target.collation())
+            with self._target.connection() as connection:
+                for statement in self._contents.programs:
+                    if events or statement.kind != "EVENT":
+                        _make(connection, statement, own=own)
+                self._journal.note(connection, PROGRAMS_MADE, {})
+                connection.commit()
         self._target.collate(self._notes[BEGUN]["collation"])
 
     def compare(self, *, by_checksum: bool, connections: int) -> list[str]:
@@ -94,10 +89,14 @@ class Restoration:
 
 
 def _make(connection: Any, program: Statement, *, own: bool) -> None:
-    with explained(f"making {_called(program)}"):
-        if program.name:
-            connection.query(b"DROP %b IF EXISTS %b" % (program.kind.encode(), program.name))
-        connection.query(program.without_definer if own and program.name else program.text)
+    try:
+        with explained(f"making {_called(program)}"):
+            if program.name:
+                connection.query(b"DROP %b IF EXISTS %b" % (program.kind.encode(), program.name))
+            connection.query(program.without_definer if own and program.name else program.text)
+    except ConfigurationError as error:
+        hint = "" if own else "; grant it, or say that this user is to be the definer"
+        raise ConfigurationError(f"{error}{hint}") from error
 
 
 def _called(statement: Statement) -> str:

@@ -7,7 +7,7 @@ import msgspec
 
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
-from chalicelib.operations import backups, checks, dead_letters, flow, jobs, runs, schedules, suppressions
+from chalicelib.operations import backups, checks, dead_letters, flow, jobs, runs, schedules, status, suppressions
 from chalicelib.schedule import Schedule
 
 # By command: the request that it takes, and what does it.
@@ -41,6 +41,8 @@ OF_SCHEDULES: dict[str, tuple[Any, Callable[[Context, Any, Mapping[str, Schedule
     "schedule.resume": (schedules.Resume, schedules.resume),
     "schedule.backfill": (schedules.Backfill, schedules.backfill),
     "runs.list": (runs.Filter, runs.list_runs),
+    "status": (checks.Nothing, status.show),
+    "status.page": (checks.Nothing, status.store_page),
 }
 
 

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from sqlalchemy import make_url
 
 from chalicelib import runs
 from chalicelib.backup.backups import Backups
@@ -13,7 +12,7 @@ from chalicelib.backup.manifest import Part
 from chalicelib.backup.restore import Progress, Request
 from chalicelib.clock import iso
 from chalicelib.context import Context
-from chalicelib.errors import InvalidRequestError, OutOfTimeError
+from chalicelib.errors import OutOfTimeError, PermanentError
 from chalicelib.operations.checks import Nothing
 
 Wanted = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -37,7 +36,7 @@ class Restore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     backup: Wanted = "latest"
     plain: bool = False
-    schema: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    schema: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
     tables: Sequence[str] | None = None
     replace: bool = False
     elsewhere: bool = False
@@ -88,15 +87,13 @@ def drill(context: Context, asked: One) -> dict[str, Any]:
 def restore(context: Context, asked: Restore) -> dict[str, Any]:
     """Restore a backup into a schema, by default the application's own.
 
-    What time does not allow is not complete; asked for the same again, it goes on.
+    What time does not allow is not complete; asked for the same again, it goes on. Raises PermanentError where that
+    would lead nowhere.
     """
     backups = Backups(context)
     id = backups.list().find(asked.backup).id
-    schema = asked.schema or make_url(context.settings.database_url).database
-    if not schema:
-        raise InvalidRequestError("name the schema to restore into")
     request = Request(
-        schema=schema,
+        schema=asked.schema or backups.schema,
         tables=asked.tables,
         replace=asked.replace,
         elsewhere=asked.elsewhere,
@@ -104,9 +101,22 @@ def restore(context: Context, asked: Restore) -> dict[str, Any]:
         by_checksum=asked.by_checksum,
         connections=context.settings.backup_connections,
     )
+    loaded: list[str] = []
+
+    def note(part: Part) -> None:
+        loaded.append(part.name)
+        _check_time(context, id)
+
+    progress = Progress(checked=lambda _: _check_time(context, id), loaded=note)
     try:
-        restored = backups.restore(id, request, plain=asked.plain, progress=_progress(context, id))
+        restored = backups.restore(id, request, plain=asked.plain, progress=progress)
     except OutOfTimeError:
+        if not loaded:
+            # All of it is read each time before anything else, so the next time would come no further.
+            raise PermanentError(
+                f"backup {id} takes longer to read than one invocation has: give the function more memory, or restore "
+                "from a machine that reaches the database and the bucket, without a stage"
+            ) from None
         return {"backup": id, "is_complete": False}
     return {"backup": id, "is_complete": True, **msgspec.to_builtins(restored)}
 

@@ -103,8 +103,8 @@ def _waiting(queue: QueueStatus, *, now: datetime) -> Iterator[Finding]:
     for depth in queue.depths:
         since = depth.oldest_due_at
         if since is not None and since + OLDEST.get(depth.queue, OLDEST["work"]) < now:
-            matter = f"on the queue {depth.queue} wait, the oldest for {between(since, now)}"
-            yield Finding(section="queue", subject=some(depth.waiting, "job"), matter=matter)
+            matter = f"has a job that has waited for {between(since, now)}"
+            yield Finding(section="queue", subject=f"the queue {depth.queue}", matter=matter)
 
 
 def _dead_jobs(queue: QueueStatus) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from chalicelib.status.spark import spark
 from chalicelib.status.status import Status
 from chalicelib.status.strip import LETTERS, summary, title, troubles
 from chalicelib.status.template import environment
-from chalicelib.status.words import at, between, date, size, some, took
+from chalicelib.status.words import at, between, day, size, some, took
 
 LEGEND = ("succeeded", "skipped", "running", "missed", "failed", "dead", "none")
 
@@ -31,7 +31,7 @@ def content(status: Status) -> dict[str, Any]:
         "legend": LEGEND,
         "at": lambda moment: at(moment, now=now),
         "ago": ago,
-        "date": lambda moment: date(moment, now=now),
+        "day": lambda date: day(date, now=now),
         "between": between,
         "took": took,
         "size": size,

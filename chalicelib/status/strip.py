@@ -1,33 +1,33 @@
 """A task's last days in words: what a mark says to whoever points at it, and all of them to whoever cannot see them."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from chalicelib.status.days import BAD, WORST, Day
-from chalicelib.status.words import date, some
+from chalicelib.status.words import day, some
 
 # Bad days that are named beside the marks.
 NAMED = 3
-# What stands in a mark, so that its colour is not all that tells.
-LETTERS = {"dead": "D", "failed": "F", "missed": "M", "running": "R"}
+# What stands in a mark that another of its shape could be taken for, were colour all that tells.
+LETTERS = {"dead": "D", "failed": "F"}
 
 
-def title(day: Day) -> str:
+def title(of: Day) -> str:
     """Return a day with all that became of its fires: Tue 24 Nov: 1 failed, 95 succeeded."""
-    counted = ", ".join(f"{day.counts[status]:,} {status}" for status in WORST if status in day.counts)
-    return f"{day.date:%a} {day.date.day} {day.date:%b}: {counted or 'no run'}"
+    counted = ", ".join(f"{of.counts[status]:,} {status}" for status in WORST if status in of.counts)
+    return f"{of.date:%a} {of.date.day} {of.date:%b}: {counted or 'no run'}"
 
 
 def summary(days: Sequence[Day], *, now: datetime) -> str:
     """Return the days in one sentence: The last 30 days: dead on 24 Nov; 28 days succeeded; 1 day none."""
     bad = [f"{status} on {', '.join(_dates(days, status, now=now))}" for status in WORST if status in BAD & _of(days)]
-    rest = {status: sum(day.status == status for day in days) for status in (*WORST, "none")}
+    rest = {status: sum(each.status == status for each in days) for status in (*WORST, "none")}
     good = [f"{some(number, 'day')} {status}" for status, number in rest.items() if number and status not in BAD]
     return f"The last {len(days)} days: {'; '.join(bad + good)}."
 
 
 def troubles(days: Sequence[Day], *, now: datetime) -> str:
-    """Return the bad days by what happened, the latest ones by date: dead on 24 Nov; failed on 9 Nov, 3 Nov and 2 more."""
+    """Return the bad days by what happened, the latest by date: dead on 24 Nov; failed on 9 Nov, 3 Nov and 2 more."""
     told = []
     for status in WORST:
         if status in BAD and (dates := _dates(days, status, now=now)):
@@ -37,10 +37,9 @@ def troubles(days: Sequence[Day], *, now: datetime) -> str:
 
 
 def _of(days: Sequence[Day]) -> frozenset[str]:
-    return frozenset(day.status for day in days)
+    return frozenset(each.status for each in days)
 
 
 def _dates(days: Sequence[Day], status: str, *, now: datetime) -> list[str]:
     """Return the days of a status, the latest first."""
-    found = [day.date for day in reversed(days) if day.status == status]
-    return [date(datetime(each.year, each.month, each.day, tzinfo=UTC), now=now) for each in found]
+    return [day(each.date, now=now) for each in reversed(days) if each.status == status]

@@ -68,11 +68,16 @@ def read_tasks(
             latest=latest[name].run,
             settled=latest[name].settled,
             fires=tuple(fires),
-            local_fires=tuple(f"{fire.astimezone(schedule.zone):%-d %b %H:%M} {schedule.zone}" for fire in fires),
+            local_fires=tuple(_local(fire, schedule) for fire in fires),
             unheard_since=None if pause else _unheard_since(name, schedule, watched.get(name), latest[name], now=now),
         )
         found.append(status)
     return tuple(found)
+
+
+def _local(fire: datetime, schedule: Schedule) -> str:
+    there = fire.astimezone(schedule.zone)
+    return f"{there.day} {there:%b %H:%M} {schedule.zone}"
 
 
 def _words(schedule: Schedule) -> str:

@@ -1,20 +1,20 @@
 """Moments, ages, durations and sizes as people read them, for the page and the terminal alike."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
-def date(moment: datetime, *, now: datetime) -> str:
-    """Return a day in UTC: 24 Nov, and its year where that is not this one."""
-    day = moment.astimezone(UTC)
-    return f"{day.day} {day:%b}" if day.year == now.astimezone(UTC).year else f"{day.day} {day:%b} {day.year}"
+def day(date: date, *, now: datetime) -> str:
+    """Return a day: 24 Nov, and its year where that is not this one."""
+    return f"{date.day} {date:%b}" if date.year == now.astimezone(UTC).year else f"{date.day} {date:%b} {date.year}"
 
 
 def at(moment: datetime, *, now: datetime) -> str:
     """Return a moment in UTC, to the minute: 24 Nov 08:00."""
-    return f"{date(moment, now=now)} {moment.astimezone(UTC):%H:%M}"
+    there = moment.astimezone(UTC)
+    return f"{day(there.date(), now=now)} {there:%H:%M}"
 
 
 def between(one: datetime, other: datetime) -> str:

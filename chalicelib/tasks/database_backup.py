@@ -67,7 +67,7 @@ def _snapshot(context: Context, run: Run) -> Counts:
     snapshots = Snapshots(context)
     if run.dry_run:
         return Counts(total=1, skipped=1)
-    bind(backup=snapshots.begin(run_id=str(run.id), attempt=run.attempt))
+    bind(snapshot=snapshots.begin(run_id=str(run.id), attempt=run.attempt))
     progress = snapshots.advance()
     logger.info("snapshots looked after", extra={"snapshots": vars(progress)})
     snapshots.prune(dry_run=False)

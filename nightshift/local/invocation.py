@@ -20,10 +20,11 @@ class LocalContext:
     function_name: str
     aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     started: float = field(default_factory=time.monotonic)
+    timeout_ms: int = TIMEOUT_MS
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds that are left of five minutes."""
-        return TIMEOUT_MS - round((time.monotonic() - self.started) * 1000)
+        """Return the milliseconds that are left of the time-out."""
+        return self.timeout_ms - round((time.monotonic() - self.started) * 1000)
 
 
 def invoke(function: str, event: object) -> Any:

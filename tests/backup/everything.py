@@ -192,7 +192,7 @@ PROGRAMS = [
 # What the plain client takes out unless it is told otherwise, comments and CR, or takes for a backslash.
 UNPLAIN_PROGRAMS = [
     ("NAMES sjis", "CREATE FUNCTION hard_japanese () RETURNS TEXT DETERMINISTIC RETURN '能表ソ'"),
-    ("NAMES utf8mb4", "CREATE PROCEDURE commented () BEGIN\n  -- it's; a comment\n  SELECT 1 /* ; */; # ;\nEND"),
+    ("NAMES utf8mb4", "CREATE PROCEDURE commented () BEGIN\n  -- it's; one\n  SELECT /* it's two */ 1; # three\nEND"),
     ("NAMES utf8mb4", "CREATE PROCEDURE of_windows ()\r\nBEGIN\r\n  SELECT 'a\r\nb';\r\nEND"),
 ]
 OTHER_COLLATION = "CREATE FUNCTION older (t VARCHAR(10)) RETURNS VARCHAR(10) DETERMINISTIC RETURN t"

@@ -54,9 +54,22 @@ def rows_in(path: Path) -> list[tuple[int, str]]:
 def test_a_file_comes_back(store: Store, database: Path, tmp_path: Path, keys: Keys) -> None:
     back_up_file(database, store, id=ID, keys=keys)
     restored = run(store, tmp_path / "copy.db", keys=keys)
-    assert (restored.schema, restored.tables, restored.differences) == ("copy.db", 2, ())
+    assert (restored.schema, restored.tables, restored.rows, restored.differences) == ("copy.db", 2, len(ROWS), ())
     assert rows_in(tmp_path / "copy.db") == ROWS
     assert sorted(file.name for file in tmp_path.iterdir() if "copy" in file.name) == ["copy.db"]
+
+
+def test_its_tables_are_in_the_manifest_with_their_rows_whatever_they_are_called(
+    store: Store, database: Path
+) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("""CREATE TABLE "a ""table"" 'of' [mine]" (a INTEGER PRIMARY KEY AUTOINCREMENT)""")
+        connection.execute("""INSERT INTO "a ""table"" 'of' [mine]" VALUES (7)""")
+        connection.execute("CREATE VIRTUAL TABLE words USING fts5(word)")
+    manifest = back_up_file(database, store, id=ID, keys=PLAIN)
+    rows = {table.name: table.rows for table in manifest.tables if not table.name.startswith("words")}
+    assert rows == {"t": len(ROWS), "u": 0, "a \"table\" 'of' [mine]": 1}
+    assert Reader(store, id=ID, keys=PLAIN, plain=False).manifest == manifest
 
 
 def test_a_file_that_is_there_is_refused_and_replaced_on_request(store: Store, database: Path) -> None:

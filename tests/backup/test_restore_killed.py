@@ -1,5 +1,6 @@
 """kill -9 at any packet of a restore, and the repetition: the schema is what an undisturbed restore leaves."""
 
+import json
 import random
 import signal
 import subprocess
@@ -43,40 +44,75 @@ def expected(store: Store, database: Database, monkeypatch: pytest.MonkeyPatch) 
     return database.describe("other")
 
 
-def restore_in_a_process(database: Database, emulator: LocalAws, nth: int) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-m", "tests.backup.dying_restore", database.url, emulator.endpoint, str(nth)]
+def restore_in_a_process(
+    database: Database, emulator: LocalAws, text: str = "", nth: int = 0
+) -> subprocess.CompletedProcess[str]:
+    arguments = [sys.executable, "-m", "tests.backup.dying_restore", database.url, emulator.endpoint, text, str(nth)]
     return subprocess.run(arguments, capture_output=True, text=True, check=False)
 
 
-def test_a_restore_that_is_killed_anywhere_is_completed_by_its_repetition(
-    store: Store, database: Database, emulator: LocalAws, expected: dict[str, Any]
-) -> None:
-    undisturbed = restore_in_a_process(database, emulator, 0)
+def kill(database: Database, emulator: LocalAws, text: str, nth: int) -> None:
+    killed = restore_in_a_process(database, emulator, text, nth)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+
+@pytest.fixture
+def packets(database: Database, emulator: LocalAws, expected: dict[str, Any]) -> list[str]:
+    """The packets of an undisturbed restore."""
+    undisturbed = restore_in_a_process(database, emulator)
     assert undisturbed.returncode == 0, undisturbed.stderr
     assert database.describe("copy") == expected
-    packets = int(undisturbed.stdout)
+    packets: list[str] = json.loads(undisturbed.stdout)
+    return packets
+
+
+def test_a_restore_that_is_killed_anywhere_is_completed_by_its_repetition(
+    store: Store, database: Database, emulator: LocalAws, expected: dict[str, Any], packets: list[str]
+) -> None:
     chance = random.Random(7)
-    resumed = 0
-    stretch = packets // 6
-    for start in range(1, packets - stretch, stretch):
+    for text in (
+        "CREATE TABLE `nightshift_restore`",
+        "INSERT INTO `nightshift_restore`",
+        "CREATE TABLE `",
+        "LOAD DATA",
+        "\x03COMMIT",
+        "CREATE DEFINER",
+        "",
+    ):
+        count = sum(text in packet for packet in packets)
+        assert count
         database.ask("DROP SCHEMA copy")
-        # The second time in what is left.
-        for nth in (chance.randrange(start, start + stretch), chance.randrange(10, 40)):
-            killed = restore_in_a_process(database, emulator, nth)
-            assert killed.returncode == -signal.SIGKILL, killed.stderr
-        resumed += run(store, database).is_resumed
+        kill(database, emulator, text, chance.randint(1, max(1, count - 5)))
+        # A second time, in what is left.
+        kill(database, emulator, "", chance.randint(10, 40))
+        run(store, database)
         assert database.describe("copy") == expected
-    assert resumed > 3
+
+
+def test_a_part_that_is_there_without_its_note_or_a_note_without_its_part_cannot_be(
+    store: Store, database: Database, emulator: LocalAws, expected: dict[str, Any], packets: list[str]
+) -> None:
+    notes = sum("INSERT INTO `nightshift_restore`" in packet for packet in packets)
+    # The first two are of the beginning and of the tables, the last of the programs.
+    for text, nth in (
+        ("INSERT INTO `nightshift_restore`", 3),
+        ("INSERT INTO `nightshift_restore`", notes - 1),
+        ("\x03COMMIT", 3),
+        ("\x03COMMIT", notes - 1),
+    ):
+        database.ask("DROP SCHEMA copy")
+        kill(database, emulator, text, nth)
+        assert run(store, database).is_resumed
+        assert database.describe("copy") == expected
 
 
 def test_a_restore_that_is_killed_at_its_end_is_complete_or_completed(
-    store: Store, database: Database, emulator: LocalAws, expected: dict[str, Any]
+    store: Store, database: Database, emulator: LocalAws, expected: dict[str, Any], packets: list[str]
 ) -> None:
-    packets = int(restore_in_a_process(database, emulator, 0).stdout)
     refusals = 0
-    for nth in range(packets - 4, packets + 1):
+    for nth in range(len(packets) - 4, len(packets) + 1):
         database.ask("DROP SCHEMA copy")
-        assert restore_in_a_process(database, emulator, nth).returncode == -signal.SIGKILL
+        kill(database, emulator, "", nth)
         try:
             assert run(store, database).is_resumed
         except InvalidRequestError:

@@ -32,6 +32,7 @@ QUEUES = {
     "KeyArn": "arn:aws:kms:eu-west-1:123456789012:key/k",
 }
 OWN = {
+    "DatabaseIdentifier": "nightshift-dev-database",
     "SubnetIds": "subnet-a,subnet-b",
     "SecurityGroupIds": "sg-f",
     "DatabaseHost": "x.eu-west-1.rds.amazonaws.com",
@@ -101,6 +102,73 @@ def test_each_function_has_a_policy_with_the_stages_own_arns(project: Path) -> N
 def test_a_function_without_secrets_may_read_none(project: Path) -> None:
     configuration.write(project, DEV, QUEUES)
     assert "ReadSecrets" not in resources(project, "daily_digest")
+
+
+BACKING_UP = ("database_backup", "operate", "work", "work_priority")
+ROLE = "arn:aws:iam::123456789012:role/nightshift-dev-exports"
+OF_RDS = {
+    "MakeSnapshots",
+    "KeepSnapshots",
+    "ListSnapshots",
+    "FollowExports",
+    "PassExportRole",
+    "SeeExportKey",
+    "GrantExportKey",
+    "RemoveExports",
+}
+
+
+def test_without_rds_nobody_may_do_anything_to_it(project: Path) -> None:
+    configuration.write(project, DEV, QUEUES | {"BackupExportRoleArn": ROLE})
+    for function in BACKING_UP:
+        assert OF_RDS.isdisjoint(resources(project, function))
+    assert "rds:" not in "".join(path.read_text() for path in (project / ".chalice").glob("policy-dev-*.json"))
+
+
+def test_the_stages_own_database_is_left_to_rds_where_there_is_a_role_for_its_exports(project: Path) -> None:
+    configuration.write(project, DEV, QUEUES | OWN)
+    assert "BACKUP_RDS" not in stage(project)["environment_variables"]
+    configuration.write(project, DEV, QUEUES | OWN | {"BackupExportRoleArn": ROLE})
+    settings = read_settings(stage(project)["environment_variables"])
+    assert settings.backup_rds == "instance:nightshift-dev-database"
+    assert (settings.backup_export_role, settings.backup_export_key) == (ROLE, QUEUES["KeyArn"])
+
+
+@pytest.mark.parametrize(
+    ("database", "arn", "snapshot"),
+    [("instance:shop", "db:shop", "snapshot"), ("cluster:shop", "cluster:shop", "cluster-snapshot")],
+)
+def test_with_rds_who_backs_up_may_have_it_make_snapshots_of_this_database(
+    project: Path, database: str, arn: str, snapshot: str
+) -> None:
+    configuration_ = configuration.read(project)
+    configuration_["stages"]["dev"]["environment_variables"]["BACKUP_RDS"] = database
+    (project / ".chalice" / "config.json").write_text(json.dumps(configuration_))
+    configuration.write(project, DEV, QUEUES | {"BackupExportRoleArn": ROLE})
+    rds = "arn:aws:rds:eu-west-1:123456789012"
+    for function in BACKING_UP:
+        found = resources(project, function)
+        assert OF_RDS <= set(found)
+        assert found["MakeSnapshots"] == [f"{rds}:{arn}", f"{rds}:{snapshot}:nightshift-*"]
+        assert found["KeepSnapshots"] == f"{rds}:{snapshot}:nightshift-*"
+        assert found["ListSnapshots"] == [f"{rds}:{arn}", f"{rds}:{snapshot}:*"]
+        assert (found["PassExportRole"], found["GrantExportKey"]) == (ROLE, QUEUES["KeyArn"])
+        assert found["RemoveExports"] == f"{QUEUES['BucketArn']}/exports/*"
+
+
+def test_no_policy_is_longer_than_iam_takes(project: Path) -> None:
+    environment = {
+        name: f"{SECRET}{'x' * 60}" for name in ("DATABASE_URL", "REDIS_URL", "BACKUP_KEY", "EXTERNAL_SYNC_TOKEN")
+    }
+    configuration_ = configuration.read(project)
+    configuration_["stages"]["dev"]["environment_variables"] |= environment | {"BACKUP_RDS": f"cluster:{'x' * 60}"}
+    (project / ".chalice" / "config.json").write_text(json.dumps(configuration_))
+    configuration.write(project, DEV, QUEUES | {"BackupExportRoleArn": ROLE})
+    # Of a role's own policies together, white space not counted.
+    lengths = [
+        len("".join(path.read_text().split())) for path in (project / ".chalice").glob("policy-dev-*.json")
+    ]
+    assert max(lengths) < 10_240
 
 
 def test_writing_the_same_again_touches_no_file(project: Path) -> None:

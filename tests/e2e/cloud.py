@@ -17,27 +17,15 @@ import boto3
 from botocore.loaders import Loader
 from sqlalchemy import Engine, text
 
+from nightshift import triggers
+
 ROOT = Path(__file__).parent.parent.parent
 ACCOUNT, REGION, STAGE = "123456789012", "us-east-1", "e2e"
 SENDER = "digest@slow-harbour.example"
 WAIT_SECONDS = 90
 
 STACKS = {"queues": {"WorkerTimeoutSeconds": "60"}, "storage": {}, "secrets": {}, "mail": {}, "alarms": {}}
-FUNCTIONS = (
-    "daily_digest",
-    "record_activity",
-    "database_backup",
-    "backup_drill",
-    "database_cleanup",
-    "monthly_report",
-    "cache_warming",
-    "external_sync",
-    "work",
-    "work_priority",
-    "dispatch",
-    "mail_feedback",
-    "operate",
-)
+FUNCTIONS = [trigger.function for trigger in triggers.read(ROOT)]
 
 # The emulator takes no alarm on an expression. In the copy that it gets, dispatch's alarm watches one metric.
 METRIC_MATH = re.compile(r"      Metrics:\n.*?(?=      EvaluationPeriods:)", re.DOTALL)

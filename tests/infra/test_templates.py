@@ -12,6 +12,7 @@ from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 
 import app
 from chalicelib import telemetry
+from chalicelib.backup import exports
 from nightshift import triggers
 from nightshift.deploy.functions import reporting
 from nightshift.deploy.stage import CONCERNS
@@ -299,8 +300,10 @@ def test_each_alarm_tells_someone_and_says_what_no_data_means(name: str, alarm: 
     properties = alarm["Properties"]
     assert properties["AlarmActions"] == [{"Ref": "AlertsTopicArn"}]
     assert properties.get("ActionsEnabled", True) is True
-    # What is due every minute has failed when nothing is heard of it; a task that died is dead until it has succeeded.
-    without_data = {"DispatchAlarm": "breaching"} | dict.fromkeys(dict(dead_runs()), "ignore")
+    # What is due every few minutes has failed when nothing is heard of it, as a backup has that has no age; a task that
+    # died is dead until it has succeeded.
+    without_data = dict.fromkeys(("DispatchAlarm", "VerifiedBackupAlarm"), "breaching")
+    without_data |= dict.fromkeys(dict(dead_runs()), "ignore")
     assert properties["TreatMissingData"] == without_data.get(name, "notBreaching")
     assert properties["AlarmDescription"]
 
@@ -389,7 +392,39 @@ def test_alarms_watch_metrics_that_nightshift_writes() -> None:
         assert dimensions.pop("service") == {"Fn::Sub": "nightshift-${Stage}"}
         (task,) = dimensions.values()
         assert task in TASKS
-        assert alarm["MetricName"] in {"run_succeeded", "run_skipped", "run_failed", "run_dead"}
+        told = {"run_succeeded", "run_skipped", "run_failed", "run_dead", "backup_verified_age", "backup_drilled_age"}
+        assert alarm["MetricName"] in told
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "parameter", "every"),
+    [
+        ("VerifiedBackupAlarm", "backup_verified_age", "VerifiedBackupHours", 24),
+        ("BackupDrillAlarm", "backup_drilled_age", "BackupDrillHours", 7 * 24),
+    ],
+)
+def test_a_backup_or_a_drill_that_is_missed_alarms_and_one_that_is_late_does_not(
+    name: str, metric: str, parameter: str, every: int
+) -> None:
+    alarm = the(name)["Properties"]
+    assert (alarm["MetricName"], alarm["Threshold"]) == (metric, {"Ref": parameter})
+    assert every + 4 <= TEMPLATES["alarms"]["Parameters"][parameter]["Default"] < 2 * every
+    # The watch tells it every five minutes, and one that it misses is no alarm.
+    assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Minimum", 3600, 1)
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert {"Name": "task", "Value": "database_backup"} in alarm["Dimensions"]
+
+
+def test_rds_alone_may_write_exports_and_nowhere_but_to_their_folder() -> None:
+    role = the("ExportRole")["Properties"]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert (trust["Principal"], trust["Action"]) == ({"Service": "export.rds.amazonaws.com"}, "sts:AssumeRole")
+    (policy,) = role["Policies"]
+    by_resource = {str(each["Resource"]): set(each["Action"]) for each in policy["PolicyDocument"]["Statement"]}
+    assert by_resource == {
+        str({"Ref": "BucketArn"}): {"s3:ListBucket", "s3:GetBucketLocation"},
+        str({"Fn::Sub": f"${{BucketArn}}/{exports.PREFIX}/*"}): {"s3:PutObject*", "s3:GetObject*", "s3:DeleteObject*"},
+    }
 
 
 def test_the_dashboard_shows_every_alarm_or_its_metric_of_every_task_and_is_json() -> None:
@@ -464,6 +499,11 @@ def test_subnets_give_no_public_addresses_and_lead_to_the_internet_only_when_ask
     for _, resource in resources("AWS::EC2::Route", "AWS::EC2::NatGateway", "AWS::EC2::InternetGateway"):
         assert resource["Condition"] == "HasNat"
     assert TEMPLATES["network"]["Parameters"]["Nat"]["Default"] == "no"
+
+
+def test_rdss_own_api_is_within_reach_only_when_asked_for() -> None:
+    assert the("RdsEndpoint")["Condition"] == "HasRdsApi"
+    assert TEMPLATES["network"]["Parameters"]["RdsApi"]["Default"] == "no"
 
 
 def test_the_database_is_private_encrypted_backed_up_and_insists_on_tls() -> None:

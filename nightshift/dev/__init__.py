@@ -1,0 +1,1 @@
+"""The status page, live on this machine, with buttons."""

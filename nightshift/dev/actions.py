@@ -1,0 +1,93 @@
+"""What the page's buttons do: the operator's own commands, with this shell's settings."""
+
+from collections.abc import Callable, Mapping
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from chalicelib.errors import NightshiftError
+from nightshift import operating
+from nightshift.operating import ask
+
+# A run that takes longer goes on, and the page shows it.
+PATIENCE_SECONDS = 3.0
+# What a person can mend, as in every command.
+MENDABLE = (ValueError, NightshiftError, BotoCoreError, ClientError, SQLAlchemyError)
+
+Form = Mapping[str, str]
+
+
+def perform(action: str, form: Form) -> str:
+    """Do what a button asks for, and return what became of it in one sentence. Raises KeyError for a missing field."""
+    try:
+        return ACTIONS[action](form)
+    except MENDABLE as error:
+        return f"Not done: {reason_of(error)}"
+
+
+def reason_of(error: Exception) -> str:
+    """Return what a person can mend, without a library's own words around it."""
+    return str(error.orig if isinstance(error, DBAPIError) else error)
+
+
+def _retry(form: Form) -> str:
+    ask(None, "jobs.retry", ids=[form["id"]])
+    return f"Job {form['id']} is tried again."
+
+
+def _forget(form: Form) -> str:
+    ask(None, "jobs.forget", ids=[form["id"]])
+    return f"Job {form['id']} is forgotten."
+
+
+def _pause_task(form: Form) -> str:
+    return f"Paused {ask(None, 'schedule.pause', task=form['name'], reason=form['reason'])['paused']}."
+
+
+def _resume_task(form: Form) -> str:
+    return _resumed(form["name"], ask(None, "schedule.resume", task=form["name"])["resumed"])
+
+
+def _pause_jobs(form: Form) -> str:
+    return f"Paused jobs of {ask(None, 'jobs.pause', type=form['name'], reason=form['reason'])['paused']}."
+
+
+def _resume_jobs(form: Form) -> str:
+    return _resumed(form["name"], ask(None, "jobs.resume", type=form["name"])["resumed"])
+
+
+def _resumed(name: str, resumed: str | None) -> str:
+    return f"Resumed {name}." if resumed else f"{name} was not paused."
+
+
+def _run(form: Form) -> str:
+    task, ended = form["name"], SimpleQueue[dict[str, Any] | Exception]()
+
+    def work() -> None:
+        try:
+            ended.put(operating.run(None, task, {}))
+        except Exception as error:  # noqa: BLE001 (it is raised below, or its log line is all that is told)
+            ended.put(error)
+
+    Thread(target=work, daemon=True).start()
+    try:
+        summary = ended.get(timeout=PATIENCE_SECONDS)
+    except Empty:
+        return f"{task} is running."
+    if isinstance(summary, Exception):
+        raise summary
+    return f"{task}: {summary.get('outcome', 'handed on')}{', ' + summary['reason'] if 'reason' in summary else ''}."
+
+
+ACTIONS: dict[str, Callable[[Form], str]] = {
+    "retry": _retry,
+    "forget": _forget,
+    "pause-task": _pause_task,
+    "resume-task": _resume_task,
+    "pause-jobs": _pause_jobs,
+    "resume-jobs": _resume_jobs,
+    "run": _run,
+}

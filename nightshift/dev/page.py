@@ -1,0 +1,22 @@
+"""The status page with buttons."""
+
+from pathlib import Path
+
+from chalicelib import handlers
+from chalicelib.context import from_lambda
+from chalicelib.status.page import content
+from chalicelib.status.status import read
+from chalicelib.status.template import environment
+from nightshift.local.invocation import LocalContext
+from nightshift.operating import planned
+
+FOLDER = Path(__file__).parent / "templates"
+
+
+def html(*, token: str, notice: str | None) -> str:
+    """Return the page as it is now, with the token in each of its forms, and a sentence to tell above all."""
+    context = from_lambda(LocalContext(function_name="dev"))
+    status = read(context, planned())
+    place = context.database.engine.url.render_as_string(hide_password=True)
+    live = {"token": token, "notice": notice, "types": handlers.known(), "place": place}
+    return environment(besides=(FOLDER,)).get_template("live.html.j2").render(content(status) | live)

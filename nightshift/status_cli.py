@@ -1,0 +1,81 @@
+"""`nightshift status` and `nightshift dev`: what ran, what did not, and what to look at first."""
+
+import webbrowser
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nightshift.operating import ask
+from nightshift.terminal import AsJson, StageName, console, print_json, print_lines, sentences
+
+if TYPE_CHECKING:
+    from chalicelib.status.status import Status
+
+# Beside 1, of a command that could not be done.
+NOT_WELL = 2
+
+
+def status(
+    as_json: AsJson = False,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Store it as a page, and open that by a short-lived link.")
+    ] = False,
+    stage: StageName = None,
+) -> None:
+    """Show what ran, what did not, what waits, and what to look at first.
+
+    Exits with 0 when all is well and 2 when something is not.
+
+    Example: nightshift status --stage prod
+    """
+    with sentences():
+        answer = ask(stage, "status.page" if open_ else "status")
+        found = None if as_json or open_ else _read(answer)
+    if as_json:
+        print_json(answer)
+    elif open_:
+        print_lines([answer["link"]])
+        if console.is_terminal:
+            webbrowser.open(answer["link"])
+    if found is not None:
+        from nightshift.status_view import lines
+
+        for line in lines(found, width=console.width if console.is_terminal else None):
+            console.print(line)
+    if not answer["is_well"]:
+        raise typer.Exit(NOT_WELL)
+
+
+def dev(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 is for one that is free.")] = 0,
+) -> None:
+    """Serve the status page live on this machine, with buttons that retry, forget, pause, resume and run.
+
+    It works with this shell's settings, and on nobody else's behalf: the address that it prints holds a token.
+
+    Example: nightshift dev --port 8000
+    """
+    with sentences():
+        # What this shell lacks is told here, and not first by the page.
+        ask(None, "status")
+        from nightshift.dev.server import Server
+
+        try:
+            server = Server(port)
+        except OSError as error:
+            raise ValueError(f"port {port} cannot be listened on: {error.strerror}") from None
+    print_lines([server.url, "Whoever has this address may press its buttons. Ctrl-C ends it."])
+    with server, suppress(KeyboardInterrupt):
+        server.serve_forever()
+
+
+def _read(answer: dict[str, Any]) -> "Status":
+    import msgspec
+
+    from chalicelib.status.status import Status
+
+    try:
+        return msgspec.convert(answer, Status)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"the deployment is of another version than this command, so deploy it: {error}") from None

@@ -1,0 +1,133 @@
+"""`nightshift` as a person runs it: in a process and an environment of its own, and a Lambda for it to ask."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from chalicelib import migrations
+from nightshift.local.environment import isolated, local_environment
+
+ROOT = Path(__file__).parent.parent
+NIGHTSHIFT = Path(sys.executable).with_name("nightshift")
+BASE = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shell:
+    """The settings of a person's shell, the folder that they are in, and the first words of what they type."""
+
+    environment: Mapping[str, str]
+    folder: Path = ROOT
+    group: tuple[str, ...] = ()
+
+    def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run `nightshift` with its output piped, from a narrow terminal."""
+        return subprocess.run(
+            [NIGHTSHIFT, *self.group, *arguments],
+            cwd=self.folder,
+            env={**self.environment, "COLUMNS": "40", **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def tell(self, *arguments: str, **environment: str) -> str:
+        """Run it and return what it prints; it succeeds and complains of nothing."""
+        done = self.run(*arguments, **environment)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    def complaint(self, *arguments: str, **environment: str) -> str:
+        """Run it and return its one sentence; it fails and prints nothing else."""
+        done = self.run(*arguments, **environment)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("nightshift: ")
+        assert done.stderr.count("\n") == 1
+        return done.stderr.strip().removeprefix("nightshift: ")
+
+    def see(self, *arguments: str, width: int) -> str:
+        """Run it in a terminal of this width and return what is seen there; it succeeds."""
+        ours, theirs = pty.openpty()
+        environment = {**self.environment, "COLUMNS": str(width), "TERM": "xterm", "NO_COLOR": "1"}
+        command = [str(NIGHTSHIFT), *self.group, *arguments]
+        seen = b""
+        with subprocess.Popen(command, cwd=self.folder, env=environment, stdout=theirs, stderr=theirs) as process:
+            os.close(theirs)
+            # The terminal of a process that has ended fails to be read.
+            with suppress(OSError):
+                while chunk := os.read(ours, 65_536):
+                    seen += chunk
+        os.close(ours)
+        printed = seen.decode()
+        assert process.returncode == 0, printed
+        return printed
+
+    def execute(self, statement: Any) -> Any:
+        """Execute one statement and return its rows, if it has any."""
+        engine = create_engine(self.environment["DATABASE_URL"], poolclass=NullPool)
+        with engine.begin() as connection:
+            result = connection.execute(statement)
+            return result.all() if result.returns_rows else None
+
+
+def migrated(folder: Path, *, endpoint: str) -> dict[str, str]:
+    """Return the settings of a shell with a new database in the folder, and the queues of the emulator there."""
+    environment = local_environment(BASE, endpoint=endpoint, folder=folder)
+    migrations.upgrade(create_engine(environment["DATABASE_URL"], poolclass=NullPool))
+    return environment
+
+
+@dataclass
+class Lambda:
+    """A server that answers the invocations of each function, or of any, with the same."""
+
+    answer: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+    others: Mapping[str, bytes] = field(default_factory=dict)
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def serve(self, *group: str) -> Iterator[Shell]:
+        """Run it, and give a shell from which it is Lambda."""
+        lambda_ = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                lambda_.asked.append((self.path, json.loads(body)))
+                other = next((answer for name, answer in lambda_.others.items() if f"/{name}/" in self.path), None)
+                answer = lambda_.answer if other is None else other
+                self.send_response(lambda_.status)
+                for name, value in ({} if other else lambda_.headers).items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_arguments: Any) -> None:
+                pass
+
+        with HTTPServer(("127.0.0.1", 0), Handler) as server:
+            thread = Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+                environment = isolated(BASE) | {"AWS_ENDPOINT_URL": endpoint, "AWS_MAX_ATTEMPTS": "1"}
+                yield Shell(environment=environment, group=group)
+            finally:
+                server.shutdown()
+                thread.join()

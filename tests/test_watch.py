@@ -1,0 +1,446 @@
+"""The watch: every fire that is due has its run, is made up for or is recorded as missed, and each is decided once."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from chalicelib import catch_up
+from chalicelib.clock import SystemClock, from_ms, iso, to_ms
+from chalicelib.errors import RunFailedError
+from chalicelib.schema import jobs, schedules
+from chalicelib.schema import runs as runs_table
+from nightshift.testkit.kit import Killed
+from tests.plan import DAY, MINUTE, NAME, START, Plan, die, fail, hand_on, utc
+from tests.world import World
+
+Log = Callable[[], list[dict[str, Any]]]
+MakePlan = Callable[..., Plan]
+# Of four fires on end, which of them a policy makes up for.
+POLICIES = {
+    ("skip", 1): [],
+    ("latest", 1): ["05 08:00"],
+    ("all", 2): ["04 08:00", "05 08:00"],
+    ("all", 9): ["02 08:00", "03 08:00", "04 08:00", "05 08:00"],
+}
+by_policy = pytest.mark.parametrize(("policy", "limit"), POLICIES)
+
+
+@pytest.fixture
+def make_plan(database_url: str, monkeypatch: pytest.MonkeyPatch) -> MakePlan:
+    return lambda text="0 8 * * *", **policy: Plan(database_url, monkeypatch, text, **policy)
+
+
+def counts(summary: dict[str, Any]) -> tuple[int, int, int]:
+    """Return how many were made up for or taken up, held back by a pause, and missed or given up."""
+    return summary["succeeded"], summary["skipped"], summary["failed"]
+
+
+def counted(lines: list[dict[str, Any]]) -> float:
+    """Return how many missed fires the metric has counted."""
+    return sum(sum(line["fires_missed"]) for line in lines if "fires_missed" in line)
+
+
+def told(lines: list[dict[str, Any]], message: str) -> list[dict[str, Any]]:
+    return [line for line in lines if line.get("message") == message]
+
+
+def check_made_up_for(plan: Plan, policy: str, limit: int) -> None:
+    made_up_for = POLICIES[policy, limit]
+    plan.settle()
+    became = plan.became()
+    assert set(became) == {"02 08:00", "03 08:00", "04 08:00", "05 08:00"}
+    assert {moment for moment, status in became.items() if status == "succeeded"} == {*made_up_for}
+    assert set(became.values()) <= {"succeeded", "missed"}
+    assert sorted(f"{run.scheduled_for:%d %H:%M}" for run in plan.performed) == made_up_for
+    assert {run.trigger for run in plan.performed} <= {"catch_up"}
+
+
+def test_a_fire_that_came_is_no_business_of_the_watch(make_plan: MakePlan, log: Log) -> None:
+    plan = make_plan(catch_up="all", catch_up_limit=9)
+    plan.fire(utc("02 08:00"))
+    assert counts(plan.watch(utc("02 09:00"))) == (0, 0, 0)
+    assert (plan.became(), counted(log())) == ({"02 08:00": "succeeded"}, 0)
+
+
+@by_policy
+def test_of_fires_that_never_came_those_are_made_up_for_that_the_policy_says(
+    make_plan: MakePlan, log: Log, policy: str, limit: int
+) -> None:
+    plan = make_plan(catch_up=policy, catch_up_limit=limit)
+    made_up_for = len(POLICIES[policy, limit])
+    assert counts(plan.watch(utc("05 10:00"))) == (made_up_for, 0, 4 - made_up_for)
+    assert {row.error for row in plan.rows()} == {"its fire did not come within 15 minutes"}
+    lines = log()
+    assert counted(lines) == 4
+    missed = told(lines, "fires missed")
+    assert [(line["task"], line["fires"]) for line in missed] == ([(NAME, 4 - made_up_for)] if made_up_for < 4 else [])
+    check_made_up_for(plan, policy, limit)
+
+
+@by_policy
+def test_of_fires_that_came_in_a_pause_those_are_made_up_for_that_the_policy_says_and_nothing_alarms(
+    make_plan: MakePlan, log: Log, policy: str, limit: int
+) -> None:
+    plan = make_plan(catch_up=policy, catch_up_limit=limit)
+    plan.pause()
+    for day in range(4):
+        summary = plan.fire(utc("02 08:00") + day * DAY)
+        assert (summary["outcome"], summary["reason"]) == ("skipped", f"{NAME} is paused: moving house")
+        assert counts(plan.watch(utc("02 09:00") + day * DAY)) == (0, 0, 0)
+    assert {(row.status, row.error) for row in plan.rows()} == {("missed", f"{NAME} is paused: moving house")}
+    plan.resume()
+    made_up_for = len(POLICIES[policy, limit])
+    assert counts(plan.watch()) == (made_up_for, 4 - made_up_for, 0)
+    lines = log()
+    assert (counted(lines), [line for line in lines if line.get("level") == "ERROR"]) == (0, [])
+    check_made_up_for(plan, policy, limit)
+
+
+def test_a_pause_of_every_task_holds_back_as_well(make_plan: MakePlan) -> None:
+    plan = make_plan(catch_up="latest")
+    plan.pause("*")
+    assert plan.fire(utc("02 08:00"))["reason"] == "every task is paused: moving house"
+    assert counts(plan.watch(utc("02 09:00"))) == (0, 0, 0)
+    plan.resume("*")
+    assert counts(plan.watch()) == (1, 0, 0)
+
+
+def test_a_pause_that_is_lifted_soon_after_a_fire_leaves_that_one_the_latest(make_plan: MakePlan) -> None:
+    plan = make_plan(catch_up="latest")
+    plan.pause()
+    plan.fire(utc("02 08:00"))
+    plan.fire(utc("03 08:00"))
+    plan.at(utc("03 08:05"))
+    plan.resume()
+    assert counts(plan.watch(utc("03 08:10"))) == (0, 0, 0)
+    assert counts(plan.watch(utc("03 08:15"))) == (1, 1, 0)
+    plan.settle()
+    assert plan.became() == {"02 08:00": "missed", "03 08:00": "succeeded"}
+
+
+def test_a_fire_that_did_not_even_come_in_a_pause_is_missed_and_told(make_plan: MakePlan, log: Log) -> None:
+    plan = make_plan()
+    plan.pause()
+    plan.fire(utc("02 08:00"))
+    plan.at(utc("04 07:00"))
+    plan.resume()
+    assert counts(plan.watch()) == (0, 1, 1)
+    assert {row.error for row in plan.rows()} == {
+        f"{NAME} is paused: moving house",
+        "its fire did not come within 15 minutes",
+    }
+    assert counted(log()) == 1
+
+
+def test_a_fire_is_not_missed_before_it_is_late(make_plan: MakePlan) -> None:
+    plan = make_plan(catch_up="latest", grace=40 * MINUTE)
+    assert counts(plan.watch(utc("02 08:39"))) == (0, 0, 0)
+    assert counts(plan.watch(utc("02 08:40"))) == (1, 0, 0)
+
+
+def test_a_fire_that_a_deployment_lost_is_made_up_for(make_plan: MakePlan) -> None:
+    plan = make_plan(catch_up="latest")
+    plan.at(utc("02 07:59"))
+    plan.deploy("0 8 * * *")
+    assert counts(plan.watch(utc("02 08:20"))) == (1, 0, 0)
+
+
+def test_a_schedule_that_is_new_or_changed_counts_nothing_before_it_was_seen(make_plan: MakePlan) -> None:
+    # The first is seen at seven.
+    plan = make_plan("0 5,6 * * *", catch_up="all", catch_up_limit=99)
+    assert counts(plan.watch(utc("02 08:00"))) == (0, 0, 0)
+    plan.deploy("0 6,7,9 * * *")
+    assert counts(plan.watch(utc("02 08:00"))) == (0, 0, 0)
+    assert counts(plan.watch(utc("02 09:00"))) == (0, 0, 0)
+    assert plan.rows() == []
+    assert counts(plan.watch(utc("02 09:15"))) == (1, 0, 0)
+    # And one that comes back is as good as new.
+    plan.deploy("0 5,6 * * *")
+    plan.watch(utc("03 12:00"))
+    plan.watch(utc("03 13:00"))
+    assert set(plan.became()) == {"02 09:00"}
+
+
+def test_a_long_schedule_is_known_again(make_plan: MakePlan) -> None:
+    everything = " ".join(",".join(map(str, range(first, last))) for first, last in ((0, 60), (0, 24), (1, 32)))
+    plan = make_plan(f"{everything} * * Europe/Berlin", catch_up="latest")
+    assert counts(plan.watch(utc("02 07:20"))) == (1, 0, 4)
+
+
+def test_each_missed_fire_is_decided_and_told_once(make_plan: MakePlan, log: Log) -> None:
+    plan = make_plan(catch_up="latest")
+    assert counts(plan.watch(utc("03 09:00"))) == (1, 0, 1)
+    for minutes in (0, 5, 10):
+        assert counts(plan.watch(utc("03 09:00") + minutes * MINUTE)) == (0, 0, 0)
+    assert counted(log()) == 2
+    assert len(plan.kit.jobs()) == 1
+
+
+def test_two_watches_at_once_decide_each_missed_fire_once(make_plan: MakePlan, log: Log) -> None:
+    plan = make_plan(catch_up="all", catch_up_limit=3)
+    plan.at(utc("09 09:00"))
+    together, summaries = Barrier(4), []
+
+    def look() -> None:
+        together.wait()
+        summaries.append(counts(plan.watch()))
+
+    threads = [Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(summaries) == [(0, 0, 0)] * 3 + [(3, 0, 5)]
+    assert (len(plan.rows()), len(plan.kit.jobs()), counted(log())) == (8, 3, 8)
+
+
+def test_a_fire_that_comes_after_it_was_made_up_for_runs_nothing_twice(make_plan: MakePlan) -> None:
+    plan = make_plan(catch_up="latest")
+    plan.watch(utc("02 09:00"))
+    plan.settle()
+    assert plan.fire(utc("02 08:00"), at=utc("02 21:00"))["outcome"] == "skipped"
+    assert (len(plan.performed), plan.became()) == (1, {"02 08:00": "succeeded"})
+
+
+def test_a_fire_that_comes_before_what_makes_up_for_it_runs_and_is_not_repeated(make_plan: MakePlan) -> None:
+    plan = make_plan(catch_up="latest")
+    plan.watch(utc("02 09:00"))
+    assert plan.fire(utc("02 08:00"), at=utc("02 09:01"))["outcome"] == "succeeded"
+    plan.settle()
+    assert [run.trigger for run in plan.performed] == ["schedule"]
+
+
+def test_a_fire_that_is_missed_for_good_and_comes_after_all_runs(make_plan: MakePlan) -> None:
+    plan = make_plan(catch_up="skip")
+    plan.watch(utc("02 09:00"))
+    assert plan.fire(utc("02 08:00"), at=utc("02 11:00"))["outcome"] == "succeeded"
+    (row,) = plan.rows()
+    assert (row.status, row.attempt, row.error, row.error_type) == ("succeeded", 1, None, None)
+    assert row.started_at == to_ms(utc("02 11:00"))
+
+
+def test_what_makes_up_for_many_fires_runs_them_one_at_a_time(make_plan: MakePlan) -> None:
+    plan = make_plan(catch_up="all", catch_up_limit=3)
+    plan.watch(utc("04 09:00"))
+    plan.kit.dispatch()
+    messages = plan.kit.receive()
+    # Another worker takes the next one in the middle of the first.
+    plan.meanwhile(lambda: plan.kit.work(messages[1:2]))
+    plan.kit.work(messages[:1])
+    assert len(plan.performed) == 1
+    plan.kit.work(messages[2:])
+    plan.settle()
+    assert sorted(run.scheduled_for for run in plan.performed) == [utc(f"0{day} 08:00") for day in (2, 3, 4)]
+
+
+def test_of_very_many_missed_fires_the_latest_get_a_row_each_and_all_are_counted(
+    make_plan: MakePlan, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "MOST_RECORDED", 50)
+    plan = make_plan("* * * * *", catch_up="latest")
+    # Seen at seven, so that the first is due at 07:01.
+    assert counts(plan.watch(utc("02 10:15"))) == (1, 0, 179)
+    moments = list(plan.became())
+    assert (len(moments), moments[0], moments[-1]) == (50, "02 09:11", "02 10:00")
+    assert counted(log()) == 180
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_watch_that_is_killed_around_its_decision_leaves_each_fire_decided_once(world: World, moment: str) -> None:
+    world.clock.advance((SystemClock().now_ms() - world.clock.now_ms()) / 1000)
+    now = from_ms(world.clock.now_ms())
+    # As many days ago as a month has, so that the monthly task has missed a fire too.
+    seen = {"daily_digest": "0 8 * * *", "monthly_report": "0 9 1 * *", "record_activity": "5 0 * * *"}
+    since = now - 32 * DAY
+    rows = [{"task": name, "text": text, "checked_until": to_ms(since)} for name, text in seen.items()]
+    world.execute(insert(schedules), rows)
+    command = [sys.executable, "-m", "tests.dying", "watch", "r1", "commit.schedules", "3", moment]
+    done = subprocess.run(
+        command, env=dict(world.environment), input="{}", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    killed_with = len(world.execute(select(jobs)))
+    again = subprocess.run(
+        [*command[:-2], "999", moment],
+        env=dict(world.environment),
+        input="{}",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(again.stdout.splitlines()[-1])
+    made_up_for = [json.loads(job.data) for job in world.execute(select(jobs))]
+    assert killed_with < len(made_up_for)
+    fires = [(data["task"], data["scheduled_for"]) for data in made_up_for]
+    assert len(fires) == len(set(fires))
+    by_task = {name: sum(task == name for task, _ in fires) for name in seen}
+    assert (by_task["daily_digest"], by_task["record_activity"]) == (1, 31)
+    assert by_task["monthly_report"] in {1, 2}
+    recorded = world.execute(select(runs_table.c.task, runs_table.c.scheduled_for))
+    assert set(fires) <= {(row.task, iso(from_ms(row.scheduled_for))) for row in recorded}
+
+
+def test_a_task_that_cannot_be_looked_after_keeps_no_other_from_it(
+    make_plan: MakePlan, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(catch_up="latest")
+    monkeypatch.setattr(plan, "planned", {"nowhere": plan.planned[NAME], **plan.planned})
+    with pytest.raises(RunFailedError, match=r"watch failed: it could not look after nowhere \(No module named"):
+        plan.watch(utc("02 09:00"))
+    assert len(plan.kit.jobs()) == 1
+    assert [line["task"] for line in told(log(), "task not looked after")] == ["nowhere"]
+
+
+# What an interval leaves to know.
+
+
+def test_an_interval_whose_fires_have_ceased_is_told_of_until_they_come_again(make_plan: MakePlan, log: Log) -> None:
+    plan = make_plan("every 30 minutes")
+    plan.fire(utc("02 07:10"))
+    assert counts(plan.watch(utc("02 07:55"))) == (0, 0, 0)
+    for at in ("02 07:56", "02 08:01"):
+        assert counts(plan.watch(utc(at))) == (0, 0, 1)
+    lines = log()
+    assert counted(lines) == 2
+    assert {line["latest"] for line in told(lines, "fires have ceased")} == {"2026-03-02T07:10:00Z"}
+    # A person's run is none of the rule's.
+    plan.invoke()
+    assert counts(plan.watch()) == (0, 0, 1)
+    plan.fire(utc("02 08:05"))
+    assert counts(plan.watch()) == (0, 0, 0)
+
+
+def test_an_interval_that_is_new_or_changed_has_not_ceased(make_plan: MakePlan) -> None:
+    plan = make_plan("every 30 minutes")
+    assert counts(plan.watch(START + 45 * MINUTE)) == (0, 0, 0)
+    plan.deploy("every 40 minutes")
+    assert counts(plan.watch(START + 90 * MINUTE)) == (0, 0, 0)
+    assert counts(plan.watch(START + 145 * MINUTE)) == (0, 0, 0)
+    assert counts(plan.watch(START + 146 * MINUTE)) == (0, 0, 1)
+
+
+def test_an_interval_in_a_pause_and_right_after_it_has_not_ceased(make_plan: MakePlan, log: Log) -> None:
+    plan = make_plan("every 30 minutes")
+    plan.pause()
+    for n in range(1, 6):
+        assert plan.fire(START + 30 * n * MINUTE)["outcome"] == "skipped"
+        assert counts(plan.watch()) == (0, 0, 0)
+    plan.at(START + 179 * MINUTE)
+    plan.resume()
+    assert counts(plan.watch()) == (0, 0, 0)
+    assert plan.fire(START + 180 * MINUTE)["outcome"] == "succeeded"
+    assert counted(log()) == 0
+    assert list(plan.became().values()) == ["missed"] * 5 + ["succeeded"]
+
+
+# Runs that nobody goes on with.
+
+
+def die_in_the_middle(plan: Plan, moment: datetime, **payload: Any) -> None:
+    """Have a run begin whose process is killed, and which nobody repeats."""
+    plan.at(moment)
+    plan.meanwhile(die)
+    with pytest.raises(Killed):
+        plan.invoke(**payload) if payload else plan.fire(moment)
+
+
+def test_a_run_whose_process_ended_is_taken_up_once_with_its_options(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    die_in_the_middle(plan, utc("02 08:00"), colour="green")
+    # Its lease ends at 08:06, and whoever has it may be on the way until 08:21.
+    assert counts(plan.watch(utc("02 08:21"))) == (0, 0, 0)
+    assert counts(plan.watch(utc("02 08:22"))) == (1, 0, 0)
+    assert counts(plan.watch(utc("02 08:30"))) == (0, 0, 0)
+    plan.settle()
+    assert [(run.attempt, dict(run.options), run.trigger) for run in plan.performed] == [
+        (attempt, {"colour": "green"}, "manual") for attempt in (1, 2)
+    ]
+    assert plan.became() == {"02 08:00": "succeeded"}
+
+
+def test_a_run_is_taken_up_with_what_it_was_asked_for_last(make_plan: MakePlan) -> None:
+    plan = make_plan(max_attempts=1)
+    plan.at(utc("02 08:00"))
+    plan.meanwhile(fail)
+    with pytest.raises(RunFailedError):
+        plan.invoke(colour="red")
+    die_in_the_middle(plan, utc("02 08:01"), scheduled_for="2026-03-02T08:00:00Z", colour="blue")
+    plan.watch(utc("02 09:00"))
+    plan.settle()
+    assert [run.options["colour"] for run in plan.performed] == ["red", "blue", "blue"]
+
+
+def test_a_run_whose_continuation_is_killed_too_is_taken_up_again(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    die_in_the_middle(plan, utc("02 08:00"))
+    plan.watch(utc("02 08:30"))
+    plan.meanwhile(die)
+    plan.kit.dispatch()
+    plan.kit.drain()
+    # Its job's row would lead to the third attempt by itself, were it not lost.
+    plan.kit.sqs.queues.clear()
+    plan.kit.context().database.transact(lambda connection: connection.execute(update(jobs).values(dispatch_at=None)))
+    assert counts(plan.watch(utc("02 09:00"))) == (1, 0, 0)
+    plan.settle()
+    assert [run.attempt for run in plan.performed] == [1, 2, 3]
+    assert plan.became() == {"02 08:00": "succeeded"}
+
+
+def test_a_run_that_was_handed_on_in_vain_is_taken_up(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    plan.meanwhile(hand_on)
+    assert plan.fire(utc("02 08:00"))["handed_on"] is True
+    plan.kit.sqs.queues.clear()
+    assert counts(plan.watch(utc("02 08:15"))) == (0, 0, 0)
+    assert counts(plan.watch(utc("02 08:16"))) == (1, 0, 0)
+    plan.settle()
+    assert plan.became() == {"02 08:00": "succeeded"}
+
+
+def test_a_run_that_failed_and_that_nobody_repeats_is_taken_up_unless_a_person_was_told(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    plan.meanwhile(fail)
+    with pytest.raises(RunFailedError):
+        plan.fire(utc("02 08:00"))
+    plan.meanwhile(fail)
+    with pytest.raises(RunFailedError):
+        plan.invoke(scheduled_for="2026-03-02T07:30:00Z")
+    assert counts(plan.watch(utc("02 08:15"))) == (0, 0, 0)
+    assert counts(plan.watch(utc("02 08:16"))) == (1, 0, 0)
+    plan.settle()
+    assert plan.became() == {"02 07:30": "failed", "02 08:00": "succeeded"}
+
+
+def test_a_run_that_is_not_over_after_a_day_is_given_up_and_alarms(make_plan: MakePlan, log: Log) -> None:
+    plan = make_plan()
+    die_in_the_middle(plan, utc("02 08:00"))
+    plan.watch(utc("02 09:00"))
+    plan.kit.sqs.queues.clear()
+    assert counts(plan.watch(utc("03 08:00"))) == (0, 0, 0)
+    log()
+    assert counts(plan.watch(utc("03 08:01"))) == (0, 0, 1)
+    reason = "it was not over a day after it began: each time, its process ended"
+    lines = log()
+    (line,) = told(lines, "run dead")
+    assert (line["task"], line["run_id"], line["error"]) == (NAME, plan.rows()[0].id, reason)
+    assert [line["task"] for line in lines if "run_dead" in line and line["run_dead"] == [1.0]] == [NAME]
+    (row,) = (row for row in plan.rows() if row.scheduled_for == to_ms(utc("02 08:00")))
+    assert (row.status, row.error) == ("dead", reason)
+    assert counts(plan.watch(utc("03 08:02"))) == (0, 0, 0)
+
+
+def test_a_run_that_is_at_work_is_left_alone(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    summaries: list[Any] = []
+    plan.meanwhile(lambda: summaries.append(plan.watch(utc("02 08:20"))))
+    plan.fire(utc("02 08:00"))
+    assert [counts(summary) for summary in summaries] == [(0, 0, 0)]
