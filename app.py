@@ -43,10 +43,11 @@ def scheduled(text: str) -> Callable[[Callable[[CloudWatchEvent], Any]], Callabl
     def register(function: Callable[[CloudWatchEvent], Any]) -> Callable[[Any, Any], Any]:
         name = function.__name__
         variable = f"{name.upper()}_SCHEDULE"
+        override = os.environ.get(variable)
         try:
-            SCHEDULES[name] = Schedule(os.environ.get(variable) or text)
+            SCHEDULES[name] = Schedule(override or text)
         except ConfigurationError as error:
-            raise ConfigurationError(f"{name}, or its {variable}: {error}") from None
+            raise ConfigurationError(f"{variable if override else name}: {error}") from None
         rule = rule_of(SCHEDULES[name], now=datetime.now(UTC))
         return answers_people(app.schedule(rule.expression)(function))
 

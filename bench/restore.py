@@ -147,7 +147,7 @@ def restore(url: str, s3: str, what: str, connections: str) -> int:
     store = Store(session.client("s3", endpoint_url=s3), bucket=BUCKET)
     reader = Reader(store, id=ID, keys=keys_of([]), plain=True)
     if what == "check":
-        read_contents(reader, threads=int(connections), progress=lambda _: None)
+        read_contents(reader, rows=True, threads=int(connections), progress=lambda _: None)
     else:
         request = restores.Request(
             schema=SCHEMA,

@@ -1,11 +1,12 @@
 """The watch: sees to it that every fire that is due runs or is missed for a reason, and every run that began ends."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from chalicelib import catch_up, lapses, tasks
 from chalicelib.attempts import attempt
+from chalicelib.backup import catalogue
 from chalicelib.context import Context
 from chalicelib.errors import RunFailedError, TransientError
 from chalicelib.outcome import Counts
@@ -14,7 +15,7 @@ from chalicelib.telemetry import bound, logger, report
 
 
 def watch(context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
-    """Look after the runs that nobody goes on with and the fires of every task, and return the summary.
+    """Look after every task's fires, the runs that nobody goes on with and the backups' age, and return the summary.
 
     Counts are runs and fires: succeeded are taken up or made up for, skipped were held back by a pause, failed are
     missed or given up. Raises RunFailedError, so that Lambda's alarms see it; the next time looks at the same again.
@@ -28,13 +29,18 @@ def watch(context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
 
 
 def _watch(context: Context, planned: Mapping[str, Schedule]) -> Counts:
-    counts, broken = lapses.take_up(context), []
-    for name, schedule in planned.items():
-        ended = attempt(partial(_look_after, context, name, schedule), clock=context.clock, last=False)
+    looks: dict[str, Callable[[], Any]] = {
+        "runs": partial(lapses.take_up, context),
+        **{name: partial(_look_after, context, name, schedule) for name, schedule in planned.items()},
+        "backups": partial(catalogue.tell_ages, context.database, context.clock),
+    }
+    counts, broken = Counts(), []
+    for name, look in looks.items():
+        ended = attempt(look, clock=context.clock, last=False)
         counts += ended.counts
         if ended.error is not None:
-            # The other tasks are looked after all the same.
-            logger.error("task not looked after", extra={"task": name}, exc_info=ended.error)
+            # The others are looked after all the same.
+            logger.error(f"{name} not looked after", exc_info=ended.error)
             broken.append(f"{name} ({ended.error})")
     if broken:
         raise TransientError(f"it could not look after {', '.join(broken)}")

@@ -56,7 +56,8 @@ def verify(backup: Wanted = "latest", plain_: Plain = False, as_json: AsJson = F
     """
     with sentences():
         answer = ask(stage, "backup.verify", backup=backup, plain=plain_ or None)
-        _tell(answer, f"{answer['backup']} is whole: {_count(answer, 'part')}, {_count(answer, 'row')}.", as_json)
+        told = f"{_count(answer, 'part')}, {_count(answer, 'row')}"
+        _tell(answer, f"{answer['backup']} is whole: {told}.", as_json=as_json)
 
 
 @app.command()
@@ -68,7 +69,7 @@ def drill(backup: Wanted = "latest", as_json: AsJson = False, stage: StageName =
     with sentences():
         answer = ask(stage, "backup.drill", backup=backup)
         told = f"{_count(answer, 'table')}, {_count(answer, 'row')}"
-        _tell(answer, f"{answer['backup']} restores to what was backed up: {told}.", as_json)
+        _tell(answer, f"{answer['backup']} restores to what was backed up: {told}.", as_json=as_json)
 
 
 @app.command()
@@ -112,7 +113,7 @@ def restore(
             # `latest` may be another one by now.
             answer = ask(stage, "backup.restore", **request | {"backup": answer["backup"]})
         told = f"{_count(answer, 'table')}, {_count(answer, 'row')}"
-        _tell(answer, f"Restored {answer['backup']} into {plain(answer['schema'])}: {told}.", as_json)
+        _tell(answer, f"Restored {answer['backup']} into {plain(answer['schema'])}: {told}.", as_json=as_json)
         if answer["differences"]:
             raise ValueError("what was restored differs from the backup: " + "; ".join(answer["differences"]))
 
@@ -133,7 +134,7 @@ def prune(
         names = plain(", ".join(answer["removed"])) or "none"
         lines = [f"{verb} {_count(answer, 'backup', 'removed')}, {_megabytes(answer)} MB: {names}"]
         lines += [f"{id} should go and is kept: {plain(reason)}" for id, reason in answer["kept"].items()]
-        _tell(answer, "\n".join(lines), as_json)
+        _tell(answer, "\n".join(lines), as_json=as_json)
 
 
 def _made(summary: Mapping[str, Any]) -> str:
@@ -160,7 +161,7 @@ def _megabytes(answer: Mapping[str, Any]) -> str:
     return f"{answer['bytes'] / 1e6:,.1f}"
 
 
-def _tell(answer: Any, line: str, as_json: bool) -> None:
+def _tell(answer: Any, line: str, *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:

@@ -111,8 +111,8 @@ class Lambda:
                 lambda_.asked.append((self.path, json.loads(body)))
                 other = next((answer for name, answer in lambda_.others.items() if f"/{name}/" in self.path), None)
                 answer = lambda_.answer if other is None else other
-                self.send_response(lambda_.status)
-                for name, value in ({} if other else lambda_.headers).items():
+                self.send_response(lambda_.status if other is None else 200)
+                for name, value in (lambda_.headers if other is None else {}).items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()

@@ -96,7 +96,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sent: list[str] = []
-        send: Any = PyMySQLConnection._execute_command
+        send = vars(PyMySQLConnection)["_execute_command"]
 
         def note(connection: Any, command: int, sql: str | bytes) -> None:
             self.sent.append(sql if isinstance(sql, str) else sql.decode())

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from chalicelib.clock import iso, to_ms
 from chalicelib.errors import InvalidRequestError
-from chalicelib.fire import Fire, read_fire
+from chalicelib.fire import Fire, is_due, read_fire
+from chalicelib.schedule import Schedule
 from nightshift.local.invocation import scheduled_event
 
 NOW = datetime(2016, 8, 4, 8, 0, 30, tzinfo=UTC)
@@ -44,6 +45,31 @@ def read_or_refusal(event: object) -> Fire | str:
 
 def test_an_eventbridge_event_asks_for_its_own_time() -> None:
     assert read(scheduled_event(EIGHT)) == Fire(scheduled_for=EIGHT, trigger="schedule", dry_run=False)
+
+
+def test_an_eventbridge_event_asks_for_its_minute_at_whichever_second_the_rule_fires() -> None:
+    late = {**scheduled_event(EIGHT), "time": "2016-08-04T08:00:59Z"}
+    assert read(late).scheduled_for == EIGHT
+    assert is_due(late, Schedule("0 8 * * *"))
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (scheduled_event(EIGHT), True),
+        (scheduled_event(EIGHT + timedelta(hours=1)), False),
+        # What people ask for is meant, and what cannot be read is for the run to refuse.
+        ({"scheduled_for": "2016-08-04T09:00:00Z"}, True),
+        (None, True),
+        ([], True),
+        ({"detail-type": "Scheduled Event"}, True),
+        ({"detail-type": "Scheduled Event", "time": "soon"}, True),
+        ({"detail-type": "Scheduled Event", "time": "0001-01-01T00:00:00Z"}, True),
+        ({"detail-type": "Scheduled Event", "time": "9999-12-31T23:59:59Z"}, True),
+    ],
+)
+def test_a_fire_of_the_rule_is_meant_when_the_schedule_is_due(event: object, expected: bool) -> None:
+    assert is_due(event, Schedule("0 8 * * *")) is expected
 
 
 def test_an_eventbridge_event_delivered_days_later_asks_for_the_same_time() -> None:

@@ -15,12 +15,12 @@ from itertools import count
 from typing import Any, cast
 
 import pytest
+from aws_lambda_powertools.metrics import EphemeralMetrics
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Engine, delete, event
 
-from aws_lambda_powertools.metrics import EphemeralMetrics
 from chalicelib.application import metadata
 from chalicelib.claims import Run
 from chalicelib.clock import from_ms
@@ -33,7 +33,7 @@ from nightshift.testkit.kit import Killed
 from tests.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on
 
 STORIES = int(os.environ.get("FIRES_STORIES", "0"))
-FEW_STORIES = {"sqlite": 60, "mysql": 25}
+FEW_STORIES = {"sqlite": 40, "mysql": 20}
 STEPS = 25
 SCHEDULES = ("0 * * * *", "*/30 * * * * Asia/Kathmandu", "0,20 7-23 * * *")
 # About as long as a wait, a lease, a grace, and a run is in the way of others.

@@ -15,7 +15,7 @@ from sqlalchemy import insert, text, update
 
 import app
 from chalicelib import context as context_module
-from chalicelib import operations, runs, secrets
+from chalicelib import operations, runs, secrets, watch
 from chalicelib.backup.folder import DRILLED, VERIFIED
 from chalicelib.backup.policy import read_policy
 from chalicelib.backup.reader import Reader
@@ -26,7 +26,8 @@ from chalicelib.errors import BatchFailedError, RunFailedError
 from chalicelib.mail import feedback, unsubscribe, unsubscribing
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.payloads import LIMIT
-from chalicelib.schema import jobs, sessions
+from chalicelib.schema import jobs, schedules, sessions
+from chalicelib.schema import runs as runs_table
 from nightshift import triggers
 from nightshift.deploy import functions, policies
 from nightshift.local.environment import ACCOUNT, PRIORITY_QUEUE, QUEUE
@@ -287,6 +288,16 @@ def dispatches(world: World) -> Iterator[None]:
     dispatch.dispatch(world.context())
 
 
+def watches(world: World) -> Iterator[None]:
+    world.fire()
+    world.execute(update(runs_table).values(status="running", lease_until=1))
+    seen = [{"task": name, "text": each.text, "checked_until": 0} for name, each in app.SCHEDULES.items()]
+    since = to_ms(MORNING - timedelta(days=40))
+    world.execute(insert(schedules), [row | {"checked_until": since} for row in seen if row["task"] != "daily_digest"])
+    yield
+    assert watch.watch(world.context(), app.SCHEDULES)["succeeded"] > 2
+
+
 def operate(world: World) -> Iterator[None]:
     dead = [
         enqueued(world, "send_email", mail()),
@@ -309,10 +320,10 @@ def operate(world: World) -> Iterator[None]:
     backs_up_by_every_road(world, lambda context: ask(world, "backup.create", context=context))
     for command in ("backup.list", "backup.verify", "backup.drill", "backup.prune"):
         ask(world, command)
-    url = world.context().database.engine.url
-    ask(world, "backup.restore", schema=f"{url.database}_restored")
-    if url.get_backend_name() != "sqlite":
-        world.execute(text(f"DROP DATABASE {url.database}_restored"))
+    place = f"{world.context().database.engine.url.database}_restored"
+    ask(world, "backup.restore", schema=place)
+    if "/" not in place:
+        world.execute(text(f"DROP DATABASE {place}"))
 
 
 def ask(world: World, command: str, *, context: Context | None = None, **request: Any) -> Any:
@@ -480,6 +491,7 @@ USES: dict[str, Use] = {
     "work": works("work"),
     "work_priority": works("priority"),
     "dispatch": dispatches,
+    "watch": watches,
     "operate": operate,
 }
 # A worker goes on with any run that is handed on or was interrupted: it reads a backup back, asks a sync's source, …

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -87,18 +86,16 @@ def test_the_next_fires_are_told_without_any_settings() -> None:
 
 def test_a_task_is_paused_and_resumed_by_itself_or_with_all(shell: Shell) -> None:
     assert shell.tell("pause", "daily_digest", "--reason", "SES is down") == "Paused daily_digest.\n"
-    assert shell.tell("pause", "--all", "--reason", HOSTILE) == "Paused every task.\n"
+    assert json.loads(shell.tell("pause", "--all", "--reason", HOSTILE, "--json")) == {"paused": "*"}
     assert {row.name: row.reason for row in shell.execute(select(pauses))} == {
         "daily_digest": "SES is down",
         "*": HOSTILE,
     }
     resumed = shell.tell("resume", "daily_digest").splitlines()
     assert resumed == ["Resumed daily_digest.", "Still paused is every task: down ·[31mred [bold]not bold[/bold]"]
-    assert shell.tell("resume", "--all") == "Resumed every task.\n"
+    assert json.loads(shell.tell("resume", "--all", "--json")) == {"resumed": "*", "paused": {}}
     assert shell.tell("resume", "daily_digest") == "daily_digest was not paused.\n"
     assert shell.tell("resume", "--all") == "There was no pause of every task.\n"
-    assert json.loads(shell.tell("pause", "--all", "--reason", "x", "--json")) == {"paused": "*"}
-    assert json.loads(shell.tell("resume", "--all", "--json")) == {"resumed": "*", "paused": {}}
 
 
 def test_resuming_all_tells_which_are_paused_by_themselves(shell: Shell) -> None:
@@ -108,8 +105,6 @@ def test_resuming_all_tells_which_are_paused_by_themselves(shell: Shell) -> None
         "Resumed every task.",
         "Still paused is daily_digest: SES is down",
     ]
-    shell.tell("pause", "record_activity", "--reason", "x")
-    assert shell.tell("resume", "record_activity") == "Resumed record_activity.\n"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +186,7 @@ def test_with_a_stage_its_function_is_asked() -> None:
 
 
 def test_a_pause_in_a_stage_is_asked_of_its_function() -> None:
-    lambda_ = replace(Lambda(json.dumps({"paused": "*"}).encode()))
+    lambda_ = Lambda(json.dumps({"paused": "*"}).encode())
     with lambda_.serve() as shell:
         assert shell.tell("pause", "--all", "--reason", "moving", "--stage", "prod") == "Paused every task.\n"
     assert [request for _, request in lambda_.asked] == [{"command": "schedule.pause", "task": "*", "reason": "moving"}]

@@ -262,7 +262,7 @@ def test_a_watch_that_is_killed_around_its_decision_leaves_each_fire_decided_onc
     since = now - 32 * DAY
     rows = [{"task": name, "text": text, "checked_until": to_ms(since)} for name, text in seen.items()]
     world.execute(insert(schedules), rows)
-    command = [sys.executable, "-m", "tests.dying", "watch", "r1", "commit.schedules", "3", moment]
+    command = [sys.executable, "-m", "tests.dying", "watch", "r1", "commit.schedules", "2", moment]
     done = subprocess.run(
         command, env=dict(world.environment), input="{}", capture_output=True, text=True, timeout=60, check=False
     )
@@ -297,7 +297,7 @@ def test_a_task_that_cannot_be_looked_after_keeps_no_other_from_it(
     with pytest.raises(RunFailedError, match=r"watch failed: it could not look after nowhere \(No module named"):
         plan.watch(utc("02 09:00"))
     assert len(plan.kit.jobs()) == 1
-    assert [line["task"] for line in told(log(), "task not looked after")] == ["nowhere"]
+    assert len(told(log(), "nowhere not looked after")) == 1
 
 
 # What an interval leaves to know.

@@ -164,7 +164,11 @@ class Backups:
         if self._is_file:
             if request.tables is not None:
                 raise InvalidRequestError("a backup of an SQLite file is restored whole: name no tables")
-            return restore_file(reader, Path(request.schema), replace=request.replace, progress=progress.checked)
+            path = Path(request.schema)
+            try:
+                return restore_file(reader, path, replace=request.replace, progress=progress.checked)
+            except OSError as error:
+                raise InvalidRequestError(f"{path} cannot be written: {error.strerror}") from error
         return restore(reader, self.connector(schema=None), request, progress=progress)
 
     def decisions(self) -> tuple[Decision[Any], ...]:

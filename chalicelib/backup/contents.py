@@ -48,8 +48,8 @@ class Contents:
         return [table for table in manifest.tables if quoted(table.name) in made]
 
 
-def read_contents(reader: Reader, *, threads: int, progress: Callable[[Part], None]) -> Contents:
-    """Read all of a backup, and return its definitions.
+def read_contents(reader: Reader, *, rows: bool, threads: int, progress: Callable[[Part], None]) -> Contents:
+    """Read all of a backup, or with `rows` false all but these, and return its definitions.
 
     `progress` is called after each part in one of the threads; what it raises ends the reading and is raised here.
     Raises DamagedError for whatever is not as a backup writes it, TransientError.
@@ -58,11 +58,11 @@ def read_contents(reader: Reader, *, threads: int, progress: Callable[[Part], No
 
     def read(part: Part) -> None:
         name = name_of(reader, part)
-        if part.kind == "rows":
-            rows = sum(piece.count(b"\n") for piece in Lines(reader.read(part), table=part.table or "", part=name))
-            if rows != part.rows:
-                raise DamagedError(f"{name} is damaged: it has {rows} rows, and the manifest says {part.rows}")
-        else:
+        if part.kind == "rows" and rows:
+            count = sum(piece.count(b"\n") for piece in Lines(reader.read(part), table=part.table or "", part=name))
+            if count != part.rows:
+                raise DamagedError(f"{name} is damaged: it has {count} rows, and the manifest says {part.rows}")
+        elif part.kind != "rows":
             definitions[part.name] = list(Statements(b"".join(reader.read(part)), part=name))
         progress(part)
 

@@ -47,7 +47,7 @@ def drill(
     Raises DamagedError, TransientError, PermanentError, and ConfigurationError for a privilege that is missing.
     """
     manifest = reader.manifest
-    contents = read_contents(reader, threads=connections, progress=progress.checked)
+    contents = read_contents(reader, rows=True, threads=connections, progress=progress.checked)
     if not elsewhere:
         refuse_foreign(contents.tables, schemas=(), is_sealed=manifest.key_id is not None)
     drop_left_over(connect)

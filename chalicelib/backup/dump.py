@@ -9,7 +9,7 @@ from chalicelib.backup.plan import Plan
 from chalicelib.backup.programs import read_events, read_routines, read_triggers
 from chalicelib.backup.section import Section
 from chalicelib.backup.snapshot import Snapshot, let_go
-from chalicelib.backup.tables import WITHOUT_ROWS, read_columns, read_sequences, read_tables
+from chalicelib.backup.tables import TRANSACTIONAL, WITHOUT_ROWS, read_columns, read_sequences, read_tables
 from chalicelib.backup.views import in_order, read_views
 
 T = TypeVar("T")
@@ -32,6 +32,8 @@ class Dump:
         self._columns = read_columns(first)
         let_go(first)
         with_rows = [t for t in self.tables if plan.takes_rows(t.name) and t.engine.upper() not in WITHOUT_ROWS]
+        # Their rows are as they are when they are read, not as they were at the moment of the snapshot.
+        self.not_transactional = [table.name for table in with_rows if table.engine not in TRANSACTIONAL]
         self._lanes = Lanes(snapshot, with_rows)
 
     @property

@@ -36,9 +36,7 @@ def restore_file(reader: Reader, path: Path, *, replace: bool, progress: Callabl
         _flush(path.parent)
     finally:
         new.unlink(missing_ok=True)
-    return Restored(
-        schema=path.name, tables=tables, rows=reader.manifest.rows, is_resumed=False, differences=()
-    )
+    return Restored(schema=path.name, tables=tables, rows=reader.manifest.rows, is_resumed=False, differences=())
 
 
 def drill_file(reader: Reader, *, progress: Callable[[Part], None]) -> Drilled:

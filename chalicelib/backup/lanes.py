@@ -17,7 +17,7 @@ from chalicelib.errors import TransientError
 
 T = TypeVar("T")
 
-# Of text: what is lost when one fails to load, and what several connections load at once of the same table.
+# Of text: a section is stored as one object, and loaded in one transaction.
 SECTION_OCTETS = 64 << 20
 
 

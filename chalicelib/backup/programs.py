@@ -26,6 +26,8 @@ class Program:
     time_zone: str | None = None
     # A trigger's.
     table: str | None = None
+    # A view's: the other views whose names are in its definition.
+    named: frozenset[str] = frozenset()
 
 
 def read_routines(connection: Any) -> list[Program]:

@@ -20,7 +20,7 @@ from chalicelib.backup.reader import Reader
 from chalicelib.backup.restoration import Restoration
 from chalicelib.backup.screening import refuse_foreign
 from chalicelib.backup.target import SYSTEM, Target, schemas_of
-from chalicelib.errors import InvalidRequestError
+from chalicelib.errors import InvalidRequestError, TransientError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +71,11 @@ def restore(reader: Reader, connect: Callable[[], Any], request: Request, *, pro
     manifest = reader.manifest
     journal = Journal(target, avoiding={quoted(table.name) for table in manifest.tables})
     schemas = schemas_of(connect)
-    if request.schema in schemas:
-        # So that nobody waits for a refusal; what counts is the look when nobody else can begin one.
-        _look(target, journal, request, manifest)
-    contents = read_contents(reader, threads=request.connections, progress=progress.checked).chosen(request.tables)
+    # So that nobody waits for a refusal; what counts is the look when nobody else can begin one.
+    is_resumed = request.schema in schemas and bool(_look(target, journal, request, manifest))
+    # What begun restores have in their journal was read whole before, and each part is judged again as it is loaded.
+    contents = read_contents(reader, rows=not is_resumed, threads=request.connections, progress=progress.checked)
+    contents = contents.chosen(request.tables)
     if not request.elsewhere:
         is_sealed = manifest.key_id is not None
         # What names the schema that it comes from would have a copy write to the original.
@@ -84,8 +85,9 @@ def restore(reader: Reader, connect: Callable[[], Any], request: Request, *, pro
         if request.schema not in schemas:
             target.create()
         notes = _look(target, journal, request, manifest)
-        is_resumed = bool(notes)
-        if not is_resumed:
+        if is_resumed and not notes:
+            raise TransientError(f"the restore into {request.schema} was ended by another one; do the same again")
+        if not notes:
             is_empty = not [thing for thing in target.things() if thing != journal.thing]
             collation = (manifest.server.collation if is_empty else None) or target.collation()
             notes = journal.begin(_identity(manifest, request) | {"collation": collation})

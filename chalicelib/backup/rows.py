@@ -27,6 +27,9 @@ class Rows:
     """A table's rows; once `statements` is read to its end, `count` and `checksum` are known."""
 
     def __init__(self, connection: Any, table: Table, *, packet: int) -> None:
+        """Take the server's longest packet in bytes. Raises ConfigurationError, PermanentError."""
+        if not table.columns:
+            raise PermanentError(f"all columns of the table {table.name!r} are generated: back up its definition only")
         self.count = 0
         self._table = table
         self._connection = connection

@@ -40,7 +40,8 @@ class Wire:
 
         No more either, so that equal rows are cut alike.
         """
-        data, self._ahead = held + self._ahead, b""
+        # What is held was looked at, and is not the last: it may look so all the same.
+        data, has_more, self._ahead = held + self._ahead, bool(self._ahead), b""
         wanted = len(held) + count
         if len(data) >= wanted:
             self._ahead = data[wanted:]
@@ -49,14 +50,14 @@ class Wire:
             self._buffer = bytearray(wanted)
         buffer, view, length = self._buffer, memoryview(self._buffer), len(data)
         buffer[:length] = data
-        while length < wanted and not _may_be_last(buffer, length):
+        while length < wanted and not (has_more and _may_be_last(buffer, length)):
             try:
                 received = self._socket.recv_into(view[length:wanted])
             except OSError as error:
                 raise err.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server ({error})") from None
             if not received:
                 raise err.OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query")
-            length += received
+            length, has_more = length + received, True
         return bytes(view[:length])
 
     def put_back(self, data: bytes) -> None:

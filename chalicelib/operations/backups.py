@@ -110,13 +110,10 @@ def restore(context: Context, asked: Restore) -> dict[str, Any]:
     progress = Progress(checked=lambda _: _check_time(context, id), loaded=note)
     try:
         restored = backups.restore(id, request, plain=asked.plain, progress=progress)
-    except OutOfTimeError:
+    except OutOfTimeError as error:
         if not loaded:
             # All of it is read each time before anything else, so the next time would come no further.
-            raise PermanentError(
-                f"backup {id} takes longer to read than one invocation has: give the function more memory, or restore "
-                "from a machine that reaches the database and the bucket, without a stage"
-            ) from None
+            raise PermanentError(str(error)) from error
         return {"backup": id, "is_complete": False}
     return {"backup": id, "is_complete": True, **msgspec.to_builtins(restored)}
 
@@ -135,7 +132,10 @@ def _progress(context: Context, id: str) -> Progress:
 
 def _check_time(context: Context, id: str) -> None:
     if context.is_out_of_time():
-        raise OutOfTimeError(f"backup {id} takes longer than one invocation has; ask for the same again to go on")
+        raise OutOfTimeError(
+            f"backup {id} takes longer than one invocation has: give the function more memory, or do it from a machine "
+            "that reaches the database and the bucket, without a stage"
+        )
 
 
 def _moment(moment: datetime | None) -> str | None:

@@ -17,6 +17,7 @@ from chalicelib.cleanup.rules import RULES
 from chalicelib.clock import iso
 from chalicelib.reports.month import Month
 from chalicelib.telemetry import mask_addresses
+from nightshift.demo.backups import back_up_and_restore
 from nightshift.demo.part import Part, columns, fire, overview
 from nightshift.demo.sync import sync_twice
 from nightshift.local.aws import LocalAws
@@ -35,6 +36,7 @@ def show_tasks(console: Console, aws: LocalAws, engine: Engine, folder: Path, *,
     midnight = moment.replace(hour=0, minute=0)
     parts = [
         _record_activity(midnight + timedelta(minutes=5)),
+        back_up_and_restore(aws, engine, folder, midnight + timedelta(hours=1)),
         _clean_up(engine, midnight + timedelta(hours=2)),
         _report(aws, folder / "report", report_fire(moment)),
         _warm(folder / "redis", moment),

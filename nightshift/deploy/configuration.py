@@ -123,7 +123,7 @@ def _snapshots(place: Place, environment: Mapping[str, str], outputs: Mapping[st
         "ExportKeyArns": [key] if (key := environment.get("BACKUP_EXPORT_KEY")) else [],
         "ExportedArns": [f"{outputs['BucketArn']}/{exports.PREFIX}/*"],
     }
-    return values if database else dict.fromkeys(values, [])
+    return {name: found if database else [] for name, found in values.items()}
 
 
 def _save(path: Path, document: dict[str, Any]) -> None:

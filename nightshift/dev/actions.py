@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chalicelib.errors import NightshiftError
+from chalicelib.operations.schedules import find
 from nightshift import operating
 from nightshift.operating import ask
 
@@ -65,6 +66,8 @@ def _resumed(name: str, resumed: str | None) -> str:
 
 def _run(form: Form) -> str:
     task, ended = form["name"], SimpleQueue[dict[str, Any] | Exception]()
+    # A name that is not a task's could be that of any function.
+    find(task, operating.planned())
 
     def work() -> None:
         try:

@@ -64,6 +64,13 @@ def check_distinct(name: str, functions: Collection[str]) -> None:
             )
 
 
+def check_alarm(project: Path, name: str) -> None:
+    """Refuse, with ValueError, a task whose alarm on runs that were given up would have another alarm's name."""
+    path = project / "infra" / "alarms.yaml"
+    if path.exists() and f'-dead-{name}"' in path.read_text(encoding="utf-8"):
+        raise ValueError(f"its alarm would be called dead-{name}, and infra/alarms.yaml has one; take another name")
+
+
 def bound_in(path: Path) -> set[str]:
     """Return the names that a module binds. Raises ValueError where it cannot be read."""
     try:

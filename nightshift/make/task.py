@@ -32,6 +32,7 @@ def contents_of(project: Path, name: str, schedule: Schedule, *, now: datetime) 
     names.check_length(project, name)
     names.check_free(project, name, modules=[APP, "chalicelib/tasks/__init__.py"])
     names.check_distinct(name, [trigger.function for trigger in known])
+    names.check_alarm(project, name)
     new = {
         f"chalicelib/tasks/{name}.py": fill(
             "task.txt",
@@ -100,7 +101,7 @@ def _with_row(text: str, name: str, schedule: Schedule, tasks: Sequence[str], *,
     rows = [n for n, line in enumerate(lines) for task in tasks if line.startswith(f"| `{task}` |")]
     if rows:
         told = describe(schedule, now, count=0)
-        when = f"{told['words'][0].lower()}{told['words'][1:]}" + (f" {told['zone']}" if told["zone"] else "")
+        when = f"{told['words'][0].lower()}{told['words'][1:]}" + (f", {told['zone']}" if told["zone"] else "")
         lines.insert(max(rows) + 1, f"| `{name}` | {when} | {sentence_of(name)[:-1].lower()} |")
     return "\n".join(lines)
 

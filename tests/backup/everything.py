@@ -175,6 +175,8 @@ PROGRAMS = [
     ),
     ("NAMES latin1", "CREATE FUNCTION latin (t TEXT) RETURNS TEXT DETERMINISTIC RETURN CONCAT(t, 'é ü')"),
     ("NAMES latin1", "CREATE VIEW `in latin ü` AS SELECT id AS `é`, CONCAT(v, 'ü') AS v FROM texts WHERE v <> 'é'"),
+    ("NAMES latin1", "CREATE VIEW `ähnlich` AS SELECT `é` FROM `in latin ü`"),
+    ("NAMES latin1", "CREATE VIEW `after ähnlich` AS SELECT `é` FROM `ähnlich`"),
     ("NAMES sjis", "CREATE FUNCTION japanese () RETURNS TEXT DETERMINISTIC RETURN '日本'"),
     ("NAMES utf8mb4", 'CREATE VIEW {hostile} AS SELECT `select`, `a``,``b`, `"` AS {hostile} FROM {hostile_table}'),
     ("NAMES utf8mb4", "CREATE VIEW b_view AS SELECT NEXTVAL(numbering) AS n, {schema}.shouted(v) AS t FROM texts"),

@@ -280,6 +280,12 @@ def test_a_view_of_what_is_gone_does_not_stop_it(small: str, mariadb_url: str, s
     assert b"VIEW `orders_seen` AS select" in parts[-1][1]
 
 
+def test_tables_without_transactions_are_named(dumped: tuple[Dump, Parts]) -> None:
+    assert dumped[0].not_transactional == ["in_aria", "in_memory", "not_transactional"]
+    # It shows the rows of others.
+    assert "merged" not in dumped[0].counted
+
+
 def test_an_empty_schema_has_parts_that_load(mariadb_url: str, server: Any) -> None:
     make_schema(server, "small")
     _, parts = dump(mariadb_url, "small")

@@ -59,9 +59,7 @@ def test_a_file_comes_back(store: Store, database: Path, tmp_path: Path, keys: K
     assert sorted(file.name for file in tmp_path.iterdir() if "copy" in file.name) == ["copy.db"]
 
 
-def test_its_tables_are_in_the_manifest_with_their_rows_whatever_they_are_called(
-    store: Store, database: Path
-) -> None:
+def test_its_tables_are_in_the_manifest_with_their_rows_whatever_they_are_called(store: Store, database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("""CREATE TABLE "a ""table"" 'of' [mine]" (a INTEGER PRIMARY KEY AUTOINCREMENT)""")
         connection.execute("""INSERT INTO "a ""table"" 'of' [mine]" VALUES (7)""")

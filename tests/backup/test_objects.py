@@ -11,7 +11,7 @@ from chalicelib.backup.programs import Program, read_routines
 from chalicelib.backup.session import ask, prepare
 from chalicelib.backup.tables import Table, read_sequences, read_tables
 from chalicelib.backup.unqualified import unqualified, unqualified_trigger
-from chalicelib.backup.views import in_order
+from chalicelib.backup.views import in_order, read_views
 from chalicelib.errors import PermanentError
 from tests.backup.whole import connector
 
@@ -128,31 +128,39 @@ def test_a_triggers_head_loses_the_schemas_name(definition: str, expected: str |
     assert expected is None or "shop" not in found
 
 
-def view(name: str, definition: str) -> Program:
+def view(name: str, definition: str, *named: str) -> Program:
+    text = f"CREATE {definition}".encode()
     return Program(
-        kind="VIEW", name=name, definition=f"CREATE {definition}".encode(), charset="utf8mb4", collation="utf8mb4_bin"
+        kind="VIEW", name=name, definition=text, charset="utf8mb4", collation="utf8mb4_bin", named=frozenset(named)
     )
 
 
-def test_a_view_comes_after_those_that_it_selects_from() -> None:
-    views = [
-        view("a", "VIEW `a` AS select 1 from `b` join `d`"),
-        view("b", "VIEW `b` AS select 1 from `c`"),
-        view("c", "VIEW `c` AS select 1 from `t`"),
-        view("d", "VIEW `d` AS select 1"),
-    ]
+def test_a_view_comes_after_those_that_it_names() -> None:
+    views = [view("a", "a", "b", "d", "elsewhere"), view("b", "b", "c"), view("c", "c"), view("d", "d")]
     assert [one.name for one in in_order(views, {})] == ["c", "d", "b", "a"]
 
 
 def test_views_that_seem_to_need_each_other_are_made_twice() -> None:
-    views = [view("a", "VIEW `a` AS select 1 AS `b`"), view("b", "VIEW `b` AS select `a`.`b` AS `c``;` from `a`")]
-    definitions = [one.definition for one in in_order(views, {"a": ["b"], "b": ["c`;"]})]
-    assert definitions == [
+    views = [
+        view("a", "VIEW `a` AS select 1 AS `b`", "b"),
+        view("b", "VIEW `b` AS select `a`.`b` AS `c``;` from `a`", "a"),
+    ]
+    assert [one.definition for one in in_order(views, {"a": ["b"], "b": ["c`;"]})] == [
         b"CREATE VIEW `a` AS SELECT 1 AS `b`",
         b"CREATE VIEW `b` AS SELECT 1 AS `c``;`",
         b"CREATE OR REPLACE VIEW `a` AS select 1 AS `b`",
         b"CREATE OR REPLACE VIEW `b` AS select `a`.`b` AS `c``;` from `a`",
     ]
+
+
+def test_names_in_a_definition_are_found_whatever_its_character_set(server: Any) -> None:
+    ask(server, b"CREATE TABLE t (id INT)")
+    ask(server, b"SET NAMES latin1")
+    for definition in ("`ü` AS SELECT id AS `a``b` FROM t", "`ä` AS SELECT * FROM `ü`", "`a``b` AS SELECT 1 AS `t`"):
+        ask(server, f"CREATE VIEW {definition}".encode("latin-1"))
+    prepare(server)
+    named = {one.name: set(one.named) for one in read_views(server, "objects")}
+    assert named == {"ü": {"a`b"}, "ä": {"ü", "a`b"}, "a`b": set()}
 
 
 def statements_of(text: bytes) -> list[bytes]:

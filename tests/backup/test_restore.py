@@ -1,12 +1,15 @@
 """A backup comes back as it was, into the schema that was named, and nothing else is ever touched."""
 
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chalicelib.backup.folder import key_of
 from chalicelib.backup.keys import Keys
-from chalicelib.backup.manifest import Manifest
+from chalicelib.backup.manifest import Manifest, Part
+from chalicelib.backup.restore import Progress
 from chalicelib.errors import (
     ConfigurationError,
     DamagedError,
@@ -93,13 +96,13 @@ def test_what_has_the_names_of_the_backup_is_replaced_on_request_and_nothing_els
         "CREATE TABLE copy.child (a INT, FOREIGN KEY (a) REFERENCES copy.u (a))",
         "CREATE TABLE copy.mine (a INT)",
         "INSERT INTO copy.mine VALUES (5)",
-        "CREATE TRIGGER copy.told BEFORE INSERT ON copy.mine FOR EACH ROW SET NEW.a = 0",
+        "CREATE TRIGGER copy.kept BEFORE INSERT ON copy.mine FOR EACH ROW SET NEW.a = 0",
         "CREATE PROCEDURE copy.mine () SELECT 1",
     ):
         database.ask(statement)
     assert run(store, database, replace=True).differences == []
     found = database.describe("copy")
-    assert {"TABLE t", "TABLE u", "TABLE child", "TABLE mine", "PROCEDURE mine", "TRIGGER told"} <= found.keys()
+    assert {"TABLE t", "TABLE u", "TABLE child", "TABLE mine", "PROCEDURE mine", "TRIGGER kept"} <= found.keys()
     assert database.ask("SELECT * FROM copy.mine") == [(5,)]
     triggers = database.ask(
         "SELECT EVENT_OBJECT_TABLE,DATABASE_COLLATION FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA='copy'"
@@ -390,6 +393,37 @@ def test_a_restore_that_ran_out_of_time_goes_on_where_it_was(
     assert database.describe("copy") == database.describe("source")
 
 
+def test_what_goes_on_reads_only_what_is_not_there(store: Store, database: Database, small: Manifest) -> None:
+    half(store, database)
+    # The largest table goes first.
+    first = small.parts[1].name
+    content = b"".join(store.read(key_of(ID, first)))
+    store.put(key_of(ID, first), b"gone", content_type="text/plain")
+    assert run(store, database).is_resumed
+    assert database.ask("SELECT a FROM copy.t ORDER BY a") == [(1,), (2,), (3,)]
+    store.put(key_of(ID, first), content, content_type="text/plain")
+
+
+def test_a_restore_that_another_one_completed_meanwhile_is_told_so(
+    store: Store, database: Database, small: Manifest
+) -> None:
+    half(store, database)
+    checked: list[str] = []
+
+    def complete(part: Part) -> None:
+        checked.append(part.name)
+        if len(checked) == 1:
+            run(store, database)
+
+    with pytest.raises(InvalidRequestError, match="copy is not empty"):
+        run(store, database, progress=Progress(checked=complete, loaded=lambda _: None))
+    checked.clear()
+    database.ask("DROP SCHEMA copy")
+    half(store, database)
+    with pytest.raises(TransientError, match="was ended by another one; do the same again"):
+        run(store, database, replace=True, progress=Progress(checked=complete, loaded=lambda _: None))
+
+
 def test_a_restore_that_lost_the_database_goes_on_where_it_was(
     store: Store, database: Database, hostile: Manifest
 ) -> None:
@@ -502,3 +536,26 @@ def test_a_restore_ends_when_a_part_can_no_longer_be_read(store: Store, database
     store.put(key_of(ID, small.parts[3].name), content, content_type="text/plain")
     run(store, database)
     assert database.ask("SELECT a FROM copy.t ORDER BY a") == [(1,), (2,), (3,)]
+
+
+def test_the_schema_may_be_called_anything(store: Store, database: Database, small: Manifest) -> None:
+    schema = "e`v;i'l\n\u00fc %s"
+    quoted = samples.quoted(schema)
+    database.ask(f"DROP SCHEMA IF EXISTS {quoted}")
+    half(store, database, schema=schema)
+    assert run(store, database, schema=schema).is_resumed
+    assert [row[0] for row in database.ask(f"SELECT a FROM {quoted}.t ORDER BY a")] == [1, 2, 3]
+    database.ask(f"DROP SCHEMA {quoted}")
+
+
+def test_a_user_needs_no_more_privileges_than_the_page_names(
+    store: Store, database: Database, hostile: Manifest
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "backups.md").read_text(encoding="utf-8")
+    privileges = page.partition("\n| a restore | `")[2].partition("`")[0]
+    database.ask("CREATE OR REPLACE USER owner@localhost")
+    database.ask(f"GRANT {privileges} ON copy.* TO owner@localhost")
+    asked: dict[str, Any] = {"id": HOSTILE, "keys": KEYS, "elsewhere": True, "own": True, "options": {"user": "owner"}}
+    with pytest.raises(OutOfTimeError):
+        run(store, database, progress=Counting(20, run_out_of_time).progress, **asked)
+    assert run(store, database, **asked).differences == []

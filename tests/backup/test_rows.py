@@ -119,6 +119,19 @@ def test_a_text_is_the_bytes_of_its_own_character_set(server: Any, reader: Any) 
     assert text.endswith(b"VALUES\n('\x94\\\\','\\0\xe9','\xe9');\n")
 
 
+@pytest.mark.parametrize("size", [1, 10, 100, 1000])
+def test_what_looks_like_an_error_or_the_end_is_none(
+    size: int, server: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error, end = b"\xff\x15\x04#28000Access denied", b"\x05\0\0\3\xfe\0\0\2\0"
+    values = [error, end, (error + end) * 30_000, error * 20]
+    make(server, "t (id INT PRIMARY KEY, a LONGBLOB)", *enumerate(values))
+    monkeypatch.setattr(module, "STATEMENT_OCTETS", size)
+    _, text = read(reader, "t")
+    expected = [b"(%d,%b)" % (number, literal(value)) for number, value in enumerate(values)]
+    assert lines_of(text, b"INSERT INTO `t` (`id`,`a`) VALUES") == expected
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 64, 1000])
 def test_however_the_bytes_come_the_text_is_the_same(
     size: int, server: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
@@ -287,6 +300,12 @@ def test_a_row_for_which_the_server_has_no_text_is_never_left_out(server: Any, r
     wrong = replace(table, columns=tuple(replace(column, is_nullable=False) for column in table.columns))
     with pytest.raises(PermanentError, match="no text for a row of the table 't'"):
         list(Rows(reader, wrong, packet=PACKET).statements())
+
+
+def test_a_table_of_generated_columns_only_has_rows_that_nothing_tells_of(server: Any, reader: Any) -> None:
+    ask(server, b"CREATE OR REPLACE TABLE t (a INT AS (1))")
+    with pytest.raises(PermanentError, match="all columns of the table 't' are generated"):
+        Rows(reader, table_of(reader, "t"), packet=PACKET)
 
 
 def test_a_server_with_too_short_packets_is_refused(server: Any, reader: Any) -> None:

@@ -148,7 +148,7 @@ def test_with_rds_who_backs_up_may_have_it_make_snapshots_of_this_database(
     rds = "arn:aws:rds:eu-west-1:123456789012"
     for function in BACKING_UP:
         found = resources(project, function)
-        assert OF_RDS <= set(found)
+        assert set(found) >= OF_RDS
         assert found["MakeSnapshots"] == [f"{rds}:{arn}", f"{rds}:{snapshot}:nightshift-*"]
         assert found["KeepSnapshots"] == f"{rds}:{snapshot}:nightshift-*"
         assert found["ListSnapshots"] == [f"{rds}:{arn}", f"{rds}:{snapshot}:*"]
@@ -157,17 +157,15 @@ def test_with_rds_who_backs_up_may_have_it_make_snapshots_of_this_database(
 
 
 def test_no_policy_is_longer_than_iam_takes(project: Path) -> None:
-    environment = {
-        name: f"{SECRET}{'x' * 60}" for name in ("DATABASE_URL", "REDIS_URL", "BACKUP_KEY", "EXTERNAL_SYNC_TOKEN")
-    }
+    environment = dict.fromkeys(
+        ("DATABASE_URL", "REDIS_URL", "BACKUP_KEY", "EXTERNAL_SYNC_TOKEN"), f"{SECRET}{'x' * 60}"
+    )
     configuration_ = configuration.read(project)
     configuration_["stages"]["dev"]["environment_variables"] |= environment | {"BACKUP_RDS": f"cluster:{'x' * 60}"}
     (project / ".chalice" / "config.json").write_text(json.dumps(configuration_))
     configuration.write(project, DEV, QUEUES | {"BackupExportRoleArn": ROLE})
     # Of a role's own policies together, white space not counted.
-    lengths = [
-        len("".join(path.read_text().split())) for path in (project / ".chalice").glob("policy-dev-*.json")
-    ]
+    lengths = [len("".join(path.read_text().split())) for path in (project / ".chalice").glob("policy-dev-*.json")]
     assert max(lengths) < 10_240
 
 

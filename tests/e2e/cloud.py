@@ -27,12 +27,12 @@ WAIT_SECONDS = 90
 STACKS = {"queues": {"WorkerTimeoutSeconds": "60"}, "storage": {}, "secrets": {}, "mail": {}, "alarms": {}}
 FUNCTIONS = [trigger.function for trigger in triggers.read(ROOT)]
 
-# The emulator takes no alarm on an expression. In the copy that it gets, dispatch's alarm watches one metric.
-METRIC_MATH = re.compile(r"      Metrics:\n.*?(?=      EvaluationPeriods:)", re.DOTALL)
-ONE_METRIC = """      Namespace: AWS/Lambda
-      MetricName: Invocations
-      Statistic: Sum
-      Period: 60
+# The emulator takes no alarm on an expression. In the copy that it gets, those of silence watch one metric.
+METRIC_MATH = re.compile(r"          Metrics:\n.*?(?=          EvaluationPeriods:)", re.DOTALL)
+ONE_METRIC = """          Namespace: AWS/Lambda
+          MetricName: Invocations
+          Statistic: Sum
+          Period: 60
 """
 
 
@@ -92,6 +92,14 @@ class Cloud:
         with self.engine.begin() as connection:
             result = connection.execute(text(statement), parameters)
             return list(result.all()) if result.returns_rows else []
+
+    def set_environment(self, **variables: str) -> None:
+        """Set environment variables of the stage, for the next deployment."""
+
+        def change(configuration: dict[str, Any]) -> None:
+            configuration["stages"][STAGE]["environment_variables"] |= variables
+
+        _edit(self.project / ".chalice" / "config.json", change)
 
     def configuration(self) -> dict[str, Any]:
         """Return the stage of .chalice/config.json."""

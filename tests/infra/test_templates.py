@@ -30,23 +30,26 @@ def unrolled(template: dict[str, Any]) -> dict[str, Any]:
     for name, loop in template["Resources"].items():
         if name.startswith(LOOP):
             identifier, values, fragment = loop
-            assert values == {"Ref": "Tasks"}
-            for value in TASKS:
-                ((key, resource),) = fragment.items()
-                letters = "".join(character for character in value if character.isalnum())
-                found[key.replace(f"&{{{identifier}}}", letters)] = put(resource, identifier, value)
+            for value in TASKS if values == {"Ref": "Tasks"} else values:
+                for key, resource in fragment.items():
+                    letters = "".join(character for character in value if character.isalnum())
+                    unrolled_key = key.replace(f"&{{{identifier}}}", letters)
+                    found[unrolled_key] = put(resource, identifier, value, template.get("Mappings", {}))
     return {**template, "Resources": found}
 
 
-def put(node: Any, identifier: str, value: str) -> Any:
-    """Return a part of a template with a value in place of a loop's identifier."""
+def put(node: Any, identifier: str, value: str, mappings: Any) -> Any:
+    """Return a part of a template with a value in place of a loop's identifier, and what is mapped to it."""
     if node == {"Ref": identifier}:
         return value
     if isinstance(node, dict):
+        if isinstance(path := node.get("Fn::FindInMap"), list):
+            name, first, second = (put(part, identifier, value, mappings) for part in path)
+            return mappings[name][first][second]
         if isinstance(text := node.get("Fn::Sub"), str):
             return {"Fn::Sub": text.replace(f"${{{identifier}}}", value)}
-        return {key: put(part, identifier, value) for key, part in node.items()}
-    return [put(part, identifier, value) for part in node] if isinstance(node, list) else node
+        return {key: put(part, identifier, value, mappings) for key, part in node.items()}
+    return [put(part, identifier, value, mappings) for part in node] if isinstance(node, list) else node
 
 
 TEMPLATES = {path.stem: unrolled(cfn_yaml.load(str(path))) for path in sorted(INFRA.glob("*.yaml"))}
@@ -302,31 +305,44 @@ def test_each_alarm_tells_someone_and_says_what_no_data_means(name: str, alarm: 
     assert properties.get("ActionsEnabled", True) is True
     # What is due every few minutes has failed when nothing is heard of it, as a backup has that has no age; a task that
     # died is dead until it has succeeded.
-    without_data = dict.fromkeys(("DispatchAlarm", "VerifiedBackupAlarm"), "breaching")
-    without_data |= dict.fromkeys(dict(dead_runs()), "ignore")
+    without_data = dict.fromkeys(("Silentdispatch", "Silentwatch", "VerifiedBackupAlarm"), "breaching")
+    without_data |= dict.fromkeys(dict(of_metric("run_dead")), "ignore")
     assert properties["TreatMissingData"] == without_data.get(name, "notBreaching")
     assert properties["AlarmDescription"]
 
 
-def dead_runs() -> list[tuple[str, dict[str, Any]]]:
-    """Return each alarm on runs that were given up, with its name."""
+def of_metric(metric: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return each alarm on a metric, with its name."""
     alarms = resources("AWS::CloudWatch::Alarm")
-    return [(name, alarm) for name, alarm in alarms if alarm["Properties"].get("MetricName") == "run_dead"]
+    return [(name, alarm) for name, alarm in alarms if alarm["Properties"].get("MetricName") == metric]
 
 
-def test_each_scheduled_function_has_its_own_alarm_on_runs_that_were_given_up() -> None:
+@pytest.mark.parametrize(
+    ("metric", "verb", "subject"), [("run_dead", "dead", "A run"), ("fires_missed", "missed", "A fire")]
+)
+def test_each_scheduled_function_has_its_own_alarm_on_what_was_given_up_or_missed(
+    metric: str, verb: str, subject: str
+) -> None:
     watched = []
-    for _, alarm in dead_runs():
+    for _, alarm in of_metric(metric):
         (task,) = (dimension["Value"] for dimension in alarm["Properties"]["Dimensions"] if dimension["Name"] == "task")
         watched.append(task)
-        assert alarm["Properties"]["AlarmName"] == {"Fn::Sub": f"nightshift-${{Stage}}-dead-{task}"}
-        assert f"A run of {task} was" in alarm["Properties"]["AlarmDescription"]["Fn::Sub"]
+        assert alarm["Properties"]["AlarmName"] == {"Fn::Sub": f"nightshift-${{Stage}}-{verb}-{task}"}
+        assert f"{subject} of {task} " in alarm["Properties"]["AlarmDescription"]["Fn::Sub"]
     assert watched == TASKS
     assert set(app.SCHEDULES) | {"mail_feedback"} == set(watched)
 
 
+def test_one_fire_that_did_not_come_alarms_until_the_watch_has_looked_again() -> None:
+    for _, alarm in of_metric("fires_missed"):
+        rings = {"Statistic": "Sum", "EvaluationPeriods": 1, "Threshold": 0}
+        assert alarm["Properties"].items() >= {**rings, "ComparisonOperator": "GreaterThanThreshold"}.items()
+        # As often as the watch comes.
+        assert alarm["Properties"]["Period"] == 300
+
+
 def test_one_run_that_was_given_up_alarms_and_only_a_success_ends_it() -> None:
-    for _, alarm in dead_runs():
+    for _, alarm in of_metric("run_dead"):
         rings = {"Statistic": "Sum", "EvaluationPeriods": 1, "Threshold": 0}
         assert alarm["Properties"].items() >= {**rings, "ComparisonOperator": "GreaterThanThreshold"}.items()
         # Without a word of recovery nobody could tell it from a month in which nothing was heard.
@@ -350,8 +366,13 @@ def test_messages_that_wait_too_long_alarm_on_either_queue_and_sooner_on_the_pri
     assert limits["PriorityQueueName"] < limits["WorkQueueName"]
 
 
-def test_dispatch_alarms_after_ten_minutes_without_a_success_heard_of_or_not() -> None:
-    alarm = the("DispatchAlarm")["Properties"]
+@pytest.mark.parametrize(("function", "minutes", "told"), [("dispatch", 10, "ten"), ("watch", 20, "twenty")])
+def test_what_comes_every_few_minutes_alarms_after_some_without_a_success_heard_of_or_not(
+    function: str, minutes: int, told: str
+) -> None:
+    alarm = the(f"Silent{function}")["Properties"]
+    assert f"did not succeed once in {told} minutes" in alarm["AlarmDescription"]
+    assert alarm["AlarmName"] == {"Fn::Sub": f"nightshift-${{Stage}}-{function}"}
     (watched,) = (metric for metric in alarm["Metrics"] if metric.get("ReturnData", True))
     assert watched["Expression"] == "FILL(invocations, 0) - FILL(errors, 0)"
     counted = {metric["Id"]: metric["MetricStat"] for metric in alarm["Metrics"] if "MetricStat" in metric}
@@ -363,8 +384,8 @@ def test_dispatch_alarms_after_ten_minutes_without_a_success_heard_of_or_not() -
         assert stat["Metric"]["Namespace"] == "AWS/Lambda"
         (dimension,) = stat["Metric"]["Dimensions"]
         # As nightshift.deploy.functions names it.
-        assert dimension == {"Name": "FunctionName", "Value": {"Fn::Sub": "nightshift-${Stage}-dispatch"}}
-        assert (stat["Stat"], stat["Period"] * alarm["EvaluationPeriods"]) == ("Sum", 600)
+        assert dimension == {"Name": "FunctionName", "Value": {"Fn::Sub": f"nightshift-${{Stage}}-{function}"}}
+        assert (stat["Stat"], stat["Period"] * alarm["EvaluationPeriods"]) == ("Sum", 60 * minutes)
     assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"]
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
 
@@ -392,8 +413,7 @@ def test_alarms_watch_metrics_that_nightshift_writes() -> None:
         assert dimensions.pop("service") == {"Fn::Sub": "nightshift-${Stage}"}
         (task,) = dimensions.values()
         assert task in TASKS
-        told = {"run_succeeded", "run_skipped", "run_failed", "run_dead", "backup_verified_age", "backup_drilled_age"}
-        assert alarm["MetricName"] in told
+        assert alarm["MetricName"] in {"run_dead", "fires_missed", "backup_verified_age", "backup_drilled_age"}
 
 
 @pytest.mark.parametrize(
@@ -430,12 +450,13 @@ def test_rds_alone_may_write_exports_and_nowhere_but_to_their_folder() -> None:
 def test_the_dashboard_shows_every_alarm_or_its_metric_of_every_task_and_is_json() -> None:
     body = the("Dashboard")["Properties"]["DashboardBody"]["Fn::Sub"]
     # No text can name what a loop makes.
-    of_tasks = dict(dead_runs())
+    of_tasks = dict(of_metric("run_dead") + of_metric("fires_missed"))
     alarms = {f"${{{name}.Arn}}" for name, _ in resources("AWS::CloudWatch::Alarm") if name not in of_tasks}
     widgets = json.loads(body)["widgets"]
     assert set(widgets[0]["properties"]["alarms"]) == alarms
     searched = [row[0]["expression"] for row in rows_of(widgets) if isinstance(row[0], dict)]
-    assert [text for text in searched if text.endswith("MetricName=\"run_dead\"', 'Sum', 3600)")]
+    for metric in ("run_dead", "fires_missed"):
+        assert [text for text in searched if text.endswith(f"MetricName=\"{metric}\"', 'Sum', 3600)")]
     for widget in widgets:
         assert widget["x"] + widget["width"] <= 24
 

@@ -4,18 +4,29 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from select import select
 from typing import Any
 
+PATIENCE_SECONDS = 60
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
 )
+
+# Becomes the browser, which reads its descriptor 3 and writes to 4; first out of each other's way.
+START = """
+import fcntl, os, sys
+for wanted, given in enumerate([fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3]], start=3):
+    os.dup2(given, wanted)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class NoBrowserError(Exception):
@@ -26,8 +37,9 @@ class NoBrowserError(Exception):
 class Browser:
     """One page, and the tool to look into it: Chrome's DevTools protocol."""
 
-    reader: Any
-    writer: Any
+    reader: int
+    writer: int
+    received: bytes = b""
     session: str | None = None
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     # What the page asked for or complained of since it was opened.
@@ -40,8 +52,7 @@ class Browser:
         message = {"id": number, "method": method, "params": parameters}
         if self.session:
             message["sessionId"] = self.session
-        self.writer.write(json.dumps(message).encode() + b"\0")
-        self.writer.flush()
+        os.write(self.writer, json.dumps(message).encode() + b"\0")
         while (answer := self._next()).get("id") != number:
             self._note(answer)
         assert "error" not in answer, answer
@@ -77,10 +88,13 @@ class Browser:
         return answer["result"].get("value")
 
     def _next(self) -> dict[str, Any]:
-        text = bytearray()
-        while (byte := self.reader.read(1)) != b"\0":
-            assert byte, "the browser has ended"
-            text += byte
+        while b"\0" not in self.received:
+            ready, _, _ = select([self.reader], [], [], PATIENCE_SECONDS)
+            assert ready, "the browser does not answer"
+            part = os.read(self.reader, 65_536)
+            assert part, "the browser has ended"
+            self.received += part
+        text, _, self.received = self.received.partition(b"\0")
         message: dict[str, Any] = json.loads(text)
         return message
 
@@ -102,27 +116,27 @@ def browser(folder: Path) -> Iterator[Browser]:
         raise NoBrowserError(f"no browser is installed, none of {', '.join(NAMES)}")
     to_browser, from_us = os.pipe()
     to_us, from_browser = os.pipe()
-    # The browser reads its descriptor 3 and writes to 4.
-    start = f'exec 3<&{to_browser} 4>&{from_browser}; exec "$@"'
-    command = ["sh", "-c", start, "sh", program, *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={folder}"]
+    arguments = [program, *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={folder}", "about:blank"]
     process = subprocess.Popen(
-        [*command, "about:blank"],
+        [sys.executable, "-c", START, str(to_browser), str(from_browser), *arguments],
         pass_fds=(to_browser, from_browser),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     os.close(to_browser)
     os.close(from_browser)
-    with open(from_us, "wb") as writer, open(to_us, "rb") as reader:  # noqa: PTH123 (of pipes)
-        found = Browser(reader, writer)
-        try:
-            target = found.call("Target.createTarget", url="about:blank")["targetId"]
-            session = found.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-            found.session = session
-            for domain in ("Page", "Network", "Log", "Runtime"):
-                found.call(f"{domain}.enable")
-            yield found
-        finally:
-            found.session = None
-            found.call("Browser.close")
-            process.wait()
+    found = Browser(to_us, from_us)
+    try:
+        target = found.call("Target.createTarget", url="about:blank")["targetId"]
+        found.session = found.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Network", "Log", "Runtime"):
+            found.call(f"{domain}.enable")
+        yield found
+        found.session = None
+        found.call("Browser.close")
+        process.wait()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(to_us)
+        os.close(from_us)

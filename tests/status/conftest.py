@@ -1,6 +1,7 @@
 """A deployment whose history a test writes, row by row, before it reads the status."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -15,6 +16,7 @@ from chalicelib.schema import backups, jobs, pauses, runs, schedules
 from chalicelib.status.status import Status, read
 from chalicelib.status.tasks import TaskStatus
 from nightshift.testkit.kit import Kit
+from tests.status.browser import Browser, NoBrowserError, browser
 
 # A Monday, and noon.
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -114,3 +116,17 @@ class Deployment:
 def deployment(database_url: str) -> Deployment:
     kit = Kit(database_url)
     return Deployment(kit=kit, planned=PLANNED)
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests; without one they are skipped, or fail where CI has promised one."""
+    running = browser(tmp_path_factory.mktemp("browser"))
+    try:
+        found = running.__enter__()
+    except NoBrowserError as error:
+        (pytest.fail if os.environ.get("REQUIRE_BROWSER") == "1" else pytest.skip)(str(error))
+    try:
+        yield found
+    finally:
+        running.__exit__(None, None, None)

@@ -1,0 +1,82 @@
+"""Backups as an operator asks for them, when time ends before they are done."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from chalicelib import runs
+from chalicelib.backup.backups import Backups
+from chalicelib.backup.reader import Reader
+from chalicelib.errors import OutOfTimeError, PermanentError
+from chalicelib.operations import operate
+from tests.world import World
+
+PLACE = "restored_by_operate"
+pytestmark = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+
+
+@pytest.fixture
+def backed_up(world: World) -> Iterator[World]:
+    """A deployment with a backup of four parts and more, each read at once."""
+    world.configure(backup_connections=1)
+    world.add_users(3)
+    world.add_posts("One", "Two")
+    runs.execute("database_backup", event={}, context=world.context())
+    yield world
+    world.execute(text(f"DROP DATABASE IF EXISTS {PLACE}"))
+
+
+def ask(world: World, command: str, **request: Any) -> dict[str, Any]:
+    return operate({"command": f"backup.{command}", **request}, world.context(), {})
+
+
+def parts(world: World) -> int:
+    backups = Backups(world.context())
+    return len(backups.reader(backups.list().find("latest").id, plain=False).manifest.parts)
+
+
+def slow(world: World, monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
+    """Let reading a part take five minutes, after so many that take none."""
+    read, done = Reader.read, []
+
+    def slowly(reader: Reader, part: Any) -> Any:
+        done.append(part)
+        if len(done) > after:
+            world.clock.advance(300)
+        return read(reader, part)
+
+    monkeypatch.setattr(Reader, "read", slowly)
+
+
+def test_a_restore_that_time_ends_is_not_complete_and_asked_for_again_goes_on(
+    backed_up: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as changed:
+        slow(backed_up, changed, after=parts(backed_up))
+        answer = ask(backed_up, "restore", schema=PLACE)
+    assert answer["is_complete"] is False
+    again = ask(backed_up, "restore", schema=PLACE, backup=answer["backup"], by_checksum=True)
+    assert (again["is_complete"], again["is_resumed"], again["differences"]) == (True, True, [])
+    assert [row.n for row in backed_up.execute(text(f"SELECT COUNT(*) AS n FROM {PLACE}.users"))] == [3]
+
+
+def test_a_restore_that_would_never_come_further_is_refused_with_what_to_do(
+    backed_up: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow(backed_up, monkeypatch, after=parts(backed_up) - 1)
+    with pytest.raises(PermanentError, match="takes longer than one invocation has: give the function more memory"):
+        ask(backed_up, "restore", schema=PLACE)
+    assert backed_up.execute(text(f"SHOW DATABASES LIKE '{PLACE}'")) == []
+
+
+@pytest.mark.parametrize("command", ["verify", "drill"])
+def test_what_time_does_not_allow_is_said_and_harms_no_backup(
+    backed_up: World, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    slow(backed_up, monkeypatch, after=1)
+    with pytest.raises(OutOfTimeError, match="takes longer than one invocation has"):
+        ask(backed_up, command)
+    assert ask(backed_up, "list")["backups"][0]["verified_at"] is not None
+    assert backed_up.execute(text("SHOW DATABASES LIKE '%drill%'")) == []
