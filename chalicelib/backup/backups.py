@@ -144,7 +144,7 @@ class Backups:
                     reader,
                     self.connector(schema=None),
                     connections=self._settings.backup_connections,
-                    elsewhere=True,
+                    elsewhere=False,
                     progress=progress,
                 )
             if drilled.differences:

@@ -59,7 +59,7 @@ def read_contents(reader: Reader, *, rows: bool, threads: int, progress: Callabl
     def read(part: Part) -> None:
         name = name_of(reader, part)
         if part.kind == "rows" and rows:
-            count = sum(piece.count(b"\n") for piece in Lines(reader.read(part), table=part.table or "", part=name))
+            count = Lines(reader.read(part), table=part.table or "", part=name).count()
             if count != part.rows:
                 raise DamagedError(f"{name} is damaged: it has {count} rows, and the manifest says {part.rows}")
         elif part.kind != "rows":

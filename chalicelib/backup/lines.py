@@ -68,6 +68,10 @@ class Lines:
             yield block[start:end]
         self._held = block[end:]
 
+    def count(self) -> int:
+        """Read all rows, and return how many there are."""
+        return sum(piece.count(b"\n") for piece in self)
+
     def batches(self) -> Iterator[bytes]:
         """Yield the rows as VALUES of one statement each: whole rows, and nothing in them but literals."""
         held = bytearray()

@@ -1,11 +1,13 @@
 """Verification: a backup is read back whole, and a mark beside it says that it was."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections import deque
+from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from chalicelib.backup.folder import VERIFIED
 from chalicelib.backup.keys import Keys
+from chalicelib.backup.lines import Lines
 from chalicelib.backup.manifest import Part
 from chalicelib.backup.marks import mark, unmark
 from chalicelib.backup.reader import Reader
@@ -58,11 +60,11 @@ def check(reader: Reader, *, threads: int, progress: Callable[[Part], None], don
     manifest = reader.manifest
 
     def check_part(part: Part) -> None:
-        rows = _count_rows(reader.read(part))
-        if part.kind == "rows" and rows != part.rows:
-            raise DamagedError(
-                f"{part.name} of backup {manifest.id} is damaged: it has {rows} rows, and the manifest says {part.rows}"
-            )
+        text, name = reader.read(part), f"{part.name} of backup {manifest.id}"
+        if part.kind != "rows":
+            deque(text, maxlen=0)
+        elif (rows := Lines(text, table=part.table or "", part=name).count()) != part.rows:
+            raise DamagedError(f"{name} is damaged: it has {rows} rows, and the manifest says {part.rows}")
         progress(part)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
@@ -77,12 +79,3 @@ def check(reader: Reader, *, threads: int, progress: Callable[[Part], None], don
         stored_bytes=manifest.stored_bytes,
         plain_bytes=manifest.plain_bytes,
     )
-
-
-def _count_rows(chunks: Iterable[bytes]) -> int:
-    # A row is a line that begins with a parenthesis, and no other line of such a part does.
-    rows, before = 0, b""
-    for chunk in chunks:
-        rows += chunk.count(b"\n(") + (before == b"\n" and chunk[:1] == b"(")
-        before = chunk[-1:] or before
-    return rows

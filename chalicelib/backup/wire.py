@@ -50,7 +50,7 @@ class Wire:
             self._buffer = bytearray(wanted)
         buffer, view, length = self._buffer, memoryview(self._buffer), len(data)
         buffer[:length] = data
-        while length < wanted and not (has_more and _may_be_last(buffer, length)):
+        while length < wanted and not _may_be_last(buffer, length):
             try:
                 received = self._socket.recv_into(view[length:wanted])
             except OSError as error:
@@ -62,7 +62,7 @@ class Wire:
 
     def put_back(self, data: bytes) -> None:
         """Take back what was received and is to be read again."""
-        self._ahead = data
+        self._ahead = data + self._ahead
 
     def read(self, most: int) -> bytes:
         """Return at least one byte, and at most so many."""

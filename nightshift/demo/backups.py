@@ -19,7 +19,6 @@ from nightshift.terminal import plain
 DAMAGED_BUCKET = f"{BUCKET}-damaged"
 # What a backup itself goes on writing: of its run, and of itself.
 WRITTEN_SINCE = {"runs", "backups"}
-WIDTH = 110
 
 
 def back_up_and_restore(aws: LocalAws, engine: Engine, folder: Path, moment: datetime) -> Part:
@@ -33,8 +32,10 @@ def back_up_and_restore(aws: LocalAws, engine: Engine, folder: Path, moment: dat
         f"Backup    {made['backup']} has the {verified['rows']:,} rows of {made['succeeded']} tables, "
         f"{verified['stored_bytes'] / 1e6:.1f} MB compressed, and was read back",
         "          with one bit of a copy changed, that copy is refused before anything is restored:",
-        f"          {plain(_refusal(aws, made['backup'], place=str(folder / 'damaged.db')))[:WIDTH]} …",
+        f"          {plain(_refusal(aws, made['backup'], place=str(folder / 'damaged.db')))}",
     ]
+    if engine.dialect.name == "sqlite":
+        told.append(_restore(made["backup"], Path(engine.url.database or ""), to=folder / "restored.db"))
     summaries = [made]
     try:
         summaries.append(fire("backup_drill", _sunday(moment)))
@@ -42,8 +43,6 @@ def back_up_and_restore(aws: LocalAws, engine: Engine, folder: Path, moment: dat
     except RunFailedError as error:
         # A user of a server may do less there than a drill needs.
         told.append(f"          it was not restored on trial: {plain(error)}")
-    if engine.dialect.name == "sqlite":
-        told.append(_restore(made["backup"], Path(engine.url.database or ""), to=folder / "restored.db"))
     return Part(summaries=summaries, told=told)
 
 

@@ -103,10 +103,11 @@ def back_up_rows(store: Store, *chunks: bytes, rows: int) -> None:
 @pytest.mark.parametrize("cut", range(20))
 def test_rows_are_counted_wherever_the_text_is_cut(cut: int) -> None:
     store = Store(MemoryS3(), bucket=BUCKET)  # type: ignore[arg-type]
-    text = b"VALUES\n(1),\n('\\n('),\n(3);\nINSERT INTO `t` (`a`) VALUES\n(4);\n"
-    # What is unpacked comes a mebibyte at a time.
-    back_up_rows(store, b"-" * ((1 << 20) - cut), text, rows=4)
-    assert run(store, keys=PLAIN).rows == 4
+    head = b"INSERT INTO `t` (`a\n(`) VALUES\n"
+    long = b"('%b'),\n" % (b"-" * ((1 << 20) - cut - len(head)))
+    # What is unpacked comes a mebibyte at a time; a column may be called what looks like a row.
+    back_up_rows(store, head + long + b"(1),\n('\\n('),\n(3);\n" + head + b"(4);\n", rows=5)
+    assert run(store, keys=PLAIN).rows == 5
 
 
 @pytest.mark.parametrize("rows", [1, 3])

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ ROOT = Path(__file__).parent.parent.parent
 NIGHTSHIFT = Path(sys.executable).with_name("nightshift")
 TASKS = [
     "record_activity",
+    "database_backup",
+    "backup_drill",
     "database_cleanup",
     "monthly_report",
     "cache_warming",
@@ -39,6 +41,7 @@ class Demo:
 
     folder: Path
     printed: str
+    database: str = "nightshift.db"
 
     def lines(self, *begins: str) -> list[str]:
         """Return the lines that begin with one of these."""
@@ -50,7 +53,7 @@ class Demo:
 
     def query(self, statement: str) -> list[Any]:
         """Return the rows of a query on its database."""
-        engine = create_engine(f"sqlite:///{self.folder / 'nightshift.db'}")
+        engine = create_engine(f"sqlite:///{self.folder / self.database}")
         try:
             with engine.connect() as connection:
                 return [tuple(row) for row in connection.execute(text(statement))]
@@ -98,6 +101,21 @@ def test_activity_is_recorded_for_the_day_before_the_fire(demo: Demo) -> None:
     assert demo.query(f"SELECT users FROM activity_days WHERE day = '{day}'") == [(int(count),)]
     assert demo.query("SELECT MAX(day) FROM activity_days") == [(day,)]
     assert int(count) > 0
+
+
+def test_the_database_is_backed_up_refused_where_a_copy_is_damaged_and_restored_to_another_file(demo: Demo) -> None:
+    id, rows, tables = re.findall(r"Backup    (\S+) has the ([\d,]+) rows of (\d+) tables, \S+ MB", demo.printed)[0]
+    ((recorded, row_count, damaged),) = demo.query("SELECT id, row_count, error FROM backups WHERE drilled_at > 0")
+    assert (recorded, row_count, damaged) == (id, int(rows.replace(",", "")), None)
+    assert row_count > 12_000
+    assert f".sqlite.zst of backup {id} is damaged: " in demo.printed
+    assert not (demo.folder / "damaged.db").exists()
+    restored = replace(demo, database="restored.db")
+    assert f"{demo.folder / 'restored.db'} has the very rows of {int(tables) - 2} tables; backups and runs" in demo.printed
+    assert restored.query("SELECT * FROM posts") == demo.query("SELECT * FROM posts")
+    # As it was then, in the middle of its own backup.
+    assert restored.query("SELECT status, verified_at FROM backups") == [("running", None)]
+    assert f"restored it on trial, with all {tables} tables" in demo.printed
 
 
 def test_the_cleanup_deletes_what_the_dry_run_counted_and_says_what_is_left(demo: Demo) -> None:
@@ -181,7 +199,7 @@ def test_the_report_is_that_of_its_latest_fire(moment: str, fired: str) -> None:
 def shape(line: str, folder: Path) -> str:
     """Return a line without what differs from one run, machine and day to another."""
     line = line.replace(str(folder), "FOLDER").replace("/home/you/nightshift/.nightshift/demo", "FOLDER")
-    line = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", line)
+    line = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{8}T\d{6}Z-[0-9a-f]{8}", "ID", line)
     line = re.sub(r"(?:\d+ )?\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\b", "DATE", line)
     line = re.sub(r"\d[\d.,:TZ/-]*", "N", line)
     return re.sub(r"\s+", " ", re.sub("━+", "━", line)).strip()

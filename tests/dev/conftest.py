@@ -1,9 +1,11 @@
 """The live page's server on a deployment of this machine, and a visitor who may send whatever they like."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +13,8 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import insert, select
 
+from chalicelib import migrations
+from chalicelib.engine import engine_for
 from chalicelib.schema import jobs, pauses
 from nightshift.dev.server import Server
 from tests.status.conftest import chromium
@@ -91,10 +95,26 @@ class Visitor:
         return [[tuple(row) for row in found] for found in rows]
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a database that is migrated and empty."""
+    path = tmp_path_factory.mktemp("dev") / "empty.db"
+    engine = engine_for(f"sqlite:///{path}")
+    migrations.upgrade(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def database_url(empty_database: Path, tmp_path: Path) -> str:
+    """A database of one kind: what the page reads and the buttons do is tested on each elsewhere."""
+    return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'dev.db')}"
+
+
 @pytest.fixture
 def visitor(world: World) -> Iterator[Visitor]:
     with Server(0) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield Visitor(server=server, world=world)

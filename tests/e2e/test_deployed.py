@@ -86,6 +86,13 @@ def jobs_cli(cloud: Cloud, *arguments: str) -> str:
     return done.stdout
 
 
+def backup_cli(cloud: Cloud, *arguments: str) -> Any:
+    """Run `nightshift backup` on the stage and return its answer."""
+    done = cloud.run("nightshift", "backup", *arguments, "--stage", STAGE, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
 def bucket_of(cloud: Cloud) -> str:
     (bucket,) = cloud.client("s3").list_buckets()["Buckets"]
     return str(bucket["Name"])
@@ -461,6 +468,48 @@ def test_a_report_is_in_the_bucket_and_a_mail_links_to_it(cloud: Cloud) -> None:
         assert "Slow Harbour" in answer.read().decode()
     # The emulator would take an older signature, which S3 refuses for what KMS encrypts.
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in link[0]
+
+
+def test_the_database_is_backed_up_to_the_bucket_and_read_back(cloud: Cloud) -> None:
+    made = cloud.invoke("database_backup")
+    assert (made["outcome"], made["failed"], made["succeeded"] > 20) == ("succeeded", 0, True)
+    (listed,) = backup_cli(cloud, "list")
+    assert (listed["id"], listed["keep"]) == (made["backup"], True)
+    assert None not in (listed["finished_at"], listed["verified_at"])
+    found = cloud.client("s3").list_objects_v2(Bucket=bucket_of(cloud), Prefix=f"backups/{made['backup']}/")
+    assert {"manifest.json", "verified.json"} < {each["Key"].rpartition("/")[2] for each in found["Contents"]}
+
+
+def test_a_backup_is_verified_drilled_and_restored_into_a_schema_that_is_named(cloud: Cloud) -> None:
+    (listed,) = backup_cli(cloud, "list")
+    assert backup_cli(cloud, "verify")["rows"] > 0
+    drilled = backup_cli(cloud, "drill", listed["id"])
+    assert (drilled["differences"], drilled["tables"] > 20) == ([], True)
+    restored = backup_cli(cloud, "restore", listed["id"], "--into", "restored", "--checksum")
+    assert (restored["is_complete"], restored["differences"], restored["tables"]) == (True, [], drilled["tables"])
+    for table in ("users", "posts", "digests", "deliveries", "alembic_version"):
+        ours, theirs = cloud.query(f"CHECKSUM TABLE {table}, restored.{table}")
+        assert ours.Checksum == theirs.Checksum is not None, table
+    assert backup_cli(cloud, "list")[0]["drilled_at"] is not None
+    schemas = [name for (name,) in cloud.query("SHOW DATABASES")]
+    assert "restored" in schemas
+    assert not [name for name in schemas if "drill" in name]
+
+
+def test_a_damaged_backup_is_refused_with_a_sentence_before_anything_is_restored(cloud: Cloud) -> None:
+    (listed,) = backup_cli(cloud, "list")
+    s3, place = cloud.client("s3"), {"Bucket": bucket_of(cloud), "Key": f"backups/{listed['id']}/00002.sql.zst"}
+    whole = s3.get_object(**place)["Body"].read()
+    s3.put_object(**place, Body=whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        done = cloud.run("nightshift", "backup", "restore", "--into", "damaged", "--stage", STAGE)
+    finally:
+        s3.put_object(**place, Body=whole)
+    assert (done.returncode, done.stdout) == (1, "")
+    sentence = f"nightshift: nightshift-{STAGE}-operate failed: 00002.sql.zst of backup {listed['id']} is damaged: "
+    assert done.stderr.startswith(sentence)
+    assert (done.stderr.count("\n"), done.stderr.endswith("; use another backup\n")) == (1, True)
+    assert ("damaged",) not in cloud.query("SHOW DATABASES")
 
 
 def test_what_failed_first_is_done_by_itself_once_it_can_be(cloud: Cloud) -> None:
