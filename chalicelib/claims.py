@@ -16,8 +16,6 @@ from chalicelib.database import insert_missing
 from chalicelib.errors import NotOursError, OverlapError, PausedError, PermanentError
 from chalicelib.fire import Fire, Trigger
 from chalicelib.outcome import Outcome
-from chalicelib.queue import outbox
-from chalicelib.queue.outbox import NewJob
 from chalicelib.schema import pauses, runs, schedules
 
 # Beyond the function's own limit its process is certainly dead; the rest covers clocks that differ.
@@ -137,9 +135,12 @@ def _find_running(connection: Connection, task: str, *, now_ms: int) -> OverlapE
 
 
 def _wait(connection: Connection, context: Context, task: str, fire: Fire, running: OverlapError) -> OverlapError:
+    # Seldom, and every function of a task imports this module.
+    from chalicelib.queue import outbox
+
     # In this transaction, since not every function may send messages.
     at = from_ms(context.clock.now_ms()) + OVERLAP_WAIT
-    again = NewJob(type="continue_run", data=fire.to_continue(task), run_at=at)
+    again = outbox.NewJob(type="continue_run", data=fire.to_continue(task), run_at=at)
     outbox.enqueue_many(connection, [again], clock=context.clock)
     return OverlapError(f"{running}, and this one waits for it")
 

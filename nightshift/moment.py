@@ -34,7 +34,7 @@ def _read(text: str) -> datetime:
     except ValueError:
         pass
     raise ValueError(
-        f"{text[:40]!r} is no moment such as 2026-02-01T09:00, 2026-02-01, or with a zone 2026-02-01T08:00:00Z"
+        f"{text!r:.60} is no moment such as 2026-02-01T09:00, 2026-02-01, or with a zone 2026-02-01T08:00:00Z"
     )
 
 

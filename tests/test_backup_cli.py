@@ -20,6 +20,15 @@ from tests.world import World
 KEY = "thirty-two characters or a few more"
 ROWS = {"users": 20, "posts": 7}
 OLDER = "20160101T010000Z-00000000"
+RESTORED: dict[str, Any] = {
+    "backup": OLDER,
+    "is_complete": True,
+    "schema": "shop",
+    "tables": 1,
+    "rows": 2,
+    "is_resumed": True,
+    "differences": [],
+}
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 mariadb_only = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 
@@ -304,9 +313,36 @@ def test_a_backup_that_the_deployment_makes_is_told_as_what_it_is(answer: dict[s
     assert lambda_.asked == [(path, {"command": "backup.create"})]
 
 
+class Continuing(Lambda):
+    """A function that restores a part in its first invocation, and the rest in its second."""
+
+    @property
+    def answer(self) -> bytes:
+        """What it answers now."""
+        return json.dumps({"backup": OLDER, "is_complete": False} if len(self.asked) == 1 else RESTORED).encode()
+
+    @answer.setter
+    def answer(self, _given: bytes) -> None: ...
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_restore_that_takes_several_invocations_goes_on_with_the_same_backup(as_json: list[str]) -> None:
+    lambda_ = Continuing(b"")
+    with lambda_.serve("backup") as shell:
+        printed = shell.tell("restore", "--stage", "prod", "--into", "shop", "--replace", *as_json)
+    if as_json:
+        assert json.loads(printed) == RESTORED
+    else:
+        first, last = printed.splitlines()
+        assert first == f"{OLDER}: a part of it is restored; going on ..."
+        assert last == f"Restored {OLDER} into shop: 1 table, 2 rows."
+    request = {"command": "backup.restore", "schema": "shop", "replace": True}
+    # `latest` may be another one by the second time.
+    assert [asked for _, asked in lambda_.asked] == [request | {"backup": id} for id in ("latest", OLDER)]
+
+
 def test_a_restore_that_differs_is_an_error_after_its_summary() -> None:
-    summary = {"backup": OLDER, "is_complete": True, "schema": "shop", "tables": 1, "rows": 2, "is_resumed": False}
-    answer = summary | {"differences": ["posts has 1 rows, and the backup 2"]}
+    answer = RESTORED | {"differences": ["posts has 1 rows, and the backup 2"]}
     lambda_ = Lambda(json.dumps(answer).encode())
     with lambda_.serve("backup") as shell:
         done = shell.run("restore", "--stage", "prod", "--into", "shop", "--own", "--table", "po*")

@@ -5,13 +5,17 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, text
 
+from chalicelib import claims
+from chalicelib.attempts import Attempt, attempt
 from chalicelib.claims import Run
 from chalicelib.context import Context
-from chalicelib.errors import RunFailedError
+from chalicelib.errors import NotOursError, RunFailedError
 from chalicelib.outcome import Counts
 from nightshift.testkit.kit import Killed
 from tests.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on, utc
+from tests.queue.samples import listening
 
 MakePlan = Callable[..., Plan]
 EIGHT, NINE = utc("02 08:00"), utc("02 09:00")
@@ -182,6 +186,43 @@ def test_of_fires_at_once_one_runs_and_the_others_give_way(make_plan: MakePlan, 
         thread.join()
     assert sorted(outcomes) == ["skipped"] * 3 + ["succeeded"]
     assert len(began) == 1
+
+
+@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+def test_a_run_that_ends_while_another_request_takes_it_belongs_to_one_of_the_two(make_plan: MakePlan) -> None:
+    plan = make_plan("skip")
+    plan.meanwhile(die)
+    with pytest.raises(Killed):
+        plan.fire(EIGHT)
+    # It is at work all the same, and ends just before the row is another's.
+    (first,) = plan.performed
+    late = plan.kit.context()
+    ended = attempt(lambda: DONE, clock=plan.kit.clock, last=False)
+    finished: list[Attempt[None]] = []
+    ending = Thread(
+        target=lambda: finished.append(
+            attempt(lambda: claims.finish(late, first, ended), clock=plan.kit.clock, last=False)
+        )
+    )
+
+    def end_first(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE runs SET") and ending.ident is None:
+            ending.start()
+            while ending.is_alive() and not is_waiting(rival):
+                pass
+
+    engine = late.database.engine
+    with engine.connect() as rival, listening(plan.kit, "before_cursor_execute", end_first):
+        assert plan.fire(EIGHT, at=NINE)["outcome"] == "succeeded"
+    ending.join()
+    assert isinstance(finished[0].error, NotOursError)
+    assert (len(plan.performed), plan.rows()[0].attempt) == (2, 2)
+
+
+def is_waiting(connection: Connection) -> bool:
+    """Return whether a transaction of the server waits for a lock."""
+    status = connection.execute(text("SHOW ENGINE INNODB STATUS")).one().Status
+    return "LOCK WAIT" in status.partition("\nTRANSACTIONS\n")[2]
 
 
 # Pauses.

@@ -317,6 +317,7 @@ def operate(world: World) -> Iterator[None]:
     ask(world, "check")
     ask(world, "jobs.retry", ids=dead)
     ask(world, "jobs.redrive")
+    ask(world, "status.page")
     backs_up_by_every_road(world, lambda context: ask(world, "backup.create", context=context))
     for command in ("backup.list", "backup.verify", "backup.drill", "backup.prune"):
         ask(world, command)

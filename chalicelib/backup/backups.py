@@ -42,7 +42,9 @@ FIRST_RATE = 10_000_000
 # Reading it back takes about as long again where the network is the limit.
 VERIFICATION = 2.0
 READ_TIMEOUT_SECONDS = 600
-SIZE = text("SELECT COALESCE(SUM(data_length), 0) FROM information_schema.tables WHERE table_schema = DATABASE()")
+SIZES = text(
+    "SELECT table_name, COALESCE(data_length, 0) FROM information_schema.tables WHERE table_schema = DATABASE()"
+)
 
 
 class Backups:
@@ -75,8 +77,10 @@ class Backups:
         """Return how long a backup and its verification will take, by the size of the tables and the recent rate."""
         if self._is_file:
             return 0.0
-        octets = self._context.database.autocommit(lambda connection: connection.execute(SIZE).scalar_one())
-        return VERIFICATION * float(octets) / (self.catalogue.rate() or FIRST_RATE)
+        sizes = self._context.database.autocommit(lambda connection: connection.execute(SIZES).all())
+        plan = self._plan
+        octets = sum(int(size) for name, size in sizes if plan.takes(name) and plan.takes_rows(name))
+        return VERIFICATION * octets / (self.catalogue.rate() or FIRST_RATE)
 
     def make(self, *, run_id: str, attempt: int) -> str:
         """Make a backup and return its id. Raises TransientError, PermanentError, also when time runs out."""
@@ -94,9 +98,6 @@ class Backups:
         settings, store = self._settings, self._context.store
         if self._is_file:
             return back_up_file(Path(self.schema), store, id=id, keys=self.keys)
-        plan = Plan(
-            include=settings.backup_include, exclude=settings.backup_exclude, schema_only=settings.backup_schema_only
-        )
 
         def progress(_part: Part) -> None:
             if self._context.is_out_of_time():
@@ -110,7 +111,7 @@ class Backups:
             store,
             id=id,
             keys=self.keys,
-            plan=plan,
+            plan=self._plan,
             connections=settings.backup_connections,
             progress=progress,
         )
@@ -203,6 +204,13 @@ class Backups:
     def schema(self) -> str:
         """The application's own schema; of SQLite, the path of its file."""
         return self._context.database.engine.url.database or ""
+
+    @property
+    def _plan(self) -> Plan:
+        settings = self._settings
+        return Plan(
+            include=settings.backup_include, exclude=settings.backup_exclude, schema_only=settings.backup_schema_only
+        )
 
     @property
     def _is_file(self) -> bool:

@@ -50,7 +50,7 @@ class Wire:
             self._buffer = bytearray(wanted)
         buffer, view, length = self._buffer, memoryview(self._buffer), len(data)
         buffer[:length] = data
-        while length < wanted and not _may_be_last(buffer, length):
+        while length < wanted and not (has_more and _may_be_last(buffer, length)):
             try:
                 received = self._socket.recv_into(view[length:wanted])
             except OSError as error:

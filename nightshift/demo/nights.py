@@ -1,9 +1,11 @@
 """A believable month of a deployment's nights, made from a seed: its runs, jobs, backups and pauses."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import Connection, Table, insert
@@ -11,6 +13,7 @@ from sqlalchemy import Connection, Table, insert
 from chalicelib.clock import to_ms
 from chalicelib.schedule import Schedule
 from chalicelib.schema import backups, jobs, pauses, runs, schedules
+from chalicelib.status.status import Status, read
 from nightshift.demo.chance import new_id, seeded
 
 DAYS = 30
@@ -27,6 +30,17 @@ TYPICAL = {
 }
 THROTTLED = "ThrottledError: SES asks for a slower pace: Maximum sending rate exceeded"
 REFUSED = "default: https://api.tides.example/items answers 503 Service Unavailable, the third time"
+EXAMPLE = datetime(2026, 11, 24, 9, 44, 31, tzinfo=UTC)
+SCHEDULES = {
+    "daily_digest": "0 8 * * *",
+    "record_activity": "5 0 * * *",
+    "database_backup": "0 1 * * *",
+    "backup_drill": "0 4 * * 0",
+    "database_cleanup": "0 2 * * *",
+    "monthly_report": "0 9 1 * * Europe/Berlin",
+    "cache_warming": "every 30 minutes",
+    "external_sync": "every 15 minutes",
+}
 TROUBLES = {
     ("daily_digest", 11): ("failed", THROTTLED),
     ("database_backup", 6): ("dead", "the copy is damaged: part 00007.sql.zst ends 18,432 bytes too early"),
@@ -67,6 +81,24 @@ def fill_nights(
         _insert(connection, pauses, [_pause("task", "database_cleanup", reason, paused_at)])
         _insert(connection, pauses, [_pause("job", "send_email", "SES is looking into our bounces.", paused_at)])
     return len(history)
+
+
+def read_example() -> Status:
+    """Return the status that the documents show: the same each time, of a database that is thrown away."""
+    from nightshift.testkit.clock import FrozenClock
+    from nightshift.testkit.kit import Kit
+
+    planned = {name: Schedule(text) for name, text in SCHEDULES.items()}
+    with TemporaryDirectory() as folder:
+        kit = Kit(f"sqlite:///{folder}/example.db", clock=FrozenClock(EXAMPLE), SITE_NAME="The Night Owl")
+        context = kit.context()
+        context.database.transact(
+            lambda connection: fill_nights(connection, planned, now=EXAMPLE, seed=1, is_well=False)
+        )
+        try:
+            return replace(read(context, planned), service="nightshift-prod")
+        finally:
+            context.database.engine.dispose()
 
 
 def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

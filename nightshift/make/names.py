@@ -35,8 +35,8 @@ def check_form(name: str) -> None:
 
 def check_length(project: Path, name: str) -> None:
     """Refuse, with ValueError, the name of a function of which AWS would refuse what is named after it."""
-    stages = configuration.read(project)["stages"]
-    rule = max((RULE.format(stage=stage, name=name) for stage in stages), key=len)
+    stages = configuration.read(project).get("stages", {})
+    rule = max((RULE.format(stage=stage, name=name) for stage in stages), key=len, default="")
     if len(rule) > LONGEST:
         allowed = len(name) - (len(rule) - LONGEST)
         raise ValueError(

@@ -81,7 +81,7 @@ def _with_trigger(source: str, name: str, schedule: Schedule, *, after: int) -> 
 
 def _with_settings(project: Path, name: str, tasks: Sequence[str]) -> str:
     document = configuration.read(project)
-    for stage in document["stages"].values():
+    for stage in document.get("stages", {}).values():
         stage["lambda_functions"] = _with_function(stage.get("lambda_functions", {}), name, tasks)
     is_ascii = _text(project, CONFIGURATION).isascii()
     return json.dumps(document, indent=2, ensure_ascii=is_ascii) + "\n"

@@ -194,6 +194,14 @@ def test_a_big_table_is_cut_into_parts_that_load_by_themselves(
     assert_equal(described(mariadb_url, "loaded"), described(mariadb_url, small))
 
 
+def test_a_row_is_never_cut(source: str, mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "SECTION_OCTETS", 1)
+    _, parts = dump(mariadb_url, source, plan=Plan(include=["long_ones"]))
+    texts = [text for section, text in parts if section.kind == "rows"]
+    assert all(text.endswith(b");\n") and text.count(b"INSERT INTO") == 1 for text in texts)
+    assert sum(section.rows or 0 for section, _ in parts) == 6
+
+
 def test_each_connection_writes_on_a_thread_of_its_own(small: str, mariadb_url: str) -> None:
     together = threading.Barrier(2, timeout=60)
     plan = Plan()
@@ -262,6 +270,7 @@ def test_a_table_that_was_read_may_change_while_others_are_read(small: str, mari
     with take(connector(mariadb_url, schema=small), plan=plan, connections=1) as snapshot:
         dump = Dump(snapshot, plan)
         ask(server, b"SET SESSION lock_wait_timeout=1")
+        ask(server, b"ALTER SEQUENCE small.tmp_sequence RESTART 5")
 
         def store(section: Section) -> None:
             for table in dump.counted.keys() - set(changed):

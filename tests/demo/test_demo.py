@@ -111,7 +111,9 @@ def test_the_database_is_backed_up_refused_where_a_copy_is_damaged_and_restored_
     assert f".sqlite.zst of backup {id} is damaged: " in demo.printed
     assert not (demo.folder / "damaged.db").exists()
     restored = replace(demo, database="restored.db")
-    assert f"{demo.folder / 'restored.db'} has the very rows of {int(tables) - 2} tables; backups and runs" in demo.printed
+    assert (
+        f"{demo.folder / 'restored.db'} has the very rows of {int(tables) - 2} tables; backups and runs" in demo.printed
+    )
     assert restored.query("SELECT * FROM posts") == demo.query("SELECT * FROM posts")
     # As it was then, in the middle of its own backup.
     assert restored.query("SELECT status, verified_at FROM backups") == [("running", None)]

@@ -5,17 +5,19 @@ import re
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chalicelib.clock import SystemClock
+from chalicelib.database import Database
 from chalicelib.migrations import newest
 from chalicelib.queue import outbox
 from chalicelib.queue.payloads import LIMIT
-from tests.e2e.cloud import ACCOUNT, FUNCTIONS, REGION, SENDER, STAGE, Cloud, until
+from tests.e2e.cloud import ACCOUNT, FUNCTIONS, REGION, SENDER, STACKS, STAGE, Cloud, until
 
 NOW = datetime.now(UTC)
 YESTERDAY = (NOW - timedelta(days=1)).date().isoformat()
@@ -191,7 +193,7 @@ def test_deploying_again_changes_nothing(cloud: Cloud) -> None:
     files = {path: path.read_text() for path in (cloud.project / ".chalice").glob("*.json")}
     codes = {function: code_of(cloud, function) for function in FUNCTIONS}
     told = cloud.deploy()
-    assert told.count("unchanged") == 5
+    assert told.count("unchanged") == len(STACKS)
     assert f"database: {newest()} → {newest()}" in told
     assert {path: path.read_text() for path in (cloud.project / ".chalice").glob("*.json")} == files
     assert {function: code_of(cloud, function) for function in FUNCTIONS} == codes
@@ -200,7 +202,7 @@ def test_deploying_again_changes_nothing(cloud: Cloud) -> None:
 
 def test_a_plan_of_what_is_deployed_has_nothing_to_do(cloud: Cloud) -> None:
     done = cloud.run("nightshift", "deploy", "--stage", STAGE, "--plan")
-    assert done.stdout.count(": nothing") == 5
+    assert done.stdout.count(": nothing") == len(STACKS)
 
 
 def test_a_stack_that_is_refused_stops_with_one_sentence(cloud: Cloud) -> None:
@@ -224,8 +226,9 @@ def test_partial_failures_and_failure_destinations_are_set(cloud: Cloud) -> None
     invocation = awslambda.get_function_event_invoke_config(FunctionName=name_of("daily_digest"))
     assert invocation["MaximumRetryAttempts"] == 2
     assert invocation["DestinationConfig"]["OnFailure"]["Destination"].endswith(":nightshift-e2e-failed-fires")
-    every_minute = awslambda.get_function_event_invoke_config(FunctionName=name_of("dispatch"))
-    assert every_minute["MaximumRetryAttempts"] == 0
+    for function in ("dispatch", "watch"):
+        coming_again = awslambda.get_function_event_invoke_config(FunctionName=name_of(function))
+        assert coming_again["MaximumRetryAttempts"] == 0
 
 
 def test_every_function_answers_an_invocation_with_nothing(cloud: Cloud) -> None:
@@ -233,6 +236,7 @@ def test_every_function_answers_an_invocation_with_nothing(cloud: Cloud) -> None
     assert cloud.invoke("work", {}) == {"messages": 0}
     assert cloud.invoke("work_priority", {}) == {"messages": 0}
     assert cloud.invoke("dispatch")["outcome"] == "succeeded"
+    assert cloud.invoke("watch")["outcome"] == "succeeded"
     tasks = ("record_activity", "database_cleanup", "monthly_report", "cache_warming", "external_sync")
     outcomes = {task: cloud.invoke(task)["outcome"] for task in tasks}
     # No source is set.
@@ -365,14 +369,18 @@ def test_of_a_batch_only_what_failed_stays(cloud: Cloud, reports: list[str], don
     set_status(cloud, READERS[2], "sent")
 
 
+class ChangedMindError(Exception):
+    """What makes the application roll back."""
+
+
 def test_a_job_is_there_when_its_transaction_is_and_not_otherwise(cloud: Cloud) -> None:
     with cloud.engine.begin() as connection:
         urgent = outbox.NewJob(id="urgent", type="send_email", data=mail("urgent"), queue="priority")
         large = outbox.NewJob(id="large", type="send_email", data=mail("large", text="x" * LIMIT))
         outbox.enqueue_many(connection, [urgent, large])
-    with cloud.engine.connect() as connection:
+    with suppress(ChangedMindError), Database(cloud.engine, SystemClock()).begin() as connection:
         never = outbox.enqueue(connection, "send_email", mail("never"))
-        connection.rollback()
+        raise ChangedMindError
     as_ever = "INSERT INTO jobs (id, type, data, status, created_at) VALUES (:id, 'send_email', :data, 'pending', :now)"
     cloud.query(as_ever, id="old", data=json.dumps(mail("old")), now=now_ms())
     assert None not in {status(cloud, id_) for id_ in ("old", "urgent", "large")}
@@ -385,6 +393,28 @@ def test_a_paused_type_waits_until_it_is_resumed(cloud: Cloud) -> None:
     until(lambda: status(cloud, "report") == "pending" and count(cloud, "priority") == 0, "the job's row alone")
     assert job(cloud, "report").attempts == 0
     assert "Resumed generate_report" in jobs_cli(cloud, "resume", "generate_report")
+
+
+def test_a_task_is_run_paused_and_told_of_from_a_terminal(cloud: Cloud) -> None:
+    def nightshift(*arguments: str) -> Any:
+        done = cloud.run("nightshift", *arguments, "--json", "--stage", STAGE)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    fire = ("record_activity", "--for", "2026-02-01T00:05")
+    assert nightshift("run", *fire)["outcome"] == "succeeded"
+    assert cloud.run("nightshift", "run", *fire, "--stage", STAGE).returncode == 3
+    nightshift("pause", "record_activity", "--reason", "a test")
+    told = {each["task"]: each for each in nightshift("schedule", "list")}
+    assert told["record_activity"]["paused"]["reason"] == "a test"
+    assert len(told["daily_digest"]["next"]) == 3
+    # The stage has it once a year.
+    year = ("--from", "2026-01-01", "--to", "2026-12-31")
+    enqueued = nightshift("backfill", "record_activity", *year)["enqueued"]
+    assert enqueued == ["2026-01-01T00:00:00Z"]
+    ended = ("runs", "list", "--task", "record_activity", "--status", "succeeded")
+    until(lambda: enqueued[0] in {run["scheduled_for"] for run in nightshift(*ended)}, "the run of a backfill")
+    nightshift("resume", "record_activity")
 
 
 def test_a_hopeless_job_is_seen_mended_and_done(cloud: Cloud) -> None:
@@ -543,13 +573,25 @@ def test_an_asynchronous_fire_that_fails_is_repeated_and_sends_nothing_twice(clo
 
 
 def test_a_changed_schedule_is_deployed_and_fires_by_itself(cloud: Cloud) -> None:
-    cloud.set_environment(DAILY_DIGEST_SCHEDULE="every minute")
-    cloud.query("DELETE FROM runs")
+    cloud.set_environment(DAILY_DIGEST_SCHEDULE="every minute", RECORD_ACTIVITY_SCHEDULE="5 0 * * * Europe/Berlin")
     cloud.deploy()
-    rules = cloud.client("events").list_rules()["Rules"]
-    assert [rule["ScheduleExpression"] for rule in rules].count("rate(1 minute)") == 2
+    cloud.query("DELETE FROM runs")
+    rules = [rule["ScheduleExpression"] for rule in cloud.client("events").list_rules()["Rules"]]
+    assert rules.count("rate(1 minute)") == 2
+    assert rules.count("cron(5 22,23 * * ? *)") == 1
     fired = "SELECT COUNT(*) AS n FROM runs WHERE `trigger` = 'schedule' AND status = 'succeeded'"
     until(lambda: cloud.query(fired)[0].n >= 1, "a fire of the rule")
+
+
+def test_a_fire_that_did_not_come_is_made_up_for(cloud: Cloud) -> None:
+    # It sees the schedule for the first time.
+    cloud.invoke("watch")
+    of_task = "WHERE task = 'record_activity'"
+    cloud.query(f"UPDATE schedules SET checked_until = :since {of_task}", since=now_ms() - 30 * 3_600_000)
+    assert cloud.invoke("watch")["succeeded"] >= 1
+    cloud.invoke("dispatch")
+    made_up_for = f"SELECT `trigger`, status FROM runs {of_task}"
+    until(lambda: ("catch_up", "succeeded") in map(tuple, cloud.query(made_up_for)), "the run that makes up for it")
 
 
 def test_a_plain_chalice_deploy_works_and_loses_nothing(cloud: Cloud) -> None:

@@ -113,6 +113,11 @@ def test_the_configuration_keeps_its_order_and_its_letters(project: Path, is_asc
     assert after.count(block) == 3
 
 
+def test_a_configuration_without_stages_stays_one(project: Path) -> None:
+    (project / ".chalice" / "config.json").write_text('{"version": "2.0"}')
+    assert json.loads(made(project)[".chalice/config.json"]) == {"version": "2.0"}
+
+
 def test_a_stage_without_functions_gets_the_one(project: Path) -> None:
     path = project / ".chalice" / "config.json"
     path.write_text(json.dumps({"stages": {"dev": {}}}))
