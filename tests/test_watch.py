@@ -15,7 +15,7 @@ from sqlalchemy import insert, select, update
 from chalicelib import catch_up
 from chalicelib.clock import SystemClock, from_ms, iso, to_ms
 from chalicelib.errors import RunFailedError
-from chalicelib.schema import jobs, schedules
+from chalicelib.schema import backups, jobs, schedules
 from chalicelib.schema import runs as runs_table
 from nightshift.testkit.kit import Killed
 from tests.plan import DAY, MINUTE, NAME, START, Plan, die, fail, hand_on, utc
@@ -253,6 +253,13 @@ def test_of_very_many_missed_fires_the_latest_get_a_row_each_and_all_are_counted
     assert counted(log()) == 180
 
 
+def run_dying(world: World, nth: str, moment: str) -> "subprocess.CompletedProcess[str]":
+    """Have a watch look that is killed around the nth commit of its decisions."""
+    command = [sys.executable, "-m", "tests.dying", "watch", "r1", "commit.schedules", nth, moment]
+    environment = dict(world.environment)
+    return subprocess.run(command, env=environment, input="{}", capture_output=True, text=True, timeout=60, check=False)
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_watch_that_is_killed_around_its_decision_leaves_each_fire_decided_once(world: World, moment: str) -> None:
     world.clock.advance((SystemClock().now_ms() - world.clock.now_ms()) / 1000)
@@ -262,22 +269,11 @@ def test_a_watch_that_is_killed_around_its_decision_leaves_each_fire_decided_onc
     since = now - 32 * DAY
     rows = [{"task": name, "text": text, "checked_until": to_ms(since)} for name, text in seen.items()]
     world.execute(insert(schedules), rows)
-    command = [sys.executable, "-m", "tests.dying", "watch", "r1", "commit.schedules", "2", moment]
-    done = subprocess.run(
-        command, env=dict(world.environment), input="{}", capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    done = run_dying(world, "2", moment)
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
     killed_with = len(world.execute(select(jobs)))
-    again = subprocess.run(
-        [*command[:-2], "999", moment],
-        env=dict(world.environment),
-        input="{}",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert json.loads(again.stdout.splitlines()[-1])
+    done = run_dying(world, "999", moment)
+    assert done.returncode == 0, done.stdout + done.stderr
     made_up_for = [json.loads(job.data) for job in world.execute(select(jobs))]
     assert killed_with < len(made_up_for)
     fires = [(data["task"], data["scheduled_for"]) for data in made_up_for]
@@ -298,6 +294,15 @@ def test_a_task_that_cannot_be_looked_after_keeps_no_other_from_it(
         plan.watch(utc("02 09:00"))
     assert len(plan.kit.jobs()) == 1
     assert len(told(log(), "nowhere not looked after")) == 1
+
+
+def test_each_look_tells_how_old_the_newest_backup_is(make_plan: MakePlan, log: Log) -> None:
+    plan = make_plan()
+    moments = dict.fromkeys(("taken_at", "started_at", "finished_at", "verified_at"), to_ms(START))
+    row = {"id": "b", "kind": "dump", "status": "finished", **moments}
+    plan.kit.context().database.transact(lambda connection: connection.execute(insert(backups).values(row)))
+    plan.watch(START + 90 * MINUTE)
+    assert [line["backup_verified_age"] for line in log() if "backup_verified_age" in line] == [[1.5]]
 
 
 # What an interval leaves to know.

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from chalicelib import tasks
 from chalicelib.clock import from_ms
+from chalicelib.errors import PausedError
 from chalicelib.schedule import Schedule
 from chalicelib.schema import schedules
 from chalicelib.status.days import Day, read_days
@@ -90,6 +91,9 @@ def _words(schedule: Schedule) -> str:
 def _unheard_since(name: str, schedule: Schedule, watched: Any, latest: Latest, *, now: datetime) -> datetime | None:
     # Where the watch has not looked yet, as after a deployment, nothing can be said.
     if watched is None or watched.text != schedule.text:
+        return None
+    # Nor where a pause is hardly over: the watch takes its time to decide about all that it held back.
+    if latest.run is not None and latest.run.error_type == PausedError.__name__:
         return None
     since, grace = from_ms(watched.checked_until), tasks.find(name).grace
     if schedule.every is not None:

@@ -96,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
     def _read_form(self) -> dict[str, str] | None:
         length = self.headers.get("Content-Length", "")
         kind = self.headers.get_content_type()
-        if kind != FORM or not length.isascii() or not length.isdigit() or False:
+        if kind != FORM or not length.isascii() or not length.isdigit() or int(length) > LONGEST_FORM:
             return None
         try:
             text = self.rfile.read(int(length)).decode("ascii")

@@ -88,7 +88,9 @@ def test_no_truncation_opens() -> None:
         refused(stream[:end])
 
 
-@pytest.mark.parametrize("more", [b"\x00", bytes(TAG), b"x" * 100, sealed(b"more")])
+@pytest.mark.parametrize(
+    "more", [b"\x00", bytes(TAG), b"x" * 100, sealed(b"more")], ids=["a byte", "zeros", "text", "frames"]
+)
 def test_nothing_appended_opens(more: bytes) -> None:
     refused(sealed(b"text") + more)
 

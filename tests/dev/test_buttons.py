@@ -4,7 +4,7 @@ import html
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import URL, insert, select
 
 from chalicelib.schema import jobs, pauses, runs
 from nightshift.demo.blog import HOSTILE
@@ -30,7 +30,8 @@ def test_the_page_is_the_status_with_buttons_and_where_it_is_from(visitor: Visit
 
 
 def test_a_password_of_the_database_is_not_shown(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "mysql+pymysql://root:hunter2@127.0.0.1:1/gone")
+    gone = URL.create("mysql+pymysql", "root", "hunter2", "127.0.0.1", 1, "gone")
+    monkeypatch.setenv("DATABASE_URL", gone.render_as_string(hide_password=False))
     answer = visitor.open()
     assert answer.status == 503
     assert answer.text.startswith("the status cannot be read: ")

@@ -100,6 +100,7 @@ def status(**changed: Any) -> Status:
         "tasks": (
             task(latest=failed, settled=failed, days=days(*reversed(WORST))),
             task(name="database_cleanup", pause=PAUSE, durations=()),
+            task(name="monthly_report", words="At 09:00 on the first day of every month, Europe/Berlin"),
             task(name="external_sync", is_interval=True, schedule="every 15 minutes", fires=(), latest=None),
         ),
         "running": (

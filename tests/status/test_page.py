@@ -90,6 +90,12 @@ def test_no_text_of_a_status_becomes_markup(text: str) -> None:
     assert " ".join(clean(text).split())[:100] in poisoned.text
 
 
+@pytest.mark.parametrize("text", ["\ud800 alone", "a\x00b\x1b[2J\x9b1m\u2028c"])
+def test_what_is_no_text_can_be_stored_all_the_same(text: str) -> None:
+    stored = page.html(with_text(status(), text)).encode().decode()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", stored)
+
+
 def test_every_text_of_a_status_is_tried_by_the_injections() -> None:
     source = page.html(with_text(status(), "needle"))
     # Where each of them comes to stand: headline, findings, tasks, runs, jobs, backups, pauses.

@@ -116,6 +116,14 @@ def test_a_paused_task_need_not_be_heard_of(deployment: Deployment) -> None:
     assert deployment.task("daily_digest").unheard_since is None
 
 
+def test_after_a_pause_the_watch_has_its_time_until_the_next_fire(deployment: Deployment) -> None:
+    deployment.watch("daily_digest", MORNING - 5 * DAY)
+    deployment.missed("daily_digest", MORNING - DAY, "PausedError")
+    assert deployment.task("daily_digest").unheard_since is None
+    deployment.ran("daily_digest", MORNING)
+    assert deployment.task("daily_digest").unheard_since == MORNING - 4 * DAY
+
+
 def test_an_interval_is_unheard_of_when_its_fires_cease(deployment: Deployment) -> None:
     deployment.watch("external_sync", NOW - DAY)
     deployment.ran("external_sync", LATE)

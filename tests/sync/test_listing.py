@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from chalicelib.clock import from_ms, iso
 from chalicelib.errors import PermanentError, TransientError
+from chalicelib.schema import runs
 from chalicelib.sync import listing
 from chalicelib.sync.listing import Listing
 from chalicelib.sync.pages import Cursors
@@ -45,11 +47,12 @@ def test_a_snapshot_whose_listing_is_gone_is_read_anew(lite: Deployment) -> None
 
     lite.upstream.answer = slow
     assert lite.fire(seconds=150)["handed_on"] is True
+    moment = iso(from_ms(max(run.scheduled_for for run in lite.rows(runs))))
     lite.kit.s3.objects.clear()
     lite.kit.sqs.queues.clear()
     lite.upstream.answer = whole
     with pytest.raises(Exception, match="does not exist"):
-        lite.fire()
+        lite.again(scheduled_for=moment)
     assert lite.missing() == []
     lite.fire()
     assert lite.missing() == ["5"]
