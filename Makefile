@@ -24,6 +24,8 @@ bench: $(STAMP) ## Measure throughput, memory and cold starts; POSTS=some.csv ta
 	@.venv/bin/python -m bench.cleanup
 	@.venv/bin/python -m bench.warming
 	@.venv/bin/python -m bench.reports
+	@.venv/bin/python -m bench.backup
+	@.venv/bin/python -m bench.restore
 	@.venv/bin/python -m bench.cold_start
 
 lint: $(STAMP) ## Check the code's style
