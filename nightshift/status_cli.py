@@ -1,5 +1,6 @@
 """`nightshift status` and `nightshift dev`: what ran, what did not, and what to look at first."""
 
+import signal
 import webbrowser
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,6 +67,8 @@ def dev(
         except OSError as error:
             raise ValueError(f"port {port} cannot be listened on: {error.strerror}") from None
     print_lines([server.url, "Whoever has this address may press its buttons. Ctrl-C ends it."])
+    # As Ctrl-C does, which whoever starts it in the background may have switched off.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with server, suppress(KeyboardInterrupt):
         server.serve_forever()
 

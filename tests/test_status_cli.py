@@ -143,7 +143,7 @@ def test_the_live_page_is_served_at_the_address_that_is_printed_until_it_is_ende
             assert "Nothing has run yet" in response.read().decode()
         port = address.partition("/?")[0].rpartition(":")[2]
         assert shell.complaint("dev", "--port", port) == f"port {port} cannot be listened on: Address already in use"
-        process.send_signal(2)
+        process.terminate()
         assert process.wait(timeout=60) == 0
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(address)
