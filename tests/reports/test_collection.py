@@ -256,7 +256,7 @@ def test_of_two_reports_that_count_a_month_at_once_both_tell_what_the_first_has_
 
     monkeypatch.setattr(collection, "_count_created", count)
     rival = threading.Thread(target=lambda: reports.append(collected(kit)))
-    with kit.context().database.engine.begin() as connection:
+    with kit.context().database.begin() as connection:
         first = collect(connection, MARCH, zone=ZoneInfo("UTC"), settings=kit.settings, at=AT)
         rival.start()
         if connection.dialect.name == "mysql":
