@@ -47,7 +47,7 @@ def sent(kit: Kit, *, queue: str = WORK) -> list[str]:
 
 def insert_many(kit: Kit, count: int, **values: Any) -> list[str]:
     new = [NewJob(type="note", data={"text": n}, **values) for n in range(count)]
-    with kit.context().database.engine.begin() as connection:
+    with kit.context().database.begin() as connection:
         return enqueue_many(connection, new, clock=kit.clock)
 
 

@@ -486,7 +486,7 @@ class Story(RuleBasedStateMachine):
             ):
                 ids = outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
         elif ending == "committed":
-            with context.database.engine.begin() as connection:
+            with context.database.begin() as connection:
                 ids = outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
         else:
             with (

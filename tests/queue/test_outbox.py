@@ -101,7 +101,7 @@ def test_the_next_transaction_on_the_same_connection_sends_only_its_own(kit: Kit
     with pytest.raises(ZeroDivisionError):
         in_transaction(kit, lambda connection: (enqueue(connection, "note", {}), 1 / 0))
     (job_id,) = put(kit, note())
-    with kit.context().database.engine.begin() as connection:
+    with kit.context().database.begin() as connection:
         later = enqueue(connection, "note", {})
     # One of an ordinary transaction is sent by dispatch.
     assert [body["id"] for body in bodies(kit)] == [job_id]
@@ -273,7 +273,7 @@ def test_thousands_of_jobs_with_and_without_keys_are_enqueued_in_a_few_statement
     new = [note(n, idempotency_key=str(n // 4) if n % 2 else None) for n in range(2500)]
     with (
         listening(kit, "before_cursor_execute", note_down),
-        kit.context().database.engine.begin() as connection,
+        kit.context().database.begin() as connection,
     ):
         ids = enqueue_many(connection, new, clock=kit.clock)
     assert len(statements) < 20
