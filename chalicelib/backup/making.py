@@ -39,13 +39,14 @@ def back_up_schema(
 
     Whatever ends it leaves no manifest. Raises TransientError, PermanentError.
     """
-    names = (f"{number:05}.sql" for number in count(1))
+    # Shared by the threads of several connections, which a generator cannot be.
+    numbers = count(1)
     with explained("the database cannot be read"), take(connect, plan=plan, connections=connections) as snapshot:
         dump = Dump(snapshot, plan)
         with Archive(store, id=id, key=keys.first) as archive:
 
             def write(section: Section) -> Part:
-                stored = archive.write(next(names), section.text)
+                stored = archive.write(f"{next(numbers):05}.sql", section.text)
                 part = Part.of(stored, kind=section.kind, table=section.table, rows=section.rows)
                 progress(part)
                 return part
