@@ -25,6 +25,8 @@ IDLE_SECONDS = 1.0
 # A statement that hangs longer than this is a dead connection: no statement of ours may take a minute.
 READ_TIMEOUT_SECONDS = 60
 ACCESS_DENIED = 1045
+# Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
+ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 # AWS's roots for RDS in every region, those of 2021 (valid to 2061 and 2121).
 RDS_ROOTS = Path(__file__).parent / "certificates" / "rds.pem"
@@ -77,8 +79,6 @@ def _options(address: URL, ca: str | None) -> dict[str, Any]:
     return {
         "charset": "utf8mb4",
         "autocommit": True,
-        # Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
-        "init_command": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "read_timeout": READ_TIMEOUT_SECONDS,
         "write_timeout": READ_TIMEOUT_SECONDS,
@@ -137,13 +137,16 @@ def _connect_with(credentials: str | None) -> Callable[..., Any]:
         from chalicelib.connection import Connection
 
         try:
-            return Connection(**parameters | _read(credentials))
+            connection = Connection(**parameters | _read(credentials))
         except OperationalError as error:
             if error.args[0] != ACCESS_DENIED or not credentials:
                 raise
             # Rotated since it was fetched: once more with what it is now.
             secrets.forget()
-            return Connection(**parameters | _read(credentials))
+            connection = Connection(**parameters | _read(credentials))
+        # Not as init_command, which the URL may have.
+        connection.query(ISOLATION)
+        return connection
 
     return connect
 
