@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -184,11 +183,6 @@ class Backups:
         if not dry_run:
             self.catalogue.mend(self.list().backups)
         return pruned
-
-    def verified_age(self) -> timedelta | None:
-        """Return the age of the newest backup that was read back, None of none. Raises TransientError."""
-        newest = self.list().newest_verified
-        return None if newest is None else from_ms(self._context.clock.now_ms()) - newest.taken_at
 
     def connector(self, **where: Any) -> Callable[[], Any]:
         """Return what connects to the database, or with `schema` None to the server alone, for streams of rows."""
