@@ -2,13 +2,11 @@
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from chalice.app import Chalice, CloudWatchEvent, Response, SNSEvent, SQSEvent
+from chalice.app import Chalice, CloudWatchEvent, Response, ScheduleExpression, SNSEvent, SQSEvent
 
 from chalicelib.errors import ConfigurationError
-from chalicelib.eventbridge import rule_of
 from chalicelib.schedule import Schedule
 
 # Chalice's own log handler off: the logger of telemetry.py bears the same name, and each line would come twice.
@@ -33,6 +31,21 @@ def answers_people(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], 
     return call
 
 
+class Rule(ScheduleExpression):
+    """What EventBridge is told of a schedule, which Chalice asks for when it deploys, and no function ever."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+
+    def to_string(self) -> str:
+        """Return the expression."""
+        from datetime import UTC, datetime
+
+        from chalicelib.eventbridge import rule_of
+
+        return rule_of(self._schedule, now=datetime.now(UTC)).expression
+
+
 # When each task is due.
 SCHEDULES: dict[str, Schedule] = {}
 
@@ -48,8 +61,7 @@ def scheduled(text: str) -> Callable[[Callable[[CloudWatchEvent], Any]], Callabl
             SCHEDULES[name] = Schedule(override or text)
         except ConfigurationError as error:
             raise ConfigurationError(f"{variable if override else name}: {error}") from None
-        rule = rule_of(SCHEDULES[name], now=datetime.now(UTC))
-        return answers_people(app.schedule(rule.expression)(function))
+        return answers_people(app.schedule(Rule(SCHEDULES[name]))(function))
 
     return register
 
