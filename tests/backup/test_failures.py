@@ -11,10 +11,7 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import ConnectionClosedError
 
 from chalicelib.backup.archive import Archive
 from chalicelib.backup.listing import list_backups
@@ -24,6 +21,7 @@ from chalicelib.upload import PIECE, UNDER_WAY
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from tests.backup.archives import ID, KEYS, describe, write_parts
+from tests.backup.refusing import Refusal
 
 # More pieces than may be under way at once.
 BIG = UNDER_WAY + 2
@@ -45,23 +43,6 @@ def noise(pieces: int) -> Iterator[bytes]:
     """Yield what does not compress, for so many pieces of an upload."""
     for _ in range(pieces * PIECE // (1 << 20)):
         yield os.urandom(1 << 20)
-
-
-class Refusal:
-    """Has a client's n-th call of an operation fail, before it is sent or when its answer comes."""
-
-    def __init__(self, aws: LocalAws, operation: str, nth: int, moment: str) -> None:
-        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
-        config = Config(retries={"total_max_attempts": 1})
-        client = session.client("s3", endpoint_url=aws.endpoint, config=config)
-        client.meta.events.register(f"{moment}-call.s3.{operation}", self._count)
-        self.store = Store(client, bucket=BUCKET)
-        self._left = nth
-
-    def _count(self, **_: Any) -> None:
-        self._left -= 1
-        if self._left == 0:
-            raise ConnectionClosedError(endpoint_url="https://s3.example")
 
 
 def back_up_much(store: Store, chunks: Iterable[bytes]) -> None:

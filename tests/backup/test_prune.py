@@ -9,8 +9,6 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import ConnectionClosedError
 from botocore.stub import Stubber
 
 from chalicelib.backup.archive import Archive
@@ -25,6 +23,7 @@ from chalicelib.store import Store, StoredObject
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from tests.backup.archives import ID, OTHER_ID, PLAIN, back_up, write_parts
+from tests.backup.refusing import Refusal
 
 LOCKING = "nightshift-locking"
 KEEP = Policy(all=1, daily=0, weekly=0, monthly=0, yearly=0)
@@ -139,23 +138,6 @@ def test_what_others_put_beside_a_backup_stays(store: Store) -> None:
     assert [found.key for found in store.list("backups/")] == [f"backups/{ID}/notes.txt"]
 
 
-class Failing:
-    """A client whose n-th call to delete fails before or after it was done."""
-
-    def __init__(self, aws: LocalAws, nth: int, moment: str) -> None:
-        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
-        config = Config(retries={"total_max_attempts": 1})
-        client = session.client("s3", endpoint_url=aws.endpoint, config=config)
-        client.meta.events.register(f"{moment}-call.s3.DeleteObjects", self._count)
-        self.store = Store(client, bucket=BUCKET)
-        self._left = nth
-
-    def _count(self, **_: Any) -> None:
-        self._left -= 1
-        if self._left == 0:
-            raise ConnectionClosedError(endpoint_url="https://s3.example")
-
-
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])
 def test_whatever_ends_a_pruning_what_is_listed_as_a_backup_is_whole(
@@ -165,7 +147,7 @@ def test_whatever_ends_a_pruning_what_is_listed_as_a_backup_is_whole(
         back_up(store, id=id, key=None)
         mark(store, id)
     with pytest.raises(TransientError, match="cannot be deleted"):
-        prune(Failing(aws, nth, moment).store, removing(store, ID, OTHER_ID), now=now(), dry_run=False)
+        prune(Refusal(aws, "DeleteObjects", nth, moment).store, removing(store, ID, OTHER_ID), now=now(), dry_run=False)
     listing = list_backups(store)
     assert [len(backup.objects) for backup in listing.finished] == [6] * len(listing.finished)
     gone = 2 - len(listing.finished)
