@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from chalicelib import pauses
 from chalicelib.attempts import Attempt
 from chalicelib.clock import from_ms, iso, to_ms
 from chalicelib.context import Context
@@ -16,7 +17,7 @@ from chalicelib.database import insert_missing
 from chalicelib.errors import NotOursError, OverlapError, PausedError, PermanentError
 from chalicelib.fire import Fire, Trigger
 from chalicelib.outcome import Outcome
-from chalicelib.schema import pauses, runs, schedules
+from chalicelib.schema import runs, schedules
 
 # Beyond the function's own limit its process is certainly dead; the rest covers clocks that differ.
 LEASE_GRACE_MS = 60_000
@@ -24,8 +25,6 @@ LEASE_GRACE_MS = 60_000
 NEGLECTED_MS = 3_600_000
 # How long a run waits before it asks again whether the one in its way is over.
 OVERLAP_WAIT = timedelta(minutes=1)
-# In `pauses`, what stands for every task.
-ALL_TASKS = "*"
 # What becomes of a fire while another run of the task is not over: it is missed, or it waits.
 Overlap = Literal["skip", "queue"]
 # A run that was not let begin, or whose fire did not come; whoever asks for it gets it.
@@ -113,16 +112,10 @@ def take_turn(connection: Connection, task: str) -> None:
     connection.execute(insert_missing(schedules, connection.dialect).values(**new))
 
 
-def paused_tasks(connection: Connection) -> dict[str, str]:
-    """Return by task, or ALL_TASKS, why it is paused."""
-    query = select(pauses.c.name, pauses.c.reason).where(pauses.c.kind == "task")
-    return {row.name: row.reason for row in connection.execute(query)}
-
-
 def find_pause(connection: Connection, task: str) -> PausedError | None:
     """Return what tells that a task is paused, by itself or with all, and why."""
-    paused = paused_tasks(connection)
-    for name, called in ((task, task), (ALL_TASKS, "every task")):
+    paused = pauses.reasons(connection, "task")
+    for name, called in ((task, task), (pauses.ALL_TASKS, "every task")):
         if name in paused:
             return PausedError(f"{called} is paused: {paused[name]}")
     return None

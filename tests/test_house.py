@@ -78,6 +78,7 @@ LEVELS = [
     ["chalicelib.queue.outbox", "chalicelib.queue.endings"],
     ["chalicelib.queue.dispatch"],
     ["chalicelib.queue.claims", "chalicelib.queue.delivery"],
+    ["chalicelib.pauses"],
     ["chalicelib.queue.verdict"],
     ["chalicelib.reports.collection"],
     ["chalicelib.reports.activity"],

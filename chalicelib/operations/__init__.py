@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[Any, Callable[[Context, Any], dict[str, Any]]]] = {
 # The same, for what also needs to know the schedule of each task.
 OF_SCHEDULES: dict[str, tuple[Any, Callable[[Context, Any, Mapping[str, Schedule]], dict[str, Any]]]] = {
     "schedule.list": (schedules.Every, schedules.list_schedules),
-    "schedule.pause": (schedules.Pause, schedules.pause),
+    "schedule.pause": (schedules.PauseRequest, schedules.pause),
     "schedule.resume": (schedules.Resume, schedules.resume),
     "schedule.backfill": (schedules.Backfill, schedules.backfill),
     "runs.list": (runs.Filter, runs.list_runs),

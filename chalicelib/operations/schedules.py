@@ -1,25 +1,26 @@
 """The schedules of tasks: what is due when, what became of it, pausing them, and making up for what did not run."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice, takewhile
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from cronsim.explain import explain
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, func, select
 
-from chalicelib.claims import ALL_TASKS, MISSED, paused_tasks
+from chalicelib import pauses
+from chalicelib.claims import MISSED
 from chalicelib.clock import from_ms, iso, to_ms
 from chalicelib.context import Context
-from chalicelib.database import insert_missing
 from chalicelib.errors import InvalidRequestError
 from chalicelib.fire import Fire
+from chalicelib.pauses import Pause
 from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
 from chalicelib.schedule import Schedule
-from chalicelib.schema import pauses, runs
+from chalicelib.schema import runs
 from chalicelib.telemetry import mask_addresses
 
 Found = TypeVar("Found")
@@ -34,7 +35,7 @@ class Every(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     count: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
 
 
-class Pause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PauseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A task, or * for every one, and why it is paused."""
 
     task: str
@@ -60,20 +61,17 @@ def list_schedules(context: Context, asked: Every, planned: Mapping[str, Schedul
     """Return each task's schedule, whether it is paused, its latest run, and its next fires in UTC and its zone."""
     now = from_ms(context.clock.now_ms())
 
-    def work(connection: Connection) -> tuple[dict[str, Any], dict[str, Any]]:
-        of_tasks = select(pauses).where(pauses.c.kind == "task")
+    def work(connection: Connection) -> tuple[Sequence[Pause], dict[str, Any]]:
         newest = select(runs.c.task, func.max(runs.c.scheduled_for).label("at")).group_by(runs.c.task).subquery()
         latest = select(runs).join(newest, (runs.c.task == newest.c.task) & (runs.c.scheduled_for == newest.c.at))
-        return {row.name: row for row in connection.execute(of_tasks)}, {
-            row.task: row for row in connection.execute(latest)
-        }
+        return pauses.read(connection), {row.task: row for row in connection.execute(latest)}
 
     paused, latest = context.database.autocommit(work)
     tasks = []
     for name, schedule in planned.items():
-        pause, run = paused.get(name) or paused.get(ALL_TASKS), latest.get(name)
+        pause, run = pauses.of_task(paused, name), latest.get(name)
         told = {"task": name, **describe(schedule, now, count=asked.count)}
-        told["paused"] = None if pause is None else {"reason": pause.reason, "at": iso(from_ms(pause.paused_at))}
+        told["paused"] = None if pause is None else {"reason": pause.reason, "at": iso(pause.paused_at)}
         tasks.append(told | {"latest": None if run is None else _tell_run(run)})
     return {"tasks": tasks}
 
@@ -103,19 +101,14 @@ def _tell_run(run: Any) -> dict[str, Any]:
     }
 
 
-def pause(context: Context, asked: Pause, planned: Mapping[str, Schedule]) -> dict[str, Any]:
+def pause(context: Context, asked: PauseRequest, planned: Mapping[str, Schedule]) -> dict[str, Any]:
     """Let no fire of a task run until it is resumed; runs that have begun end. Deploying changes nothing."""
-    if asked.task != ALL_TASKS:
+    if asked.task != pauses.ALL_TASKS:
         find(asked.task, planned)
-    values = {"reason": asked.reason, "paused_at": context.clock.now_ms()}
-    of_task = (pauses.c.kind == "task", pauses.c.name == asked.task)
-
-    def work(connection: Connection) -> None:
-        new = insert_missing(pauses, connection.dialect)
-        connection.execute(new.values(kind="task", name=asked.task, **values))
-        connection.execute(update(pauses).where(*of_task).values(**values))
-
-    context.database.transact(work)
+    now_ms = context.clock.now_ms()
+    context.database.transact(
+        lambda connection: pauses.pause(connection, "task", asked.task, reason=asked.reason, now_ms=now_ms)
+    )
     return {"paused": asked.task}
 
 
@@ -126,11 +119,10 @@ def resume(context: Context, asked: Resume, planned: Mapping[str, Schedule]) -> 
     """
 
     def work(connection: Connection) -> tuple[bool, dict[str, str]]:
-        gone = delete(pauses).where(pauses.c.kind == "task", pauses.c.name == asked.task)
-        return bool(connection.execute(gone).rowcount), paused_tasks(connection)
+        return pauses.resume(connection, "task", asked.task), pauses.reasons(connection, "task")
 
     resumed, remaining = context.database.transact(work)
-    if not resumed and asked.task != ALL_TASKS:
+    if not resumed and asked.task != pauses.ALL_TASKS:
         # After the fact: a task that is no more may still be paused.
         find(asked.task, planned)
     return {"resumed": asked.task if resumed else None, "paused": remaining}

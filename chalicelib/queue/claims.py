@@ -7,17 +7,17 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, case, func, insert, or_, select, update
 
+from chalicelib import pauses
 from chalicelib.clock import from_ms, iso
 from chalicelib.database import insert_missing
 from chalicelib.queue.job import TAKEN, WAITING, Status
 from chalicelib.queue.verdict import EARLY_MS, Claim, Decision, Policy, Verdict, judge
-from chalicelib.schema import jobs, pauses, rate_slots
+from chalicelib.schema import jobs, rate_slots
 
 # Made once: building such a statement takes SQLAlchemy longer than the database takes to execute it.
 _BY_ID = jobs.c.id.in_(bindparam("ids", expanding=True))
 _READ = ("id", "type", "data", "status", "attempts", "due_at", "expires_at", "slot_at", "lease_until", "claimed_by")
 _FIND = select(*(jobs.c[name] for name in (*_READ, "envelope", "last_error"))).where(_BY_ID)
-_PAUSED = select(pauses.c.name).where(pauses.c.kind == "job")
 _IS_FREE = or_(jobs.c.status.in_(WAITING), and_(jobs.c.status.in_(TAKEN), jobs.c.lease_until <= bindparam("at_ms")))
 # The fence of whatever a claim writes: the job is still in its hands.
 IS_OURS = and_(
@@ -77,7 +77,7 @@ def take(
 
 def paused_types(connection: Connection) -> set[str]:
     """Return the types of jobs that an operator has paused."""
-    return set(connection.execute(_PAUSED).scalars())
+    return set(pauses.reasons(connection, "job"))
 
 
 def reopen(

@@ -1,21 +1,22 @@
 """The status of a deployment at one moment, read in a handful of queries however long its history is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from chalicelib import pauses
 from chalicelib.clock import from_ms
 from chalicelib.context import Context
+from chalicelib.pauses import Pause
 from chalicelib.schedule import Schedule
 from chalicelib.status.backups import BackupsStatus, read_backups
 from chalicelib.status.findings import Finding, find
-from chalicelib.status.pauses import Pause, read_pauses
 from chalicelib.status.queue import QueueStatus, read_queue
 from chalicelib.status.runs import Run, read_running
 from chalicelib.status.tasks import TaskStatus, read_tasks
-from chalicelib.telemetry import SERVICE
+from chalicelib.telemetry import SERVICE, redact
 
 BACKUP = "database_backup"
 
@@ -47,23 +48,23 @@ def read(context: Context, planned: Mapping[str, Schedule]) -> Status:
     now = from_ms(context.clock.now_ms()).replace(microsecond=0)
 
     def work(connection: Connection) -> Status:
-        pauses = read_pauses(connection)
-        tasks = read_tasks(connection, planned, pauses, now=now)
+        paused = tuple(replace(each, reason=redact(each.reason)) for each in pauses.read(connection))
+        tasks = read_tasks(connection, planned, paused, now=now)
         running = read_running(connection)
-        queue = read_queue(connection, [pause.name for pause in pauses if pause.kind == "job"], now=now)
+        queue = read_queue(connection, [pause.name for pause in paused if pause.kind == "job"], now=now)
         backups = read_backups(connection)
         findings = find(tasks, running, queue, backups, backup_schedule=planned.get(BACKUP), now=now)
         return Status(
             site_name=context.settings.site_name,
             service=SERVICE,
             read_at=now,
-            headline=_headline(findings, tasks, pauses),
+            headline=_headline(findings, tasks, paused),
             findings=findings,
             tasks=tasks,
             running=running,
             queue=queue,
             backups=backups,
-            pauses=pauses,
+            pauses=paused,
         )
 
     return context.database.autocommit(work)

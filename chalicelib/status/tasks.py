@@ -11,10 +11,10 @@ from sqlalchemy import Connection, select
 from chalicelib import tasks
 from chalicelib.clock import from_ms
 from chalicelib.errors import PausedError
+from chalicelib.pauses import Pause, of_task
 from chalicelib.schedule import Schedule
 from chalicelib.schema import schedules
 from chalicelib.status.days import Day, read_days
-from chalicelib.status.pauses import Pause, of_task
 from chalicelib.status.runs import Latest, Run, read_durations, read_latest
 
 NEXT = 3

@@ -4,10 +4,10 @@ from dataclasses import fields, is_dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
+from chalicelib.pauses import Pause
 from chalicelib.status.backups import Backup, BackupsStatus
 from chalicelib.status.days import WORST, Day, DayStatus
 from chalicelib.status.findings import Finding
-from chalicelib.status.pauses import Pause
 from chalicelib.status.queue import DeadJob, Depth, QueueStatus
 from chalicelib.status.runs import Run
 from chalicelib.status.status import Status
