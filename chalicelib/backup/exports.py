@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from chalicelib.backup.prune import Pruned
+from chalicelib.backup.prune import Pruned, remove_each
 from chalicelib.backup.rds import Rds, Snapshot
 from chalicelib.backup.retention import Decision
 from chalicelib.clock import iso
@@ -93,23 +93,18 @@ def remove(rds: Rds, store: Store, decisions: Iterable[Decision[Snapshot]], *, d
     Killed at any moment, it leaves snapshots that can be restored, and finds again what is left to do. Unlike an
     object, a snapshot cannot be had back. Raises TransientError where the bucket fails.
     """
-    removed: list[str] = []
-    kept: dict[str, str] = {}
-    size = 0
-    for decision in decisions:
-        snapshot = decision.backup
-        if decision.keep:
-            continue
+
+    def delete(snapshot: Snapshot) -> str | None:
+        if dry_run:
+            return None
         try:
-            if not dry_run:
-                # First: without its snapshot nobody would look for it.
-                exported = [found.key for found in store.list(f"{PREFIX}/{snapshot.name}/")]
-                for reason in store.delete(exported).values():
-                    raise TransientError(f"S3 does not delete its export: {reason}")
-                rds.delete(snapshot)
+            # First: without its snapshot nobody would look for it.
+            exported = [found.key for found in store.list(f"{PREFIX}/{snapshot.name}/")]
+            if refused := store.delete(exported):
+                return f"S3 does not delete its export: {next(iter(refused.values()))}"
+            rds.delete(snapshot)
         except (PermanentError, TransientError) as error:
-            kept[snapshot.id] = str(error)
-            continue
-        removed.append(snapshot.id)
-        size += snapshot.bytes
-    return Pruned(removed=tuple(removed), kept=kept, bytes=size, aborted_uploads=0)
+            return str(error)
+        return None
+
+    return remove_each(decisions, delete)

@@ -6,14 +6,14 @@ and those of whoever calls it can be undone for as long. A backup under a lock i
 stay, and be paid for, where nobody sees them: it is reported, and goes with the first pruning after the lock.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chalicelib.backup.archive import delete
 from chalicelib.backup.folder import MANIFEST, PREFIX, key_of
 from chalicelib.backup.listing import Backup
-from chalicelib.backup.retention import UNFINISHED, Decision
+from chalicelib.backup.retention import UNFINISHED, B, Decision
 from chalicelib.errors import MissingError
 from chalicelib.store import Store
 
@@ -28,32 +28,39 @@ class Pruned:
     aborted_uploads: int
 
 
+def remove_each(decisions: Iterable[Decision[B]], remove: Callable[[B], str | None]) -> Pruned:
+    """Remove what is not to be kept; `remove` returns why a backup is still there, None where it went.
+
+    One that stays does not stop the others. Raises what `remove` raises.
+    """
+    removed: list[str] = []
+    kept: dict[str, str] = {}
+    size = 0
+    for backup in (decision.backup for decision in decisions if not decision.keep):
+        if (reason := remove(backup)) is not None:
+            kept[backup.id] = reason
+            continue
+        removed.append(backup.id)
+        size += backup.bytes
+    return Pruned(removed=tuple(removed), kept=kept, bytes=size, aborted_uploads=0)
+
+
 def prune(store: Store, decisions: Iterable[Decision[Backup]], *, now: datetime, dry_run: bool) -> Pruned:
     """Remove what is not to be kept, or only say what would be removed.
 
     Killed at any moment, it leaves backups that are whole, and folders without a manifest that the next one clears up.
     A backup that S3 refuses to delete does not stop the others. Raises TransientError.
     """
-    removed: list[str] = []
-    kept: dict[str, str] = {}
-    size = 0
-    for decision in decisions:
-        backup = decision.backup
-        if decision.keep:
-            continue
+
+    def remove(backup: Backup) -> str | None:
         lock = _lock_of(store, backup, now=now)
         if lock is not None:
-            kept[backup.id] = f"locked {lock}"
-            continue
+            return f"locked {lock}"
         refused = {} if dry_run else delete(store, backup.id, list(backup.objects))
-        if refused:
-            kept[backup.id] = f"S3 does not delete {len(refused)} of its objects: {next(iter(refused.values()))}"
-            continue
-        removed.append(backup.id)
-        size += backup.bytes
-    return Pruned(
-        removed=tuple(removed), kept=kept, bytes=size, aborted_uploads=_abort_uploads(store, now=now, dry_run=dry_run)
-    )
+        return f"S3 does not delete {len(refused)} of its objects: {next(iter(refused.values()))}" if refused else None
+
+    pruned = remove_each(decisions, remove)
+    return replace(pruned, aborted_uploads=_abort_uploads(store, now=now, dry_run=dry_run))
 
 
 def _lock_of(store: Store, backup: Backup, *, now: datetime) -> str | None:
