@@ -3,7 +3,6 @@
 Run from the root of the repository: PYTHONPATH=. python docs/pictures/report.py
 """
 
-import html
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from chalicelib.reports import page
 from chalicelib.reports.figures import MonthFigures, Report, TopPost
 from chalicelib.reports.month import Month
-from docs.pictures.browser import take
+from docs.pictures.browser import take_page
 from nightshift.demo.blog import make_posts
 
 PICTURE = Path(__file__).with_suffix(".png")
@@ -25,34 +24,7 @@ ACTIVE_USERS = (None, None, 1604, 1712, 1689, 1377, 1120, 1846, 2093, 2240, 1985
 PUBLISHED = 240
 # Ordinary posts, and those that break careless pages: markup, emoji, a script that runs from right to left.
 SHOWN = (237, 166, 233, 221, 18, 5)
-SCHEMES = ("light", "dark")
-WIDE, NARROW = 1100, 360
-GAP = 24
-
-# A document prefers the colour scheme of the iframe around it, so one page shows both.
-FRAME = '<iframe class="{kind}" style="color-scheme: {scheme}" srcdoc="{report}"></iframe>'
-PAGE = """<!doctype html>
-<meta charset="utf-8">
-<style>
-  html {{ background: #d9d8d4; }}
-  body {{ display: grid; grid: auto auto / auto-flow; gap: {gap}px; width: max-content; margin: {gap}px; }}
-  iframe {{ border: 0; border-radius: 12px; }}
-  .wide {{ width: {wide}px; }}
-  .narrow {{ width: {narrow}px; grid-row: span 2; }}
-</style>
-{frames}
-<script>
-  onload = () => {{
-    const frames = (kind) => [...document.getElementsByClassName(kind)];
-    const highest = (kind) =>
-      Math.max(...frames(kind).map((frame) => frame.contentDocument.documentElement.scrollHeight));
-    const height = Math.max(highest("narrow"), 2 * highest("wide") + {gap});
-    frames("narrow").forEach((frame) => {{ frame.height = height; }});
-    frames("wide").forEach((frame) => {{ frame.height = (height - {gap}) / 2; }});
-    document.documentElement.dataset.height = height + 2 * {gap};
-  }};
-</script>
-"""
+WIDE = 1100
 
 
 def make_report() -> Report:
@@ -74,14 +46,5 @@ def make_report() -> Report:
     )
 
 
-def draw() -> None:
-    """Write the picture."""
-    report = html.escape(page.html(make_report()))
-    kinds = [(kind, scheme) for kind in ("wide", "narrow") for scheme in SCHEMES]
-    frames = [FRAME.format(kind=kind, scheme=scheme, report=report) for kind, scheme in kinds]
-    content = PAGE.format(frames="\n".join(frames), gap=GAP, wide=WIDE, narrow=NARROW)
-    take(content, PICTURE, width=WIDE + 2 * NARROW + 4 * GAP)
-
-
 if __name__ == "__main__":
-    draw()
+    take_page(page.html(make_report()), PICTURE, wide=WIDE)
