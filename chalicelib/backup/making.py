@@ -62,7 +62,13 @@ def _manifest(id: str, snapshot: Snapshot, dump: Dump, parts: list[Part], keys: 
         id=id,
         taken_at=moment_of(id),
         schema=snapshot.schema,
-        server=Server(version=snapshot.version, charset=snapshot.charset, collation=snapshot.collation),
+        server=Server(
+            version=snapshot.version,
+            charset=snapshot.charset,
+            collation=snapshot.collation,
+            time_zone=snapshot.time_zone,
+            sql_mode=snapshot.sql_mode,
+        ),
         position=None if snapshot.position is None else Position(**asdict(snapshot.position)),
         tables=tuple(_table(table.name, dump) for table in dump.tables),
         programs=Programs(

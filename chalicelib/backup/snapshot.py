@@ -37,6 +37,9 @@ class Snapshot:
     charset: str
     collation: str
     version: str
+    # As the server has them for whoever connects, not this session.
+    sql_mode: str
+    time_zone: str
     # The longest packet in bytes.
     packet: int
     position: Position | None
@@ -55,6 +58,7 @@ def take(connect: Callable[[], Any], *, plan: Plan, connections: int) -> Iterato
             del together[1:]
             _begin(together[0])
         version, schema, packet = tell(together[0], b"SELECT VERSION(),DATABASE(),@@max_allowed_packet")[0]
+        sql_mode, time_zone = tell(together[0], b"SELECT @@GLOBAL.sql_mode,@@GLOBAL.time_zone")[0]
         charset, collation = tell(together[0], b"SELECT @@character_set_database,@@collation_database")[0]
         yield Snapshot(
             connections=tuple(together),
@@ -62,6 +66,8 @@ def take(connect: Callable[[], Any], *, plan: Plan, connections: int) -> Iterato
             charset=charset,
             collation=collation,
             version=version,
+            sql_mode=sql_mode,
+            time_zone=time_zone,
             packet=packet,
             position=_position(together[0]),
         )

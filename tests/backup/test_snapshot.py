@@ -174,7 +174,11 @@ def test_it_says_what_the_server_is(connect: Connect) -> None:
     with connect() as connection:
         ask(connection, b"ALTER DATABASE COLLATE latin1_german1_ci")
         version = ask(connection, b"SELECT VERSION()")[0][0]
+        mode, zone = ask(connection, b"SELECT @@GLOBAL.sql_mode,@@GLOBAL.time_zone")[0]
     with take(connect, plan=ALL, connections=1) as snapshot:
+        # Not the session's own, which a backup has changed.
+        assert "STRICT_TRANS_TABLES" in snapshot.sql_mode
+        assert [snapshot.sql_mode, snapshot.time_zone] == [str(mode), str(zone)]
         assert (snapshot.schema, snapshot.charset, snapshot.collation) == ("bank", "latin1", "latin1_german1_ci")
         assert (snapshot.version, snapshot.packet) == (version, 16 << 20)
         assert snapshot.position is None

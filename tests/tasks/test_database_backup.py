@@ -67,6 +67,16 @@ def test_the_summary_counts_tables_and_the_catalogue_rows_and_bytes(filled: Worl
     assert row.plain_bytes > row.stored_bytes > 0
 
 
+@mariadb_only
+def test_the_manifest_says_what_the_server_was(filled: World) -> None:
+    back_up(filled)
+    backups = backups_of(filled)
+    server = backups.reader(backups.list().backups[0].id, plain=False).manifest.server
+    assert "MariaDB" in server.version
+    assert "STRICT_TRANS_TABLES" in str(server.sql_mode)
+    assert (server.time_zone, server.charset) == ("SYSTEM", "utf8mb4")
+
+
 def test_with_a_key_nothing_in_the_bucket_can_be_read_without_it(filled: World) -> None:
     filled.configure(backup_key=SECRET)
     back_up(filled)
