@@ -21,9 +21,7 @@ def perform(context: Context, run: Run) -> Counts:
     """
     backups = Backups(context)
     made = (run.checkpoint or {}).get("backup")
-    needed, available = backups.seconds_needed(), (context.remaining_ms() - RESERVE_MS) / 1000
-    if made is None and needed > available:
-        told = f"a dump would take about {needed:.0f} s and the function has {available:.0f} s"
+    if made is None and (told := _why_too_long(context, backups)):
         if context.settings.backup_rds is None:
             raise PermanentError(
                 f"{told}, so none was begun: give it more memory, leave tables out with BACKUP_SCHEMA_ONLY, or let RDS "
@@ -46,6 +44,13 @@ def perform(context: Context, run: Run) -> Counts:
         logger.warning("backups that should go are still there", extra={"backups": pruned.kept})
     tables = len(backups.reader(made, plain=False).manifest.tables)
     return Counts(total=tables, succeeded=tables)
+
+
+def _why_too_long(context: Context, backups: Backups) -> str | None:
+    needed, available = backups.seconds_needed(), (context.remaining_ms() - RESERVE_MS) / 1000
+    if needed <= available:
+        return None
+    return f"a dump would take about {needed:.0f} s and the function has {available:.0f} s"
 
 
 def _verify(context: Context, run: Run, backups: Backups, made: str) -> None:
