@@ -68,6 +68,13 @@ class Schedule:
             raise self._invalid(f"{name!r} is no time zone; name one as IANA does, such as Europe/Berlin") from None
 
     @property
+    def words(self) -> str:
+        """The same in English, without the zone."""
+        from cronsim.explain import explain
+
+        return self.text.capitalize() if self.every is not None else str(explain(self.cron))
+
+    @property
     def is_fixed(self) -> bool:
         """Whether it names times of a day, which the clocks may skip or repeat, and does not just run through."""
         minute, hour, *_ = self.cron.split()

@@ -68,17 +68,12 @@ def _cell(value: object) -> str:
 @contextmanager
 def sentences() -> Iterator[None]:
     """Turn what a person can mend into one sentence on standard error, and exit code 1."""
-    from botocore.exceptions import BotoCoreError, ClientError
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-    from chalicelib.errors import NightshiftError
+    from nightshift.mendable import MENDABLE, reason_of
 
     try:
         yield
-    except (ValueError, NightshiftError, BotoCoreError, ClientError, SQLAlchemyError) as error:
-        # Without SQLAlchemy's own words around the driver's: the statement, its values and a link.
-        reason = error.orig if isinstance(error, DBAPIError) else error
+    except MENDABLE as error:
         Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(
-            f"nightshift: {plain(reason)}", markup=False
+            f"nightshift: {plain(reason_of(error))}", markup=False
         )
         raise typer.Exit(1) from None

@@ -7,7 +7,6 @@ from itertools import islice, takewhile
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from cronsim.explain import explain
 from sqlalchemy import Connection, func, select
 
 from chalicelib import pauses
@@ -83,7 +82,7 @@ def describe(schedule: Schedule, now: datetime, *, count: int) -> dict[str, Any]
         "schedule": schedule.text,
         "cron": schedule.cron if has_moments else None,
         "zone": str(schedule.zone) if has_moments else None,
-        "words": explain(schedule.cron) if has_moments else schedule.text.capitalize(),
+        "words": schedule.words,
         "next": [
             {"at": iso(moment), "local": moment.astimezone(schedule.zone).isoformat()}
             for moment in schedule.next(now, count=count)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from cronsim.explain import explain
 from sqlalchemy import Connection, select
 
 from chalicelib import tasks
@@ -82,10 +81,9 @@ def _local(fire: datetime, schedule: Schedule) -> str:
 
 
 def _words(schedule: Schedule) -> str:
-    if schedule.every is not None:
-        return schedule.text.capitalize()
-    zone = str(schedule.zone)
-    return f"{explain(schedule.cron)}, {zone}" if zone != "UTC" else str(explain(schedule.cron))
+    if schedule.every is not None or str(schedule.zone) == "UTC":
+        return schedule.words
+    return f"{schedule.words}, {schedule.zone}"
 
 
 def _unheard_since(name: str, schedule: Schedule, watched: Any, latest: Latest, *, now: datetime) -> datetime | None:

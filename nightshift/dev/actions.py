@@ -5,18 +5,13 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-from chalicelib.errors import NightshiftError
 from chalicelib.operations.schedules import find
 from nightshift import operating
+from nightshift.mendable import MENDABLE, reason_of
 from nightshift.operating import ask
 
 # A run that takes longer goes on, and the page shows it.
 PATIENCE_SECONDS = 3.0
-# What a person can mend, as in every command.
-MENDABLE = (ValueError, NightshiftError, BotoCoreError, ClientError, SQLAlchemyError)
 
 Form = Mapping[str, str]
 
@@ -27,11 +22,6 @@ def perform(action: str, form: Form) -> str:
         return ACTIONS[action](form)
     except MENDABLE as error:
         return f"Not done: {reason_of(error)}"
-
-
-def reason_of(error: Exception) -> str:
-    """Return what a person can mend, without a library's own words around it."""
-    return str(error.orig if isinstance(error, DBAPIError) else error)
 
 
 def _retry(form: Form) -> str:

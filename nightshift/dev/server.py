@@ -6,8 +6,9 @@ from secrets import token_urlsafe
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from nightshift.dev import page
-from nightshift.dev.actions import ACTIONS, MENDABLE, perform, reason_of
+from nightshift.dev.actions import ACTIONS, perform
 from nightshift.dev.gate import refuse_host, refuse_origin, refuse_token
+from nightshift.mendable import MENDABLE, reason_of
 
 LONGEST_FORM = 8192
 FORM = "application/x-www-form-urlencoded"
