@@ -144,7 +144,6 @@ class Backups:
                     reader,
                     self.connector(schema=None),
                     connections=self._settings.backup_connections,
-                    elsewhere=False,
                     progress=progress,
                 )
             if drilled.differences:

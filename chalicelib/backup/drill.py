@@ -39,17 +39,14 @@ class Drilled:
     differences: Sequence[str]
 
 
-def drill(
-    reader: Reader, connect: Callable[[], Any], *, connections: int, elsewhere: bool, progress: Progress
-) -> Drilled:
-    """Restore a backup on trial; `connect` and `elsewhere` as of `restore`.
+def drill(reader: Reader, connect: Callable[[], Any], *, connections: int, progress: Progress) -> Drilled:
+    """Restore a backup on trial; `connect` as of `restore`. No table may reach out of the schema.
 
     Raises DamagedError, TransientError, PermanentError, and ConfigurationError for a privilege that is missing.
     """
     manifest = reader.manifest
     contents = read_contents(reader, rows=True, threads=connections, progress=progress.checked)
-    if not elsewhere:
-        refuse_foreign(contents.tables, schemas=(), is_sealed=manifest.key_id is not None)
+    refuse_foreign(contents.tables, schemas=(), is_sealed=manifest.key_id is not None)
     drop_left_over(connect)
     target = Target(connect, schema=f"{PREFIX}{secrets.token_hex(4)}")
     # The lock first: whoever looks for schemas that are left over shall not take this for one.

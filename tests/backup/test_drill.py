@@ -24,7 +24,7 @@ def run(
     store: Store, database: Database, *, id: str = ID, keys: Keys = PLAIN, progress: Progress = QUIET, **options: Any
 ) -> Drilled:
     reader = Reader(store, id=id, keys=keys, plain=False)
-    return drill(reader, connector(database.url, **options), connections=2, elsewhere=False, progress=progress)
+    return drill(reader, connector(database.url, **options), connections=2, progress=progress)
 
 
 def test_everything_is_restored_on_trial_and_gone_afterwards(
