@@ -4,13 +4,16 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
-from chalicelib.clock import SystemClock
+from chalicelib import runs
+from chalicelib.clock import SystemClock, to_ms
 from chalicelib.mail.deliveries import SENDING_LIMIT_MS
-from chalicelib.schema import jobs
+from chalicelib.schema import activity, activity_days, jobs, sessions
+from nightshift.local.environment import BUCKET
 from nightshift.local.invocation import scheduled_event, sqs_event
 from tests.world import MORNING, World
 
@@ -156,3 +159,57 @@ def test_workers_with_copies_of_the_same_message_send_each_mail_once(world: Worl
         process.communicate(timeout=60)
     assert len(world.recipients()) == len(set(world.recipients())) == 100
     assert set(world.ledger().values()) == {"sent"}
+
+
+def finish(world: World, task: str, moment: datetime) -> None:
+    """Have Lambda repeat the request whose process was killed, and then the fire come once more."""
+    catch_up(world)
+    for request_id in ("r1", "r2"):
+        summary = runs.execute(task, event=scheduled_event(moment), context=world.context(request_id=request_id))
+    assert summary["outcome"] == "skipped"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    ("operation", "nth"),
+    [
+        ("commit.runs", 1),
+        ("commit.activity", 1),
+        ("commit.activity", 9),
+        ("commit.activity_days", 1),
+        ("commit.runs", 2),
+    ],
+)
+def test_a_day_whose_recording_was_killed_is_recorded_as_if_undisturbed(
+    world: World, operation: str, nth: int, moment: str
+) -> None:
+    hours = [to_ms(MORNING) - 86_400_000 + 3_600_000 * hour for hour in (0, 3, 9)]
+    rows = [{"id": f"s{n}", "user_id": f"u{n % 2}", "created_at": 0, "updated_at": ms} for n, ms in enumerate(hours)]
+    world.execute(insert(sessions), rows)
+    night = MORNING.replace(hour=0, minute=5)
+    run_to_death(world, "record_activity", scheduled_event(night), die_at=(operation, nth, moment))
+    finish(world, "record_activity", night)
+    assert {(row.day, row.user_id) for row in world.execute(select(activity))} == {
+        ("2016-08-03", "u0"),
+        ("2016-08-03", "u1"),
+    }
+    assert [(row.day, row.users) for row in world.execute(select(activity_days))] == [("2016-08-03", 2)]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    ("operation", "nth"),
+    [("commit.runs", 1), ("commit.month_figures", 1), ("s3.PutObject", 2), ("commit.jobs", 1), ("commit.runs", 2)],
+)
+def test_a_report_whose_making_was_killed_is_stored_whole_and_mailed_to_each_administrator_once(
+    world: World, operation: str, nth: int, moment: str
+) -> None:
+    world.add_users(2, is_admin=True)
+    first = datetime(2016, 8, 1, 9, tzinfo=UTC)
+    run_to_death(world, "monthly_report", scheduled_event(first), die_at=(operation, nth, moment))
+    finish(world, "monthly_report", first)
+    stored = world.aws.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="reports/2016-07/")["Contents"]
+    assert [each["Key"].rpartition(".")[2] for each in stored] == ["csv", "html", "json"]
+    assert len(world.execute(select(jobs))) == 2
+    world.drain()
+    assert len(world.recipients()) == len(set(world.recipients())) == 2
