@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from chalicelib.errors import ConfigurationError
+from chalicelib.zones import find_zone, first_moment_from, moments_of, wall_before
 
 FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 RANGES = ("0-59", "0-23", "1-31", "1-12 or JAN-DEC", "0-7 or SUN-SAT, both 0 and 7 Sunday")
@@ -27,6 +29,8 @@ NAMED = {
 }
 _EVERY = re.compile(r"every(?: ([1-9]\d{0,3}))? (minute|hour|day)s?")
 _FIELD = re.compile(r"[0-9A-Za-z*,/-]+")
+# A step goes on from the end of a range, and so nowhere; cronsim would go on as from 5/25.
+_RANGE_OF_ONE = re.compile(r"\b(\w+)-\1/[1-9]\d*\b")
 
 
 @dataclass(frozen=True)
@@ -56,15 +60,16 @@ class Schedule:
     def cron(self) -> str:
         """The five fields, in capitals."""
         words = self._words[:-1] if self._has_zone else self._words
-        return NAMED.get(words[0].lower(), " ".join(words).upper()) if len(words) == 1 else " ".join(words).upper()
+        text = " ".join(words).upper()
+        return NAMED.get(text.lower(), _RANGE_OF_ONE.sub(r"\1", text))
 
     @cached_property
     def zone(self) -> ZoneInfo:
         """The time zone."""
         name = self._words[-1] if self._has_zone else "UTC"
         try:
-            return ZoneInfo(name)
-        except (KeyError, ValueError, OSError):
+            return find_zone(name)
+        except ValueError:
             raise self._invalid(f"{name!r} is no time zone; name one as IANA does, such as Europe/Berlin") from None
 
     @property
@@ -92,8 +97,7 @@ class Schedule:
         if self.every is not None:
             return
         latest = moment.astimezone(UTC)
-        for local in CronSim(self.cron, latest.astimezone(self.zone)):
-            due = local.astimezone(UTC)
+        for due in self._fires(wall_before(latest, self.zone)):
             # Two times that the clocks skip become one moment, and one that they repeat may be over already.
             if due > latest:
                 latest = due
@@ -111,6 +115,23 @@ class Schedule:
     def next(self, moment: datetime, *, count: int) -> list[datetime]:
         """Return so many of the moments due after this one."""
         return list(islice(self.after(moment), count))
+
+    def _fires(self, wall: datetime) -> Iterator[datetime]:
+        """Yield the moments, in UTC and in order, that are due once the clocks show more than this."""
+        # By itself cronsim goes on for ever, or astray, where a zone changes its clocks by less than an hour or at
+        # midnight: it is asked about the wall alone.
+        walls: Iterator[datetime] = CronSim(self.cron, wall)
+        if self.is_fixed:
+            yield from (first_moment_from(wall, self.zone) for wall in walls)
+        # What the clocks will show once more, after other times that come first.
+        repeated: deque[datetime] = deque()
+        for wall in walls:
+            moments = moments_of(wall, self.zone)
+            while repeated and moments and repeated[0] < moments[0]:
+                yield repeated.popleft()
+            yield from moments[:1]
+            repeated.extend(moments[1:])
+        yield from repeated
 
     @property
     def _words(self) -> list[str]:
@@ -144,9 +165,8 @@ def _check(schedule: Schedule) -> None:
             CronSim(" ".join([*everything[:n], field, *everything[n + 1 :]]), datetime(2024, 1, 1, tzinfo=UTC))
         except CronSimError:
             raise schedule._invalid(f"{field!r} is no {FIELDS[n]}, which is {RANGES[n]}") from None
-    start = datetime(2024, 1, 1, tzinfo=schedule.zone)
     try:
-        is_ever_due = next(CronSim(schedule.cron, start), None) is not None
+        is_ever_due = bool(schedule.next(datetime(2024, 1, 1, tzinfo=UTC), count=1))
     except CronSimError:
         is_ever_due = False
     if not is_ever_due:

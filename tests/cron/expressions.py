@@ -1,0 +1,46 @@
+"""Cron text in every form that Unix has, made up at random."""
+
+from random import Random
+
+from tests.cron.unix import MONTHS, WEEKDAYS
+
+
+def expression(random: Random) -> str:
+    """Return five fields."""
+    return " ".join((_field(random, 0, 59), _field(random, 0, 23), *_days(random)))
+
+
+def daily(random: Random) -> str:
+    """Return five fields with one time of day."""
+    return " ".join((str(random.randint(0, 59)), str(random.randint(0, 23)), *_days(random)))
+
+
+def _days(random: Random) -> tuple[str, str, str]:
+    day = "*" if random.random() < 0.4 else _field(random, 1, 31)
+    month = "*" if random.random() < 0.6 else _field(random, 1, 12, MONTHS)
+    return day, month, "*" if random.random() < 0.4 else _field(random, 0, 7, WEEKDAYS)
+
+
+def _field(random: Random, first: int, last: int, names: list[str] | None = None) -> str:
+    form = random.randrange(10)
+    if form == 0:
+        return "*"
+    if form == 1:
+        return f"*/{random.randint(1, last + 1)}"
+    if form == 2:
+        return f"{random.randint(first, last)}/{random.randint(1, last)}"
+    if form == 3:
+        return ",".join(_part(random, first, last, names) for _ in range(random.randint(2, 4)))
+    if form == 4:
+        return f"*/{random.randint(2, last)},{_part(random, first, last, names)}"
+    if form < 7:
+        return _part(random, first, last, names)
+    return _part(random, first, last, names).partition("-")[0]
+
+
+def _part(random: Random, first: int, last: int, names: list[str] | None) -> str:
+    numbers = sorted((random.randint(first, last), random.randint(first, last)))
+    start, end = map(str, numbers)
+    if names and numbers[1] - first < len(names) and random.random() < 0.5:
+        start, end = (random.choice((str.upper, str.lower))(names[n - first]) for n in numbers)
+    return random.choice((start, f"{start}-{end}", f"{start}-{end}/{random.randint(1, last)}"))
