@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightshift.schedule_cli import tell_when
+from nightshift.schedule_view import tell_when
 from nightshift.terminal import print_lines, sentences
 
 if TYPE_CHECKING:

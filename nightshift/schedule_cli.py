@@ -1,19 +1,18 @@
 """`nightshift schedule …`, `pause` and `resume`: when tasks are due, what became of it, and holding them back."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from nightshift.operating import ask, describe
+from nightshift.schedule_view import lines, tell_when
 from nightshift.terminal import AsJson, StageName, console, plain, print_json, print_lines, sentences, table
 
 app = typer.Typer(no_args_is_help=True, help="See when tasks are due, and what became of it.")
 
 ALL = "*"
-COLUMNS = ("task", "cron", "zone", "last run", "outcome", "in words, and the next fires")
 Task = Annotated[str | None, typer.Argument(metavar="TASK", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="Every task.")]
 
@@ -29,7 +28,7 @@ def list_schedules(as_json: AsJson = False, stage: StageName = None) -> None:
         if as_json:
             print_json(tasks)
             return
-        print_lines(table(COLUMNS, [_row(task) for task in tasks]))
+        print_lines(lines(tasks))
 
 
 @app.command("next")
@@ -48,10 +47,7 @@ def next_fires(
         if as_json:
             print_json({"task": task, **told})
             return
-        words = plain(
-            f"{told['words']}, {told['zone']}" if told["zone"] else f"{told['words']}, from its deployment on"
-        )
-        print_lines([words, *(_fire(fire) for fire in told["next"])])
+        print_lines(tell_when(told))
 
 
 @app.command()
@@ -120,12 +116,6 @@ def resume(task: Task = None, all_: All = False, as_json: AsJson = False, stage:
         print_lines([did, *(f"Still paused is {_name(name)}: {plain(reason)}" for name, reason in still.items())])
 
 
-def tell_when(told: Mapping[str, Any]) -> list[str]:
-    """Return a schedule as it is described in words, and its fires, a line each."""
-    words = f"{told['words']}, {told['zone']}" if told["zone"] else f"{told['words']}, from its deployment on"
-    return [plain(words), *(_fire(fire) for fire in told["next"])]
-
-
 def _which(task: str | None, *, is_all: bool) -> str:
     if (task is None) == (not is_all):
         raise ValueError("name one task, or every one with --all")
@@ -134,18 +124,3 @@ def _which(task: str | None, *, is_all: bool) -> str:
 
 def _name(task: str) -> str:
     return "every task" if task == ALL else plain(task)
-
-
-def _row(task: Mapping[str, Any]) -> tuple[list[object], list[str]]:
-    latest, paused = task["latest"] or {}, task["paused"]
-    parts = [f"paused since {paused['at']}: {paused['reason']}"] if paused else []
-    parts += [latest["error"]] if latest.get("error") else []
-    parts += [task["words"], *(_fire(fire) for fire in task["next"])]
-    cron = task["cron"] or task["schedule"]
-    return [task["task"], cron, task["zone"], latest.get("scheduled_for"), latest.get("status")], parts
-
-
-def _fire(fire: Mapping[str, str]) -> str:
-    local = datetime.fromisoformat(fire["local"])
-    told = f"{local:%a %Y-%m-%d %H:%M}"
-    return f"{told} UTC" if not local.utcoffset() else f"{told} ({local:%z} = {fire['at']})"

@@ -1,8 +1,6 @@
-"""`nightshift status` and `nightshift dev`: what ran, what did not, and what to look at first."""
+"""`nightshift status`: what ran, what did not, and what to look at first."""
 
-import signal
 import webbrowser
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,31 +44,6 @@ def status(
             console.print(line)
     if not answer["is_well"]:
         raise typer.Exit(NOT_WELL)
-
-
-def dev(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 is for one that is free.")] = 0,
-) -> None:
-    """Serve the status page live on this machine, with buttons that retry, forget, pause, resume and run.
-
-    It works with this shell's settings, and on nobody else's behalf: the address that it prints holds a token.
-
-    Example: nightshift dev --port 8000
-    """
-    with sentences():
-        # What this shell lacks is told here, and not first by the page.
-        ask(None, "status")
-        from nightshift.dev.server import Server
-
-        try:
-            server = Server(port)
-        except OSError as error:
-            raise ValueError(f"port {port} cannot be listened on: {error.strerror}") from None
-    print_lines([server.url, "Whoever has this address may press its buttons. Ctrl-C ends it."])
-    # As Ctrl-C does, which whoever starts it in the background may have switched off.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with server, suppress(KeyboardInterrupt):
-        server.serve_forever()
 
 
 def _read(answer: dict[str, Any]) -> "Status":

@@ -1,8 +1,7 @@
-"""`nightshift status` and `dev` as an operator runs them: in a process of their own, on a file and an emulator."""
+"""`nightshift status` as an operator runs it: in a process of its own, on a file and an emulator."""
 
 import json
 import re
-import subprocess
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from chalicelib.schema import jobs, pauses
 from nightshift.demo.nights import fill_nights
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import isolated, local_environment
-from tests.shell import BASE, NIGHTSHIFT, ROOT, Lambda, Shell, migrated
+from tests.shell import BASE, Lambda, Shell, migrated
 
 HOSTILE = "TransientError: \x1b]0;owned\x07\x1b[2J\x1b[31mred\r\n[bold]not bold[/bold] :bug: \u202egnp.exe\x9b1m\nlast"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
@@ -125,25 +124,8 @@ def test_an_answer_of_another_version_is_a_sentence() -> None:
     assert complaint.startswith("the deployment is of another version than this command, so deploy it: ")
 
 
-@pytest.mark.parametrize("command", ["status", "dev"])
-def test_what_cannot_be_read_is_a_sentence(command: str, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     nothing = Shell(environment=isolated(BASE))
-    assert nothing.complaint(command).startswith("name a stage with --stage, or set DATABASE_URL")
+    assert nothing.complaint("status").startswith("name a stage with --stage, or set DATABASE_URL")
     unmigrated = Shell(environment=local_environment(BASE, endpoint="http://127.0.0.1:1", folder=tmp_path))
-    assert unmigrated.complaint(command) == "no such table: pauses"
-
-
-def test_the_live_page_is_served_at_the_address_that_is_printed_until_it_is_ended(shell: Shell) -> None:
-    environment = {**shell.environment, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen([NIGHTSHIFT, "dev"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", address)
-        with urllib.request.urlopen(address) as response:
-            assert "Nothing has run yet" in response.read().decode()
-        port = address.partition("/?")[0].rpartition(":")[2]
-        assert shell.complaint("dev", "--port", port) == f"port {port} cannot be listened on: Address already in use"
-        process.terminate()
-        assert process.wait(timeout=60) == 0
-    with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(address)
+    assert unmigrated.complaint("status") == "no such table: pauses"

@@ -9,9 +9,8 @@ from chalicelib.clock import iso
 from chalicelib.context import Context
 from chalicelib.operations.checks import Nothing
 from chalicelib.schedule import Schedule
-from chalicelib.status import page, status
+from chalicelib.status import status, stored
 
-KEY = "status/index.html"
 # Whoever has the link may read the page: long enough to open it, and little more.
 LINK_SECONDS = 900
 
@@ -25,9 +24,8 @@ def show(context: Context, _request: Nothing, planned: Mapping[str, Schedule]) -
 
 def store_page(context: Context, _request: Nothing, planned: Mapping[str, Schedule]) -> dict[str, Any]:
     """Store the page of the status as it is now, and return a link that opens it for a quarter of an hour."""
-    found = status.read(context, planned)
-    context.store.put(KEY, page.html(found).encode(), content_type="text/html; charset=utf-8")
-    link = context.store.link(KEY, seconds=LINK_SECONDS)
+    found = stored.store(context, planned)
+    link = context.store.link(stored.KEY, seconds=LINK_SECONDS)
     return {"is_well": found.is_well, "headline": found.headline, "link": link, "seconds": LINK_SECONDS}
 
 

@@ -15,9 +15,13 @@ def write_mails(mails: list[SentMail], folder: Path) -> None:
     folder.mkdir(parents=True)
     for mail in mails:
         # The recipient is one plain address by now, but `/` may stand in it.
-        path = folder / mail.recipient.replace("/", "_")
-        Path(f"{path}.eml").write_bytes(mail.content)
-        Path(f"{path}.html").write_text(html_part(mail.content), encoding="utf-8")
+        write_mail(mail, folder / mail.recipient.replace("/", "_"))
+
+
+def write_mail(mail: SentMail, path: Path) -> None:
+    """Write a mail as `path`.eml and its HTML part as `path`.html."""
+    Path(f"{path}.eml").write_bytes(mail.content)
+    Path(f"{path}.html").write_text(html_part(mail.content), encoding="utf-8")
 
 
 def parse(content: bytes) -> EmailMessage:

@@ -19,6 +19,7 @@ from chalicelib.database import Database
 from chalicelib.engine import engine_for
 from chalicelib.mail.deliveries import Ledger
 from chalicelib.telemetry import logger
+from nightshift import schedule_view
 from nightshift.demo.filling import fill_posts, fill_readers
 from nightshift.demo.loading import prepare_database
 from nightshift.demo.mailbox import write_mails
@@ -28,6 +29,8 @@ from nightshift.demo.tasks import show_tasks
 from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.invocation import drain, invoke, scheduled_event
+from nightshift.operating import ask
+from nightshift.terminal import print_lines
 
 SEED = 20160804
 DAY_MS = 86_400_000
@@ -75,6 +78,8 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
         show_tasks(console, aws, engine, folder, moment=moment, seed=SEED)
         show_queue(console, os.environ["DATABASE_URL"])
         console.print(f"\nMails     {folder / 'mail'}/*.html and *.eml\nLog       {folder / 'log.jsonl'}")
+        console.print("\nSchedules with their latest runs and next fires, as nightshift schedule list has them\n")
+        print_lines(schedule_view.lines(ask(None, "schedule.list")["tasks"]))
 
 
 @contextlib.contextmanager

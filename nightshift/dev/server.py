@@ -1,14 +1,16 @@
 """The server of the live page: this machine's own, and small. It changes nothing but by a form of its own page."""
 
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from secrets import token_urlsafe
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from nightshift.dev import page
-from nightshift.dev.actions import ACTIONS, perform
+from nightshift.dev.actions import ACTIONS, Run, perform
 from nightshift.dev.gate import refuse_host, refuse_origin, refuse_token
 from nightshift.mendable import MENDABLE, reason_of
+from nightshift.operating import run
 
 LONGEST_FORM = 8192
 FORM = "application/x-www-form-urlencoded"
@@ -24,6 +26,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.token = token_urlsafe(32)
+        # What has a task run: here, in this process, or as whoever serves the page has functions run.
+        self.run: Run = partial(run, None)
         # What the last button did, for the next page to tell.
         self.notice: str | None = None
 
@@ -79,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _perform(self, action: str, form: dict[str, str]) -> None:
         try:
-            self.server.notice = perform(action, form)
+            self.server.notice = perform(action, form, run=self.server.run)
         except KeyError as missing:
             self._answer(HTTPStatus.BAD_REQUEST, f"the form has no {missing}")
             return

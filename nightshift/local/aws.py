@@ -8,9 +8,13 @@ from functools import cache
 from typing import Any
 
 import boto3
+from moto.core import utils as moto_time
 from moto.server import ThreadedMotoServer
 from moto.ses.models import ses_backends
+from moto.sqs.models import Message, sqs_backends
 
+from chalicelib.clock import Clock, SystemClock, from_ms
+from nightshift.local import bulk
 from nightshift.local.environment import ACCOUNT, BUCKET, DEAD_LETTER_QUEUE, PRIORITY_QUEUE, QUEUE, REGION, SENDER
 
 # As a deployment should: at least six times the worker's time-out.
@@ -40,9 +44,24 @@ class LocalAws:
         messages: list[Any] = ses_backends[ACCOUNT][REGION].sent_messages[since:]
         return [SentMail(message.destinations[0], message.raw_data.encode()) for message in messages]
 
+    def take_sent(self) -> list[SentMail]:
+        """Return the mails that SES accepted, and let it forget them."""
+        mails, accepted = self.sent(), ses_backends[ACCOUNT][REGION].sent_messages
+        del accepted[: len(mails)]
+        return mails
+
     def sent_count(self) -> int:
         """Return how many mails SES accepted."""
         return len(ses_backends[ACCOUNT][REGION].sent_messages)
+
+    def messages(self, queue: str) -> list[Message]:
+        """Return what is on a queue, whether it is visible or not: the list itself."""
+        messages: list[Message] = sqs_backends[ACCOUNT][REGION].queues[queue]._messages
+        return messages
+
+    def has_visible(self, queue: str) -> bool:
+        """Return whether a queue would deliver a message now."""
+        return any(each.visible and not each.delayed for each in self.messages(queue))
 
 
 @cache
@@ -52,19 +71,35 @@ def _client(service: str, endpoint: str) -> Any:
 
 
 @contextmanager
-def local_aws() -> Iterator[LocalAws]:
-    """Run the emulator with the queues made and the sender verified."""
+def local_aws(clock: Clock | None = None, *, port: int = 0) -> Iterator[LocalAws]:
+    """Run the emulator with the queues made and the sender verified, on the machine's clock or another.
+
+    On a free port, unless one is given.
+    """
     # It writes a line for each request.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    bulk.register()
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     aws = LocalAws(f"http://{host}:{port}")
     try:
         prepare(aws)
-        yield aws
+        with _telling(clock or SystemClock()):
+            yield aws
     finally:
         server.stop()
+
+
+@contextmanager
+def _telling(clock: Clock) -> Iterator[None]:
+    """Have the emulator's queues go by a clock: all that moto asks for the time goes through this one function."""
+    before = moto_time.utcnow
+    moto_time.utcnow = lambda: from_ms(clock.now_ms()).replace(tzinfo=None)
+    try:
+        yield
+    finally:
+        moto_time.utcnow = before
 
 
 def prepare(aws: LocalAws) -> None:

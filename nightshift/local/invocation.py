@@ -6,24 +6,29 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Event
 from typing import Any
 
-from chalicelib.clock import iso
+from chalicelib.clock import Clock, SystemClock, iso
 
 TIMEOUT_MS = 300_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalContext:
-    """Lambda's context object, as far as functions look at it."""
+    """Lambda's context object, as far as functions look at it, with a clock; once `hurry` is set, no time is left."""
 
     function_name: str
     aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    clock: Clock = field(default_factory=SystemClock)
     started: float = field(default_factory=time.monotonic)
     timeout_ms: int = TIMEOUT_MS
+    hurry: Event = field(default_factory=Event)
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds that are left of the time-out."""
+        if self.hurry.is_set():
+            return 0
         return self.timeout_ms - round((time.monotonic() - self.started) * 1000)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pymysql
@@ -27,9 +28,43 @@ def _find(program: str) -> str:
     return path
 
 
-@contextmanager
-def mariadb_server(folder: Path, *options: str) -> Iterator[str]:
-    """Run a MariaDB with its data in the folder; give the URL of an empty database. Raises NotInstalledError."""
+@dataclass(kw_only=True)
+class Server:
+    """A server of our own: it can be killed and started again, on the same port and with the same data."""
+
+    url: str
+    arguments: list[str]
+    log: Path
+    # Raises `retry_on` until the server is ready, and AssertionError for another that has our port.
+    check: Callable[[], None]
+    retry_on: type[Exception]
+    process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(self.arguments, stdout=output, stderr=output)
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            assert self.process.poll() is None, f"the server ended at once:\n{self.log.read_text()}"
+            try:
+                return self.check()
+            except self.retry_on:
+                assert time.monotonic() < deadline, f"the server did not start:\n{self.log.read_text()}"
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Kill it, as a machine that fails does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+def prepare_mariadb(folder: Path, *options: str) -> Server:
+    """Return a MariaDB, yet to be started, with its data in the folder and an empty database.
+
+    Raises NotInstalledError.
+    """
     server, installer = _find("mariadbd"), _find("mariadb-install-db")
     user = ["--user=root"] if os.geteuid() == 0 else []
     data = folder / "data"
@@ -61,25 +96,57 @@ def mariadb_server(folder: Path, *options: str) -> Iterator[str]:
             row = cursor.fetchone()
             assert row is not None
             assert Path(row[0]) == data, f"port {port} belongs to another server"
-            cursor.execute("CREATE DATABASE nightshift")
+            cursor.execute("CREATE DATABASE IF NOT EXISTS nightshift")
 
-    with _process(arguments, folder / "mariadb.log", check, retry_on=pymysql.err.OperationalError):
-        yield f"mysql+pymysql://root@127.0.0.1:{port}/nightshift"
+    return Server(
+        url=f"mysql+pymysql://root@127.0.0.1:{port}/nightshift",
+        arguments=arguments,
+        log=folder / "mariadb.log",
+        check=check,
+        retry_on=pymysql.err.OperationalError,
+    )
 
 
-@contextmanager
-def redis_server(folder: Path, *options: str) -> Iterator[str]:
-    """Run a Redis that keeps nothing on disk; give its URL. Raises NotInstalledError."""
+def prepare_redis(folder: Path, *options: str) -> Server:
+    """Return a Redis, yet to be started, that keeps nothing on disk. Raises NotInstalledError."""
     port = free_port()
     only_here = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    arguments = [_find("redis-server"), *only_here, *options]
 
     def check() -> None:
         with redis.Redis(port=port) as client:
             assert client.config_get("dir")["dir"] == str(folder), f"port {port} belongs to another server"
 
-    with _process(arguments, folder / "redis.log", check, retry_on=redis.ConnectionError):
-        yield f"redis://127.0.0.1:{port}/0"
+    return Server(
+        url=f"redis://127.0.0.1:{port}/0",
+        arguments=[_find("redis-server"), *only_here, *options],
+        log=folder / "redis.log",
+        check=check,
+        retry_on=redis.ConnectionError,
+    )
+
+
+@contextmanager
+def mariadb_server(folder: Path, *options: str) -> Iterator[str]:
+    """Run a MariaDB with its data in the folder; give the URL of an empty database. Raises NotInstalledError."""
+    with _running(prepare_mariadb(folder, *options)) as url:
+        yield url
+
+
+@contextmanager
+def redis_server(folder: Path, *options: str) -> Iterator[str]:
+    """Run a Redis that keeps nothing on disk; give its URL. Raises NotInstalledError."""
+    with _running(prepare_redis(folder, *options)) as url:
+        yield url
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[str]:
+    try:
+        server.start()
+        yield server.url
+    finally:
+        # Its data is thrown away, so it need not take the time to write it.
+        server.kill()
 
 
 def free_port() -> int:
@@ -87,29 +154,3 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-@contextmanager
-def _process(
-    arguments: list[str], log: Path, check: Callable[[], None], *, retry_on: type[Exception]
-) -> Iterator[None]:
-    with log.open("wb") as output, subprocess.Popen(arguments, stdout=output, stderr=output) as process:
-        try:
-            _wait_until_ready(process, log, check, retry_on=retry_on)
-            yield
-        finally:
-            # Its data is thrown away, so it need not take the time to write it.
-            process.kill()
-
-
-def _wait_until_ready(
-    process: "subprocess.Popen[bytes]", log: Path, check: Callable[[], None], *, retry_on: type[Exception]
-) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        assert process.poll() is None, f"the server ended at once:\n{log.read_text()}"
-        try:
-            return check()
-        except retry_on:
-            assert time.monotonic() < deadline, f"the server did not start:\n{log.read_text()}"
-            time.sleep(0.05)

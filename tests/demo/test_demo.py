@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ class Demo:
     database: str = "nightshift.db"
 
     def lines(self, *begins: str) -> list[str]:
-        """Return the lines that begin with one of these."""
-        return [line for line in self.printed.splitlines() if line.startswith(begins)]
+        """Return the lines that begin with one of these, but for the list of schedules, which ends it."""
+        return [line for line in self.printed.partition("\nSchedules ")[0].splitlines() if line.startswith(begins)]
 
     def rows(self, *begins: str) -> list[list[str]]:
         """Return the same as the cells of a table."""
@@ -219,3 +220,14 @@ def test_the_readme_shows_what_it_prints(demo: Demo) -> None:
     # A line that is only an ellipsis stands for any others, one that ends with it for a longer one.
     lines = [".*" if line == "…" else re.escape(line).replace("…", "[^\n]*") + "\n" for line in shown]
     assert re.fullmatch("".join(lines), "".join(f"{line}\n" for line in printed), re.DOTALL), "\n".join(printed)
+
+
+def test_it_ends_with_every_schedule_its_latest_run_and_next_fires(demo: Demo) -> None:
+    _, _, schedules = demo.printed.partition("\nSchedules ")
+    rows = [line.split() for line in schedules.splitlines()[3:]]
+    assert sorted(row[0] for row in rows) == sorted(import_module("app").SCHEDULES)
+    assert all("succeeded" in row for row in rows)
+    (digest,) = [" ".join(row) for row in rows if row[0] == "daily_digest"]
+    assert re.fullmatch(
+        r"daily_digest 0 8 \* \* \* UTC \S+ succeeded At 08:00 every day(; \w{3} \S+ 08:00 UTC){3}", digest
+    )

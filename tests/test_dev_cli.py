@@ -1,0 +1,188 @@
+"""`nightshift dev` as a developer runs it: in a process of its own, on a copy of this project."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+from sqlalchemy import create_engine, select
+from sqlalchemy.pool import NullPool
+
+from chalicelib.schema import deliveries, runs
+from nightshift.local.environment import isolated
+from tests.shell import BASE, NIGHTSHIFT, ROOT, Shell
+
+LIMIT_SECONDS = 60
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """This project, in a folder of its own."""
+    folder = tmp_path / "a project"
+    folder.mkdir()
+    for name in ("app.py", ".chalice"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.fixture
+def shell(project: Path) -> Shell:
+    return Shell(environment=isolated(BASE) | {"PYTHONUNBUFFERED": "1"}, folder=project)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Living:
+    """A day that is being lived: its process, the address of its page, and what it has printed up to there."""
+
+    process: "subprocess.Popen[str]"
+    page: str
+    head: str
+
+    def press(self, action: str, **fields: str) -> None:
+        """Press a button of the page."""
+        origin, token = self.page.partition("/?")[0], parse_qs(urlsplit(self.page).query)["token"][0]
+        request = urllib.request.Request(
+            f"{origin}/{action}", data=urlencode({"token": token, **fields}).encode(), headers={"Origin": origin}
+        )
+        urllib.request.urlopen(request).close()
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> str:
+        """Send a signal, and return what is printed from here on; it ends well."""
+        self.process.send_signal(number)
+        printed, _ = self.process.communicate(timeout=LIMIT_SECONDS)
+        assert self.process.returncode == 0, printed
+        return printed
+
+
+@contextmanager
+def living(shell: Shell, *arguments: str) -> Iterator[Living]:
+    with subprocess.Popen(
+        [NIGHTSHIFT, "dev", *arguments],
+        cwd=shell.folder,
+        env=shell.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        head = ""
+        for line in process.stdout:
+            head += line
+            if line.startswith("Day "):
+                break
+        page = re.search(r"^Page      (\S+)$", head, re.M)
+        assert page, head
+        try:
+            yield Living(process=process, page=page[1], head=head)
+        finally:
+            process.kill()
+
+
+def rows(project: Path, statement: Any) -> list[Any]:
+    engine = create_engine(f"sqlite:///{project / '.nightshift/dev/nightshift.db'}", poolclass=NullPool)
+    with engine.begin() as connection:
+        return list(connection.execute(statement))
+
+
+def mails(project: Path) -> int:
+    return len(list((project / ".nightshift/dev/mail").glob("*.eml")))
+
+
+def wait_for(is_so: Callable[[], object], *, what: str) -> None:
+    """Wait for what other processes do."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, what
+        os.sched_yield()
+
+
+def test_a_run_that_is_ended_in_its_middle_goes_on_the_next_day_and_nobody_has_two_mails(
+    shell: Shell, project: Path
+) -> None:
+    with living(shell) as first:
+        assert "12,000 posts" in first.head
+        first.press("run", name="daily_digest")
+        wait_for(lambda: mails(project), what="no mail came")
+        assert "saves where it is" in first.end(signal.SIGINT)
+    sent_first = mails(project)
+    statuses = Counter(row.status for row in rows(project, select(deliveries)))
+    assert 0 < sent_first == statuses["sent"] < statuses.total()
+    assert statuses["unknown"] == 0
+    with living(shell) as second:
+        assert "posts" not in second.head
+        wait_for(lambda: mails(project) == statuses.total() - sent_first, what="the rest did not come")
+        second.end()
+    (run,) = rows(project, select(runs).where(runs.c.task == "daily_digest"))
+    assert run.status == "succeeded"
+    assert Counter(row.status for row in rows(project, select(deliveries))) == {"sent": statuses.total()}
+
+
+def test_the_page_is_served_until_the_end_and_its_port_is_nobody_elses(shell: Shell) -> None:
+    with living(shell) as day:
+        with urllib.request.urlopen(day.page) as response:
+            assert "Nothing has run yet" in response.read().decode()
+        port = str(urlsplit(day.page).port)
+        for option in ("--port", "--aws-port"):
+            complaint = shell.complaint("dev", option, port)
+            assert complaint == f"port {port} cannot be listened on: Address already in use"
+        day.end()
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(day.page)
+
+
+def test_a_night_is_replayed_on_a_database_of_its_own(shell: Shell, project: Path) -> None:
+    mine = project / "mine.db"
+    printed = shell.tell(
+        *("dev", "--at", "2026-03-29T00:30", "--until", "2026-03-29T02:06", "--speed", "20000"),
+        DATABASE_URL=f"sqlite:///{mine}",
+        DATABASE_BACKUP_SCHEDULE="30 2 * * * Europe/Berlin",
+    )
+    assert re.search(r"2026-03-29T01:00:0\S+Z INFO +database_backup: run succeeded", printed)
+    assert re.search(r"2026-03-29T02:00:0\S+Z INFO +database_cleanup: run succeeded", printed)
+    assert "ERROR" not in printed
+    assert not mine.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--at", "yesterday"], "'yesterday' is no moment such as"),
+        (["--until", "2026-03-29"], "--until is the end of a replay, and needs --at"),
+        (["--at", "2026-03-29", "--until", "2026-03-29"], "--until must be later than --at"),
+    ],
+)
+def test_what_is_no_time_is_refused(shell: Shell, arguments: list[str], complaint: str) -> None:
+    assert shell.complaint("dev", *arguments).startswith(complaint)
+
+
+def test_a_database_of_another_machine_is_refused_unless_it_is_meant(shell: Shell) -> None:
+    url = "mysql+pymysql://app:hunter2@db.example.com/blog"
+    complaint = shell.complaint("dev", DATABASE_URL=url)
+    assert complaint.startswith("DATABASE_URL is on db.example.com: every task would run on it here")
+    assert "hunter2" not in complaint
+
+
+def test_where_there_is_no_project_it_says_so(shell: Shell, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    complaint = Shell(environment=shell.environment, folder=empty).complaint("dev")
+    assert "app.py cannot be read" in complaint
+    assert list(empty.iterdir()) == []
+
+
+def test_a_replay_leaves_no_folder_that_is_not_its_own(shell: Shell, project: Path) -> None:
+    shell.tell("dev", "--at", "2026-03-29T00:01", "--until", "2026-03-29T00:02")
+    assert [path.name for path in (project / ".nightshift").iterdir()] == ["replay"]
+    shutil.rmtree(project / ".nightshift")
