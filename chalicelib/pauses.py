@@ -13,20 +13,25 @@ from chalicelib.schema import pauses
 
 Kind = Literal["job", "task"]
 
-# The name that stands for every task.
-ALL_TASKS = "*"
+# The name that stands for every task, and for jobs of every type.
+ALL_TASKS = ALL_JOBS = "*"
 # Made once: every batch of jobs asks.
 _REASONS = select(pauses.c.name, pauses.c.reason).where(pauses.c.kind == bindparam("kind"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """A task, or by `*` every one, or a type of jobs, and why it is paused."""
+    """A task or a type of jobs, or by `*` every one, and why it is paused."""
 
     kind: Kind
     name: str
     reason: str
     paused_at: datetime
+
+    @property
+    def subject(self) -> str:
+        """What is paused, as people say it."""
+        return f"every {self.kind}" if self.name in {ALL_TASKS, ALL_JOBS} else self.name
 
 
 def read(connection: Connection) -> tuple[Pause, ...]:

@@ -7,18 +7,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightshift import backup_cli, jobs_cli, make_cli, runs_cli, schedule_cli, status_cli
+from nightshift import (
+    backup_cli,
+    dev_cli,
+    enqueue_cli,
+    jobs_cli,
+    logs_cli,
+    make_cli,
+    runs_cli,
+    schedule_cli,
+    status_cli,
+    worker_cli,
+)
 from nightshift.terminal import console, sentences
 
 if TYPE_CHECKING:
     from nightshift.deploy.deployment import Deployment
     from nightshift.deploy.doctor import Finding
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(jobs_cli.app, name="jobs")
 app.add_typer(backup_cli.app, name="backup")
 app.add_typer(schedule_cli.app, name="schedule")
 app.add_typer(runs_cli.app, name="runs")
+app.add_typer(worker_cli.app, name="worker")
 app.add_typer(make_cli.app, name="make")
 
 StageName = Annotated[str, typer.Option("--stage", help="A stage of .chalice/config.json and infra/stages.json.")]
@@ -132,7 +144,9 @@ for command in (
     schedule_cli.pause,
     schedule_cli.resume,
     status_cli.status,
-    status_cli.dev,
+    dev_cli.dev,
+    logs_cli.logs,
+    enqueue_cli.enqueue,
 ):
     app.command()(command)
 

@@ -1,6 +1,7 @@
 """`nightshift jobs …`: see and mend the queue, in a deployment or on the database of DATABASE_URL."""
 
-from typing import Annotated
+from collections import Counter
+from typing import Annotated, Any
 
 import typer
 
@@ -76,12 +77,21 @@ def edit(
 
 
 @app.command()
-def forget(ids: Ids = None, type_: TypeName = None, error: Words = None, stage: StageName = None) -> None:
-    """Delete jobs that were given up, with their dead letters: these, or all of a type or an error.
+def forget(
+    ids: Ids = None,
+    type_: TypeName = None,
+    error: Words = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    stage: StageName = None,
+) -> None:
+    """Delete jobs that were given up, with their dead letters: these, or, when asked, all of a type or an error.
 
     Example: nightshift jobs forget 0f8fad5b-d9cb-469f-a165-70867728950e --stage prod
     """
     with sentences():
+        if not ids and not yes and (type_ or error):
+            # Those that were told, and no others that were given up meanwhile.
+            ids = _confirm(ask(stage, "jobs.list", type=type_, error=error, limit=1000)["jobs"])
         _tell("Forgot", ask(stage, "jobs.forget", ids=ids, type=type_, error=error, limit=1000)["forgotten"])
 
 
@@ -129,6 +139,19 @@ def resume(type_: Annotated[str, typer.Argument(metavar="TYPE")], stage: StageNa
     with sentences():
         resumed = ask(stage, "jobs.resume", type=type_)["resumed"]
         console.print(f"Resumed {resumed}." if resumed else f"{type_} was not paused.", markup=False)
+
+
+def _confirm(found: list[dict[str, Any]]) -> list[str]:
+    if not found:
+        raise ValueError("no job that was given up matches, so nothing is forgotten")
+    types = ", ".join(f"{count} {type_}" for type_, count in Counter(job["type"] for job in found).items())
+    try:
+        is_wanted = typer.confirm(f"Forget for ever: {plain(types)}?", err=True)
+    except typer.Abort:
+        is_wanted = False
+    if not is_wanted:
+        raise ValueError("nothing was forgotten; --yes forgets without asking")
+    return [job["id"] for job in found]
 
 
 def _tell(verb: str, ids: list[str]) -> None:

@@ -5,6 +5,7 @@ from textwrap import wrap
 
 from rich.text import Text
 
+from chalicelib.pauses import ALL_JOBS
 from chalicelib.status.days import Day
 from chalicelib.status.queue import QueueStatus
 from chalicelib.status.status import Status
@@ -109,8 +110,9 @@ def _rest(status: Status) -> Iterator[tuple[str, str]]:
     else:
         yield "backup", "none is verified"
     for pause in status.pauses:
-        name = f"jobs of {plain(pause.name)}" if pause.kind == "job" else plain(pause.name)
-        yield "paused", f"{name} since {at(pause.paused_at, now=now)}: {plain(pause.reason)[:LONG]}"
+        is_type = pause.kind == "job" and pause.name != ALL_JOBS
+        name = f"jobs of {pause.name}" if is_type else pause.subject
+        yield "paused", f"{plain(name)} since {at(pause.paused_at, now=now)}: {plain(pause.reason)[:LONG]}"
 
 
 def _labelled(label: str, text: str, *, width: int | None) -> Iterator[Text]:

@@ -33,6 +33,12 @@ def print_lines(lines: Iterable[str]) -> None:
         console.print(line, markup=False)
 
 
+def complain(sentence: str) -> None:
+    """Print a sentence on standard error."""
+    beside = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+    beside.print(f"nightshift: {plain(sentence)}", markup=False)
+
+
 def print_json(answer: Any) -> None:
     """Print an answer as JSON."""
     console.print(json.dumps(answer, indent=2), markup=False)
@@ -73,7 +79,5 @@ def sentences() -> Iterator[None]:
     try:
         yield
     except MENDABLE as error:
-        Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(
-            f"nightshift: {plain(reason_of(error))}", markup=False
-        )
+        complain(reason_of(error))
         raise typer.Exit(1) from None

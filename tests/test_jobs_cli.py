@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from chalicelib.schema import jobs, pauses
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import isolated, local_environment
 from nightshift.local.servers import free_port
-from tests.shell import BASE, Lambda, Shell, migrated
+from tests.shell import BASE, NIGHTSHIFT, Lambda, Shell, migrated
 
 GROUP = ("jobs",)
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -148,6 +149,52 @@ def test_jobs_are_forgotten_and_cancelled(shell: JobsShell) -> None:
     assert shell.letters() == 1
     assert shell.tell("cancel", "waits") == "Cancelled 1 job: waits\n"
     assert shell.statuses() == {"waits": "cancelled"}
+
+
+def answered(shell: JobsShell, answer: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run it with this typed when it asks."""
+    command = [str(NIGHTSHIFT), *shell.group, *arguments]
+    return subprocess.run(
+        command,
+        cwd=shell.folder,
+        env=dict(shell.environment),
+        input=answer,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_forgetting_by_what_jobs_have_in_common_asks_before_and_tells_which(shell: JobsShell) -> None:
+    shell.give_up()
+    shell.give_up("b")
+    shell.give_up("report", type="generate_report\x1b[2J")
+    done = answered(shell, "y\n", "forget", "--error", "broke")
+    assert (done.returncode, done.stdout.strip()) == (0, f"Forgot 3 jobs: {ID}, b, report")
+    assert "Forget for ever: " in done.stderr
+    assert "2 send_email" in done.stderr
+    assert "1 generate_report·[2J" in done.stderr
+    assert (shell.statuses(), shell.letters()) == ({}, 0)
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_without_a_yes_nothing_is_forgotten(shell: JobsShell, answer: str) -> None:
+    shell.give_up()
+    done = answered(shell, answer, "forget", "--type", "send_email")
+    assert (done.returncode, done.stdout.strip()) == (1, "")
+    assert done.stderr.endswith("nightshift: nothing was forgotten; --yes forgets without asking\n")
+    assert (shell.statuses(), shell.letters()) == ({ID: "dead"}, 1)
+
+
+def test_whoever_says_yes_beforehand_is_not_asked(shell: JobsShell) -> None:
+    shell.give_up()
+    shell.give_up("other", type="generate_report")
+    assert shell.tell("forget", "--type", "send_email", "--yes") == f"Forgot 1 job: {ID}\n"
+    assert shell.statuses() == {"other": "dead"}
+    assert shell.complaint("forget", "--type", "send_email") == (
+        "no job that was given up matches, so nothing is forgotten"
+    )
 
 
 def test_dead_letters_are_redriven_and_counted(shell: JobsShell) -> None:

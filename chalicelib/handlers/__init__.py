@@ -66,10 +66,18 @@ def find(type_: str) -> Handler:
     """Return the handler of this type. Raises InvalidRequestError when there is none."""
     if type_ not in known():
         raise InvalidRequestError(
-            f"there is no handler for jobs of type {type_[:64]!r}; there are {', '.join(known())}"
+            f"there is no handler for jobs of type {type_[:64]!r}; there are {', '.join(known())}{_nearest(type_)}"
         )
     handler: Handler = import_module(f"{__name__}.{type_}").HANDLER
     return handler
+
+
+def _nearest(type_: str) -> str:
+    # Seldom, and every worker imports this module.
+    from difflib import get_close_matches
+
+    close = get_close_matches(type_[:64], known(), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 @cache

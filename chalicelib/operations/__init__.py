@@ -5,10 +5,23 @@ from typing import Any
 
 import msgspec
 
+from chalicelib.attempts import attempt
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
-from chalicelib.operations import backups, checks, dead_letters, flow, jobs, runs, schedules, status, suppressions
+from chalicelib.operations import (
+    backups,
+    checks,
+    dead_letters,
+    flow,
+    jobs,
+    new_jobs,
+    runs,
+    schedules,
+    status,
+    suppressions,
+)
 from chalicelib.schedule import Schedule
+from chalicelib.telemetry import redact
 
 # By command: the request that it takes, and what does it.
 COMMANDS: dict[str, tuple[Any, Callable[[Context, Any], dict[str, Any]]]] = {
@@ -16,6 +29,7 @@ COMMANDS: dict[str, tuple[Any, Callable[[Context, Any], dict[str, Any]]]] = {
     "check": (checks.Nothing, checks.check),
     "jobs.list": (jobs.Filter, jobs.list_jobs),
     "jobs.show": (jobs.One, jobs.show),
+    "jobs.enqueue": (new_jobs.Enqueue, new_jobs.enqueue),
     "jobs.retry": (jobs.Filter, jobs.retry),
     "jobs.edit": (jobs.Edit, jobs.edit),
     "jobs.forget": (jobs.Filter, jobs.forget),
@@ -59,6 +73,15 @@ def operate(request: object, context: Context, planned: Mapping[str, Schedule]) 
         asked = msgspec.convert({key: value for key, value in request.items() if key != "command"}, shapes[command])
     except msgspec.ValidationError as error:
         raise InvalidRequestError(f"{command} cannot be done as asked: {error}") from error
+    ended = attempt(lambda: _do(command, asked, context, planned), clock=context.clock, last=True)
+    if ended.error is not None:
+        # What leaves a function Lambda logs, word for word.
+        ended.error.args = tuple(redact(argument) for argument in ended.error.args)
+        raise ended.error
+    return ended.value or {}
+
+
+def _do(command: str, asked: Any, context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
     if command in OF_SCHEDULES:
         return OF_SCHEDULES[command][1](context, asked, planned)
     return COMMANDS[command][1](context, asked)

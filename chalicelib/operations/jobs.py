@@ -15,7 +15,7 @@ from chalicelib.queue import claims, outbox
 from chalicelib.queue.job import WAITING, Status, envelope_of
 from chalicelib.queue.message import decode_data, encode_data, read_data
 from chalicelib.schema import jobs
-from chalicelib.telemetry import mask_addresses, redact
+from chalicelib.telemetry import redact
 
 MOST = 1000
 STATUSES = (*Status, "all")
@@ -185,8 +185,8 @@ def _describe(row: Any) -> dict[str, Any]:
         "status": row.status,
         "queue": row.queue,
         "attempts": row.attempts,
-        "last_error": None if row.last_error is None else mask_addresses(row.last_error),
-        "idempotency_key": None if row.idempotency_key is None else mask_addresses(row.idempotency_key),
+        "last_error": None if row.last_error is None else redact(row.last_error),
+        "idempotency_key": None if row.idempotency_key is None else redact(row.idempotency_key),
         **{name: _time(getattr(row, name)) for name in TIMES},
     }
 

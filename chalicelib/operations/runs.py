@@ -15,7 +15,7 @@ from chalicelib.operations import schedules
 from chalicelib.outcome import Outcome
 from chalicelib.schedule import Schedule
 from chalicelib.schema import runs
-from chalicelib.telemetry import mask_addresses, redact
+from chalicelib.telemetry import redact
 
 STATUSES = ("all", "running", *Outcome, MISSED)
 TIMES = ("scheduled_for", "started_at", "finished_at")
@@ -84,7 +84,7 @@ def _describe(row: Any, *, most: int | None = None) -> dict[str, Any]:
         **{name: None if moment is None else iso(from_ms(moment)) for name, moment in moments.items()},
         **{name: getattr(row, name) for name in COUNTS},
         "error_type": row.error_type,
-        "error": None if row.error is None else mask_addresses(row.error)[:most],
+        "error": None if row.error is None else redact(row.error)[:most],
     }
 
 

@@ -20,7 +20,7 @@ from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
 from chalicelib.schedule import Schedule
 from chalicelib.schema import runs
-from chalicelib.telemetry import mask_addresses
+from chalicelib.telemetry import redact
 
 Found = TypeVar("Found")
 
@@ -96,7 +96,7 @@ def _tell_run(run: Any) -> dict[str, Any]:
         "scheduled_for": iso(from_ms(run.scheduled_for)),
         "status": run.status,
         "finished_at": None if run.finished_at is None else iso(from_ms(run.finished_at)),
-        "error": None if run.error is None else mask_addresses(run.error),
+        "error": None if run.error is None else redact(run.error),
     }
 
 

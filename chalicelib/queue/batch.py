@@ -19,6 +19,7 @@ from chalicelib.queue.outbox import send_now
 from chalicelib.queue.results import BACKUP_MS, Performed, Result, after_attempt, without_attempt
 from chalicelib.queue.verdict import Claim, Decision, Policy, Verdict
 from chalicelib.telemetry import bound, logger, summarise, summarise_together
+from chalicelib.trace import carried
 
 # No call that leaves the process comes back sooner. What took longer may have had an effect outside, and is recorded
 # before the next begins; so a kill repeats one such effect at most, as if nothing were recorded together.
@@ -72,6 +73,9 @@ class Batch:
                 self._leave(each, taken.error)
             return []
         decisions = {each.job_id: (each, taken.value[each.job_id]) for each in deliveries}
+        logger.debug(
+            "jobs claimed", extra={"verdicts": {id_: decided.verdict for id_, (_, decided) in decisions.items()}}
+        )
         for each, decision in decisions.values():
             if decision.verdict in {Verdict.TAKE, Verdict.GIVE_UP}:
                 self._perform(each, decision)
@@ -111,7 +115,7 @@ class Batch:
             self._unbegun.append(delivery)
             return
         self._has_begun = True
-        with bound(**_bindings(delivery, decision)):
+        with bound(**_bindings(delivery, decision)), carried(delivery.trace):
             ended, seconds = execute(self._context, handler, delivery, decision, find=self._find)
         self._unrecorded.append(Performed(delivery=delivery, decision=decision, handler=handler, ended=ended))
         if seconds > ALONE_AFTER_SECONDS or ended.error is not None:
@@ -139,7 +143,9 @@ class Batch:
         self.results += results
         done = [pair for pair in zip(performed, results, strict=True) if pair[1].ended.error is None]
         if len(done) > 1:
-            summarise_together(((result.type, each.delivery.job_id, result.ended) for each, result in done))
+            summarise_together(
+                (result.type, each.delivery.job_id, each.delivery.trace.id, result.ended) for each, result in done
+            )
         for each, result in zip(performed, results, strict=True):
             if result.ended.error is not None or len(done) == 1:
                 summarise("job", result.type, result.ended, **_bindings(each.delivery, each.decision))
@@ -180,7 +186,11 @@ class Batch:
 
 
 def _bindings(delivery: Delivery, decision: Decision | None) -> dict[str, object]:
-    bindings: dict[str, object] = {"message_id": delivery.message_id, "job_id": delivery.job_id}
+    bindings: dict[str, object] = {
+        "message_id": delivery.message_id,
+        "job_id": delivery.job_id,
+        "trace_id": delivery.trace.id,
+    }
     if decision is not None:
         bindings["attempt"] = decision.attempt
     if delivery.message and delivery.message.traceparent:

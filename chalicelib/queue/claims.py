@@ -66,7 +66,7 @@ def take(
     for id_ in asked:
         if id_ not in decisions:
             row = found.get(id_) or SimpleNamespace(**new[id_])
-            policy, is_paused = policy_of(row.type), row.type in paused
+            policy, is_paused = policy_of(row.type), not paused.isdisjoint({row.type, pauses.ALL_JOBS})
             decision = judge(row, policy=policy, is_paused=is_paused, claim=claim, alone=alone)
             if decision.verdict is Verdict.TAKE and policy.interval_ms is not None and row.slot_at is None:
                 decision = _await_turn(connection, decision, policy.interval_ms, now_ms=claim.now_ms)
@@ -76,7 +76,7 @@ def take(
 
 
 def paused_types(connection: Connection) -> set[str]:
-    """Return the types of jobs that an operator has paused."""
+    """Return the types of jobs that an operator has paused, or `*` for every one."""
     return set(pauses.reasons(connection, "job"))
 
 

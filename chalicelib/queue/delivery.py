@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from chalicelib.errors import InvalidRequestError, NightshiftError, PermanentErr
 from chalicelib.queue.job import Status, check_envelope, new_row
 from chalicelib.queue.message import Message, decode, encode
 from chalicelib.queue.payloads import MAX_BYTES, Payloads
+from chalicelib.trace import Trace, trace_of
 
 # The type of a job whose message says none that could be read.
 INVALID = "invalid"
@@ -39,6 +41,11 @@ class Delivery:
     def is_first(self) -> bool:
         """Whether nobody can have recorded the job, as far as the message tells."""
         return self.receives == 1 and not self.is_redriven and self.job_id == self.message_id
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The trace of its job, at the job."""
+        return trace_of(self.job_id, traceparent=self.message.traceparent if self.message else None)
 
     def new_row(self, *, queue: str, now_ms: int) -> dict[str, Any]:
         """Return the row of its job, should nobody have recorded it yet."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, and_, delete, false, select, update
 
 from chalicelib.attempts import attempt
 from chalicelib.clock import Clock
@@ -11,13 +11,14 @@ from chalicelib.context import Context
 from chalicelib.database import Database
 from chalicelib.errors import InvalidRequestError, RunFailedError
 from chalicelib.outcome import Counts
+from chalicelib.pauses import ALL_JOBS
 from chalicelib.queue.claims import paused_types
 from chalicelib.queue.job import OVER, TAKEN, Status, raw_body, read_row
 from chalicelib.queue.message import Message
 from chalicelib.queue.queues import Queues
 from chalicelib.queue.work_queue import BATCH
 from chalicelib.schema import jobs
-from chalicelib.telemetry import bound, report
+from chalicelib.telemetry import bound, redact, report
 
 # It comes every minute: what falls due before the next time is sent now, with a delay that SQS keeps to the second.
 LOOKAHEAD_MS = 90_000
@@ -36,7 +37,7 @@ def dispatch(context: Context) -> dict[str, Any]:
         ended = attempt(lambda: _dispatch(context), clock=context.clock, last=False)
         summary = report("run", "dispatch", ended)
     if ended.outcome.is_failure:
-        raise RunFailedError(f"dispatch failed: {ended.error}", outcome=ended.outcome) from ended.error
+        raise RunFailedError(redact(f"dispatch failed: {ended.error}"), outcome=ended.outcome) from ended.error
     return summary
 
 
@@ -104,7 +105,7 @@ def send_due(database: Database, queues: Queues, *, clock: Clock, only: Collecti
 def _due(connection: Connection, *, now_ms: int, only: Collection[str] | None) -> Any:
     query = select(jobs).where(jobs.c.dispatch_at <= now_ms + LOOKAHEAD_MS)
     if paused := paused_types(connection):
-        query = query.where(jobs.c.type.not_in(sorted(paused)))
+        query = query.where(false() if ALL_JOBS in paused else jobs.c.type.not_in(sorted(paused)))
     if only is not None:
         query = query.where(jobs.c.id.in_(list(only)))
     return query.order_by(jobs.c.dispatch_at).limit(BATCH).with_for_update(skip_locked=True)

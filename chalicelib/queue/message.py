@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from chalicelib import trace
 from chalicelib.errors import InvalidRequestError
 
 T = TypeVar("T")
@@ -36,7 +37,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     tags: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=16)] = ()
     source: Label | None = None
-    traceparent: Label | None = None
+    # Made in a run or a job, it carries the trace of that on; no caller need think of it.
+    traceparent: Label | None = msgspec.field(default_factory=trace.traceparent)
     unknown: dict[str, Any] = {}
 
 
@@ -54,6 +56,8 @@ def decode(body: str) -> Message:
         tree["data"] = decode_data(tree["data"])
     known = {key: value for key, value in tree.items() if key in KNOWN and (value is not None or key in REQUIRED)}
     known["unknown"] = {key: value for key, value in tree.items() if key not in KNOWN}
+    # What comes without one begins a trace, whoever reads it.
+    known.setdefault("traceparent", None)
     try:
         version = known.pop("v", 1)
         if isinstance(version, bool) or version != 1:
@@ -74,7 +78,7 @@ def encode(message: Message) -> str:
     unknown = fields.pop("unknown")
     for key in MOMENTS:
         if fields[key] is not None:
-            fields[key] = _write_moment(fields[key])
+            fields[key] = _write_moment(key, fields[key])
     body = _write({key: value for key, value in fields.items() if value not in (None, ())} | unknown, "the message")
     decoded = decode(body)
     if decoded.data != message.data or decoded.unknown != unknown:
@@ -160,7 +164,9 @@ def _read_moment(key: str, text: object) -> datetime:
     raise ValueError(f"{key} must be a moment with a zone as RFC 3339 has it, such as 2016-08-04T08:00:00Z")
 
 
-def _write_moment(moment: datetime) -> str:
+def _write_moment(key: str, moment: object) -> str:
+    if not isinstance(moment, datetime):
+        raise _invalid("the message", f"{key} must be a datetime with a zone, and not {reprlib.repr(moment)}")
     # A moment that has no zone, or no place among UTC's years, is left as it is: decoding refuses it.
     if moment.utcoffset() is not None:
         with suppress(OverflowError):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, insert
 from sqlalchemy.exc import DBAPIError
 
+from chalicelib import trace
 from chalicelib.clock import Clock, SystemClock
 from chalicelib.database import Database, insert_missing
 from chalicelib.errors import TransientError
@@ -38,7 +39,7 @@ class NewJob:
     unique_for: int | None = None
     tags: Sequence[str] = ()
     source: str | None = None
-    traceparent: str | None = None
+    traceparent: str | None = field(default_factory=trace.traceparent)
     queue: Literal["work", "priority"] = "work"
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib import trace
 from chalicelib.clock import Clock
 from chalicelib.errors import TransientError
 from chalicelib.queue.message import Message, encode
@@ -44,8 +45,8 @@ class WorkQueue:
         bodies = [encode(message) for message in messages]
         delays = [_seconds(delay) for delay in delays_ms or [0] * len(bodies)]
         stored = [self._payloads.store(body) if len(body) > LIMIT else body for body in bodies]
-        entries: list[Entry] = [
-            {"Id": str(n), "MessageBody": body, "DelaySeconds": delay}
+        entries: list[Any] = [
+            {"Id": str(n), "MessageBody": body, "DelaySeconds": delay, **_xray()}
             for n, (body, delay) in enumerate(zip(stored, delays, strict=True))
         ]
         refused = [reason for batch in _by_size(entries) for reason in self._send_batch(batch)]
@@ -124,6 +125,14 @@ def _by_size(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         size += len(entry["MessageBody"])
     if batch:
         yield batch
+
+
+def _xray() -> dict[str, Any]:
+    """Return by what X-Ray draws the way from this function to the worker, where it is switched on."""
+    header = trace.xray_header()
+    if header is None:
+        return {}
+    return {"MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": header}}}
 
 
 def _seconds(delay_ms: int) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.backup import exports, rds
-from chalicelib.config import is_reference
+from chalicelib.config import PING, is_reference
 from nightshift import triggers
 from nightshift.deploy import policies
 from nightshift.deploy.functions import merge_template
@@ -69,7 +69,9 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
     if "SubnetIds" in outputs:
         stage["subnet_ids"] = outputs["SubnetIds"].split(",")
         stage["security_group_ids"] = outputs["SecurityGroupIds"].split(",")
-    values = _values(place, environment, outputs)
+    # X-Ray knows no resources.
+    traced = ["*"] if stage.get("xray", configuration.get("xray")) else []
+    values = {**_values(place, environment, outputs), "TraceArns": traced}
     for template in sorted((project / ".chalice" / "policies").glob("*.json")):
         if template.stem == "api_handler" and environment.get("UNSUBSCRIBE_ROUTE") != "on":
             continue
@@ -96,12 +98,15 @@ def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, 
         "CacheSecretArns": references("REDIS_URL", "REDIS_PASSWORD"),
         "SyncSecretArns": references("EXTERNAL_SYNC_TOKEN"),
         "BackupSecretArns": references("BACKUP_KEY"),
+        "PingSecretArns": references(*(name for name in environment if name.endswith(PING))),
         "SecretsKeyArns": [outputs["KeyArn"]] if "KeyArn" in outputs else [],
         # SES checks whichever of the two identities is verified, and the configuration set that a mail names.
         "MailIdentityArns": [
             f"{ses}:identity/{sender}",
             f"{ses}:identity/{sender.rpartition('@')[2]}",
             f"{ses}:configuration-set/{environment['MAIL_CONFIGURATION_SET']}",
+            # IAM asks after a template in a bulk call; ours comes with the call, and has no name.
+            f"{ses}:template/*",
         ],
         **_snapshots(place, environment, outputs),
     }

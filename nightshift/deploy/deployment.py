@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from nightshift import triggers
-from nightshift.deploy import configuration, functions, package, stacks
+from nightshift.deploy import configuration, functions, package, stacks, watched
 from nightshift.deploy.configuration import Place
 from nightshift.deploy.stacks import Stack
-from nightshift.deploy.stage import CONCERNS, Stage
+from nightshift.deploy.stage import CONCERNS, WATCHING, Stage
 from nightshift.deploy.templates import parameters_of
 
 # What holds data that nobody could bring back. Their templates retain it too.
@@ -29,10 +29,10 @@ class Deployment:
         """Bring everything to what the project says, and tell each step. Raises ValueError with a sentence."""
         cloudformation = self.client("cloudformation")
         outputs: dict[str, str] = {}
-        for concern in self._concerns():
-            stack = self._stack(concern, outputs)
-            yield f"stack {stack.name}: {stacks.deploy(cloudformation, stack)}"
-            outputs |= stacks.outputs(cloudformation, stack.name)
+        concerns = self._concerns()
+        for concern in concerns:
+            if concern not in WATCHING:
+                yield self._deploy_stack(cloudformation, concern, outputs)
         configuration.write(self.project, self.place, outputs)
         yield ".chalice/config.json and its policies: written"
         path = package.build(self.project)
@@ -48,6 +48,9 @@ class Deployment:
         yield "failed fires: repeated twice, then put on their queue"
         if not is_migrated:
             yield self._migrate()
+        for concern in concerns:
+            if concern in WATCHING:
+                yield self._deploy_stack(cloudformation, concern, outputs)
         for swept in package.sweep(path):
             yield f"swept {swept}"
 
@@ -80,10 +83,17 @@ class Deployment:
     def _concerns(self) -> list[str]:
         return [concern for concern in CONCERNS if concern in self.stage.stacks]
 
+    def _deploy_stack(self, cloudformation: Any, concern: str, outputs: dict[str, str]) -> str:
+        """Bring a stack to its template, add its outputs to those known, and return what became of it."""
+        stack = self._stack(concern, outputs)
+        told = f"stack {stack.name}: {stacks.deploy(cloudformation, stack)}"
+        outputs |= stacks.outputs(cloudformation, stack.name)
+        return told
+
     def _stack(self, concern: str, outputs: dict[str, str]) -> Stack:
         template = self.project / "infra" / f"{concern}.yaml"
         known = {"Stage": self.stage.name, **outputs, **self.stage.stacks[concern]}
-        known["Tasks"] = ",".join(functions.reporting(triggers.read(self.project)))
+        known |= watched.parameters_of(self.project, self.stage.name)
         wanted = parameters_of(template)
         if "S3PrefixListId" in wanted - set(known):
             known["S3PrefixListId"] = self._find_s3_prefix_list()

@@ -1,15 +1,16 @@
 """What stands in the way of a deployment, each finding with what to do about it."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound, TokenRetrievalError
 
-from chalicelib.config import is_reference, read_settings
+from chalicelib.config import PING, is_reference, read_settings
 from chalicelib.errors import ConfigurationError
+from nightshift import triggers
 from nightshift.deploy import configuration, functions
 
 # By worker: what its queue is called, and the setting that says where it is.
@@ -103,10 +104,18 @@ def _check_configuration(project: Path, stage: str) -> Finding:
             "UNSUBSCRIBE_SECRETS": "arn:aws:secretsmanager:::secret:to-come",
             "MAIL_CONFIGURATION_SET": "to-come",
         }
-        read_settings(given | others | environment)
+        settings = read_settings(given | others | environment)
+        if settings.pings:
+            _check_pings(settings.pings, triggers.functions_of(triggers.read(project), "task"))
     except (ValueError, ConfigurationError) as error:
         return problem("configuration", f"{error}")
     return ok("configuration", f"stage {stage} of .chalice/config.json has every setting")
+
+
+def _check_pings(of_tasks: Iterable[str], known: Sequence[str]) -> None:
+    for task in of_tasks:
+        if task not in known:
+            raise ValueError(f"{task.upper()}{PING} is of no task; there are {', '.join(known)}")
 
 
 def _check_time(configured: Mapping[str, Any]) -> Finding:

@@ -19,6 +19,8 @@ from nightshift.triggers import Trigger
 RETRIES, MAX_AGE_SECONDS = 2, 6 * 3600
 RATE = re.compile(r"rate\((\d+) (minute|hour)s?\)")
 SECONDS = {"minute": 60, "hour": 3600}
+# Chalice's name for the one function that serves every route.
+ROUTES = "api_handler"
 
 
 def deploy(project: Path, stage: str) -> None:
@@ -115,8 +117,8 @@ def exists(awslambda: Any, name: str) -> bool:
 
 
 def name_of(function: str, stage: str) -> str:
-    """Return the name under which Chalice deploys a function."""
-    return f"nightshift-{stage}-{function}"
+    """Return the name under which Chalice deploys a function; what serves routes has the application's own."""
+    return f"nightshift-{stage}" if function == ROUTES else f"nightshift-{stage}-{function}"
 
 
 def invoke(awslambda: Any, function: str, request: Mapping[str, Any]) -> dict[str, Any]:

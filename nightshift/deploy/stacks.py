@@ -38,7 +38,7 @@ def deploy(cloudformation: Any, stack: Stack) -> str:
         "StackName": stack.name,
         "TemplateBody": stack.template.read_text(encoding="utf-8"),
         "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in sorted(stack.parameters.items())],
-        # The second for the loop over tasks in alarms.yaml.
+        # The second for the loops in alarms.yaml.
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         "Tags": [{"Key": "app", "Value": "nightshift"}, {"Key": "stage", "Value": stack.stage}],
     }

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # In the order in which they can be made; the outputs of one are parameters of a later one.
-CONCERNS = ("network", "queues", "storage", "secrets", "mail", "data", "exports", "alarms")
+CONCERNS = ("network", "queues", "storage", "secrets", "mail", "data", "exports", "alarms", "dashboard", "queries")
+# Those about the functions, so they come after these: what does not run yet alarms, and has no log to be asked.
+WATCHING = frozenset({"alarms", "dashboard", "queries"})
 REQUIRED = frozenset({"queues", "storage", "secrets", "mail"})
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from chalicelib.config import read_settings
+from nightshift import triggers
 from nightshift.deploy import configuration
 from nightshift.deploy.configuration import Place
+from nightshift.triggers import functions_of
 
 ROOT = Path(__file__).parent.parent.parent
 DEV = Place(stage="dev", region="eu-west-1", account="123456789012")
@@ -95,6 +97,7 @@ def test_each_function_has_a_policy_with_the_stages_own_arns(project: Path) -> N
         "arn:aws:ses:eu-west-1:123456789012:identity/digest@dev.example.com",
         "arn:aws:ses:eu-west-1:123456789012:identity/dev.example.com",
         "arn:aws:ses:eu-west-1:123456789012:configuration-set/nightshift-dev-mail",
+        "arn:aws:ses:eu-west-1:123456789012:template/*",
     ]
     assert resources(project, "daily_digest")["WriteLogs"].endswith(":/aws/lambda/nightshift-dev-daily_digest:*")
 
@@ -102,6 +105,30 @@ def test_each_function_has_a_policy_with_the_stages_own_arns(project: Path) -> N
 def test_a_function_without_secrets_may_read_none(project: Path) -> None:
     configuration.write(project, DEV, QUEUES)
     assert "ReadSecrets" not in resources(project, "daily_digest")
+
+
+def test_a_task_may_read_the_secret_that_says_where_its_pings_go(project: Path) -> None:
+    whole = configuration.read(project)
+    pinged = {"DAILY_DIGEST_PING": f"{SECRET}ping", "EXTERNAL_SYNC_PING": "https://hc-ping.com/0d9c2a3e"}
+    whole["stages"]["dev"]["environment_variables"] |= pinged
+    (project / ".chalice" / "config.json").write_text(json.dumps(whole))
+    configuration.write(project, DEV, QUEUES)
+    assert resources(project, "daily_digest")["ReadSecrets"] == f"{SECRET}ping"
+    # It gives up what nobody goes on with.
+    assert resources(project, "watch")["ReadSecrets"] == f"{SECRET}ping"
+    assert "ReadSecrets" not in resources(project, "dispatch")
+
+
+@pytest.mark.parametrize("where", ["stage", "project"])
+def test_every_function_may_tell_x_ray_where_that_is_switched_on_and_none_elsewhere(project: Path, where: str) -> None:
+    configuration.write(project, DEV, QUEUES)
+    written = list((project / ".chalice").glob("policy-dev-*.json"))
+    assert "xray" not in "".join(path.read_text() for path in written)
+    whole = configuration.read(project)
+    (whole["stages"]["dev"] if where == "stage" else whole)["xray"] = True
+    (project / ".chalice" / "config.json").write_text(json.dumps(whole))
+    configuration.write(project, DEV, QUEUES)
+    assert [path.name for path in written if "xray:PutTraceSegments" not in path.read_text()] == []
 
 
 BACKING_UP = ("database_backup", "operate", "work", "work_priority")
@@ -161,7 +188,9 @@ def test_no_policy_is_longer_than_iam_takes(project: Path) -> None:
         ("DATABASE_URL", "REDIS_URL", "BACKUP_KEY", "EXTERNAL_SYNC_TOKEN"), f"{SECRET}{'x' * 60}"
     )
     configuration_ = configuration.read(project)
-    configuration_["stages"]["dev"]["environment_variables"] |= environment | {"BACKUP_RDS": f"cluster:{'x' * 60}"}
+    pinged = {f"{name.upper()}_PING": f"{SECRET}{'x' * 60}" for name in functions_of(triggers.read(project), "task")}
+    environment |= pinged | {"BACKUP_RDS": f"cluster:{'x' * 60}"}
+    configuration_["stages"]["dev"]["environment_variables"] |= environment
     (project / ".chalice" / "config.json").write_text(json.dumps(configuration_))
     configuration.write(project, DEV, QUEUES | {"BackupExportRoleArn": ROLE})
     # Of a role's own policies together, white space not counted.

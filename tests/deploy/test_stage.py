@@ -1,6 +1,7 @@
 """The files that a person edits before deploying."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def test_as_many_workers_share_the_pace_of_sending_as_may_run_at_once(stage: str
     assert workers == ["work", "work_priority"]
     reserved = sum(functions[worker]["reserved_concurrency"] for worker in workers)
     assert int(configured(stage)["environment_variables"]["MAIL_WORKERS"]) == reserved
+
+
+def test_the_page_on_deploying_tells_how_many_are_reserved() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    reserved = sum(each.get("reserved_concurrency", 0) for each in configured("dev")["lambda_functions"].values())
+    assert re.findall(r"concurrency +(\d+) of 1000 reserved", page) == [str(reserved)]
 
 
 @pytest.mark.parametrize(

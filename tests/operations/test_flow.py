@@ -39,7 +39,7 @@ def test_jobs_of_a_paused_type_wait_on_both_queues_and_go_on_once_it_is_resumed(
     assert desk.statuses() == {other: "completed"} | dict.fromkeys((before, after, urgent, by_message), "pending")
     assert [row.attempts for row in desk.kit.jobs() if row.id != other] == [0, 0, 0, 0]
 
-    assert desk.ask("resume", type="greet") == {"resumed": "greet"}
+    assert desk.ask("resume", type="greet") == {"resumed": "greet", "paused": {}}
     pass_minutes(desk, 2)
     assert sorted(desk.names()) == ["Ann", "Bob", "Cid", "Dee", "Eve"]
     assert set(desk.statuses().values()) == {"completed"}
@@ -66,6 +66,36 @@ def test_a_pause_survives_a_deployment(desk: Desk, database_url: str) -> None:
     assert deployed.done == []
 
 
+def test_while_every_job_is_paused_none_begins_on_either_queue_and_all_are_kept(desk: Desk) -> None:
+    before = desk.kit.enqueue("greet", {"name": "Ann"})
+    assert desk.ask("pause", type="*", reason="the database moves") == {"paused": "*"}
+    by_message = desk.kit.send({"type": "wave", "data": {"name": "Bob"}})
+    urgent = desk.kit.enqueue("wave", {"name": "Cid"}, queue="priority")
+    # No message of it is on any queue: it waits for dispatch.
+    unsent = desk.insert(id="theirs")
+    pass_minutes(desk, 60)
+    assert desk.done == []
+    assert desk.statuses() == dict.fromkeys((before, by_message, urgent, unsent), "pending")
+    assert desk.ask("resume", type="*") == {"resumed": "*", "paused": {}}
+    pass_minutes(desk, 2)
+    assert sorted(desk.names()) == ["Ann", "Ann", "Bob", "Cid"]
+    assert desk.letters() == []
+
+
+def test_of_the_pause_of_every_job_and_that_of_a_type_one_is_lifted_at_a_time(desk: Desk) -> None:
+    desk.ask("pause", type="*", reason="the database moves")
+    desk.ask("pause", type="greet", reason="SES is down")
+    desk.kit.enqueue("greet", {"name": "Ann"})
+    desk.kit.enqueue("wave", {"name": "Bob"})
+    assert desk.ask("resume", type="*") == {"resumed": "*", "paused": {"greet": "SES is down"}}
+    pass_minutes(desk, 2)
+    assert desk.names() == ["Bob"]
+    desk.ask("pause", type="*", reason="the database moves")
+    assert desk.ask("resume", type="greet") == {"resumed": "greet", "paused": {"*": "the database moves"}}
+    pass_minutes(desk, 10)
+    assert desk.names() == ["Bob"]
+
+
 def test_pausing_again_keeps_the_newer_reason(desk: Desk) -> None:
     desk.ask("pause", type="greet", reason="SES is down")
     desk.ask("pause", type="wave", reason="nobody is in")
@@ -82,14 +112,14 @@ def test_a_type_without_a_handler_is_not_paused_and_those_with_one_are_named(des
 
 def test_resuming_what_is_not_paused_says_so_and_leaves_other_pauses(desk: Desk) -> None:
     desk.ask("pause", type="greet", reason="SES is down")
-    assert desk.ask("resume", type="wave") == {"resumed": None}
+    assert desk.ask("resume", type="wave") == {"resumed": None, "paused": {"greet": "SES is down"}}
     assert paused(desk) == {"greet": "SES is down"}
 
 
 def test_a_type_that_has_lost_its_handler_can_be_resumed(desk: Desk) -> None:
     values = {"kind": "job", "name": "long_gone", "reason": "it broke", "paused_at": 1}
     desk.kit.context().database.transact(lambda connection: connection.execute(insert(pauses).values(**values)))
-    assert desk.ask("resume", type="long_gone") == {"resumed": "long_gone"}
+    assert desk.ask("resume", type="long_gone") == {"resumed": "long_gone", "paused": {}}
     assert paused(desk) == {}
 
 

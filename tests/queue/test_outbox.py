@@ -315,6 +315,15 @@ REFUSED: list[tuple[Callable[[], NewJob], str]] = [
         lambda: note(expires_at=NOON.replace(tzinfo=None)),
         "the message is not valid: expires_at must be a moment with a zo",
     ),
+    (
+        lambda: note(run_at="2026-12-01T09:00:00Z"),
+        "the message is not valid: not_before must be a datetime with a zone, and not '2026-12-01T09:00:00Z'",
+    ),
+    (
+        lambda: note(run_at=NOON.date()),
+        r"the message is not valid: not_before must be a datetime with a zone, and not datetime\.date\(2026, 3, 2\)",
+    ),
+    (lambda: note(expires_at=1_772_452_800), "the message is not valid: expires_at must be a datetime with"),
     (lambda: note(run_at=NOON, expires_at=NOON), "the message is not valid: expires_at must be later than not_before"),
     (
         lambda: note(unique_for=60),

@@ -419,3 +419,11 @@ def test_what_the_database_cannot_hold_costs_its_neighbours_nothing(kit: Kit) ->
     kit.clock.advance(VISIBILITY_SECONDS)
     kit.drain()
     assert (len(begun), left(kit)) == (3, [])
+
+
+def test_what_an_error_says_that_the_database_cannot_hold_is_recorded_as_far_as_it_can(kit: Kit) -> None:
+    fail(kit, OSError("no file \udce9"), max_attempts=1)
+    job_id = kit.enqueue("note", {"text": 1})
+    kit.drain()
+    row = kit.job(job_id)
+    assert (row.status, row.last_error) == ("dead", r"OSError: no file \udce9")

@@ -1,0 +1,60 @@
+"""What the stacks that watch are told of the functions, as it follows from app.py and `.chalice/config.json`."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import app
+from nightshift.deploy.watched import parameters_of
+
+ROOT = Path(__file__).parent.parent.parent
+Configure = Callable[[Callable[[dict[str, Any]], Any]], dict[str, list[str]]]
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Configure:
+    """Change the configuration of a copy of the project, and return what the stacks of dev are told then."""
+    (tmp_path / ".chalice").mkdir()
+    shutil.copy(ROOT / "app.py", tmp_path)
+
+    def tell(change: Callable[[dict[str, Any]], Any]) -> dict[str, list[str]]:
+        configured = json.loads((ROOT / ".chalice" / "config.json").read_text())
+        change(configured)
+        (tmp_path / ".chalice" / "config.json").write_text(json.dumps(configured))
+        return {name: text.split(",") for name, text in parameters_of(tmp_path, "dev").items()}
+
+    return tell
+
+
+def timeouts(configured: dict[str, Any]) -> Any:
+    """Return what the stage says of the function `work`, to be changed."""
+    return configured["stages"]["dev"]["lambda_functions"]["work"]
+
+
+def test_every_function_is_told_of_and_by_what_it_reports(told: Configure) -> None:
+    lists = told(dict)
+    assert set(lists["Functions"]) == set(app.app.handler_map)
+    assert lists["FunctionNames"] == [f"nightshift-dev-{function}" for function in lists["Functions"]]
+    assert set(lists["Tasks"]) == set(app.SCHEDULES)
+    assert set(lists["Reporting"]) == {*app.SCHEDULES, "mail_feedback"}
+
+
+def test_each_time_out_is_that_of_the_function_its_stage_or_the_project_or_chalices_own(told: Configure) -> None:
+    assert {"work-300", "work_priority-300", "watch-60", "operate-900"} <= set(told(dict)["Timeouts"])
+    assert "work-120" in told(lambda all_: timeouts(all_).update(lambda_timeout=120))["Timeouts"]
+    assert "work-60" in told(lambda all_: timeouts(all_).clear())["Timeouts"]
+
+    def of_project(configured: dict[str, Any]) -> None:
+        timeouts(configured).clear()
+        configured["lambda_timeout"] = 240
+
+    def of_stage(configured: dict[str, Any]) -> None:
+        of_project(configured)
+        configured["stages"]["dev"]["lambda_timeout"] = 180
+
+    assert "work-240" in told(of_project)["Timeouts"]
+    assert {"work-180", "watch-60"} <= set(told(of_stage)["Timeouts"])
