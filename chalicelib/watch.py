@@ -1,4 +1,7 @@
-"""The watch: sees to it that every fire that is due runs or is missed for a reason, and every run that began ends."""
+"""The watch: sees to it that every fire that is due runs or is missed for a reason, and every run that began ends.
+
+Then it stores the page of the status, which so tells of the last five minutes even while nothing else does.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,7 +14,8 @@ from chalicelib.context import Context
 from chalicelib.errors import RunFailedError, TransientError
 from chalicelib.outcome import Counts
 from chalicelib.schedule import Schedule
-from chalicelib.telemetry import bound, logger, report
+from chalicelib.status import stored
+from chalicelib.telemetry import bound, logger, redact, report
 
 
 def watch(context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
@@ -23,8 +27,9 @@ def watch(context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
     with bound(request_id=context.request_id):
         ended = attempt(lambda: _watch(context, planned), clock=context.clock, last=False)
         summary = report("run", "watch", ended)
+        _store_page(context, planned)
     if ended.outcome.is_failure:
-        raise RunFailedError(f"watch failed: {ended.error}", outcome=ended.outcome) from ended.error
+        raise RunFailedError(redact(f"watch failed: {ended.error}"), outcome=ended.outcome) from ended.error
     return summary
 
 
@@ -50,3 +55,10 @@ def _watch(context: Context, planned: Mapping[str, Schedule]) -> Counts:
 def _look_after(context: Context, name: str, schedule: Schedule) -> Counts:
     task = tasks.find(name)
     return (catch_up.settle if schedule.every is None else catch_up.listen)(context, task, schedule)
+
+
+def _store_page(context: Context, planned: Mapping[str, Schedule]) -> None:
+    ended = attempt(lambda: stored.store(context, planned), clock=context.clock, last=False)
+    if ended.error is not None:
+        # No fire is missed for it, and whoever opens the page has it stored anew, or is told why not.
+        logger.error("status page not stored", exc_info=ended.error)

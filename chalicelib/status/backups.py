@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, union
+from sqlalchemy import Connection, select
 
 from chalicelib.clock import from_ms
 from chalicelib.schema import backups
@@ -39,9 +39,8 @@ def read_backups(connection: Connection) -> BackupsStatus:
     """Return the status of the backups."""
     newest_first = select(backups).where(backups.c.status != "removed").order_by(backups.c.taken_at.desc())
     verified = newest_first.where(backups.c.status == "finished", backups.c.verified_at.is_not(None)).limit(1)
-    parts = [select(query.subquery()) for query in (newest_first.limit(LATEST), verified)]
-    rows = sorted(connection.execute(union(*parts)), key=lambda row: (row.taken_at, row.id), reverse=True)
-    found = [_backup(row) for row in rows]
+    rows = {row.id: row for query in (newest_first.limit(LATEST), verified) for row in connection.execute(query)}
+    found = [_backup(row) for row in rows.values()]
     trusted = [backup for backup in found if backup.status == "finished" and backup.verified_at]
     return BackupsStatus(latest=tuple(found[:LATEST]), verified=trusted[0] if trusted else None)
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func, or_, select
+from sqlalchemy import Connection, case, func, or_, select, true
 
 from chalicelib.clock import from_ms, to_ms
+from chalicelib.pauses import ALL_JOBS
 from chalicelib.queue.job import TAKEN, WAITING, Status
 from chalicelib.schema import jobs
 from chalicelib.telemetry import redact
@@ -58,14 +59,14 @@ class QueueStatus:
 
 
 def read_queue(connection: Connection, paused: Collection[str], *, now: datetime) -> QueueStatus:
-    """Return the status of the queue, of which these types of jobs are paused."""
+    """Return the status of the queue, of which these types of jobs are paused, or by `*` all."""
     now_ms = to_ms(now)
     is_later = or_(jobs.c.due_at > now_ms, func.coalesce(jobs.c.slot_at, 0) > now_ms)
     stands = case(
         (jobs.c.status == Status.DEAD.value, "dead"),
         (jobs.c.status.in_(TAKEN), "in_work"),
         (is_later, "later"),
-        (jobs.c.type.in_(list(paused)), "held_back"),
+        (true() if ALL_JOBS in paused else jobs.c.type.in_(list(paused)), "held_back"),
         else_="waiting",
     ).label("stands")
     due = case((jobs.c.due_at > jobs.c.created_at, jobs.c.due_at), else_=jobs.c.created_at)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, literal, not_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, literal, not_, select, union_all
 
 from chalicelib.claims import MISSED
 from chalicelib.clock import from_ms
@@ -70,11 +70,14 @@ def read_latest(connection: Connection, tasks: Collection[str]) -> dict[str, Lat
         "fired": runs.c.trigger == "schedule",
     }
     queries = [
-        _latest_first(task).add_columns(literal(way).label("way")).where(condition).limit(1)
+        _latest_first(task, runs.c.id, literal(way).label("way")).where(condition).limit(1)
         for task in tasks
         for way, condition in ways.items()
     ]
-    found = {(row.task, row.way): _run(row) for row in _together(connection, queries)}
+    ids = {(row.task, row.way): row.id for row in _together(connection, queries)}
+    of_ids = select(*SHAPE).where(runs.c.id.in_(set(ids.values())))
+    by_id = {row.id: _run(row) for row in connection.execute(of_ids)}
+    found = {key: by_id[id_] for key, id_ in ids.items() if id_ in by_id}
     return {
         task: Latest(
             run=found.get((task, "run")),
@@ -90,7 +93,7 @@ def read_durations(connection: Connection, tasks: Collection[str]) -> dict[str, 
     found: dict[str, list[int]] = {task: [] for task in tasks}
     queries = []
     for task in tasks:
-        recent = _latest_first(task).limit(LOOKED_AT).subquery()
+        recent = _latest_first(task, runs.c.status, runs.c.started_at, runs.c.finished_at).limit(LOOKED_AT).subquery()
         succeeded = select(recent).where(recent.c.status == Outcome.SUCCEEDED.value)
         queries.append(succeeded.order_by(recent.c.scheduled_for.desc()).limit(SHOWN))
     for row in sorted(_together(connection, queries), key=lambda row: row.scheduled_for):
@@ -98,15 +101,17 @@ def read_durations(connection: Connection, tasks: Collection[str]) -> dict[str, 
     return {task: tuple(durations) for task, durations in found.items()}
 
 
-def _latest_first(task: str) -> Select[Any]:
-    return select(*SHAPE).where(runs.c.task == task).order_by(runs.c.scheduled_for.desc())
+def _latest_first(task: str, *columns: ColumnElement[Any]) -> Select[Any]:
+    of_task = select(runs.c.task, runs.c.scheduled_for, *columns).where(runs.c.task == task)
+    return of_task.order_by(runs.c.scheduled_for.desc())
 
 
 def _together(connection: Connection, queries: Sequence[Select[Any]]) -> Sequence[Row[Any]]:
-    """Return the rows of several queries, in no certain order, in one round trip."""
+    """Return the rows of several queries, in no certain order, in one round trip. None may have a column of text."""
     if not queries:
         return ()
-    # Each stands in a subquery, since SQLite takes no ORDER BY in a part of a UNION.
+    # Each stands in a subquery, since SQLite takes no ORDER BY in a part of a UNION. With a TEXT in one, MariaDB 11.8.9
+    # may crash as a whole when it drops the table that it made of it.
     return connection.execute(union_all(*(select(query.subquery()) for query in queries))).all()
 
 

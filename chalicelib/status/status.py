@@ -77,7 +77,7 @@ def _headline(findings: tuple[Finding, ...], tasks: tuple[TaskStatus, ...], paus
     if all(task.latest is None for task in tasks):
         return "Nothing has run yet, and nothing is wrong."
     if pauses:
-        names = ["every task" if pause.name == "*" else pause.name for pause in pauses]
+        names = [pause.subject for pause in pauses]
         told = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
         return f"All is well, with {told} paused." if len(names) <= 3 else f"All is well, with {len(names)} pauses."
     return "All is well."

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tests.infra.test_templates import TEMPLATES, is_tls_only, the
+from tests.infra.templates import TEMPLATES, the
+from tests.infra.test_templates import is_tls_only
 
 SES = {"Service": "ses.amazonaws.com"}
 

@@ -15,6 +15,7 @@ from chalicelib.schedule import Schedule
 from chalicelib.schema import backups, jobs, pauses, runs, schedules
 from chalicelib.status.status import Status, read
 from chalicelib.status.tasks import TaskStatus
+from nightshift.demo.nights import fill_nights
 from nightshift.testkit.kit import Kit
 from tests.status.browser import Browser, NoBrowserError, browser
 
@@ -116,6 +117,17 @@ class Deployment:
 def deployment(database_url: str) -> Deployment:
     kit = Kit(database_url)
     return Deployment(kit=kit, planned=PLANNED)
+
+
+@pytest.fixture
+def with_history(deployment: Deployment) -> Deployment:
+    """A deployment with a month behind it, of thousands of runs."""
+    database = deployment.kit.context().database
+    count = database.transact(
+        lambda connection: fill_nights(connection, deployment.planned, now=NOW, seed=1, is_well=False)
+    )
+    assert count > 1000
+    return deployment
 
 
 @pytest.fixture(scope="session")

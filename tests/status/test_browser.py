@@ -1,5 +1,6 @@
 """The page as a browser shows it: nothing sticks out, every text can be read, nothing in it runs."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from chalicelib.status import page
 from chalicelib.status.status import Status
 from nightshift.demo.blog import HOSTILE
 from tests.status.browser import Browser
+from tests.status.conftest import Deployment
 from tests.status.samples import status, with_text
 from tests.status.test_page import INJECTIONS
 
@@ -55,6 +57,22 @@ def test_nothing_sticks_out_of_a_window_of_any_width(chromium: Browser, tmp_path
         show(chromium, tmp_path, status() if text is None else with_text(status(), text), width=width)
         assert chromium.evaluate("document.documentElement.scrollWidth") <= width, text
         assert chromium.evaluate(STICKING_OUT) == [], text
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_history_of_thousands_of_runs_is_all_there_and_fits(
+    chromium: Browser, tmp_path: Path, with_history: Deployment, width: int
+) -> None:
+    found = with_history.read()
+    show(chromium, tmp_path, found, width=width)
+    assert chromium.evaluate("document.documentElement.scrollWidth") <= width
+    assert chromium.evaluate(STICKING_OUT) == []
+    text = chromium.evaluate("document.body.innerText")
+    for told in (found.headline, *(task.name for task in found.tasks), *(each.matter for each in found.findings)):
+        assert told in text
+    marks = "[...document.querySelectorAll('.strip')].map((strip) => [...strip.children].map((mark) => mark.className))"
+    assert chromium.evaluate(marks) == [[f"mark {day.status}" for day in task.days] for task in found.tasks]
 
 
 def test_on_a_telephone_no_two_texts_lie_on_each_other(chromium: Browser, tmp_path: Path) -> None:
@@ -127,6 +145,41 @@ def test_whoever_cannot_see_the_strip_and_the_line_hears_them(chromium: Browser,
     assert "The latest 3 runs that succeeded took 1.2 s to 3.4 s, the latest 1.6 s" in pictures
     headings = {name for role, name in names if role == "heading"}
     assert {"Tasks", "Queue", "Running now", "Backups", "Paused", "daily_digest"} <= headings
+
+
+def test_the_page_says_its_language_what_it_is_and_where_each_part_begins(chromium: Browser, tmp_path: Path) -> None:
+    show(chromium, tmp_path, status())
+    assert chromium.evaluate("document.documentElement.lang") == "en"
+    assert chromium.evaluate("document.title")
+    levels = chromium.evaluate("[...document.querySelectorAll('h1, h2, h3')].map((each) => Number(each.tagName[1]))")
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    ids = chromium.evaluate("[...document.querySelectorAll('[id]')].map((each) => each.id)")
+    assert len(set(ids)) == len(ids)
+    links = chromium.evaluate("[...document.querySelectorAll('a')].map((each) => each.hash.slice(1))")
+    assert set() < set(links) <= set(ids)
+    assert chromium.evaluate("document.querySelectorAll('main').length") == 1
+    assert chromium.evaluate("[...document.querySelectorAll('th')].every((each) => each.scope)")
+
+
+def test_whoever_has_no_mouse_comes_to_everything_in_its_order_and_sees_where(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    show(chromium, tmp_path, with_text(status(), "word " * 60))
+    chromium.call("Emulation.setFocusEmulationEnabled", enabled=True)
+    chromium.evaluate("window.stops = [...document.querySelectorAll('a, summary')]")
+    stops = chromium.evaluate("stops.length")
+    assert chromium.evaluate("new Set(stops.map((each) => each.tagName)).size") == 2
+    for stop in range(stops):
+        chromium.press("Tab", 9)
+        assert chromium.evaluate("stops.indexOf(document.activeElement)") == stop
+        assert chromium.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    for is_open in (False, True, False):
+        # What was pressed stays where it is, to be pressed again.
+        assert chromium.evaluate(f"stops.indexOf(document.activeElement) === {stops - 1}")
+        assert chromium.evaluate("document.activeElement.parentElement.open") is is_open
+        assert chromium.evaluate("document.activeElement.getBoundingClientRect().height") > 0
+        chromium.press("Enter", 13)
 
 
 def _value(node: Any, key: str) -> Any:

@@ -200,6 +200,7 @@ def test_what_was_given_up_comes_before_what_will_be_tried_again(deployment: Dep
 PAUSES: list[tuple[list[tuple[str, str]], str]] = [
     ([("task", "daily_digest")], "All is well, with daily_digest paused."),
     ([("job", "send_email"), ("task", "*")], "All is well, with send_email and every task paused."),
+    ([("job", "*")], "All is well, with every job paused."),
     ([("task", name) for name in "abcd"], "All is well, with 4 pauses."),
 ]
 

@@ -58,6 +58,15 @@ def test_what_is_due_of_a_paused_type_is_held_back(deployment: Deployment) -> No
     assert found.oldest_due_at == NOW - MINUTE
 
 
+def test_while_every_job_is_paused_all_that_is_due_is_held_back(deployment: Deployment) -> None:
+    deployment.pause("job", "*")
+    deployment.job("pending")
+    deployment.job("failed", type="generate_report")
+    deployment.job("pending", due_at=LATER)
+    found = depth(deployment)
+    assert (found.held_back, found.later, found.waiting, found.oldest_due_at) == (2, 1, 0, None)
+
+
 def test_the_oldest_is_counted_from_when_it_was_due(deployment: Deployment) -> None:
     deployment.job("pending", created_at=to_ms(NOW - 9 * HOUR), due_at=to_ms(NOW - 2 * MINUTE))
     deployment.job("pending", created_at=to_ms(NOW - MINUTE), due_at=to_ms(NOW - 9 * HOUR))
