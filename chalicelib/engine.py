@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 
 from chalicelib import secrets
 from chalicelib.errors import ConfigurationError
@@ -41,7 +41,7 @@ def engine_for(url: str, *, credentials: str | None = None, ca: str | None = Non
     `url` and `credentials` may be ARNs of secrets: the whole URL, and a JSON object with username and password as
     RDS keeps and rotates it. `ca` is a file of root certificates, or "off". Raises ConfigurationError.
     """
-    address = make_url(secrets.resolve(url))
+    address = _address(url)
     if address.get_backend_name() == "sqlite":
         return _sqlite_engine(address)
     engine = create_engine(
@@ -64,7 +64,7 @@ def connector_for(url: str, *, credentials: str | None = None, ca: str | None = 
 
     Arguments and errors as of `engine_for`.
     """
-    address = make_url(secrets.resolve(url))
+    address = _address(url)
     if address.get_backend_name() == "sqlite":
         raise ConfigurationError("this works on MySQL and MariaDB alone, and DATABASE_URL names an SQLite file")
     connect = _connect_with(credentials)
@@ -73,6 +73,16 @@ def connector_for(url: str, *, credentials: str | None = None, ca: str | None = 
     if address.password is not None:
         known["password"] = address.password
     return lambda **options: connect(**known | _options(address, ca) | options)
+
+
+def _address(url: str) -> URL:
+    try:
+        return make_url(secrets.resolve(url))
+    except (ValueError, ArgumentError):
+        # Its own message would repeat a part of it, perhaps of the password.
+        raise ConfigurationError(
+            "what DATABASE_URL refers to must be a URL such as mysql+pymysql://host/database"
+        ) from None
 
 
 def _options(address: URL, ca: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What CloudWatch sees: JSON log lines with addresses masked, one summary line an attempt, and its EMF metrics."""
+"""What CloudWatch sees: JSON lines that tell no secret and no address, one that sums an attempt up, its EMF metrics."""
 
 import json
 import os
@@ -30,16 +30,6 @@ def mask_addresses(text: str) -> str:
     return _ADDRESS.sub(r"\1***@\2", text) if "@" in text else text
 
 
-def _mask(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {mask_addresses(str(key)): _mask(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_mask(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    return mask_addresses(str(value))
-
-
 # What a person would not want to see in a log, by the names that people give it.
 _NAMES = (
     "passw|passphrase|pwd|secret|token|authori[sz]ation|credential|cookie|signature|"
@@ -48,34 +38,66 @@ _NAMES = (
 _SECRET = re.compile(_NAMES, re.I)
 # The same in text that holds JSON, also as a string within a string. Each step is bounded: the text may be long.
 _SECRET_IN_TEXT = re.compile(
-    rf"""((?:{_NAMES})[\w.-]{{0,40}}\\{{0,8}}["']?\s{{0,8}}[:=]\s{{0,8}})"""
+    rf"""((?:{_NAMES})[\w.-]{{0,40}}\\{{0,8}}(?:["']?\s{{0,8}}[:=]|["']\s{{0,8}},)\s{{0,8}})"""
     # Quoted, quoted within a string, an object or a list, which may end anywhere in such a text, or a bare word.
-    r"""("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|\\{1,8}"[^"\\]*|[\[{].*|[^\s,;&}\]"'\\]+)""",
+    r"""("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|\\{1,8}["'][^"'\\]*|[\[{].*|"""
+    r"""(?:(?:bearer|basic)\s{1,8})?[^\s,;&}\]"'\\]+)""",
     re.I | re.S,
 )
+# Who one is at a server, before its name: with a password, in which anything may stand, or without.
+_SECRET_IN_URL = re.compile(r"""(://)(?:[^\s/?#:@]{0,256}:[^\s"'<>]{0,256}|[^\s/?#"'<>]{0,256})@""")
+_SECRET_BY_ITSELF = re.compile(r"(\bbearer\s{1,8}|[?&](?:key|sig|code|auth)=)[^\s&\"'\\]{6,}", re.I)
+# Without any of these, as nearly every line is, a text has nothing to hide; looking for them takes no time.
+_SIGNS = (
+    *("@", "://", "key", "passw", "passphrase", "pwd", "secret", "token", "authori", "credential", "cookie"),
+    *("signature", "bearer", "card"),
+)
+
+_COUNTS = vars(Counts()).keys()
 
 
 def redact(value: Any) -> Any:
-    """Return a value of JSON with secrets replaced, by their keys, and addresses masked."""
+    """Return a value with secrets replaced, by their names and in URLs, and addresses masked; as JSON can tell it."""
     if isinstance(value, dict):
+        # Counts are no secret whatever they count, such as a table of tokens.
         return {
-            mask_addresses(str(key)): "[redacted]" if _SECRET.search(str(key)) else redact(item)
+            redact(str(key)): "[redacted]" if _SECRET.search(str(key)) and not _is_counts(item) else redact(item)
             for key, item in value.items()
         }
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple, set, frozenset)):
         return [redact(item) for item in value]
-    return mask_addresses(_SECRET_IN_TEXT.sub(r"\1[redacted]", value)) if isinstance(value, str) else value
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = _SECRET_IN_URL.sub(r"\1[redacted]@", str(value))
+    text = _SECRET_BY_ITSELF.sub(r"\1[redacted]", text)
+    return mask_addresses(_SECRET_IN_TEXT.sub(r"\1[redacted]", text))
+
+
+def _is_counts(item: Any) -> bool:
+    return isinstance(item, dict) and item.keys() == _COUNTS
+
+
+def _may_tell(text: str) -> bool:
+    lowered = text.lower()
+    return any([sign in lowered for sign in _SIGNS])  # noqa: C419 (a generator takes twice as long)
 
 
 def _serialise(line: dict[str, Any]) -> str:
     text = json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str)
-    if "@" in text:
-        text = json.dumps(_mask(line), ensure_ascii=False, separators=(",", ":"))
+    if _may_tell(text):
+        text = json.dumps(redact(line), ensure_ascii=False, separators=(",", ":"))
     # A lone surrogate has no UTF-8, and writing it would lose the line; as an escape it is JSON.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 logger = Logger(service=SERVICE, json_serializer=_serialise, use_rfc3339=True)
+
+
+def sample() -> None:
+    """Decide whether the debug lines of the invocation that begins are written, by POWERTOOLS_LOGGER_SAMPLE_RATE."""
+    # By itself Powertools decides once a process, and a warm one would keep to that for hours.
+    if logger.sampling_rate:
+        logger.refresh_sample_rate_calculation()
 
 
 def bind(**fields: object) -> None:
@@ -102,8 +124,8 @@ def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[
     # A rehearsal that fails is nobody's loss, and one that succeeds mends nothing.
     if not fields.get("dry_run"):
         measure(kind, name, [ended])
-    masked: dict[str, Any] = _mask(fields | result)
-    return masked
+    told: dict[str, Any] = redact(fields | result)
+    return told
 
 
 def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any], **fields: object) -> dict[str, Any]:
@@ -126,18 +148,20 @@ def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any], **fie
     return result
 
 
-def summarise_together(done: Iterable[tuple[str, str, Attempt[Any]]]) -> None:
-    """Write one line a type for jobs that were done and recorded together: (type, job id, attempt)."""
-    by_type: dict[str, list[tuple[str, Attempt[Any]]]] = {}
-    for type_, job_id, ended in done:
-        by_type.setdefault(type_, []).append((job_id, ended))
-    for type_, pairs in by_type.items():
+def summarise_together(done: Iterable[tuple[str, str, str, Attempt[Any]]]) -> None:
+    """Write one line a type for jobs that were done and recorded together: (type, job id, trace's id, attempt)."""
+    by_type: dict[str, list[tuple[str, str, Attempt[Any]]]] = {}
+    for type_, job_id, trace_id, ended in done:
+        by_type.setdefault(type_, []).append((job_id, trace_id, ended))
+    for type_, group in by_type.items():
         result = {
             "type": type_,
-            "job_ids": [job_id for job_id, _ in pairs],
+            "job_ids": [job_id for job_id, _, _ in group],
+            # Those that were enqueued by one run are of one trace.
+            "trace_ids": list(dict.fromkeys(trace_id for _, trace_id, _ in group)),
             "outcome": Outcome.SUCCEEDED.value,
-            "duration_ms": sum(ended.duration_ms for _, ended in pairs),
-            **sum((ended.counts for _, ended in pairs), Counts()).as_dict(),
+            "duration_ms": sum(ended.duration_ms for _, _, ended in group),
+            **sum((ended.counts for _, _, ended in group), Counts()).as_dict(),
         }
         logger.info("jobs succeeded", extra=result)
 

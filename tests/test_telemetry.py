@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from io import BytesIO, TextIOWrapper
@@ -13,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.attempts import Attempt
+from chalicelib.context import from_lambda
 from chalicelib.errors import NotOursError, PermanentError, TransientError
 from chalicelib.outcome import Counts, Outcome
 from chalicelib.telemetry import SERVICE, bind, bound, logger, mask_addresses, redact, report
+from nightshift.local.invocation import LocalContext
 
 ADDRESS = "jane.doe@mail.example.org"
 MASKED = "j***@mail.example.org"
@@ -118,7 +123,13 @@ def test_a_secret_is_known_by_its_key_and_replaced_whatever_it_is(key: str, valu
     assert redact({"a": [{"b": {key: value}}]}) == {"a": [{"b": {key: "[redacted]"}}]}
 
 
-@pytest.mark.parametrize("value", [{key: "x"} for key in HARMLESS] + [[], {}, "", 0, True, None, 1.5, ["password"]])
+# As the cleanup tells what it did to a table.
+COUNTS = {"password_reset_tokens": Counts(total=7).as_dict()}
+
+
+@pytest.mark.parametrize(
+    "value", [{key: "x"} for key in HARMLESS] + [COUNTS, [], {}, "", 0, True, None, 1.5, ["password"]]
+)
 def test_what_is_no_secret_is_left_as_it_is(value: object) -> None:
     assert redact(value) == value
 
@@ -153,6 +164,23 @@ def test_a_secret_is_found_in_text_that_holds_json_broken_or_not(key: str, text:
     assert "42000042" not in redacted
 
 
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("redis://:hunter2@10.0.0.7/0", "redis://[redacted]@10.0.0.7/0"),
+        ("at mysql://app:hun/t@r2@db.example:3306/app, refused", "at mysql://[redacted]@db.example:3306/app, refused"),
+        ("https://hunter2@ingest.example/1", "https://[redacted]@ingest.example/1"),
+        ("https://x.org/a?key=hunter2&page=2", "https://x.org/a?key=[redacted]&page=2"),
+        ("it said Bearer hunter2.a.b.", "it said Bearer [redacted]"),
+        ("Authorization: Basic hunter2==, then", "Authorization: [redacted], then"),
+        ("https://x.org/by/@ann and http://127.0.0.1:8080/x", "https://x.org/by/@ann and http://127.0.0.1:8080/x"),
+        ("https://x.org/a?b=c", "https://x.org/a?b=c"),
+    ],
+)
+def test_a_url_loses_who_one_is_at_its_host_and_a_header_its_credential(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+
+
 @pytest.mark.parametrize("text", ["no secrets here", "the password is unknown", '{"name": "Ann", "n": [1, 2]}', "a=b"])
 def test_text_without_a_secret_stays_whole(text: str) -> None:
     assert redact(text) == text
@@ -160,12 +188,48 @@ def test_text_without_a_secret_stays_whole(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["passw" * 60_000, "password" + " " * 300_000, "password" + "\\" * 300_000, 'token:"' * 50_000, "pwd[" * 90_000],
+    [
+        "passw" * 60_000,
+        "password" + " " * 300_000,
+        "password" + "\\" * 300_000,
+        'token:"' * 50_000,
+        "pwd[" * 90_000,
+        "://" * 100_000,
+        "://a:" * 60_000,
+        "bearer " * 40_000,
+    ],
+    ids=range(8),
 )
 def test_a_long_text_is_redacted_in_no_time(text: str) -> None:
     started = time.process_time()
     redact(text)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "some", "all_"), [(None, False, False), ("0", False, False), ("1", True, True), ("0.5", True, False)]
+)
+def test_debug_lines_are_sampled_by_the_invocation_also_in_a_warm_process(
+    world_environment: None, lines: Lines, monkeypatch: pytest.MonkeyPatch, rate: str | None, some: bool, all_: bool
+) -> None:
+    monkeypatch.setattr(logger, "sampling_rate", rate)
+    for number in range(100):
+        from_lambda(LocalContext(function_name="work"))
+        logger.debug("in detail", extra={"number": number})
+        logger.debug("in detail", extra={"number": number})
+    logger.setLevel(logging.INFO)
+    told = [line["number"] for line in lines()]
+    assert (bool(told), len(told) == 200) == (some, all_)
+    # Whole invocations, and not single lines.
+    assert sorted(2 * list(dict.fromkeys(told))) == told
+
+
+def test_the_rate_is_powertools_own_variable() -> None:
+    program = "from chalicelib.telemetry import logger; logger.debug('in detail')"
+    environment = os.environ | {"POWERTOOLS_LOGGER_SAMPLE_RATE": "1"}
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    (line,) = (json.loads(text) for text in told.stdout.splitlines())
+    assert (line["message"], line["level"], line["sampling_rate"]) == ("in detail", "DEBUG", "1")
 
 
 def test_an_address_is_masked_in_the_message_in_fields_and_in_nested_values(logged: Output, lines: Lines) -> None:

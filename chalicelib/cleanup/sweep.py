@@ -79,6 +79,7 @@ def sweep(
                 raise
             pace.pause(str(error.orig))
             continue
+        logger.debug("chunk deleted", extra={"rule": rule.name, "rows": rows, "deleted": step.deleted})
         counts += Counts(total=step.deleted, succeeded=step.deleted)
         progress = replace(progress, after=step.last, counts=progress.counts + counts)
         if step.last is None:

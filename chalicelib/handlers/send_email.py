@@ -115,6 +115,7 @@ def _send(context: Context, job_id: str, to: str, mail: bytes) -> Counts:
     match answer:
         case Sent(provider_id):
             settle(Status.SENT, provider_id=provider_id)
+            logger.debug("mail accepted", extra={"provider_id": provider_id})
             return Counts(total=1, succeeded=1)
         case Refused(reason):
             settle(Status.REFUSED, error=reason)

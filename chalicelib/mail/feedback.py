@@ -12,7 +12,7 @@ from chalicelib.mail import notices, subscriptions, suppressions
 from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.mail.text import clean
 from chalicelib.outcome import Counts
-from chalicelib.telemetry import bound, logger, mask_addresses, report
+from chalicelib.telemetry import bound, logger, redact, report
 
 
 def receive(event: object, context: Context) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def receive(event: object, context: Context) -> dict[str, Any]:
         ended = attempt(lambda: _receive(event, context), clock=context.clock, last=False)
         summary = report("run", "mail_feedback", ended)
     if ended.outcome.is_failure:
-        sentence = mask_addresses(f"mail_feedback {ended.outcome}: {ended.error}")
+        sentence = redact(f"mail_feedback {ended.outcome}: {ended.error}")
         raise RunFailedError(sentence, outcome=ended.outcome) from ended.error
     return summary
 

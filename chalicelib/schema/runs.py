@@ -46,7 +46,7 @@ schedules = Table(
     **MYSQL,
 )
 
-# What an operator has stopped: a type of jobs, a task, or by * every task.
+# What an operator has stopped: a type of jobs, a task, or by * every one.
 pauses = Table(
     "pauses",
     metadata,

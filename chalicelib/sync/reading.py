@@ -107,6 +107,8 @@ class Reading:
         validators = self._state.validators.as_headers() if self._sends_validators else {}
         seconds = min(source.seconds, (self._context.remaining_ms() - RESERVE_MS) / 1000)
         with ask(source, address, validators=validators, seconds=seconds, now_ms=asked_at) as answer:
+            told = {"source": source.name, "page": self._position.pages + 1, "status": answer.status}
+            logger.debug("source answered", extra=told)
             if answer.status == UNCHANGED:
                 return None
             self._note_validators(answer)

@@ -10,6 +10,7 @@ from chalicelib.mail.deliveries import Ledger
 from chalicelib.outcome import Counts
 from chalicelib.queue.message import Message
 from chalicelib.tasks import Task
+from chalicelib.telemetry import logger
 from chalicelib.window import Window, window_before
 
 CHUNK = 1000
@@ -33,6 +34,7 @@ def perform(context: Context, run: Run) -> Counts:
             raise OutOfTimeError(f"{counts.total} recipients are done, the rest is handed on")
         pending = ledger.enlist(first=chunk[0], last=chunk[-1])
         context.queues.work.send(_messages(window.day.isoformat(), pending))
+        logger.debug("recipients listed", extra={"first": chunk[0], "last": chunk[-1], "pending": len(pending)})
         after, counts = chunk[-1], counts + _count(chunk, pending)
         # Behind the sending: a kill in between repeats messages, which the ledger makes harmless.
         save_checkpoint(context, run, {"after": after, "counts": counts.as_dict()})
