@@ -3,7 +3,7 @@ PYTHON ?= python3
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint types secrets audit bench lock clean
+.PHONY: help demo test e2e lint types secrets audit bench soak scale lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,6 +27,14 @@ bench: $(STAMP) ## Measure throughput, memory and cold starts; POSTS=some.csv ta
 	@.venv/bin/python -m bench.backup
 	@.venv/bin/python -m bench.restore
 	@.venv/bin/python -m bench.cold_start
+
+scale: $(STAMP) ## Simulate a million users and reckon what they cost, and write docs/scale.md's tables anew
+	@.venv/bin/python -m scale --write
+
+MINUTES ?= 10
+
+soak: $(STAMP) ## Live a year in MINUTES=10 with everything failing that may fail, and check every promise
+	@.venv/bin/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --write docs
 
 lint: $(STAMP) ## Check the code's style
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

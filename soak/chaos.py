@@ -1,0 +1,45 @@
+"""What is broken in a soak, and when: servers that die, processes that are killed, operators who pause."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from itertools import islice
+from random import Random
+from typing import Any
+
+from chalicelib.schedule import Schedule
+from nightshift.dev.timetable import Due
+
+# Every so many days on average. Each strikes while some task is at work, or so it would seem by its schedule.
+DAYS_BETWEEN = {"mariadb": 6, "redis": 6, "killer": 1}
+# Seconds after a fire: most tasks are over by then.
+LATEST = 0.6
+LONGEST_OUTAGE = timedelta(minutes=20)
+DAYS_BETWEEN_PAUSES, LONGEST_PAUSE = 20, timedelta(days=2)
+
+
+def chaos(planned: Mapping[str, Schedule], *, start: datetime, days: int, seed: int) -> Iterator[Due]:
+    """Yield what strikes in so many days: outages of `mariadb` and `redis`, the `killer`, the `operator`'s acts."""
+    rng = Random(f"chaos {seed}")  # noqa: S311 (no secret)
+    end = start + timedelta(days=days)
+    for name, between in DAYS_BETWEEN.items():
+        for _ in range(days // between):
+            at = _while_at_work(planned, rng, rng.uniform(0, 1) * (end - start) + start)
+            yield Due(function=name, at=at, event=_event("kill"))
+            if name != "killer":
+                yield Due(function=name, at=at + rng.random() * LONGEST_OUTAGE, event=_event("start"))
+    for n in range(days // DAYS_BETWEEN_PAUSES):
+        at = start + timedelta(days=DAYS_BETWEEN_PAUSES) * (n + rng.random())
+        kind, name = rng.choice([("task", task) for task in planned] + [("job", "send_email"), ("task", "*")])
+        told = {"kind": kind, "name": name}
+        yield Due(function="operator", at=at, event=_event("pause", **told))
+        yield Due(function="operator", at=at + rng.random() * LONGEST_PAUSE, event=_event("resume", **told))
+
+
+def _while_at_work(planned: Mapping[str, Schedule], rng: Random, after: datetime) -> datetime:
+    schedule = rng.choice([each for each in planned.values() if each.every is None])
+    fires = list(islice(schedule.after(after), 1))
+    return fires[0] + timedelta(seconds=rng.uniform(0, LATEST))
+
+
+def _event(act: str, **told: str) -> dict[str, Any]:
+    return {"act": act, **told}

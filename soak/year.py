@@ -1,0 +1,146 @@
+"""A soak's days: the local day on MariaDB and Redis, with everything failing that may fail, and then calm."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from chalicelib.clock import SystemClock, from_ms, to_ms
+from chalicelib.schedule import Schedule
+from chalicelib.telemetry import logger
+from nightshift.dev.day import QUEUES, Day
+from nightshift.dev.timetable import schedules_of
+from nightshift.local.clock import LocalClock
+from nightshift.operating import planned as planned_here
+from soak.acts import Act, Counted, Killer, Outages
+from soak.application import Application
+from soak.chaos import chaos
+from soak.inspection import Left
+from soak.operator import Operator
+from soak.place import Place, place
+from soak.post import Post
+from soak.rules import Rules
+from soak.settings import APPLICATION, RATES, START
+from soak.story import Story
+from soak.weather import Weather
+
+# Longer than any message, lease, backoff or catch-up may take to come to an end.
+CALM_DAYS = 4
+# Of a day that does nothing a year passes in a second.
+SPEED = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Year:
+    """All that a soak is made of."""
+
+    here: Place
+    clock: LocalClock
+    planned: Mapping[str, Schedule]
+    weather: Weather
+    rules: Rules
+    functions: Mapping[str, Counted]
+    outages: Mapping[str, Outages]
+    killer: Killer
+    operator: Operator
+    application: Application
+    post: Post
+    story: Story
+
+    @property
+    def now(self) -> datetime:
+        """The moment by the soak's clock."""
+        return from_ms(self.clock.now_ms())
+
+    def live(self, *, days: int, seconds: float) -> None:
+        """Live at most so many days in at most so many seconds of the machine's, and then some calm ones."""
+        asyncio.run(self._live(days=days, seconds=seconds))
+
+    async def _live(self, *, days: int, seconds: float) -> None:
+        deadline, end = time.monotonic() + seconds, self.now + timedelta(days=days)
+        works: dict[str, Callable[[Any], None]] = {name: each.act for name, each in self.outages.items()}
+        works |= {"killer": self.killer.act, "operator": self.operator.act, "application": self.application.ask}
+        day = Day(
+            functions={**self.functions, **{name: Act(work) for name, work in works.items()}},
+            timetable=self.rules,
+            aws=self.here.aws,
+            clock=self.clock,
+            speed=SPEED,
+            tell=self.story.add,
+        )
+        while time.monotonic() < deadline and self.now < end:
+            await day.live(until=self.now + timedelta(days=1))
+            self.post.collect()
+        self._calm_down()
+        for _ in range(CALM_DAYS):
+            await day.live(until=self.now + timedelta(days=1))
+            self.post.collect()
+        await day.close()
+
+    def left(self, connection: Connection) -> Left:
+        """Return what is left to be inspected; the watch has seen each schedule after the first day."""
+        return Left(
+            connection=connection,
+            planned=self.planned,
+            first=START + timedelta(days=1),
+            now=self.now,
+            requests=self.application.requests,
+            post=self.post,
+            ask=self.operator.ask,
+        )
+
+    def _calm_down(self) -> None:
+        self.weather.is_calm = self.rules.is_calm = True
+        self.rules.drop({*self.outages, "killer", "operator"})
+        for outages in self.outages.values():
+            outages.act({"act": "start"})
+        self.operator.resume_all()
+        self.application.is_content = True
+
+
+@contextmanager
+def year(folder: Path, project: Path, *, days: int, seed: int) -> Iterator[Year]:
+    """Enter a place of its own in which a soak can be lived. Raises NotInstalledError."""
+    clock = LocalClock(ahead_ms=to_ms(START) - SystemClock().now_ms())
+    weather = Weather(start=START, days=days, seed=seed)
+    with (
+        place(folder, clock, weather, days=days, seed=seed) as here,
+        Story(folder / "log.jsonl", clock) as story,
+    ):
+        # The application and the operator are in this process.
+        for handler in logger.handlers:
+            handler.setStream(story)  # type: ignore[attr-defined]
+        planned = planned_here()
+        schedules = schedules_of(project, planned)
+        rules = Rules(
+            {**schedules, **RATES, "application": APPLICATION}, start=START, seed=seed, steady={"application"}
+        )
+        for due in chaos(planned, start=START, days=days, seed=seed):
+            rules.put(due)
+        functions = {
+            name: Counted(name, project=project, clock=clock, tell=partial(story.add, name))
+            for name in (*schedules, *QUEUES)
+        }
+        # Making all this took time, which belongs to no day.
+        clock.ahead_ms = to_ms(START) - SystemClock().now_ms()
+        yield Year(
+            here=here,
+            clock=clock,
+            planned=planned,
+            weather=weather,
+            rules=rules,
+            functions=functions,
+            outages={"mariadb": Outages(here.mariadb), "redis": Outages(here.redis)},
+            killer=Killer(functions, seed=seed),
+            operator=Operator(planned, clock),
+            application=Application(clock, seed=seed),
+            post=Post(here.aws),
+            story=story,
+        )

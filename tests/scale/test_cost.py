@@ -1,0 +1,92 @@
+"""A month's costs: each line is its quantity times its price, and nothing is forgotten in the sum."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from chalicelib.backup.policy import read_policy
+from chalicelib.backup.retention import decide
+from chalicelib.config import Settings
+from nightshift.deploy.watched import parameters_of
+from scale import keeping
+from scale.cost import as_json, as_markdown, as_prices, as_summary, months, total
+from scale.line import line
+from scale.prices import Price
+from tests.backup.test_retention import daily
+
+ROOT = Path(__file__).parent.parent.parent
+MONTHS = months()
+SMALL = MONTHS[0]
+
+
+def dollars(service: str, what: str) -> float:
+    return next(each.dollars for each in SMALL.added if (each.service, each.what) == (service, what))
+
+
+def test_a_line_is_its_quantity_times_its_price() -> None:
+    price = Price(dollars=0.4, per=1e6, unit="requests", page="https://example.com", checked=None)
+    assert line("SQS", "requests", "2.5 million", 2.5e6, price).dollars == pytest.approx(1.0)
+
+
+def test_the_small_teams_lines_are_what_one_reckons_by_hand() -> None:
+    assert dollars("SES", "mails") == pytest.approx(30 * (1000 + 2000) * 0.0001)
+    assert dollars("Secrets Manager", "secrets") == pytest.approx(1.20)
+    assert dollars("S3", "backups") == pytest.approx(62 * 0.5 * 0.023)
+    # 400 s a night at 1,769 MB.
+    assert dollars("Lambda", "backups") == pytest.approx(30 * 400 * 1769 / 1024 * 0.0000166667)
+
+
+def test_every_team_has_its_lines_and_their_sum() -> None:
+    assert [month.team for month in MONTHS] == ["small", "medium", "large"]
+    assert [month.jobs_a_day for month in MONTHS] == [10_000, 500_000, 10_000_000]
+    sums = [total(month.added) for month in MONTHS]
+    assert sums == sorted(sums)
+    for month in MONTHS:
+        assert all(each.dollars >= 0 and each.arithmetic for each in (*month.added, *month.apart))
+        services = {each.service for each in month.added}
+        assert services >= {"Lambda", "SQS", "EventBridge", "S3", "CloudWatch", "Secrets Manager", "KMS", "SES"}
+        assert {each.service for each in month.apart} == {"VPC", "RDS", "ElastiCache"}
+
+
+def test_json_and_markdown_say_the_same() -> None:
+    told = json.loads(as_json(MONTHS))
+    assert told["region"] == "us-east-1"
+    text = as_markdown(MONTHS)
+    for month, found in zip(MONTHS, told["months"], strict=True):
+        assert found["dollars"] == pytest.approx(sum(each["dollars"] for each in found["added"]), abs=0.2)
+        assert f"**{total(month.added):,.2f}**" in text
+        assert f"| {month.team} | {month.users:,} | {month.jobs_a_day:,} | ${total(month.added):,.0f} |" in as_summary(
+            MONTHS
+        )
+
+
+def test_each_price_names_awss_page_and_whether_it_was_checked() -> None:
+    table = as_prices(MONTHS)
+    prices = {each.price for month in MONTHS for each in (*month.added, *month.apart)}
+    assert table.count("\n") == len(prices) + 1
+    assert table.count("nothing, remembered") == sum(price.checked is None for price in prices)
+    assert all(price.page.startswith("https://aws.amazon.com/") for price in prices)
+
+
+def test_as_many_alarms_are_paid_for_as_there_are() -> None:
+    template = (ROOT / "infra" / "alarms.yaml").read_text(encoding="utf-8")
+    lists = {name: len(text.split(",")) for name, text in parameters_of(ROOT, "prod").items()}
+    alone = len(re.findall(r"^    Type: AWS::CloudWatch::Alarm", template, re.MULTILINE))
+    # The silence of dispatch and of watch is reckoned from two metrics each.
+    silences = 2 * 2
+    looped = lists["Reporting"] + lists["Tasks"] + lists["Functions"] + lists["Timeouts"]
+    assert len(re.findall(r"^  Fn::ForEach", template, re.MULTILINE)) == 5
+    assert alone + looped + silences == keeping.ALARM_METRICS
+
+
+def test_as_many_backups_are_kept_as_the_policy_keeps_of_one_a_night() -> None:
+    default = Settings.__dataclass_fields__["backup_keep"].metadata["default"]
+    now = datetime(2026, 11, 25, 2, tzinfo=UTC)
+    kept = [
+        sum(each.keep for each in decide(daily(1500, until=day), now=day, policy=read_policy(default)))
+        for day in (now - timedelta(days=30 * n) for n in range(12))
+    ]
+    assert min(kept) - 2 <= keeping.KEPT <= max(kept) + 2

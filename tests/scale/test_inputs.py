@@ -1,0 +1,94 @@
+"""What is reckoned with is what is set, and what the page of the measurements says."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.backup import backups
+from chalicelib.cleanup.rule import Rule
+from chalicelib.context import RESERVE_MS
+from chalicelib.mail import bulk, sending
+from chalicelib.sync.sources import Source
+from chalicelib.tasks import daily_digest
+from scale import inputs, mornings, paths, running, setting, work
+
+ROOT = Path(__file__).parent.parent.parent
+STAGES: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_text(encoding="utf-8"))["stages"]
+QUEUES = (ROOT / "infra" / "queues.yaml").read_text(encoding="utf-8")
+SPEED = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_functions_are_set_as_they_are_reckoned(stage: str) -> None:
+    functions = STAGES[stage]["lambda_functions"]
+    assert functions["work"] == {
+        "lambda_memory_size": inputs.WORKER_MEMORY_MB,
+        "lambda_timeout": inputs.WORKER_TIMEOUT,
+        "reserved_concurrency": inputs.CONCURRENCY,
+    }
+    assert functions["work_priority"]["reserved_concurrency"] == inputs.PRIORITY_CONCURRENCY
+    for name in ("daily_digest", "external_sync", "monthly_report"):
+        assert functions[name]["lambda_timeout"] == inputs.TASK_TIMEOUT
+        assert functions[name]["lambda_memory_size"] == inputs.WORKER_MEMORY_MB
+    assert functions["database_backup"]["lambda_timeout"] == inputs.BACKUP_TIMEOUT
+    assert functions["database_backup"]["lambda_memory_size"] == running.BACKUP_MB
+    assert functions["database_cleanup"]["lambda_timeout"] == inputs.CLEANUP_TIMEOUT
+    assert functions["dispatch"]["lambda_timeout"] == inputs.DISPATCH_TIMEOUT
+    others = sum(each.get("reserved_concurrency", 1) for name, each in functions.items() if name != "work")
+    assert others <= setting.OTHER_CONNECTIONS
+
+
+def test_triggers_are_as_they_are_reckoned() -> None:
+    triggers = {
+        keyword.arg: ast.literal_eval(keyword.value)
+        for function in ast.parse((ROOT / "app.py").read_text(encoding="utf-8")).body
+        if isinstance(function, ast.FunctionDef) and function.name == "work"
+        for decorator in function.decorator_list
+        if isinstance(decorator, ast.Call)
+        for keyword in decorator.keywords
+        if keyword.arg != "queue"
+    }
+    assert triggers == {"batch_size": inputs.BATCH, "maximum_concurrency": inputs.CONCURRENCY}
+
+
+def test_queues_are_as_they_are_reckoned() -> None:
+    assert f'"{inputs.WORKER_TIMEOUT:.0f}": {{ Seconds: {inputs.VISIBILITY:.0f} }}' in QUEUES
+    assert f"maxReceiveCount: {inputs.MOST_RECEIVES}" in QUEUES
+    assert f"MessageRetentionPeriod: {inputs.RETENTION:.0f}" in QUEUES
+
+
+def test_the_code_keeps_to_what_is_reckoned() -> None:
+    assert work.RESERVE == RESERVE_MS / 1000
+    assert work.LONGEST_CALL == sending.SEND_LIMIT_MS / 1000
+    assert mornings.RECIPIENTS == daily_digest.RECIPIENTS_A_MESSAGE
+    assert mornings.MOST_A_CALL == bulk.MOST
+    assert paths.FIRST_RATE == backups.FIRST_RATE / 1e9
+    assert paths.VERIFICATION == backups.VERIFICATION
+    assert Rule.max_rows == paths.MAX_ROWS
+    assert (Source.max_pages, Source.max_bytes) == (paths.MAX_PAGES, paths.MAX_OCTETS)
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        rf"^Nightshift +[\d,]+ +{1e6 * inputs.QUEUE_CPU:.2f} ",
+        rf"^fan-out .+ {inputs.LISTED_A_SECOND:,.0f} a second",
+        rf"^sending, a sample +1,000 recipients +{1000 * inputs.MAIL_CPU:.2f} s",
+        rf"^work ready +{1000 * inputs.READY_CPU:.0f} ",
+        rf"100,000 new items .+ {1e6 * inputs.SYNC_CPU:.0f} µs",
+        rf"300,000 of 1,000,000 sessions .+ {300_000 / inputs.SWEPT_A_SECOND:.1f} s",
+        rf"twelve months .+ {inputs.REPORT_CPU:.2f} s, .+ {1000 * inputs.ACTIVITY_CPU:.0f} ms a day",
+    ],
+)
+def test_what_is_measured_is_what_the_page_of_speed_says(figure: str) -> None:
+    assert re.search(figure, SPEED, re.MULTILINE)
+
+
+def test_the_share_of_a_processor_follows_memory_up_to_one() -> None:
+    assert inputs.share(1769) == 1
+    assert inputs.share(512) == pytest.approx(0.289, abs=0.001)
+    assert inputs.share(10_240) == 1
