@@ -10,6 +10,8 @@ from chalicelib.outcome import Counts, Outcome
 
 T = TypeVar("T")
 
+LONGEST_ERROR = 10_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt(Generic[T]):
@@ -26,6 +28,14 @@ class Attempt(Generic[T]):
         if isinstance(self.value, Counts):
             return self.value
         return self.error.counts if isinstance(self.error, NightshiftError) else Counts()
+
+    @property
+    def told(self) -> str | None:
+        """What the error says, as much of it as a row keeps; None where the attempt ended well."""
+        if self.error is None:
+            return None
+        # A lone surrogate, of a file's name or a wrong decoding, has no UTF-8: the row could not be written.
+        return str(self.error)[:LONGEST_ERROR].encode("utf-8", "backslashreplace").decode()
 
 
 def attempt(

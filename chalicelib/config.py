@@ -11,8 +11,11 @@ from zoneinfo import ZoneInfo
 from chalicelib.backup.policy import Policy, read_policy
 from chalicelib.errors import ConfigurationError
 from chalicelib.mail.text import clean, plain_address
+from chalicelib.zones import find_zone
 
 SMALLEST = 0.001
+# What the variable of a task's pings ends in, behind the task's name.
+PING = "_PING"
 
 
 def _setting(variable: str, parse: Callable[[str], Any], *, default: str | None = None) -> Any:
@@ -86,8 +89,8 @@ def _optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def _zone(text: str) -> ZoneInfo:
     try:
-        return ZoneInfo(text)
-    except (KeyError, ValueError, OSError):
+        return find_zone(text)
+    except ValueError:
         raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
 
 
@@ -128,6 +131,28 @@ def _rds(text: str) -> str:
     if not re.fullmatch(r"(instance|cluster):[A-Za-z][A-Za-z0-9-]{0,62}", text):
         raise ValueError("must be instance: or cluster: and the identifier that RDS has for the database")
     return text
+
+
+def check_ping(text: str) -> str:
+    """Return the URL that pings of a task go to. Raises ValueError for what cannot be one."""
+    sentence = "must be the https:// URL of one check, with its path"
+    try:
+        parts = urlsplit(_url("https", "http")(text))
+    except ValueError:
+        raise ValueError(sentence) from None
+    # Whoever knows the path can ping too, so it goes nowhere in the clear; tests have a server of this machine.
+    is_secure = parts.scheme == "https" or parts.hostname == "127.0.0.1"
+    if not is_secure or "@" in parts.netloc or parts.fragment or not parts.path.strip("/"):
+        raise ValueError(sentence)
+    return text
+
+
+def _problem_of_ping(text: str) -> str | None:
+    try:
+        _or_reference(check_ping)(text)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _retention(text: str) -> int:
@@ -185,9 +210,16 @@ class Settings:
     backup_rds: str | None = _setting("BACKUP_RDS", _optional(_rds), default="")
     backup_export_role: str | None = _setting("BACKUP_EXPORT_ROLE", _optional(_text), default="")
     backup_export_key: str | None = _setting("BACKUP_EXPORT_KEY", _optional(_text), default="")
+    # By task.
+    pings: Mapping[str, str] = field(repr=False, metadata={"variable": f"NAME{PING}"})
 
 
-VARIABLES = tuple(setting.metadata["variable"] for setting in fields(Settings))
+VARIABLES = frozenset(setting.metadata["variable"] for setting in fields(Settings))
+
+
+def is_setting(variable: str) -> bool:
+    """Return whether a variable of the environment is one of the settings."""
+    return variable in VARIABLES or variable.endswith(PING)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -195,9 +227,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
     Raises ConfigurationError, which names every variable that is missing or wrong, never its value.
     """
-    values: dict[str, Any] = {}
-    problems: list[str] = []
+    pings = {name: text for name, text in environment.items() if name.endswith(PING) and text}
+    values: dict[str, Any] = {"pings": {name.removesuffix(PING).lower(): text for name, text in pings.items()}}
+    problems = [f"{name} {problem}" for name, text in pings.items() if (problem := _problem_of_ping(text))]
     for setting in fields(Settings):
+        if setting.name in values:
+            continue
         variable = setting.metadata["variable"]
         text = environment.get(variable, setting.metadata["default"])
         if text is None:

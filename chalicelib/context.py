@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chalicelib.clock import Clock, SystemClock
-from chalicelib.config import VARIABLES, Settings, read_secrets, read_settings
+from chalicelib.config import Settings, is_setting, read_secrets, read_settings
 from chalicelib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
 
     from chalicelib.database import Database
+    from chalicelib.mail.bulk import BulkMailer
     from chalicelib.mail.mailer import Account, Mailer
     from chalicelib.mail.pace import Pace
     from chalicelib.queue.payloads import Payloads
@@ -136,6 +137,13 @@ class Context:
         return Mailer(self._client("sesv2"), configuration_set=self.settings.mail_configuration_set)
 
     @cached_property
+    def bulk_mailer(self) -> BulkMailer:
+        """SES, for several mails a call."""
+        from chalicelib.mail.bulk import BulkMailer
+
+        return BulkMailer(self._client("sesv2"), configuration_set=self.settings.mail_configuration_set)
+
+    @cached_property
     def pace(self) -> Pace:
         """The pace of sending: MAIL_RATE where it is set, the account's own rate elsewhere."""
         from chalicelib.mail.pace import Pace
@@ -146,15 +154,19 @@ class Context:
 
 def from_lambda(lambda_context: Any) -> Context:
     """Return the context of an invocation on Lambda, or of one that looks like it. Raises ConfigurationError."""
-    settings = _settings_of(tuple(os.environ.get(variable) for variable in VARIABLES))
-    return Context(lambda_context, settings=settings, clock=SystemClock(), client=client)
+    from chalicelib import telemetry
+
+    telemetry.sample()
+    settings = _settings_of(tuple(pair for pair in os.environ.items() if is_setting(pair[0])))
+    # The local runtime brings a clock of its own, which a night passes on in seconds.
+    clock = getattr(lambda_context, "clock", None) or SystemClock()
+    return Context(lambda_context, settings=settings, clock=clock, client=client)
 
 
 @cache
-def _settings_of(values: tuple[str | None, ...]) -> Settings:
+def _settings_of(pairs: tuple[tuple[str, str], ...]) -> Settings:
     # A warm process has the same ones each time, and validating them takes as long as several small jobs.
-    pairs = zip(VARIABLES, values, strict=True)
-    return read_settings({variable: value for variable, value in pairs if value is not None})
+    return read_settings(dict(pairs))
 
 
 # SES once: botocore repeats a request whose answer got lost, and the recipient would have two mails.
@@ -196,11 +208,17 @@ def _redis(url: str, password: str | None) -> Any:
     options: dict[str, Any] = {"ssl_check_hostname": True} if address.startswith("rediss://") else {}
     if password:
         options["password"] = secrets.resolve(password)
-    # Its default retry turns a one-second time-out on a hung server into fifteen.
-    return Redis.from_url(
-        address,
-        **options,
-        socket_timeout=REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+    try:
+        # Its default retry turns a one-second time-out on a hung server into fifteen.
+        return Redis.from_url(
+            address,
+            **options,
+            socket_timeout=REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError:
+        # Its own message would repeat a part of it, perhaps of the password.
+        raise ConfigurationError(
+            "what REDIS_URL refers to must be a URL that begins with redis:// or rediss://"
+        ) from None

@@ -6,16 +6,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, or_, select, update
 
+from chalicelib import pings
 from chalicelib.attempts import Attempt
 from chalicelib.clock import Clock, from_ms
 from chalicelib.context import Context
 from chalicelib.errors import PermanentError
 from chalicelib.fire import Fire
 from chalicelib.outcome import Counts, Outcome
+from chalicelib.pings import Ping
 from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
 from chalicelib.schema import runs
 from chalicelib.telemetry import bound, logger, report
+from chalicelib.trace import trace_of
 
 # A run that was handed on, or that Lambda repeats, is taken up sooner by whoever has it.
 LAPSED_AFTER = timedelta(minutes=15)
@@ -32,13 +35,22 @@ def take_up(context: Context) -> Counts:
     """
     taken_up, given_up = context.database.transact(lambda connection: _take_up(connection, context.clock))
     for row in taken_up:
-        logger.warning("run taken up", extra={"task": row.task, "run_id": row.id})
+        logger.warning("run taken up", extra={"task": row.task, "run_id": row.id, "trace_id": trace_of(row.id).id})
+    is_told = True
     for row in given_up:
         error = PermanentError(_reason(row))
-        with bound(run_id=row.id, attempt=row.attempt):
+        with bound(run_id=row.id, attempt=row.attempt, trace_id=trace_of(row.id).id):
             report("run", row.task, Attempt(outcome=Outcome.DEAD, duration_ms=0, value=None, error=error))
+            # Where one does not answer, the watch does not wait for a hundred.
+            is_told = is_told and _tell(context, row, error)
     total = len(taken_up) + len(given_up)
     return Counts(total=total, succeeded=len(taken_up), failed=len(given_up))
+
+
+def _tell(context: Context, row: Row[Any], error: PermanentError) -> bool:
+    sentence = f"{row.task} {Outcome.DEAD}: {error}"
+    ping = Ping(signal="fail", task=row.task, run_id=row.id, attempt=row.attempt, sentence=sentence)
+    return pings.send(context, ping)
 
 
 def _take_up(connection: Connection, clock: Clock) -> tuple[list[Row[Any]], list[Row[Any]]]:
@@ -72,7 +84,8 @@ def _job(row: Row[Any]) -> NewJob:
     )
     # Once for each attempt: while its message is on the way, the run looks lapsed still.
     key = f"take up {row.id} {row.attempt}"
-    return NewJob(type="continue_run", data=fire.to_continue(row.task), idempotency_key=key)
+    trace = str(trace_of(row.id))
+    return NewJob(type="continue_run", data=fire.to_continue(row.task), idempotency_key=key, traceparent=trace)
 
 
 def _reason(row: Row[Any]) -> str:

@@ -3,17 +3,26 @@
 from dataclasses import replace
 from typing import Any
 
-from chalicelib import claims, tasks
+from chalicelib import claims, pings, tasks
 from chalicelib.attempts import Attempt, attempt
 from chalicelib.claims import Run
 from chalicelib.clock import iso
 from chalicelib.context import Context
 from chalicelib.errors import OutOfTimeError, RunFailedError, TooManyFailedError
 from chalicelib.fire import Trigger, read_fire
-from chalicelib.outcome import Counts
+from chalicelib.outcome import Counts, Outcome
+from chalicelib.pings import Ping, Signal
 from chalicelib.queue.message import Message
 from chalicelib.tasks import Task
-from chalicelib.telemetry import bind, bound, logger, mask_addresses, report
+from chalicelib.telemetry import bind, bound, logger, redact, report
+from chalicelib.trace import Trace, carried, trace_of
+
+# What a run's end is to whoever waits for it: one that was not needed is as good, one that will be tried again no end.
+SIGNALS: dict[Outcome, Signal] = {
+    Outcome.SUCCEEDED: "success",
+    Outcome.SKIPPED: "success",
+    Outcome.DEAD: "fail",
+}
 
 
 def execute(name: str, *, event: object, context: Context, trigger: Trigger | None = None) -> dict[str, Any]:
@@ -28,12 +37,13 @@ def execute(name: str, *, event: object, context: Context, trigger: Trigger | No
         claimed = attempt(lambda: _claim(task, event, context, trigger), clock=context.clock, last=False)
         ended: Attempt[Any] = claimed
         if claimed.value is not None:
-            ended = _execute(task, context, claimed.value)
+            with carried(_trace_of(claimed.value, context)):
+                ended = _execute(task, context, claimed.value)
             if ended.error is None and ended.value is None:
                 return {"task": name, "run_id": claimed.value.id, "handed_on": True}
         summary = report("run", name, ended)
         if ended.outcome.is_failure:
-            sentence = mask_addresses(f"{name} {ended.outcome}: {ended.error}")
+            sentence = redact(f"{name} {ended.outcome}: {ended.error}")
             raise RunFailedError(sentence, outcome=ended.outcome) from ended.error
         return summary
 
@@ -43,19 +53,37 @@ def _claim(task: Task, event: object, context: Context, trigger: Trigger | None)
     fire = replace(fire, trigger=trigger or fire.trigger)
     bind(scheduled_for=iso(fire.scheduled_for), trigger=fire.trigger, dry_run=fire.dry_run)
     run = claims.claim(context, task.name, fire, overlap=task.overlap)
-    bind(run_id=run.id, attempt=run.attempt)
+    bind(run_id=run.id, attempt=run.attempt, trace_id=_trace_of(run, context).id)
     return run
+
+
+def _trace_of(run: Run, context: Context) -> Trace:
+    # A dry run has no id.
+    return trace_of(run.id or context.request_id)
 
 
 def _execute(task: Task, context: Context, run: Run) -> Attempt[Any]:
     logger.info("run started")
+    if run.attempt == 1:
+        _ping(context, run, "start")
     last = run.failures + 1 >= task.max_attempts
     ended = attempt(lambda: _perform(task, context, run), clock=context.clock, last=last)
     if ended.error is None and ended.value is None:
         return ended
     finished = attempt(lambda: claims.finish(context, run, ended), clock=context.clock, last=last)
-    # What is not recorded is not done: the next attempt takes up the checkpoint.
-    return ended if finished.error is None else finished
+    if finished.error is not None:
+        # What is not recorded is not done: the next attempt takes up the checkpoint.
+        return finished
+    if signal := SIGNALS.get(ended.outcome):
+        _ping(context, run, signal, sentence=f"{task.name} {ended.outcome}: {ended.told}" if ended.error else "")
+    return ended
+
+
+def _ping(context: Context, run: Run, signal: Signal, *, sentence: str = "") -> None:
+    # A dry run has no id.
+    if run.id is not None:
+        ping = Ping(signal=signal, task=run.task, run_id=run.id, attempt=run.attempt, sentence=sentence)
+        pings.send(context, ping)
 
 
 def _perform(task: Task, context: Context, run: Run) -> Counts | None:

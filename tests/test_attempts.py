@@ -135,6 +135,21 @@ def test_the_duration_is_what_passed_by_the_clock(error: Exception | None) -> No
     assert attempt(work, clock=clock, last=False).duration_ms == 1234
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(None, None), (ValueError("no"), "no"), (OSError("no file \udce9"), r"no file \udce9")],
+    ids=["none", "usual", "not UTF-8"],
+)
+def test_what_an_error_says_can_be_kept_in_a_row(error: Exception | None, told: str | None) -> None:
+    work = raising(error) if error else (lambda: None)
+    assert attempt(work, clock=FrozenClock(MORNING), last=False).told == told
+    if error:
+        long = attempt(raising(ValueError("\udce9" * 100_000)), clock=FrozenClock(MORNING), last=False).told
+        # As much as MySQL's TEXT holds.
+        assert long
+        assert len(long.encode()) < 65_536
+
+
 def test_counts_add_up_item_by_item() -> None:
     assert HALF + Counts(total=1, skipped=1) == Counts(total=5, succeeded=1, failed=2, skipped=2)
     assert (HALF + Counts()).as_dict() == {"total": 4, "succeeded": 1, "failed": 2, "skipped": 1}

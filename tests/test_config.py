@@ -71,6 +71,32 @@ def test_a_reference_may_stand_in_place_of_a_secret(variable: str) -> None:
     assert SECRET in vars(read_settings(REQUIRED | {variable: SECRET})).values()
 
 
+def test_a_task_has_pings_by_its_name() -> None:
+    url = "https://o1.ingest.sentry.io/api/42/cron/nightly/abc/?environment=dev"
+    variables = {"DAILY_DIGEST_PING": url, "EXTERNAL_SYNC_PING": SECRET, "WATCH_PING": ""}
+    assert read_settings(REQUIRED | variables).pings == {"daily_digest": url, "external_sync": SECRET}
+    assert read_settings(REQUIRED).pings == {}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("hunter2", "http://hc-ping.com/hunter2", "https://hc-ping.com", "https://hc-ping.com/", "https:///hunter2"),
+        *(
+            "https://hunter2@hc-ping.com/x",
+            "https://:hunter2@hc-ping.com/x",
+            "https://hc-ping.com:x/hunter2",
+            "https://hc-ping.com/hunter2 x",
+        ),
+        *("https://hc-ping.com/hunter2#x", "https://hc-ping.com/hünter2", "ftp://127.0.0.1/hunter2"),
+    ],
+)
+def test_a_ping_that_is_no_address_of_a_check_is_refused_in_one_sentence(value: str) -> None:
+    said = refusal(DAILY_DIGEST_PING=value, MAIL_FROM="nobody")
+    assert said.startswith("DAILY_DIGEST_PING must be the https:// URL of one check, with its path; MAIL_FROM must ")
+    assert "hunter2" not in said
+
+
 @pytest.mark.parametrize("value", ["hunter2", "arn:aws:ssm:eu-west-1:1:parameter/hunter2", "nightshift/database"])
 def test_credentials_are_always_a_reference(value: str) -> None:
     assert refusal(DATABASE_CREDENTIALS=value).startswith(

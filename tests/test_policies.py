@@ -52,6 +52,7 @@ ACTIONS = {
     "SQS.ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
     # SES asks for the second where the content is raw.
     "SESv2.SendEmail": {"ses:SendEmail", "ses:SendRawEmail"},
+    "SESv2.SendBulkEmail": {"ses:SendBulkEmail"},
     "SESv2.GetAccount": {"ses:GetAccount"},
     "Secrets Manager.GetSecretValue": {"secretsmanager:GetSecretValue"},
     # How an object is locked S3 tells only to who may know.
@@ -60,13 +61,15 @@ ACTIONS = {
     "S3.ListMultipartUploads": {"s3:ListBucketMultipartUploads"},
     "S3.DeleteObjects": {"s3:DeleteObject"},
 }
-# What Lambda itself does in the function's name: logs and network interfaces, …
+# What Lambda itself does in the function's name: logs, network interfaces and, where X-Ray is switched on, traces, …
 BY_LAMBDA = {
     "logs:CreateLogStream",
     "logs:PutLogEvents",
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
     "ec2:DescribeNetworkInterfaces",
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
 }
 # … taking messages for a worker, …
 TAKING = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
@@ -169,7 +172,7 @@ def _resources_of(service: str, params: dict[str, Any], arns: dict[str, str]) ->
         return {_place_of(key) for key in deleted or [params.get("Key")]}
     if service == "secretsmanager":
         return {arns[params["SecretId"]]}
-    return {"${MailIdentityArns}" if "Content" in params else "*"}
+    return {"${MailIdentityArns}" if {"Content", "DefaultContent"} & params.keys() else "*"}
 
 
 def _place_of(key: str | None) -> str:
@@ -201,15 +204,19 @@ def refer(world: World) -> dict[str, str]:
         "unsubscribe_secrets": settings.unsubscribe_secrets,
         "external_sync_token": "any",
         "backup_key": "any secret of thirty-two characters or more",
+        # Nor there.
+        "ping": f"http://127.0.0.1:{free_port()}/ping",
     }
     arns = {name: manager.create_secret(Name=name, SecretString=text)["ARN"] for name, text in texts.items()}
-    world.configure(**arns)
+    settings_of = {name: arn for name, arn in arns.items() if name != "ping"}
+    world.configure(**settings_of, pings=dict.fromkeys(app.SCHEDULES, arns["ping"]))
     names = (
         "${DatabaseSecretArns}",
         "${CacheSecretArns}",
         "${UnsubscribeSecretArn}",
         "${SyncSecretArns}",
         "${BackupSecretArns}",
+        "${PingSecretArns}",
     )
     return dict(zip(arns.values(), names, strict=True))
 
@@ -255,7 +262,7 @@ def fire(world: World) -> Iterator[None]:
 
 def works(queue: str) -> Use:
     def use(world: World) -> Iterator[None]:
-        users = world.add_users(2)
+        users = world.add_users(4)
         world.add_posts("Hello")
         world.fire()
         world.sqs.purge_queue(QueueUrl=world.settings.work_queue_url)
@@ -265,13 +272,15 @@ def works(queue: str) -> Use:
         other = enqueued(world, "send_email", mail(), queue="priority")
         world.execute(update(jobs).where(jobs.c.id == other).values(due_at=world.clock.now_ms() + 60_000))
         early = json.dumps({"type": "send_email", "data": mail(), "id": other})
-        digest = message("send_digest", day=YESTERDAY, first=users[0], last=users[-1])
-        (first,) = put(world, url, digest)
+        ranges = ((users[0], users[2]), (users[3], users[3]))
+        bodies = (message("send_digest", day=YESTERDAY, first=first, last=last) for first, last in ranges)
+        digests = put(world, url, *bodies)
         rest = put(world, url, large, early, message("send_email", **mail()), message("generate_report", to="a@b.cd"))
         yield
-        # Time for one mail of the two: the rest is handed on.
-        world.configure(mail_rate=1.0, mail_workers=1)
-        worker.work(sqs_event([first]), world.context(seconds=45.5), queue=queue)
+        # Time for two mails in bulk of the three, whose rest is handed on, and then for one by itself.
+        world.configure(mail_rate=2.0, mail_workers=1)
+        for digest in digests:
+            worker.work(sqs_event([digest]), world.context(seconds=45.5), queue=queue)
         world.configure(mail_rate=None)
         # The emulator does not tell the account's rate, so a mail fails at just that call.
         with pytest.raises(BatchFailedError, match="1 of 4 messages"):
@@ -291,6 +300,9 @@ def dispatches(world: World) -> Iterator[None]:
 def watches(world: World) -> Iterator[None]:
     world.fire()
     world.execute(update(runs_table).values(status="running", lease_until=1))
+    world.fire(MORNING - timedelta(days=1))
+    given_up = update(runs_table).where(runs_table.c.status != "running")
+    world.execute(given_up.values(status="running", lease_until=1, started_at=1))
     seen = [{"task": name, "text": each.text, "checked_until": 0} for name, each in app.SCHEDULES.items()]
     since = to_ms(MORNING - timedelta(days=40))
     world.execute(insert(schedules), [row | {"checked_until": since} for row in seen if row["task"] != "daily_digest"])
@@ -317,6 +329,7 @@ def operate(world: World) -> Iterator[None]:
     ask(world, "check")
     ask(world, "jobs.retry", ids=dead)
     ask(world, "jobs.redrive")
+    ask(world, "jobs.enqueue", type="send_email", data=mail(text="x" * LIMIT), queue="priority")
     ask(world, "status.page")
     backs_up_by_every_road(world, lambda context: ask(world, "backup.create", context=context))
     for command in ("backup.list", "backup.verify", "backup.drill", "backup.prune"):

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ SENDER = "digest@slow-harbour.example"
 WAIT_SECONDS = 90
 
 WORKER_TIMEOUT = {"WorkerTimeoutSeconds": "60"}
-STACKS = {"queues": WORKER_TIMEOUT, "storage": {}, "secrets": {}, "mail": {}, "exports": {}, "alarms": {}}
+# No saved queries, which the emulator does not have.
+CONCERNS = ("storage", "secrets", "mail", "exports", "alarms", "dashboard")
+STACKS = {"queues": WORKER_TIMEOUT, **{concern: {} for concern in CONCERNS}}
 FUNCTIONS = [trigger.function for trigger in triggers.read(ROOT)]
 
-# The emulator takes no alarm on an expression. In the copy that it gets, those of silence watch one metric.
+# The emulator takes no alarm on an expression. In the copy that it gets, those of silence and of time watch one metric.
 METRIC_MATH = re.compile(r"          Metrics:\n.*?(?=          EvaluationPeriods:)", re.DOTALL)
 ONE_METRIC = """          Namespace: AWS/Lambda
           MetricName: Invocations
@@ -114,6 +117,23 @@ def until(is_so: Callable[[], bool], what: str, *, seconds: float = WAIT_SECONDS
     while not is_so():
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.1)
+
+
+def name_of(function: str) -> str:
+    """Return what a function of the stage is called."""
+    return f"nightshift-{STAGE}-{function}"
+
+
+@contextmanager
+def function_settings(cloud: Cloud, function: str, **variables: str) -> Iterator[None]:
+    """Set environment variables of a function for a while."""
+    awslambda, name = cloud.client("lambda"), name_of(function)
+    before = awslambda.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    awslambda.update_function_configuration(FunctionName=name, Environment={"Variables": before | variables})
+    try:
+        yield
+    finally:
+        awslambda.update_function_configuration(FunctionName=name, Environment={"Variables": before})
 
 
 def copy_project(folder: Path, *, database_url: str, redis_url: str) -> Path:

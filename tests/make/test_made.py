@@ -163,9 +163,19 @@ def test_a_deployment_gives_them_alarms_repetitions_settings_and_policies(made: 
         }
     values = {"Partition": "aws", "Region": "eu-west-1", "Account": "1", "Stage": "dev", "FailedFiresQueueArn": "arn:q"}
     template = made.project / ".chalice" / "policies" / "poll_prices.json"
-    rendered = policies.render(template, values | {"DatabaseSecretArns": ["arn:s"], "SecretsKeyArns": ["arn:k"]})
+    lists = {"DatabaseSecretArns": ["arn:s"], "PingSecretArns": [], "SecretsKeyArns": ["arn:k"], "TraceArns": ["*"]}
+    rendered = policies.render(template, {**values, **lists})
     logs = rendered["Statement"][0]["Resource"]
     assert logs == "arn:aws:logs:eu-west-1:1:log-group:/aws/lambda/nightshift-dev-poll_prices:*"
+
+
+def test_a_tasks_policy_permits_what_every_other_tasks_does(made: Made) -> None:
+    folder = made.project / ".chalice" / "policies"
+    sids = {
+        name: {each["Sid"] for each in json.loads((folder / f"{name}.json").read_text())["Statement"]}
+        for name in triggers.functions_of(triggers.read(made.project), "task")
+    }
+    assert sids["poll_prices"] >= set.intersection(*(sids[name] for name in sids if name not in TASKS))
 
 
 def test_the_page_about_deploying_has_their_rows_behind_the_other_tasks(made: Made) -> None:

@@ -221,7 +221,7 @@ def test_an_error_that_is_an_essay_is_cut(kit: Kit) -> None:
     fail(kit, PermanentError("🐙" * 100_000))
     job_id = kit.send(MESSAGE)
     kit.drain()
-    assert kit.job(job_id).last_error == ("PermanentError: " + "🐙" * 100_000)[:10_000]
+    assert kit.job(job_id).last_error == "PermanentError: " + "🐙" * 10_000
     assert reasons(kit) == ["🐙" * 1000]
 
 
