@@ -1,4 +1,4 @@
-"""The digest's fan-out on MariaDB: one process as on Lambda, its throughput and its peak memory.
+"""The digest on MariaDB: its fan-out, and its sending in bulk and one by one, each in one process as on Lambda.
 
 python -m bench.digest [--users 100000] [--posts some.csv]
 """
@@ -17,16 +17,19 @@ from typing import Any
 from bench.machine import machine
 from chalicelib.application import posts, users
 from chalicelib.engine import engine_for
+from chalicelib.mail import sending
 from nightshift.demo.blog import make_posts, make_users
 from nightshift.demo.loading import load, prepare_database
 from nightshift.demo.posts_csv import BadRow, read_posts
 from nightshift.demo.run import SEED, fire_after_busiest_day
-from nightshift.local.aws import local_aws
+from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.invocation import invoke, scheduled_event, sqs_event
 from nightshift.local.servers import mariadb_server
 
 SAMPLE_MESSAGES = 10
+# The worker where SES takes no bulk.
+SINGLY = "work singly"
 
 
 def main() -> None:
@@ -38,15 +41,26 @@ def main() -> None:
     enter(isolated(os.environ))
     with tempfile.TemporaryDirectory() as folder, local_aws() as aws, mariadb_server(Path(folder)) as url:
         base = os.environ | {"DATABASE_URL": url}
-        enter(local_environment(base, endpoint=aws.endpoint, folder=Path(folder)))
+        # A pace that nothing waits for.
+        pace = {"MAIL_RATE": "1000000", "MAIL_WORKERS": "1"}
+        enter(local_environment(base, endpoint=aws.endpoint, folder=Path(folder)) | pace)
         count = fill(url, user_count=arguments.users, posts_csv=arguments.posts)
         moment = fire_after_busiest_day(engine_for(url))
         print(f"{machine(url)}, {count:,} readers")
         tell("fan-out", measure("daily_digest", scheduled_event(moment)))
         tell("the same fire again", measure("daily_digest", scheduled_event(moment)))
-        sqs = aws.client("sqs")
-        messages = sqs.receive_message(QueueUrl=os.environ["WORK_QUEUE_URL"], MaxNumberOfMessages=SAMPLE_MESSAGES)
-        tell("sending, a sample", measure("work", sqs_event(messages["Messages"])), mails=aws.sent_count())
+        for what, function in (("sending in bulk", "work"), ("sending one by one", SINGLY)):
+            tell(what, measure(function, sqs_event(take_messages(aws))), mails=len(aws.take_sent()))
+
+
+def take_messages(aws: LocalAws) -> list[dict[str, Any]]:
+    """Take the next messages of the fan-out off the queue."""
+    messages: list[dict[str, Any]] = (
+        aws.client("sqs")
+        .receive_message(QueueUrl=os.environ["WORK_QUEUE_URL"], MaxNumberOfMessages=SAMPLE_MESSAGES)
+        .get("Messages", [])
+    )
+    return messages
 
 
 def fill(url: str, *, user_count: int, posts_csv: Path | None) -> int:
@@ -73,10 +87,13 @@ def measure(function: str, event: object) -> dict[str, Any]:
 def run_child(function: str) -> None:
     """Invoke the function with the event on standard input; print what it took as the last line."""
     event = json.load(sys.stdin)
-    started = time.perf_counter()
+    if function == SINGLY:
+        function = "work"
+        vars(sending)["MOST"] = 1
+    started, cpu_started = time.perf_counter(), time.process_time()
     answer = invoke(function, event)
-    seconds = time.perf_counter() - started
-    print(json.dumps({"answer": answer, "seconds": seconds, "peak_mib": peak_mib()}))
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    print(json.dumps({"answer": answer, "seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mib": peak_mib()}))
 
 
 def peak_mib() -> float:
@@ -90,7 +107,11 @@ def tell(what: str, measured: dict[str, Any], *, mails: int | None = None) -> No
     """Print one line of the report."""
     done = measured["answer"].get("succeeded", 0) if mails is None else mails
     rate = f"{done / measured['seconds']:,.0f} a second" if done else "nothing sent"
-    print(f"{what:20} {done:>8,} recipients  {measured['seconds']:6.2f} s  {rate:>16}  {measured['peak_mib']:4.0f} MiB")
+    each = f"{1000 * measured['cpu_seconds'] / done:.2f} ms of CPU each" if done else ""
+    print(
+        f"{what:20} {done:>8,} recipients  {measured['seconds']:6.2f} s  {rate:>16}  {each:>22}"
+        f"  {measured['peak_mib']:4.0f} MiB"
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
@@ -17,7 +18,9 @@ from nightshift.local.environment import BUCKET
 from nightshift.local.invocation import scheduled_event, sqs_event
 from tests.world import MORNING, World
 
-SEND_MESSAGES, SEND_MAIL = "sqs.SendMessageBatch", "sesv2.SendEmail"
+SEND_MESSAGES, SEND_MAIL, SEND_BULK = "sqs.SendMessageBatch", "sesv2.SendEmail", "sesv2.SendBulkEmail"
+# Of deliveries: the first when they are claimed, the second when what became of them is recorded.
+COMMIT_DELIVERIES = "commit.deliveries"
 # Of a job: the first when it is claimed, the second when its attempt has ended.
 COMMIT_JOB = "commit.jobs"
 # Lambda's limit, and the minute that a lease lasts beyond it.
@@ -83,20 +86,47 @@ def test_a_second_request_leaves_the_run_of_a_killed_one_alone_until_its_lease_h
     assert world.messages_left() == 1
 
 
-@pytest.mark.parametrize(("moment", "mails"), [("before", 4), ("after", 5)])
+@pytest.mark.parametrize(("moment", "mails"), [("before", 50), ("after", 51)])
 def test_a_worker_killed_around_a_mail_sends_the_others_once_and_surfaces_that_one(
     world: World, moment: str, mails: int
+) -> None:
+    # Fifty go in bulk, and the last by itself.
+    world.add_users(51)
+    world.add_posts("Hello")
+    world.fire()
+    messages = world.receive()
+    run_to_death(world, "work", sqs_event(messages), die_at=(SEND_MAIL, 1, moment))
+    assert len(world.recipients()) == mails
+    catch_up(world)
+    world.clock.advance(SENDING_LIMIT_MS / 1000 + 1)
+    world.work(messages)
+    assert Counter(world.ledger().values()) == {"sent": 50, "unknown": 1}
+    assert len(world.recipients()) == len(set(world.recipients())) == mails
+
+
+@pytest.mark.parametrize(
+    ("die_at", "status", "mails"),
+    [
+        ((COMMIT_DELIVERIES, 1, "before"), "sent", 5),
+        ((COMMIT_DELIVERIES, 1, "after"), "unknown", 0),
+        ((SEND_BULK, 1, "before"), "unknown", 0),
+        ((SEND_BULK, 1, "after"), "unknown", 5),
+        ((COMMIT_DELIVERIES, 2, "before"), "unknown", 5),
+        ((COMMIT_DELIVERIES, 2, "after"), "sent", 5),
+    ],
+)
+def test_a_worker_killed_around_mails_in_bulk_sends_none_twice_and_surfaces_all_of_which_nobody_knows(
+    world: World, die_at: tuple[str, int, str], status: str, mails: int
 ) -> None:
     world.add_users(5)
     world.add_posts("Hello")
     world.fire()
     messages = world.receive()
-    run_to_death(world, "work", sqs_event(messages), die_at=(SEND_MAIL, 3, moment))
-    assert len(world.recipients()) == (2 if moment == "before" else 3)
+    run_to_death(world, "work", sqs_event(messages), die_at=die_at)
     catch_up(world)
     world.clock.advance(SENDING_LIMIT_MS / 1000 + 1)
     world.work(messages)
-    assert sorted(world.ledger().values()) == ["sent", "sent", "sent", "sent", "unknown"]
+    assert Counter(world.ledger().values()) == {status: 5}
     assert len(world.recipients()) == len(set(world.recipients())) == mails
 
 

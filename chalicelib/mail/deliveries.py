@@ -4,11 +4,12 @@ pending → sending → sent | refused | unknown, pending → refused | withdraw
 not take moves back from sending to pending. docs/lifecycle.md draws it.
 """
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, literal, select, update
+from sqlalchemy import Connection, Update, and_, case, func, literal, select, update
 
 from chalicelib.application import users
 from chalicelib.clock import Clock
@@ -108,34 +109,59 @@ class Ledger:
     def _within(self, first: str, last: str) -> Any:
         return and_(deliveries.c.digest_day == self._day, deliveries.c.user_id.between(first, last))
 
+    def claim(self, user_ids: Sequence[str]) -> frozenset[str]:
+        """Move pending deliveries to sending, and return those that were pending: of several callers, one has each."""
+        if len(user_ids) == 1:
+            moved = self.move(user_ids, before=Status.PENDING, after=Status.SENDING)
+            return frozenset(user_ids if moved else ())
+        pending = select(deliveries.c.user_id).where(self._standing(user_ids, Status.PENDING)).with_for_update()
+
+        def work(connection: Connection) -> frozenset[str]:
+            # Locked until they are moved: an UPDATE alone tells how many it moved, and not which.
+            found = frozenset(connection.execute(pending).scalars())
+            connection.execute(self._moving(found, before=Status.PENDING, after=Status.SENDING))
+            return found
+
+        return self._database.transact(work)
+
     def move(
         self,
-        user_id: str,
+        user_ids: Collection[str],
         *,
         before: Status,
         after: Status,
-        provider_id: str | None = None,
-        error: str | None = None,
-    ) -> bool:
-        """Move a delivery; return whether it still stood where the caller believed: of two, only one moves it."""
+        provider_ids: Mapping[str, str] | None = None,
+        errors: Mapping[str, str] | None = None,
+    ) -> int:
+        """Move those deliveries that still stand where the caller believes, and return how many did.
+
+        `provider_ids` and `errors` are by user id, for all of them or for none.
+        """
+        statement = self._moving(user_ids, before=before, after=after)
+        if provider_ids:
+            statement = statement.values(provider_id=_each(provider_ids))
+        if errors:
+            statement = statement.values(error=_each({user_id: error[:500] for user_id, error in errors.items()}))
+        return self._database.autocommit(lambda connection: connection.execute(statement).rowcount)
+
+    def _standing(self, user_ids: Collection[str], status: Status) -> Any:
+        wanted = deliveries.c.user_id.in_(user_ids)
+        return and_(deliveries.c.digest_day == self._day, wanted, deliveries.c.status == status)
+
+    def _moving(self, user_ids: Collection[str], *, before: Status, after: Status) -> Update:
         now_ms = self._clock.now_ms()
         is_open = after in {Status.PENDING, Status.SENDING}
-        statement = (
+        return (
             update(deliveries)
-            .where(
-                deliveries.c.digest_day == self._day,
-                deliveries.c.user_id == user_id,
-                deliveries.c.status == before,
-            )
+            .where(self._standing(user_ids, before))
             .values(
                 status=after.value,
                 claimed_at=now_ms if after is Status.SENDING else deliveries.c.claimed_at,
                 settled_at=None if is_open else now_ms,
-                provider_id=provider_id,
-                error=None if error is None else error[:500],
+                provider_id=None,
+                error=None,
             )
         )
-        return self._database.autocommit(lambda connection: connection.execute(statement).rowcount == 1)
 
     def is_abandoned(self, delivery: Recipient) -> bool:
         """Return whether this mail is being sent by a process that must have ended since."""
@@ -152,3 +178,7 @@ class Ledger:
         query = query.group_by(deliveries.c.status)
         rows = self._database.autocommit(lambda connection: connection.execute(query).all())
         return {row.status: row.total for row in rows}
+
+
+def _each(texts: Mapping[str, str]) -> Any:
+    return case(dict(texts), value=deliveries.c.user_id)

@@ -36,7 +36,7 @@ class Letter:
             (
                 self._headers,
                 f"\r\nTo: {to}\r\n",
-                *_unsubscribe_headers(personal),
+                *(f"{name}: {value}\r\n" for name, value in unsubscribe_headers(personal).items()),
                 f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{BOUNDARY}"\r\n\r\n',
                 *_write_part("plain", self._text, personal, escape=str),
                 *_write_part("html", self._html, personal, escape=html.escape),
@@ -45,15 +45,20 @@ class Letter:
         ).encode("ascii")
 
 
+def write_sender(name: str, address: str) -> str:
+    """Return what stands in From, in ASCII and folded where it is long."""
+    # The e-mail package takes text such as =?utf-8?q?hi?= for an encoded word and decodes it; so it is encoded itself.
+    if "=?" in name:
+        return f"{Header(name, 'utf-8', header_name='From').encode(linesep=EOL)} <{address}>"
+    headers = EmailMessage(policy=SMTP)
+    headers["From"] = Address(name, addr_spec=address)
+    return headers.as_bytes().rstrip().decode("ascii").removeprefix("From: ")
+
+
 def _write_headers(sender_name: str, sender: str, subject: str, date: datetime) -> str:
     headers = EmailMessage(policy=SMTP)
-    encoded: list[str] = []
-    # The e-mail package takes text such as =?utf-8?q?hi?= for an encoded word and decodes it; so it is encoded itself.
-    if "=?" in sender_name:
-        encoded.append(f"From: {Header(sender_name, 'utf-8', header_name='From').encode(linesep=EOL)} <{sender}>")
-    else:
-        headers["From"] = Address(sender_name, addr_spec=sender)
-    # And where it breaks a line of text, it may lose a space or add one.
+    encoded = [f"From: {write_sender(sender_name, sender)}"]
+    # As in a sender's name; and where the e-mail package breaks a line of text, it may lose a space or add one.
     if "=?" in subject or len(subject) > ONE_LINE or not subject.isascii():
         encoded.append(f"Subject: {Header(subject, 'utf-8', header_name='Subject').encode(linesep=EOL)}")
     else:
@@ -62,13 +67,14 @@ def _write_headers(sender_name: str, sender: str, subject: str, date: datetime) 
     return EOL.join([*encoded, headers.as_bytes().rstrip().decode("ascii")])
 
 
-def _unsubscribe_headers(personal: Mapping[str, str]) -> list[str]:
+def unsubscribe_headers(personal: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers by which a mail client unsubscribes in one click (RFC 8058), none but for a mailing."""
     if "unsubscribe_url" not in personal:
-        return []
-    return [
-        f"List-Unsubscribe: <{personal['unsubscribe_url']}>\r\n",
-        "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n",
-    ]
+        return {}
+    return {
+        "List-Unsubscribe": f"<{personal['unsubscribe_url']}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
 
 
 def _write_part(

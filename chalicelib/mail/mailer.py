@@ -25,6 +25,8 @@ REFUSED = frozenset({"MessageRejected", "BadRequestException", "InvalidParameter
 # SES says these under the same codes; they concern the sender or the account, not this recipient.
 ABOUT_ACCOUNT = ("not verified", "authority to send", "Daily message quota", "paused for this account")
 NOT_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+# What a call of botocore's raises, and what an answer without the expected in it does.
+FAILURES = (ClientError, BotoCoreError, ResponseParserError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class Unknown:
     reason: str
 
 
+@dataclass(frozen=True)
+class NotSent:
+    """The provider certainly did not take the mail; the error says whether a slower pace would help."""
+
+    error: TransientError
+
+
+Answer = Sent | Refused | Unknown | NotSent
+
+
 class Mailer:
     """Sends one mail a call, under the configuration set that has SES tell what becomes of it, where there is one."""
 
@@ -69,20 +81,30 @@ class Mailer:
                 **self._options,
             )
             return Sent(answer["MessageId"])
-        except ClientError as error:
-            return _read_refusal(error)
-        except NOT_SENT as error:
-            raise TransientError(f"SES cannot be reached: {error}") from error
-        except (HTTPClientError, ResponseParserError, KeyError) as error:
-            return Unknown(f"no answer from SES: {error!r}")
-        except BotoCoreError as error:
-            # No credentials, no region, a parameter that it will not send: it ended before there was a request.
-            raise TransientError(f"the mail cannot be handed to SES: {error}") from error
+        except FAILURES as error:
+            return read_failure(error)
+
+
+def read_failure(error: Exception) -> Refused | Unknown:
+    """Return what a call to SES that failed came to. Raises ThrottledError and TransientError as `send` does."""
+    if isinstance(error, ClientError):
+        return _read_refusal(error)
+    if isinstance(error, NOT_SENT):
+        raise TransientError(f"SES cannot be reached: {error}") from error
+    if isinstance(error, BotoCoreError) and not isinstance(error, HTTPClientError):
+        # No credentials, no region, a parameter that it will not send: it ended before there was a request.
+        raise TransientError(f"the mail cannot be handed to SES: {error}") from error
+    return Unknown(f"no answer from SES: {error!r}")
+
+
+def is_about_account(reason: str) -> bool:
+    """Return whether what SES says concerns the sender or the account, and so every recipient alike."""
+    return any(words in reason for words in ABOUT_ACCOUNT)
 
 
 def _read_refusal(error: ClientError) -> Refused | Unknown:
     code, reason = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    if not any(words in reason for words in ABOUT_ACCOUNT):
+    if not is_about_account(reason):
         if code in THROTTLED:
             raise ThrottledError(f"SES asks for a slower pace: {reason}") from error
         if code in REFUSED:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 KEY = "nightshift:mail:next"
 
-# Takes the next free moment (microseconds, by Redis's own clock) and returns how long it is until then.
+# Takes the next free moment (microseconds, by Redis's own clock), keeps the time that the mails of this turn take from
+# then on, and returns how long it is until then.
 RESERVE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -25,38 +26,43 @@ class Pace:
     """Lets `rate` mails a second pass, over all `workers`."""
 
     def __init__(self, *, rate: float, workers: int, redis: Redis | None, clock: Clock) -> None:
-        self._interval_us = round(1_000_000 / rate)
-        self._own_interval_ms = 1000 * workers / rate
+        self._rate = rate
+        self._workers = workers
         self._redis = redis
         self._clock = clock
         self._next_ms = 0.0
 
-    def wait(self, *, at_most_seconds: float) -> bool:
-        """Wait until the next mail may be sent, and return whether it may; a longer wait than this is not begun."""
-        seconds = self._reserve_shared()
+    @property
+    def burst(self) -> int:
+        """How many mails may go at once: those of one second, and at least one."""
+        return max(1, int(self._rate if self._redis else self._rate / self._workers))
+
+    def wait(self, *, at_most_seconds: float, mails: int = 1) -> bool:
+        """Wait until the next mails may be sent, and return whether they may; a longer wait than this is not begun."""
+        seconds = self._reserve_shared(mails)
         if seconds is None:
-            seconds = self._reserve_own()
+            seconds = self._reserve_own(mails)
         if seconds > at_most_seconds:
             return False
         if seconds > 0:
             self._clock.sleep(seconds)
         return True
 
-    def _reserve_shared(self) -> float | None:
+    def _reserve_shared(self, mails: int) -> float | None:
         if self._redis is None:
             return None
         # Only here, where a client exists, so that a worker without Redis does not pay for the import.
         from redis.exceptions import RedisError
 
         try:
-            return int(self._redis.eval(RESERVE, 1, KEY, str(self._interval_us))) / 1_000_000
+            return int(self._redis.eval(RESERVE, 1, KEY, str(round(1_000_000 * mails / self._rate)))) / 1_000_000
         except RedisError:
             # The pace is a courtesy, not a condition: without Redis each worker keeps to its own share.
             self._redis = None
             return None
 
-    def _reserve_own(self) -> float:
+    def _reserve_own(self, mails: int) -> float:
         now_ms = self._clock.now_ms()
         free_ms = max(float(now_ms), self._next_ms)
-        self._next_ms = free_ms + self._own_interval_ms
+        self._next_ms = free_ms + 1000 * mails * self._workers / self._rate
         return (free_ms - now_ms) / 1000

@@ -144,6 +144,11 @@ class MemorySes:
         self.sent.append(call)
         return {"MessageId": str(uuid.uuid4())}
 
+    def send_bulk_email(self, **_call: Any) -> dict[str, Any]:
+        """Refuse, so that each mail comes by itself."""
+        refusal: Any = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
+        raise ClientError(refusal, "SendBulkEmail")
+
 
 class MemoryS3:
     """Objects by key."""

@@ -201,25 +201,40 @@ def throttled(times: int) -> Iterator[None]:
         return AWSResponse(request.url, 429, headers, raw)
 
     events: Any = context_module.client("sesv2").meta.events
-    events.register("before-send.sesv2.SendEmail", refuse)
+    for operation in ("SendEmail", "SendBulkEmail"):
+        events.register(f"before-send.sesv2.{operation}", refuse)
     try:
         yield
     finally:
-        events.unregister("before-send.sesv2.SendEmail", refuse)
+        for operation in ("SendEmail", "SendBulkEmail"):
+            events.unregister(f"before-send.sesv2.{operation}", refuse)
 
 
-def test_when_ses_asks_for_a_slower_pace_the_same_mail_is_sent_later_and_once(world: World, readers: list[str]) -> None:
+@pytest.mark.parametrize("rate", [1000, 5], ids=["in bulk", "one by one"])
+def test_when_ses_asks_for_a_slower_pace_the_same_mails_are_sent_later_and_once(
+    world: World, readers: list[str], rate: float
+) -> None:
+    world.configure(mail_rate=rate, mail_workers=5)
     with throttled(3):
         assert world.work(world.receive()) == {"messages": 1, "succeeded": 1}
     assert set(world.ledger().values()) == {"sent"}
     assert len(world.recipients()) == len(set(world.recipients())) == 3
+    # The least that the pauses may be.
+    assert sum(world.clock.slept) >= 0.25 + 0.5 + 1.0
+
+
+def test_the_pauses_grow_while_ses_asks_for_a_slower_pace(world: World, readers: list[str]) -> None:
+    with throttled(3):
+        world.work(world.receive())
     pauses = [seconds for seconds in world.clock.slept if seconds > 0.1]
     assert [low <= pause <= 2 * low for low, pause in zip((0.25, 0.5, 1.0), pauses, strict=True)] == [True] * 3
 
 
+@pytest.mark.parametrize("rate", [1000, 5], ids=["in bulk", "one by one"])
 def test_a_throttling_that_outlasts_the_deadline_leaves_the_rest_pending_and_the_message_on_the_queue(
-    world: World, readers: list[str]
+    world: World, readers: list[str], rate: float
 ) -> None:
+    world.configure(mail_rate=rate, mail_workers=5)
     with throttled(1000), pytest.raises(BatchFailedError):
         world.work(world.receive(), seconds=120)
     assert set(world.ledger().values()) == {"pending"}

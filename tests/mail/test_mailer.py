@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.stub import Stubber
 
 from chalicelib.errors import ThrottledError, TransientError
 from chalicelib.mail.mailer import Account, Mailer, Refused, Sent, Unknown, read_account
+from tests.mail.answering import Connect, server
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
@@ -27,76 +23,9 @@ ACCOUNT = {
     "SendingEnabled": True,
 }
 
-Connect = Callable[..., "SESV2Client"]
-
-
-@pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
-    """Returns a client of SES at an address, with nothing of the user's own AWS set-up in it."""
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-    def connect(url: str | None = None, *, key: str | None = "test", read_timeout: float = 5) -> SESV2Client:
-        # As in context.py: botocore repeats nothing.
-        config = Config(connect_timeout=5, read_timeout=read_timeout, retries={"total_max_attempts": 1})
-        session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=key, region_name="us-east-1")
-        return session.client("sesv2", endpoint_url=url, config=config)
-
-    return connect
-
-
-@pytest.fixture
-def ses(connect: Connect) -> SESV2Client:
-    return connect()
-
-
-@pytest.fixture
-def stub(ses: SESV2Client) -> Iterator[Stubber]:
-    with Stubber(ses) as stub:
-        yield stub
-        stub.assert_no_pending_responses()
-
 
 def send(ses: SESV2Client) -> Sent | Refused | Unknown:
     return Mailer(ses).send(MAIL, sender="digest@example.org", to="jane@example.org")
-
-
-@contextmanager
-def server(answer: bytes | None) -> Iterator[tuple[str, list[bytes]]]:
-    """Answer each request with these bytes and hang up, or with None keep silent; give the URL and the requests."""
-    requests: list[bytes] = []
-
-    def serve() -> None:
-        while True:
-            connection, _ = listener.accept()
-            with connection, connection.makefile("rb") as reader:
-                if not (line := reader.readline()):
-                    return
-                requests.append(line)
-                length = 0
-                while header := reader.readline().strip().lower():
-                    if header.startswith(b"content-length:"):
-                        length = int(header.partition(b":")[2])
-                reader.read(length)
-                if answer is None:
-                    # Returns when the client gives up and hangs up.
-                    reader.read()
-                else:
-                    connection.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = Thread(target=serve, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}", requests
-        finally:
-            # A connection without a request ends it.
-            socket.create_connection(listener.getsockname()).close()
-            thread.join(10)
-            assert not thread.is_alive()
 
 
 def test_an_accepted_mail_has_the_providers_id_and_went_to_one_address(ses: SESV2Client, stub: Stubber) -> None:

@@ -95,6 +95,22 @@ def test_a_rest_is_not_made_up_for_by_a_burst(clock: FrozenClock) -> None:
     assert clock.slept == [1.0, 1.0]
 
 
+def test_several_mails_at_once_take_the_time_of_each(clock: FrozenClock) -> None:
+    pace = Pace(rate=10, workers=5, redis=None, clock=clock)
+    for _ in range(3):
+        assert pace.wait(at_most_seconds=3600, mails=4)
+    assert clock.slept == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("rate", "workers", "burst"), [(14, 1, 14), (14, 5, 2), (1, 5, 1), (0.5, 1, 1), (1000, 5, 200)]
+)
+def test_no_more_may_go_at_once_than_the_workers_own_share_of_a_second(
+    clock: FrozenClock, rate: float, workers: int, burst: int
+) -> None:
+    assert Pace(rate=rate, workers=workers, redis=None, clock=clock).burst == burst
+
+
 def test_all_workers_together_keep_to_the_rate() -> None:
     clocks = [FrozenClock(MORNING) for _ in range(5)]
     shares = [Pace(rate=10, workers=5, redis=None, clock=clock) for clock in clocks]

@@ -24,6 +24,17 @@ def test_workers_share_one_pace(client: redis.Redis) -> None:
     assert waits == pytest.approx([n / 2 for n in range(1, 12)], abs=0.4)
 
 
+def test_several_mails_at_once_take_the_time_of_each(client: redis.Redis) -> None:
+    clock = FrozenClock(MORNING)
+    for mails in (5, 1):
+        Pace(rate=2, workers=100, redis=client, clock=clock).wait(at_most_seconds=3600, mails=mails)
+    assert clock.slept == pytest.approx([2.5], abs=0.4)
+
+
+def test_as_many_may_go_at_once_as_all_workers_may_send_in_a_second(client: redis.Redis) -> None:
+    assert Pace(rate=14, workers=5, redis=client, clock=FrozenClock(MORNING)).burst == 14
+
+
 def test_the_reservation_goes_away_when_nobody_sends(client: redis.Redis) -> None:
     Pace(rate=2, workers=1, redis=client, clock=FrozenClock(MORNING)).wait(at_most_seconds=3600)
     assert 0 < int(client.pttl(KEY)) <= 60_000

@@ -1,0 +1,164 @@
+"""Bulk calls to SES: what each answer says of each mail, and when nothing was sent or nobody knows."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.stub import Stubber
+
+from chalicelib.errors import ThrottledError, TransientError
+from chalicelib.mail.bulk import BulkMailer, DeclinedError
+from chalicelib.mail.composition import Composition
+from chalicelib.mail.mailer import Answer, NotSent, Refused, Sent, Unknown
+from chalicelib.mail.template import Template
+from tests.mail.answering import Connect, server
+
+if TYPE_CHECKING:
+    from types_boto3_sesv2 import SESV2Client
+
+COMPOSITION = Composition(subject="News", html=(), text=("Hello ", "name", ""))
+TEMPLATE = Template(COMPOSITION, sender_name="Slow Harbour", sender="digest@example.org")
+ENTRIES = [TEMPLATE.address(f"{name}@example.org", {"name": name}) for name in ("ann", "bob")]
+BODY = b'{"BulkEmailEntryResults": [{"Status": "SUCCESS", "MessageId": "1"}, {"Status": "SUCCESS", "MessageId": "2"}]}'
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+
+
+def send(ses: SESV2Client) -> list[Answer]:
+    return BulkMailer(ses).send(TEMPLATE, ENTRIES)
+
+
+def test_one_call_has_every_mail_and_an_answer_to_each(ses: SESV2Client, stub: Stubber) -> None:
+    results = [{"Status": "SUCCESS", "MessageId": "1"}, {"Status": "MESSAGE_REJECTED", "Error": "a virus"}]
+    call = {
+        "FromEmailAddress": "Slow Harbour <digest@example.org>",
+        "DefaultContent": {"Template": TEMPLATE.content},
+        "BulkEmailEntries": ENTRIES,
+        "ConfigurationSetName": "nightshift-dev-mail",
+    }
+    stub.add_response("send_bulk_email", {"BulkEmailEntryResults": results}, call)
+    mailer = BulkMailer(ses, configuration_set="nightshift-dev-mail")
+    assert mailer.send(TEMPLATE, ENTRIES) == [Sent("1"), Refused("MESSAGE_REJECTED: a virus")]
+    assert not mailer.is_declined
+
+
+@pytest.mark.parametrize("status", ["ACCOUNT_THROTTLED", "TRANSIENT_FAILURE"])
+def test_one_that_is_put_off_asks_for_a_slower_pace(ses: SESV2Client, stub: Stubber, status: str) -> None:
+    results: list[Any] = [{"Status": status, "Error": "oh"}, {"Status": "SUCCESS", "MessageId": "2"}]
+    stub.add_response("send_bulk_email", {"BulkEmailEntryResults": results})
+    put_off, sent = send(ses)
+    assert isinstance(put_off, NotSent)
+    assert isinstance(put_off.error, ThrottledError)
+    assert sent == Sent("2")
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "status"),
+    [
+        ("TooManyRequestsException", "Maximum sending rate exceeded.", 429),
+        ("Throttling", "Maximum sending rate exceeded.", 400),
+        ("ServiceUnavailable", "Service is unavailable", 503),
+    ],
+)
+def test_a_call_that_is_too_fast_is_throttled_as_a_whole(
+    ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
+) -> None:
+    stub.add_client_error("send_bulk_email", code, message, status)
+    with pytest.raises(ThrottledError, match=message):
+        send(ses)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "status"),
+    [
+        ("AccountSuspendedException", "Account is suspended", 400),
+        ("SendingPausedException", "Sending is paused", 400),
+        ("MailFromDomainNotVerifiedException", "Domain is not verified", 400),
+        ("LimitExceededException", "Limit exceeded", 400),
+        ("TooManyRequestsException", "Daily message quota exceeded.", 429),
+        ("MessageRejected", "Email address is not verified.", 400),
+    ],
+)
+def test_what_concerns_the_account_stops_all_and_is_no_reason_to_give_bulk_up(
+    ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
+) -> None:
+    stub.add_client_error("send_bulk_email", code, message, status)
+    mailer = BulkMailer(ses)
+    with pytest.raises(TransientError, match=message) as caught:
+        mailer.send(TEMPLATE, ENTRIES)
+    assert type(caught.value) is TransientError
+    assert not mailer.is_declined
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "status"),
+    [
+        ("AccessDeniedException", "not authorized to perform ses:SendBulkEmail", 403),
+        ("BadRequestException", "Template contains unsupported operations.", 400),
+        ("MessageRejected", "Email contains a virus.", 400),
+        ("NotFoundException", "Configuration set does not exist", 404),
+        ("404", "<html>", 404),
+        ("NotImplemented", "oh", 501),
+    ],
+)
+def test_a_call_that_ses_does_not_take_as_such_is_declined(
+    ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
+) -> None:
+    stub.add_client_error("send_bulk_email", code, message, status)
+    mailer = BulkMailer(ses)
+    with pytest.raises(DeclinedError, match=message):
+        mailer.send(TEMPLATE, ENTRIES)
+    assert mailer.is_declined
+
+
+def test_a_call_that_an_older_botocore_does_not_know_is_declined(ses: SESV2Client) -> None:
+    with pytest.raises(DeclinedError, match="Unknown parameter"):
+        BulkMailer(ses).send(TEMPLATE, [*ENTRIES, {"Destination": {}, "Newer": "than this"}])
+
+
+@pytest.mark.parametrize("results", [[], [{"Status": "SUCCESS", "MessageId": "1"}]])
+def test_fewer_answers_than_mails_tell_of_none(ses: SESV2Client, stub: Stubber, results: list[Any]) -> None:
+    stub.add_response("send_bulk_email", {"BulkEmailEntryResults": results})
+    assert send(ses) == [Unknown(f"SES gave {len(results)} answers to 2 mails")] * 2
+
+
+@pytest.mark.parametrize(("code", "status"), [("InternalFailure", 500), ("502", 502), ("504", 504)])
+def test_after_an_error_of_sess_own_nobody_knows_of_any(
+    ses: SESV2Client, stub: Stubber, code: str, status: int
+) -> None:
+    stub.add_client_error("send_bulk_email", code, "oh", status)
+    assert send(ses) == [Unknown(f"SES failed: {code}: oh")] * 2
+
+
+def test_when_nothing_listens_none_was_sent(connect: Connect) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(TransientError, match="SES cannot be reached"):
+            send(connect(f"http://127.0.0.1:{closed.getsockname()[1]}"))
+
+
+def test_a_server_that_answers_has_sent_them(connect: Connect) -> None:
+    with server(OK) as (url, requests):
+        assert send(connect(url)) == [Sent("1"), Sent("2")]
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        b"",
+        OK[:-10],
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<html>hi</html>",
+        b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
+    ],
+    ids=["silence", "hang-up", "half-a-body", "html", "500"],
+)
+def test_when_the_answer_does_not_arrive_nobody_knows_of_any_and_the_request_is_not_repeated(
+    connect: Connect, answer: bytes | None
+) -> None:
+    with server(answer) as (url, requests):
+        answers = send(connect(url, read_timeout=0.3))
+    assert {type(each) for each in answers} == {Unknown}
+    assert (len(answers), len(requests)) == (2, 1)

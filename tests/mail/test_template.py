@@ -1,0 +1,79 @@
+"""The template and what fills it, as the emulator renders them: always the letter, whatever users wrote."""
+
+import html
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalicelib.mail.composition import Composition
+from chalicelib.mail.template import Template
+from chalicelib.mail.text import clean
+from nightshift.local.bulk import VARIABLE
+
+URL = "https://example.org/unsubscribe?lang=en&token=T-_"
+signs = st.lists(
+    st.sampled_from(["{", "}", "{{", "}}", "{{{", "\\", "\\\\", "{{name}}", "{{#if x}}", "~", "x", "&<\n"])
+)
+words = signs.map("".join) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"))
+
+
+def fill(text: str, entry: dict[str, Any]) -> str:
+    """Render as SES does: from the recipient's values alone, in one pass, without escaping."""
+    # Beside its plain variables, it has none of the signs by which Handlebars finds anything.
+    assert not set("{}\\") & set(VARIABLE.sub("", text))
+    values = json.loads(entry["ReplacementEmailContent"]["ReplacementTemplate"]["ReplacementTemplateData"])
+    return VARIABLE.sub(lambda found: values[found[1]], text)
+
+
+@settings(max_examples=300)
+@given(before=words, between=words, after=words, name=words, subject=words)
+def test_every_composition_is_filled_as_it_was_composed(
+    before: str, between: str, after: str, name: str, subject: str
+) -> None:
+    parts = (before, "name", between, "unsubscribe_url", after)
+    composition = Composition(subject=subject, html=parts, text=parts)
+    template = Template(composition, sender_name="Slow Harbour", sender="digest@example.org")
+    entry = template.address("jane@example.org", {"name": name, "unsubscribe_url": URL})
+    content = template.content["TemplateContent"]
+    assert fill(content["Subject"], entry) == subject
+    assert fill(content["Text"], entry) == f"{before}{clean(name)}{between}{URL}{after}"
+    assert fill(content["Html"], entry) == f"{before}{html.escape(clean(name))}{between}{html.escape(URL)}{after}"
+
+
+@pytest.mark.parametrize(
+    ("name", "sender"),
+    [
+        ("Slow Harbour", "Slow Harbour <digest@example.org>"),
+        ("Zoë", "=?utf-8?q?Zo=C3=AB?= <digest@example.org>"),
+        ("Slow\r\nBcc: eve@example.org", '"Slow Bcc: eve@example.org" <digest@example.org>'),
+        ("=?utf-8?q?hi?=", "=?utf-8?b?PT91dGYtOD9xP2hpPz0=?= <digest@example.org>"),
+    ],
+)
+def test_the_sender_is_one_line_of_ascii(name: str, sender: str) -> None:
+    composition = Composition(subject="News", html=(), text=("Hello",))
+    assert Template(composition, sender_name=name, sender="digest@example.org").sender == sender
+
+
+@settings(max_examples=100)
+@given(st.text(st.characters(), max_size=300))
+def test_every_senders_name_stays_on_the_line(name: str) -> None:
+    composition = Composition(subject="News", html=(), text=("Hello",))
+    sender = Template(composition, sender_name=name, sender="digest@example.org").sender
+    assert sender.isascii()
+    assert sender.isprintable()
+    assert sender.endswith("<digest@example.org>") or sender == "digest@example.org"
+
+
+def test_a_template_has_only_the_parts_of_its_composition() -> None:
+    composition = Composition(subject="News", html=(), text=("Hello ", "name", ""))
+    template = Template(composition, sender_name="", sender="digest@example.org")
+    assert template.content["TemplateContent"] == {"Subject": "News", "Text": "Hello {{nameText}}"}
+
+
+def test_what_is_no_mailing_has_no_headers_of_one() -> None:
+    composition = Composition(subject="News", html=(), text=("Hello ", "name", ""))
+    template = Template(composition, sender_name="", sender="digest@example.org")
+    assert "ReplacementHeaders" not in template.address("jane@example.org", {"name": "Jane"})
