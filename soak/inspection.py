@@ -120,8 +120,8 @@ def _backups(left: Left) -> Iterator[Violation]:
             how = f"run {run_id} has made {number}"
             yield Violation(promise="a run makes one backup", how=how, words=(str(run_id),))
     for each in left.ask("backup.list")["backups"]:
-        if each["verified_at"] is None:
-            counts["not verified"] += 1
+        if each["finished_at"] is None:
+            counts["not finished"] += 1
             continue
         asked = {"schema": RESTORED, "replace": True, "by_checksum": True, "plain": True}
         answer = left.ask("backup.restore", backup=each["id"], **asked)

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine, delete
 
@@ -25,6 +26,10 @@ from tests.world import World
 
 # Before anything makes a client: whoever runs the tests may have AWS credentials.
 enter(isolated(os.environ))
+
+# How long an example takes is the machine's, and no finding.
+hypothesis.settings.register_profile("nightshift", deadline=None)
+hypothesis.settings.load_profile("nightshift")
 
 _connect = socket.socket.connect
 

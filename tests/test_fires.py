@@ -232,7 +232,6 @@ def test_whatever_happens_each_fire_that_is_due_has_one_run_or_one_reason(
             max_examples=STORIES or FEW_STORIES[engine.dialect.name],
             derandomize=not STORIES,
             stateful_step_count=STEPS,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
         ),

@@ -49,7 +49,7 @@ def test_what_was_written_comes_back(size: int) -> None:
 
 
 @given(pieces=st.lists(st.integers(0, 3 * FRAME), max_size=8), steps=st.integers(1, 2 * FRAME))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_it_comes_back_however_it_was_cut_on_either_way(pieces: list[int], steps: int) -> None:
     chunks = [text(size) for size in pieces]
     stream = b"".join(encrypt(chunks, secret=SECRET, associated=b""))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.backup.folder import moment_of
@@ -170,7 +170,6 @@ POLICIES = st.builds(Policy, all=SMALL, daily=SMALL, weekly=SMALL, monthly=SMALL
 MOMENTS = moments(2 * SECONDS_UNTIL_NOW)
 
 
-@settings(deadline=None)
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS)
 def test_the_newest_and_the_newest_verified_are_never_removed(
     backups: list[Made], policy: Policy, now: datetime
@@ -181,7 +180,6 @@ def test_the_newest_and_the_newest_verified_are_never_removed(
     assert not removed & {*finished[-1:], *verified[-1:]}
 
 
-@settings(deadline=None)
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS)
 def test_each_backup_has_one_decision_with_a_reason(backups: list[Made], policy: Policy, now: datetime) -> None:
     decisions = decide(backups, now=now, policy=policy)
@@ -189,7 +187,6 @@ def test_each_backup_has_one_decision_with_a_reason(backups: list[Made], policy:
     assert all(decision.reasons for decision in decisions)
 
 
-@settings(deadline=None)
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS)
 def test_what_was_kept_is_kept_again(backups: list[Made], policy: Policy, now: datetime) -> None:
     first = decide(backups, now=now, policy=policy)
@@ -197,7 +194,6 @@ def test_what_was_kept_is_kept_again(backups: list[Made], policy: Policy, now: d
     assert second == [d for d in first if d.keep]
 
 
-@settings(deadline=None)
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS, more=POLICIES)
 def test_a_policy_that_keeps_more_removes_nothing_that_another_keeps(
     backups: list[Made], policy: Policy, now: datetime, more: Policy
@@ -213,7 +209,6 @@ def test_a_policy_that_keeps_more_removes_nothing_that_another_keeps(
     assert smaller <= ids(decide(backups, now=now, policy=larger), keep=True)
 
 
-@settings(deadline=None)
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS, hours=st.integers(0, 100_000))
 def test_what_is_removed_now_would_not_be_kept_later(
     backups: list[Made], policy: Policy, now: datetime, hours: int
@@ -222,7 +217,6 @@ def test_what_is_removed_now_would_not_be_kept_later(
     assert removed <= ids(decide(backups, now=now + timedelta(hours=hours), policy=policy), keep=False)
 
 
-@settings(deadline=None)
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS, hours=st.integers(1, 10_000), verified=st.booleans())
 def test_a_new_backup_brings_no_removed_one_back(
     backups: list[Made], policy: Policy, now: datetime, hours: int, verified: bool
@@ -233,7 +227,6 @@ def test_a_new_backup_brings_no_removed_one_back(
     assert removed <= ids(decide([*backups, new], now=now, policy=policy), keep=False)
 
 
-@settings(deadline=None)
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS, data=st.data())
 def test_the_order_of_the_list_does_not_matter(
     backups: list[Made], policy: Policy, now: datetime, data: st.DataObject

@@ -103,7 +103,7 @@ def test_users_were_updated_after_they_joined_and_before_now() -> None:
     seed=st.integers(),
     until=st.datetimes(datetime(1999, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the zone
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_posts_fall_into_the_days_before_the_end_whatever_is_asked(
     count: int, days: int, seed: int, until: datetime
 ) -> None:

@@ -257,7 +257,7 @@ def test_a_large_file_is_read_in_little_memory(tmp_path: Path) -> None:
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_title_that_csv_can_carry_arrives_stripped_and_cut_or_is_bad(tmp_path: Path, text: str) -> None:
     path = tmp_path / "posts.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -272,7 +272,7 @@ def test_any_title_that_csv_can_carry_arrives_stripped_and_cut_or_is_bad(tmp_pat
 
 
 @given(content=st.binary(max_size=300), with_header=st.booleans())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_a_file_holds_it_is_read_reported_or_refused_and_nothing_else(
     tmp_path: Path, content: bytes, with_header: bool
 ) -> None:

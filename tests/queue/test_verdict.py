@@ -159,7 +159,7 @@ ROWS = st.builds(
 
 
 @given(row=ROWS, max_attempts=st.integers(0, 4), is_paused=st.booleans(), alone=st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_whatever_a_row_says_only_what_is_free_due_and_has_attempts_left_is_taken(
     row: Any, max_attempts: int, is_paused: bool, alone: bool
 ) -> None:
@@ -186,7 +186,7 @@ def test_whatever_a_row_says_only_what_is_free_due_and_has_attempts_left_is_take
 
 
 @given(row=ROWS, max_attempts=st.integers(0, 4), is_paused=st.booleans(), alone=st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_same_row_at_the_same_time_always_gets_the_same_verdict(
     row: Any, max_attempts: int, is_paused: bool, alone: bool
 ) -> None:

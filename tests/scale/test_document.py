@@ -18,7 +18,7 @@ TEXT = "Before.\n\n<!-- scale: a -->\nold\n<!-- /scale -->\n\n<!-- scale: b -->\
 
 def test_the_page_has_the_tables_that_the_command_prints() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    assert fill(text, tell_all()) == text, "make scale writes the tables of docs/scale.md anew"
+    assert fill(text, tell_all(), mark="scale") == text, "make scale writes the tables of docs/scale.md anew"
 
 
 def test_the_picture_is_what_its_script_draws() -> None:
@@ -40,15 +40,15 @@ def test_the_command_prints_costs_as_json() -> None:
 
 
 def test_tables_come_into_their_places_and_the_rest_stays() -> None:
-    filled = fill(TEXT, {"a": "| 1 |", "b": "| 2 |"})
+    filled = fill(TEXT, {"a": "| 1 |", "b": "| 2 |"}, mark="scale")
     assert filled == TEXT.replace("old", "| 1 |").replace("b -->\n", "b -->\n| 2 |\n")
-    assert fill(filled, {"a": "| 1 |", "b": "| 2 |"}) == filled
+    assert fill(filled, {"a": "| 1 |", "b": "| 2 |"}, mark="scale") == filled
 
 
 @pytest.mark.parametrize("tables", [{"a": ""}, {"a": "", "b": "", "c": ""}, {"a": "", "c": ""}])
 def test_a_table_without_a_place_or_a_place_without_a_table_is_an_error(tables: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="each needs one place"):
-        fill(TEXT, tables)
+        fill(TEXT, tables, mark="scale")
 
 
 def test_figures_are_told_as_people_read_them() -> None:

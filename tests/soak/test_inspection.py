@@ -60,7 +60,7 @@ def left(tmp_path: Path) -> Iterator[Left]:
             {"id": "b1", "kind": "dump", "run_id": "r1", "status": "finished", "taken_at": 0, "verified_at": 1},
         )
         answers: dict[str, dict[str, Any]] = {
-            "backup.list": {"backups": [{"id": "b1", "verified_at": "2027-01-01T00:00:00Z"}]},
+            "backup.list": {"backups": [{"id": "b1", "finished_at": "2027-01-01T00:00:00Z"}]},
             "backup.restore": dict(RESTORED),
         }
         yield Left(
