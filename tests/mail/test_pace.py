@@ -152,3 +152,11 @@ def test_a_redis_that_fails_is_given_up_at_the_first_mail(clock: FrozenClock, an
             pace.wait(at_most_seconds=3600)
     assert clock.slept == [0.5, 0.5]
     assert len(requests) == 1
+
+
+def test_a_turn_that_would_come_too_late_is_not_taken(clock: FrozenClock) -> None:
+    pace = Pace(rate=1, workers=10, redis=None, clock=clock)
+    assert pace.wait(at_most_seconds=0)
+    assert [pace.wait(at_most_seconds=2) for _ in range(3)] == [False] * 3
+    assert pace.wait(at_most_seconds=60)
+    assert clock.slept == [10.0]

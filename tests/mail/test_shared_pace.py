@@ -31,6 +31,15 @@ def test_several_mails_at_once_take_the_time_of_each(client: redis.Redis) -> Non
     assert clock.slept == pytest.approx([2.5], abs=0.4)
 
 
+def test_a_turn_that_would_come_too_late_is_left_to_others(client: redis.Redis) -> None:
+    clock = FrozenClock(MORNING)
+    pace = Pace(rate=0.1, workers=100, redis=client, clock=clock)
+    assert pace.wait(at_most_seconds=0)
+    assert [pace.wait(at_most_seconds=2) for _ in range(3)] == [False] * 3
+    assert pace.wait(at_most_seconds=60)
+    assert clock.slept == pytest.approx([10], abs=0.4)
+
+
 def test_as_many_may_go_at_once_as_all_workers_may_send_in_a_second(client: redis.Redis) -> None:
     assert Pace(rate=14, workers=5, redis=client, clock=FrozenClock(MORNING)).burst == 14
 
