@@ -1,7 +1,6 @@
 """`python -m soak`: a year in minutes, on servers of its own, with everything failing that may fail."""
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 from bench.machine import machine
 from nightshift.local.servers import NotInstalledError
 from soak.inspection import inspect
-from soak.report import Report, as_json, as_markdown, failures
+from soak.report import Report, as_markdown, failures, write
 from soak.settings import START
 from soak.year import Year, year
 
@@ -39,11 +38,9 @@ def main() -> int:
     except NotInstalledError as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1
-    lines = list(as_markdown(report))
-    print("\n".join(lines))
+    print("\n".join(as_markdown(report)))
     if asked.write:
-        (asked.write / "soak.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
-        (asked.write / "soak.json").write_text(json.dumps(as_json(report), indent=2) + "\n", encoding="utf-8")
+        write(report, asked.write)
     return bool(report.broken)
 
 
@@ -67,7 +64,7 @@ def _report(lived: Year, *, seed: int, begun: float) -> Report:
             processes=lived.killer.kills,
             pauses=lived.operator.pauses,
         ),
-        found=left.counts,
+        found={name: dict(counts) for name, counts in left.counts.items()},
         broken=[(each.promise, each.how, list(lived.story.of(*each.words))) for each in violations[:MOST_TOLD]],
     )
 

@@ -1,16 +1,13 @@
-"""What a soak tells: what failed on the way, what was looked at, and what was broken; in words and in JSON."""
+"""What a soak tells: how it is done, what failed on the way, what was looked at, and what was broken."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-PROMISES = (
-    "Each fire that was due has one run, or a row that says why there is none.",
-    "Each run that began has ended, and one that did not succeed says why.",
-    "Each job that the application was told was accepted is completed, with one mail, or dead, with a reason.",
-    "Nobody has two digests of one day; whoever the ledger says was sent one has it.",
-    "Each run has made one backup at most, and each backup that is listed restores, table by table, as it was.",
-)
+# Where the page's own words end; what stands behind is of the last soak.
+LAST = "## The last one"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,18 +26,11 @@ class Report:
     broken: Sequence[tuple[str, str, Sequence[str]]]
 
 
-def as_json(report: Report) -> dict[str, object]:
-    """Return what JSON can tell of it."""
-    return asdict(report)
-
-
 def as_markdown(report: Report) -> Iterator[str]:
-    """Yield the lines of a page."""
+    """Yield what a page tells of it, line by line."""
     verdict = "every promise was kept" if not report.broken else f"{len(report.broken)} promises were broken"
-    yield "# The last soak"
-    yield ""
     yield (
-        f"`make soak`, {report.date}, {report.machine}: {report.days} days in {report.seconds} s, seed {report.seed}, "
+        f"{report.date}, {report.machine}: {report.days} days in {report.seconds} s, seed {report.seed}, "
         f"{report.invocations:,} invocations, {report.log_lines:,} lines of log; **{verdict}**."
     )
     yield ""
@@ -53,8 +43,6 @@ def as_markdown(report: Report) -> Iterator[str]:
     for name, counts in report.found.items():
         told = ", ".join(f"{count:,} {what}" for what, count in sorted(counts.items(), key=lambda pair: -pair[1]))
         yield f"| {name} | {told} |"
-    yield ""
-    yield from (f"* {promise}" for promise in PROMISES)
     for promise, how, story in report.broken:
         yield ""
         yield f"**Broken: {promise}.** {how}"
@@ -63,6 +51,14 @@ def as_markdown(report: Report) -> Iterator[str]:
             yield "```text"
             yield from story
             yield "```"
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write soak.json, and soak.md from where that tells of the last one on."""
+    page = folder / "soak.md"
+    before = page.read_text(encoding="utf-8").partition(LAST)[0] if page.exists() else ""
+    page.write_text("\n".join([f"{before}{LAST}", "", *as_markdown(report), ""]), encoding="utf-8")
+    (folder / "soak.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
 
 
 def failures(

@@ -19,4 +19,4 @@ def test_a_few_days_of_the_soak_keep_every_promise(tmp_path: Path) -> None:
     assert told["found"]["fires"].get("nothing", 0) == 0
     assert told["found"]["digests"]["sent"] > 0
     assert told["found"]["backups"]["restored"] > 0
-    assert (tmp_path / "soak.md").read_text() == ended.stdout
+    assert (tmp_path / "soak.md").read_text() == f"## The last one\n\n{ended.stdout}"
