@@ -8,20 +8,31 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from chalicelib import migrations
 from nightshift.local.environment import isolated, local_environment
+from tests import warm
 
 ROOT = Path(__file__).parent.parent
 NIGHTSHIFT = Path(sys.executable).with_name("nightshift")
 BASE = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+
+
+def nightshift(*arguments: str) -> None:
+    """Be the command."""
+    from nightshift.cli import app
+
+    sys.argv = ["nightshift", *arguments]
+    app()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +45,8 @@ class Shell:
 
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run `nightshift` with its output piped, from a narrow terminal."""
-        return subprocess.run(
-            [NIGHTSHIFT, *self.group, *arguments],
-            cwd=self.folder,
-            env={**self.environment, "COLUMNS": "40", **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        typed, settings = (*self.group, *arguments), {**self.environment, "COLUMNS": "40", **environment}
+        return warm.run(nightshift, *typed, environment=settings, folder=self.folder)
 
     def tell(self, *arguments: str, **environment: str) -> str:
         """Run it and return what it prints; it succeeds and complains of nothing."""
@@ -83,10 +87,20 @@ class Shell:
             return result.all() if result.returns_rows else None
 
 
+@cache
+def _empty_database() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "empty.db")
+        migrations.upgrade(create_engine(f"sqlite:///{path}", poolclass=NullPool))
+        return path.read_bytes()
+
+
 def migrated(folder: Path, *, endpoint: str) -> dict[str, str]:
     """Return the settings of a shell with a new database in the folder, and the queues of the emulator there."""
     environment = local_environment(BASE, endpoint=endpoint, folder=folder)
-    migrations.upgrade(create_engine(environment["DATABASE_URL"], poolclass=NullPool))
+    path = make_url(environment["DATABASE_URL"]).database
+    assert path is not None
+    Path(path).write_bytes(_empty_database())
     return environment
 
 

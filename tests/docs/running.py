@@ -1,0 +1,43 @@
+"""Blocks of Python, run with the names that their page says there are."""
+
+import ast
+from importlib import import_module
+from typing import Any
+
+from tests.docs.pages import Block, blocks
+
+PYTHON = blocks("python")
+# Where the names are from that a reader finds in the file that the page is about.
+IMPORTED = {
+    "Any": "typing",
+    "Context": "chalicelib.context",
+    "Counts": "chalicelib.outcome",
+    "Credential": "chalicelib.sync.sources",
+    "Cursors": "chalicelib.sync.pages",
+    "Handler": "chalicelib.handlers",
+    "Job": "chalicelib.queue.job",
+    "Rate": "chalicelib.handlers",
+    "Rule": "chalicelib.cleanup.rule",
+    "Source": "chalicelib.sync.sources",
+    "insert": "sqlalchemy",
+    "timedelta": "datetime",
+    "users": "chalicelib.application",
+}
+MODULES = ("json", "msgspec")
+
+
+def block_with(text: str) -> Block:
+    """Return the one block in which this stands."""
+    (found,) = (block for block in PYTHON if text in block.text)
+    return found
+
+
+def run(block: Block, **own: Any) -> dict[str, Any]:
+    """Run a block and return its names; an expression that it ends with is called `value`."""
+    names = {name: getattr(import_module(module), name) for name, module in IMPORTED.items()}
+    names |= {name: import_module(name) for name in MODULES} | own
+    tree = ast.parse(block.text)
+    if isinstance(last := tree.body[-1], ast.Expr):
+        tree.body[-1] = ast.Assign([ast.Name("value", ast.Store())], last.value)
+    exec(compile(ast.fix_missing_locations(tree), block.name, "exec"), names)
+    return names

@@ -1,0 +1,100 @@
+"""Every block of Python is run, with what its page says that there is, and does what the page says."""
+
+import ast
+from pathlib import Path
+
+import msgspec
+import pytest
+from sqlalchemy import BigInteger, Column, MetaData, String, Table, insert, select
+
+from chalicelib.application import users
+from chalicelib.schedule import Schedule
+from nightshift.testkit.kit import WORK, Kit
+from tests.docs.pages import ROOT
+from tests.docs.running import PYTHON, block_with, run
+
+USER = {
+    "id": "1",
+    "name": "Ada",
+    "email": "ada@example.org",
+    "is_verified": True,
+    "email_digest": True,
+    "is_admin": False,
+    "created_at": 0,
+    "updated_at": 0,
+}
+
+
+class UnidentifiedImageError(Exception):
+    """As the reader's library of pictures has it."""
+
+
+class Product(msgspec.Struct):
+    """The reader's own."""
+
+    id: str
+    price: int
+
+
+def test_a_rule_of_ones_own_is_one() -> None:
+    drafts = Table("drafts", MetaData(), Column("id", String(36), primary_key=True), Column("updated_at", BigInteger))
+    rule = run(block_with("Rule("), drafts=drafts)["value"]
+    assert (rule.name, rule.moment.table.name, rule.keep.days) == ("drafts", "drafts", 180)
+
+
+def test_a_source_that_is_declared_is_one() -> None:
+    (source,) = run(block_with("SOURCES"), Product=Product)["SOURCES"]
+    assert (source.name, source.pages.parameter, source.valid) == ("shop", "after", Product)
+
+
+def test_a_trigger_is_as_in_app_py_but_for_its_schedule() -> None:
+    first, _, rest = block_with("@scheduled").text.partition("\n")
+    text = first.removeprefix('@scheduled("').removesuffix('")')
+    assert Schedule(text).zone.key == "Europe/Berlin"
+    assert f'@scheduled("0 8 * * *")\n{rest}' in (ROOT / "app.py").read_text(encoding="utf-8")
+
+
+def test_a_job_is_enqueued_with_the_user_that_it_belongs_to(database_url: str) -> None:
+    kit = Kit(database_url)
+    context = kit.context()
+    run(block_with("with transaction("), context=context, user=USER)
+    assert context.database.transact(lambda connection: connection.execute(select(users.c.email)).all()) == [
+        ("ada@example.org",)
+    ]
+    assert [job.type for job in kit.jobs()] == ["send_email"]
+    assert len(kit.sqs.messages(WORK)) == 1
+
+
+def test_without_its_user_there_is_no_job(database_url: str) -> None:
+    kit = Kit(database_url)
+    kit.context().database.transact(lambda connection: connection.execute(insert(users), [USER]))
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
+        run(block_with("with transaction("), context=kit.context(), user=USER)
+    assert kit.jobs() == []
+    assert kit.sqs.messages(WORK) == []
+
+
+def test_the_handler_passes_the_test_that_the_page_has_for_it(tmp_path: Path) -> None:
+    own = {"UnidentifiedImageError": UnidentifiedImageError, "smaller": lambda payload: bytes(payload.width)}
+    handler = run(block_with("HANDLER = "), **own)["HANDLER"]
+
+    def with_handler(url: str) -> Kit:
+        kit = Kit(url)
+        kit.handlers["resize_image"] = handler
+        return kit
+
+    run(block_with("def test_"), Kit=with_handler)["test_a_picture_is_resized_once"](tmp_path)
+
+
+def test_every_block_is_run_by_one_of_these() -> None:
+    sources = (path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    looked_for = [
+        node.args[0].value
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "block_with"
+        and isinstance(node.args[0], ast.Constant)
+    ]
+    assert [block.name for block in PYTHON if not any(str(text) in block.text for text in looked_for)] == []
