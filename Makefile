@@ -3,7 +3,7 @@ PYTHON ?= python3
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint types secrets audit bench soak scale lock clean
+.PHONY: help demo test sweep e2e lint types secrets audit bench soak scale lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -12,21 +12,22 @@ demo: $(STAMP) ## Run every task and the queue for a made-up blog; POSTS=some.cs
 	@.venv/bin/nightshift demo $(if $(POSTS),--posts "$(POSTS)")
 
 test: $(STAMP) ## Run the tests
-	@.venv/bin/pytest -n auto -q --ignore=tests/e2e
+	@.venv/bin/pytest -n auto --dist worksteal -q --ignore=tests/e2e
+
+# Those that try a part of what they could, unless they are told to try all.
+SWEEP := tests/cron tests/backup/test_restore_killed.py tests/cleanup/test_killed.py tests/queue/test_invariant.py \
+	tests/sync/test_splitting.py tests/test_fires.py
+
+sweep: $(STAMP) ## Try all that `make test` tries a part of: every schedule in every zone, every kill, more stories
+	@SWEEP=1 .venv/bin/pytest -n auto --dist worksteal -q $(SWEEP)
 
 e2e: $(STAMP) ## Deploy into an emulator that runs the packaged code, and try everything there
 	@.venv/bin/pytest -q tests/e2e
 
-bench: $(STAMP) ## Measure throughput, memory and cold starts; POSTS=some.csv takes real posts
-	@.venv/bin/python -m bench.digest $(if $(POSTS),--posts "$(POSTS)")
-	@.venv/bin/python -m bench.queue
-	@.venv/bin/python -m bench.sync
-	@.venv/bin/python -m bench.cleanup
-	@.venv/bin/python -m bench.warming
-	@.venv/bin/python -m bench.reports
-	@.venv/bin/python -m bench.backup
-	@.venv/bin/python -m bench.restore
-	@.venv/bin/python -m bench.cold_start
+bench: $(STAMP) ## Measure all in one run, and write docs/speed.md, docs/bench.json and what is reckoned from them
+	@.venv/bin/python -m bench --write docs
+	@.venv/bin/python -m scale --write >/dev/null
+	@.venv/bin/python -m docs.pictures.scale
 
 scale: $(STAMP) ## Simulate a million users and reckon what they cost, and write docs/scale.md's tables anew
 	@.venv/bin/python -m scale --write

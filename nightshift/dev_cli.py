@@ -1,5 +1,6 @@
 """`nightshift dev`: the whole of it on this machine, now or on another day."""
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -31,8 +32,6 @@ def dev(
 
     Example: nightshift dev --at 2026-03-29T00:00 --speed 3600
     """
-    import os
-
     from nightshift.dev.place import check_database
 
     with sentences():
@@ -56,7 +55,9 @@ def _listening(port: int, listen: Callable[[], Listening]) -> Listening:
     try:
         return listen()
     except OSError as error:
-        raise ValueError(f"port {port} cannot be listened on: {error.strerror}") from None
+        # Its own text may name the address once more.
+        reason = error.strerror if error.errno is None else os.strerror(error.errno)
+        raise ValueError(f"port {port} cannot be listened on: {reason}") from None
 
 
 def _replay(at: str, until: str | None, *, speed: float) -> None:

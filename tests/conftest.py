@@ -18,9 +18,10 @@ from chalicelib import migrations
 from chalicelib.application import metadata
 from chalicelib.engine import engine_for
 from chalicelib.telemetry import LAYOUT, logger
-from nightshift.local.aws import LocalAws, local_aws, prepare
+from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.servers import mariadb_server, redis_server
+from tests.prepared import prepare_at_once
 from tests.services import needed
 from tests.world import World
 
@@ -69,7 +70,7 @@ def emulator() -> Iterator[LocalAws]:
 def aws(emulator: LocalAws) -> LocalAws:
     """The emulator, with empty queues and an empty outbox."""
     urllib.request.urlopen(urllib.request.Request(f"{emulator.endpoint}/moto-api/reset", method="POST")).close()
-    prepare(emulator)
+    prepare_at_once()
     return emulator
 
 

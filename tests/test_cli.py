@@ -1,50 +1,67 @@
-"""The command-line tool as a person runs it, in a process and an environment of its own."""
+"""The command-line tool as a person runs it, in a process and an environment of its own: once as it is installed."""
 
 import json
-import os
+import shutil
 import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from chalicelib import migrations
+from tests import warm
+from tests.shell import BASE, NIGHTSHIFT, ROOT, nightshift
 
-ROOT = Path(__file__).parent.parent
-NIGHTSHIFT = Path(sys.executable).with_name("nightshift")
 HEADER = "id,title,url,num_points,num_comments,author,created_at\n"
 
 
 def run(*arguments: str, folder: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
-    inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     default = {"HOME": "/nonexistent", "AWS_PROFILE": "nosuch", "COLUMNS": "200"}
-    return subprocess.run(
-        [NIGHTSHIFT, *arguments],
-        cwd=folder,
-        env={name: value for name, value in (inherited | default | environment).items() if value},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    settings = {name: value for name, value in (BASE | default | environment).items() if value}
+    return warm.run(nightshift, *arguments, environment=settings, folder=folder)
 
 
-def test_the_demo_sends_once_and_writes_every_mail(tmp_path: Path) -> None:
-    done = run("demo", "--users", "30", "--folder", str(tmp_path / "a folder"))
+@dataclass(frozen=True)
+class Demo:
+    """What the command as it is installed printed, and the folder that it left."""
+
+    folder: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    folder = tmp_path_factory.mktemp("demo") / "a folder"
+    command = [str(NIGHTSHIFT), "demo", "--users", "30", "--folder", str(folder)]
+    environment = BASE | {"HOME": "/nonexistent", "AWS_PROFILE": "nosuch", "COLUMNS": "200"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    mails = list((tmp_path / "a folder" / "mail").glob("*.eml"))
+    return Demo(folder, done.stdout)
+
+
+def test_the_demo_sends_once_and_writes_every_mail(demo: Demo) -> None:
+    mails = list((demo.folder / "mail").glob("*.eml"))
     first, again = (
-        line.split() for line in done.stdout.splitlines() if line.startswith(("first fire", "the same fire"))
+        line.split() for line in demo.printed.splitlines() if line.startswith(("first fire", "the same fire"))
     )
     assert first[2:5] == ["succeeded", str(len(mails)), str(len(mails))]
     assert again[4:7] == ["skipped", "0", "0"]
-    assert len(mails) == len(list((tmp_path / "a folder" / "mail").glob("*.html"))) > 0
+    assert len(mails) == len(list((demo.folder / "mail").glob("*.html"))) > 0
 
 
-def test_the_demo_runs_again_in_the_same_folder(tmp_path: Path) -> None:
-    for _ in range(2):
-        assert run("demo", "--users", "5", "--folder", str(tmp_path)).returncode == 0
+def test_the_demos_log_is_json_without_addresses(demo: Demo) -> None:
+    text = (demo.folder / "log.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    digests = [line["outcome"] for line in lines if line.get("task") == "daily_digest" and "outcome" in line]
+    assert digests == ["succeeded", "skipped"]
+    assert "@example" not in text.replace("***@example", "")
+
+
+def test_the_demo_runs_again_in_the_same_folder(demo: Demo, tmp_path: Path) -> None:
+    shutil.copytree(demo.folder, tmp_path / "again", symlinks=True)
+    again = run("demo", "--users", "5", "--folder", str(tmp_path / "again"))
+    assert again.returncode == 0, again.stderr
 
 
 def test_the_demo_reads_real_posts_and_names_bad_rows(tmp_path: Path) -> None:
@@ -99,14 +116,6 @@ def test_the_demo_runs_on_mariadb_and_redis(mariadb_url: str, redis_url: str, tm
     done = run("demo", "--users", "20", "--folder", str(tmp_path), DATABASE_URL=url, REDIS_URL=redis_url)
     assert done.returncode == 0, done.stderr
     assert "mysql+pymysql" in done.stdout
-
-
-def test_the_demos_log_is_json_without_addresses(tmp_path: Path) -> None:
-    assert run("demo", "--users", "20", "--folder", str(tmp_path)).returncode == 0
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    digests = [line["outcome"] for line in lines if line.get("task") == "daily_digest" and "outcome" in line]
-    assert digests == ["succeeded", "skipped"]
-    assert "@example" not in (tmp_path / "log.jsonl").read_text().replace("***@example", "")
 
 
 def test_migrate_without_a_database_says_what_to_set() -> None:

@@ -1,7 +1,6 @@
 """`nightshift enqueue` as an operator runs it, on a database file and an emulator."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,8 @@ from sqlalchemy import select
 
 from chalicelib.schema import jobs
 from nightshift.local.aws import LocalAws
-from tests.shell import NIGHTSHIFT, Lambda, Shell, migrated
+from tests import warm
+from tests.shell import NIGHTSHIFT, Lambda, Shell, migrated, nightshift
 
 MAIL = '{"to": "ann@example.org", "subject": "Hello", "text": "Hello."}'
 
@@ -41,8 +41,8 @@ def test_data_may_be_in_a_file_or_come_from_standard_input(shell: Shell, tmp_pat
     file = tmp_path / "mail.json"
     file.write_text(MAIL.replace("Hello.", "Grüße"), encoding="utf-8")
     shell.tell("send_email", "--data", f"@{file}")
-    command = [str(NIGHTSHIFT), "enqueue", "send_email", "--data", "-"]
-    subprocess.run(command, cwd=shell.folder, env=shell.environment, input=file.read_bytes(), check=True)
+    command, typed = ("enqueue", "send_email", "--data", "-"), file.read_text(encoding="utf-8")
+    assert warm.run(nightshift, *command, environment=shell.environment, typed=typed).returncode == 0
     assert [json.loads(row.data)["text"] for row in shell.execute(select(jobs))] == ["Grüße", "Grüße"]
 
 

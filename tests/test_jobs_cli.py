@@ -15,7 +15,8 @@ from chalicelib.schema import jobs, pauses
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import isolated, local_environment
 from nightshift.local.servers import free_port
-from tests.shell import BASE, NIGHTSHIFT, Lambda, Shell, migrated
+from tests import warm
+from tests.shell import BASE, Lambda, Shell, migrated, nightshift
 
 GROUP = ("jobs",)
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -153,17 +154,8 @@ def test_jobs_are_forgotten_and_cancelled(shell: JobsShell) -> None:
 
 def answered(shell: JobsShell, answer: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run it with this typed when it asks."""
-    command = [str(NIGHTSHIFT), *shell.group, *arguments]
-    return subprocess.run(
-        command,
-        cwd=shell.folder,
-        env=dict(shell.environment),
-        input=answer,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    command = (*shell.group, *arguments)
+    return warm.run(nightshift, *command, environment=shell.environment, folder=shell.folder, typed=answer)
 
 
 def test_forgetting_by_what_jobs_have_in_common_asks_before_and_tells_which(shell: JobsShell) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -16,6 +14,7 @@ from chalicelib.mail.deliveries import SENDING_LIMIT_MS
 from chalicelib.schema import activity, activity_days, jobs, sessions
 from nightshift.local.environment import BUCKET
 from nightshift.local.invocation import scheduled_event, sqs_event
+from tests import dying, warm
 from tests.world import MORNING, World
 
 SEND_MESSAGES, SEND_MAIL, SEND_BULK = "sqs.SendMessageBatch", "sesv2.SendEmail", "sesv2.SendBulkEmail"
@@ -32,27 +31,15 @@ MAY_HAVE_BEEN_SENT = (
 
 def start(
     world: World, function: str, event: object, *, die_at: tuple[str, int, str], request_id: str = "r1"
-) -> "subprocess.Popen[str]":
+) -> warm.Begun:
     operation, nth, moment = die_at
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.dying", function, request_id, operation, str(nth), moment],
-        env=dict(world.environment),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(event))
-    process.stdin.close()
-    process.stdin = None
-    return process
+    arguments = (function, request_id, operation, str(nth), moment)
+    return warm.begin(dying.main, *arguments, environment=world.environment, typed=json.dumps(event))
 
 
 def run_to_death(world: World, function: str, event: object, *, die_at: tuple[str, int, str]) -> None:
-    process = start(world, function, event, die_at=die_at)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, errors
+    done = start(world, function, event, die_at=die_at).end()
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def catch_up(world: World) -> None:
@@ -170,9 +157,9 @@ def test_three_fires_of_the_same_moment_at_once_make_one_run(world: World) -> No
     ]
     outcomes: list[str] = []
     for process in processes:
-        output, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
-        outcomes += [line["outcome"] for line in map(json.loads, output.splitlines()) if "outcome" in line]
+        done = process.end()
+        assert done.returncode == 0, done.stderr
+        outcomes += [line["outcome"] for line in map(json.loads, done.stdout.splitlines()) if "outcome" in line]
     assert world.run().status == "succeeded"
     assert world.messages_left() == 3
     assert sorted(outcomes) == ["skipped", "skipped", "succeeded"]
@@ -186,7 +173,7 @@ def test_workers_with_copies_of_the_same_message_send_each_mail_once(world: Worl
     never = (SEND_MAIL, 999, "before")
     processes = [start(world, "work", sqs_event(messages), die_at=never) for _ in range(3)]
     for process in processes:
-        process.communicate(timeout=60)
+        process.end()
     assert len(world.recipients()) == len(set(world.recipients())) == 100
     assert set(world.ledger().values()) == {"sent"}
 

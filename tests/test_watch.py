@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from threading import Barrier, Thread
@@ -18,6 +17,7 @@ from chalicelib.errors import RunFailedError
 from chalicelib.schema import backups, jobs, schedules
 from chalicelib.schema import runs as runs_table
 from nightshift.testkit.kit import Killed
+from tests import dying, warm
 from tests.plan import DAY, MINUTE, NAME, START, Plan, die, fail, hand_on, utc
 from tests.world import World
 
@@ -255,9 +255,8 @@ def test_of_very_many_missed_fires_the_latest_get_a_row_each_and_all_are_counted
 
 def run_dying(world: World, nth: str, moment: str) -> "subprocess.CompletedProcess[str]":
     """Have a watch look that is killed around the nth commit of its decisions."""
-    command = [sys.executable, "-m", "tests.dying", "watch", "r1", "commit.schedules", nth, moment]
-    environment = dict(world.environment)
-    return subprocess.run(command, env=environment, input="{}", capture_output=True, text=True, timeout=60, check=False)
+    arguments = ("watch", "r1", "commit.schedules", nth, moment)
+    return warm.run(dying.main, *arguments, environment=world.environment, typed="{}")
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

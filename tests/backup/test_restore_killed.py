@@ -1,10 +1,11 @@
 """kill -9 at any packet of a restore, and the repetition: the schema is what an undisturbed restore leaves."""
 
 import json
+import os
 import random
 import signal
 import subprocess
-import sys
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,15 +14,19 @@ from chalicelib.backup import lanes, rows
 from chalicelib.errors import InvalidRequestError
 from chalicelib.store import Store
 from nightshift.local.aws import LocalAws
-from tests.backup import shop
+from tests import warm
+from tests.backup import dying_restore, shop
 from tests.backup.restoring import Database, run
 from tests.backup.whole import back_up, connector
+from tests.sweep import IS_SWEEP
 
 TABLES = [
     "CREATE TABLE not_transactional (id INT PRIMARY KEY, n INT) ENGINE=MyISAM",
     "CREATE TABLE keyless (n INT) ENGINE=Aria",
     "CREATE SEQUENCE numbering START WITH 5 INCREMENT BY 3 CACHE 10",
 ]
+NOTE = "INSERT INTO `nightshift_restore`"
+PLACES = ["CREATE TABLE `nightshift_restore`", NOTE, "CREATE TABLE `", "\x03COMMIT", "LOAD DATA", "CREATE DEFINER", ""]
 ROWS = [
     "INSERT INTO not_transactional SELECT seq, -seq FROM seq_1_to_60000",
     "INSERT INTO keyless SELECT seq FROM seq_1_to_60000",
@@ -29,26 +34,18 @@ ROWS = [
 ]
 
 
-@pytest.fixture
-def expected(store: Store, database: Database, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What a schema holds of which there is a backup, whose tables have several parts each."""
-    monkeypatch.setattr(lanes, "SECTION_OCTETS", 100_000)
-    monkeypatch.setattr(rows, "STATEMENT_OCTETS", 4_000)
-    database.ask("CREATE SCHEMA other")
-    database.ask("USE other")
-    database.ask("SET foreign_key_checks = 0")
-    for statement in [*shop.TABLES, *TABLES, *shop.ROWS, *ROWS, *shop.PROGRAMS]:
-        database.ask(statement)
-    manifest = back_up(connector(database.url, schema="other"), store)
-    assert sum(part.table == "keyless" for part in manifest.parts) > 1
-    return database.describe("other")
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a restore leaves that nobody kills, and its packets."""
+
+    left: dict[str, Any]
+    packets: list[str]
 
 
 def restore_in_a_process(
     database: Database, emulator: LocalAws, text: str = "", nth: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-m", "tests.backup.dying_restore", database.url, emulator.endpoint, text, str(nth)]
-    return subprocess.run(arguments, capture_output=True, text=True, check=False)
+    return warm.run(dying_restore.main, database.url, emulator.endpoint, text, str(nth), environment=os.environ)
 
 
 def kill(database: Database, emulator: LocalAws, text: str, nth: int) -> None:
@@ -56,67 +53,69 @@ def kill(database: Database, emulator: LocalAws, text: str, nth: int) -> None:
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
 
-@pytest.fixture
-def packets(database: Database, emulator: LocalAws, expected: dict[str, Any]) -> list[str]:
-    """The packets of an undisturbed restore."""
-    undisturbed = restore_in_a_process(database, emulator)
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    assert database.describe("copy") == expected
-    packets: list[str] = json.loads(undisturbed.stdout)
-    return packets
+@pytest.fixture(scope="module")
+def undisturbed(store: Store, server: Database, emulator: LocalAws) -> Undisturbed:
+    """The restore of a schema whose tables have several parts each; only its backup is still there."""
+    for schema in ("copy", "other"):
+        server.ask(f"DROP SCHEMA IF EXISTS {schema}")
+    server.ask("CREATE SCHEMA other")
+    server.ask("USE other")
+    server.ask("SET foreign_key_checks = 0")
+    for statement in [*shop.TABLES, *TABLES, *shop.ROWS, *ROWS, *shop.PROGRAMS]:
+        server.ask(statement)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lanes, "SECTION_OCTETS", 100_000)
+        patch.setattr(rows, "STATEMENT_OCTETS", 4_000)
+        manifest = back_up(connector(server.url, schema="other"), store)
+    assert sum(part.table == "keyless" for part in manifest.parts) > 1
+    done = restore_in_a_process(server, emulator)
+    assert done.returncode == 0, done.stderr
+    left = server.describe("copy")
+    assert left == server.describe("other")
+    return Undisturbed(left, json.loads(done.stdout))
 
 
 def test_a_restore_that_is_killed_anywhere_is_completed_by_its_repetition(
-    store: Store, database: Database, emulator: LocalAws, expected: dict[str, Any], packets: list[str]
+    store: Store, database: Database, emulator: LocalAws, undisturbed: Undisturbed
 ) -> None:
     chance = random.Random(7)
-    for text in (
-        "CREATE TABLE `nightshift_restore`",
-        "INSERT INTO `nightshift_restore`",
-        "CREATE TABLE `",
-        "LOAD DATA",
-        "\x03COMMIT",
-        "CREATE DEFINER",
-        "",
-    ):
-        count = sum(text in packet for packet in packets)
+    for text in PLACES if IS_SWEEP else PLACES[::2]:
+        count = sum(text in packet for packet in undisturbed.packets)
         assert count
-        database.ask("DROP SCHEMA copy")
+        database.ask("DROP SCHEMA IF EXISTS copy")
         kill(database, emulator, text, chance.randint(1, max(1, count - 5)))
         # A second time, in what is left.
         kill(database, emulator, "", chance.randint(10, 40))
         run(store, database)
-        assert database.describe("copy") == expected
+        assert database.describe("copy") == undisturbed.left
 
 
 def test_a_part_that_is_there_without_its_note_or_a_note_without_its_part_cannot_be(
-    store: Store, database: Database, emulator: LocalAws, expected: dict[str, Any], packets: list[str]
+    store: Store, database: Database, emulator: LocalAws, undisturbed: Undisturbed
 ) -> None:
-    notes = sum("INSERT INTO `nightshift_restore`" in packet for packet in packets)
+    notes = sum(NOTE in packet for packet in undisturbed.packets)
     # The first two are of the beginning and of the tables, the last of the programs.
-    for text, nth in (
-        ("INSERT INTO `nightshift_restore`", 3),
-        ("INSERT INTO `nightshift_restore`", notes - 1),
-        ("\x03COMMIT", 3),
-        ("\x03COMMIT", notes - 1),
-    ):
-        database.ask("DROP SCHEMA copy")
+    ends = [(NOTE, 3), ("\x03COMMIT", notes - 1), (NOTE, notes - 1), ("\x03COMMIT", 3)]
+    for text, nth in ends if IS_SWEEP else ends[:2]:
+        database.ask("DROP SCHEMA IF EXISTS copy")
         kill(database, emulator, text, nth)
         assert run(store, database).is_resumed
-        assert database.describe("copy") == expected
+        assert database.describe("copy") == undisturbed.left
 
 
 def test_a_restore_that_is_killed_at_its_end_is_complete_or_completed(
-    store: Store, database: Database, emulator: LocalAws, expected: dict[str, Any], packets: list[str]
+    store: Store, database: Database, emulator: LocalAws, undisturbed: Undisturbed
 ) -> None:
+    last = len(undisturbed.packets)
+    moments = range(last - 4, last + 1) if IS_SWEEP else (last - 4, last)
     refusals = 0
-    for nth in range(len(packets) - 4, len(packets) + 1):
-        database.ask("DROP SCHEMA copy")
+    for nth in moments:
+        database.ask("DROP SCHEMA IF EXISTS copy")
         kill(database, emulator, "", nth)
         try:
             assert run(store, database).is_resumed
         except InvalidRequestError:
             # Its journal was gone, so that this is the schema of anybody.
             refusals += 1
-        assert database.describe("copy") == expected
-    assert 0 < refusals < 5
+        assert database.describe("copy") == undisturbed.left
+    assert 0 < refusals < len(moments)

@@ -4,8 +4,6 @@ import gc
 import json
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +16,8 @@ from chalicelib.clock import SystemClock
 from chalicelib.schema import email_verification_tokens, password_reset_tokens, runs, sessions
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.kit import Killed
+from tests import warm
+from tests.cleanup import dying
 from tests.cleanup.dying import RULES
 from tests.cleanup.samples import (
     NIGHT,
@@ -27,6 +27,7 @@ from tests.cleanup.samples import (
     ids_in,
     use,
 )
+from tests.sweep import some
 from tests.world import World
 
 TABLES = (users, sessions, email_verification_tokens, password_reset_tokens)
@@ -139,7 +140,7 @@ def test_a_run_that_is_killed_anywhere_leaves_the_same_when_it_is_repeated(
     assert left["sessions"] == {f"of{n}" for n in range(5, 10)}
     assert left["password_reset_tokens"] == {f"other{n}" for n in range(5)}
     assert steps > 20
-    for nth in random.Random(5).sample(range(1, steps + 1), 12):
+    for nth in some(6, of=steps):
         before = prepare(world)
         assert kill(world, moment, nth)
         clean(world, request_id="r1")
@@ -166,14 +167,8 @@ def test_a_process_that_is_killed_is_completed_by_its_repetition(
     left, steps = expected("before_cursor_execute")
     assert nth < steps
     before = prepare(world)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.cleanup.dying", "r1", str(nth), moment],
-        env=dict(world.environment),
-        input=json.dumps(scheduled_event(NIGHT)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    fire = json.dumps(scheduled_event(NIGHT))
+    done = warm.run(dying.main, "r1", str(nth), moment, environment=world.environment, typed=fire)
     assert done.returncode == -signal.SIGKILL, done.stderr
     # Our clock stands still, theirs did not.
     world.clock.advance((SystemClock().now_ms() - world.clock.now_ms()) / 1000)

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,9 +16,10 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from nightshift.demo.tasks import report_fire
+from tests import warm
+from tests.shell import nightshift
 
 ROOT = Path(__file__).parent.parent.parent
-NIGHTSHIFT = Path(sys.executable).with_name("nightshift")
 TASKS = [
     "record_activity",
     "database_backup",
@@ -64,15 +63,8 @@ class Demo:
 
 def run(folder: Path, *arguments: str, path: str) -> Demo:
     environment = {"HOME": "/nonexistent", "PATH": path, "LANG": "C.UTF-8", "COLUMNS": "80"}
-    done = subprocess.run(
-        [NIGHTSHIFT, "demo", "--folder", str(folder), *arguments],
-        cwd=folder.parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    typed = ("demo", "--folder", str(folder), *arguments)
+    done = warm.run(nightshift, *typed, environment=environment, folder=folder.parent)
     assert done.returncode == 0, done.stdout + done.stderr
     return Demo(folder=folder, printed=done.stdout)
 

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from itertools import count
 from typing import Any
 
@@ -17,6 +15,8 @@ from chalicelib.sync import reading
 from chalicelib.sync.pages import Cursors
 from nightshift.local.environment import isolated
 from nightshift.testkit.kit import Killed
+from tests import warm
+from tests.sync import dying
 from tests.sync.deployment import Deployment
 from tests.sync.upstream import Asked, Reply
 
@@ -106,19 +106,6 @@ def test_a_run_killed_before_any_of_its_statements_is_completed_by_its_repetitio
     assert killed > 8
 
 
-CHILD = """
-import json
-from chalicelib import runs
-from chalicelib.context import from_lambda
-from chalicelib.sync import reading
-from nightshift.local.invocation import LocalContext
-reading.BATCH = 50
-event = {"scheduled_for": "2026-03-02T12:00:00Z"}
-context = from_lambda(LocalContext(function_name="external_sync", aws_request_id="r1"))
-print(json.dumps(runs.execute("external_sync", event=event, context=context)))
-"""
-
-
 @pytest.mark.parametrize(("page", "is_amid"), [("0", True), ("1", False), ("2", True), ("3", True), ("4", False)])
 def test_a_process_killed_while_it_reads_is_completed_by_its_repetition(
     deployment: Deployment, page: str, is_amid: bool
@@ -141,7 +128,7 @@ def test_a_process_killed_while_it_reads_is_completed_by_its_repetition(
             # Until some of what came has been committed.
             while f"{page}-0" not in deployment.data() and not deployment.upstream.stopped.wait(0.02):
                 pass
-        os.kill(process.pid, signal.SIGKILL)
+        begun.process.kill()
 
     deployment.upstream.answer = kill_at
     settings = deployment.kit.settings
@@ -161,13 +148,13 @@ def test_a_process_killed_while_it_reads_is_completed_by_its_repetition(
         "EXTERNAL_SYNC_PAGES": "cursor",
         "EXTERNAL_SYNC_HOSTS_ALLOWED": "127.0.0.1",
     }
-    child = [sys.executable, "-c", CHILD]
-    process = subprocess.Popen(child, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, errors
+    begun = warm.begin(dying.main, environment=environment)
+    killed = begun.end()
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(deployment.rows()) < 1000
     deployment.upstream.answer = whole
-    done = subprocess.run(child, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = warm.run(dying.main, environment=environment)
+    assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout.splitlines()[-1])
     assert (summary["outcome"], summary["attempt"], summary["total"]) == ("succeeded", 2, 1000)
     assert deployment.data() == {item["id"]: item for items in pages for item in items}
