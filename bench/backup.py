@@ -1,10 +1,10 @@
 """Backups of one MariaDB: ours beside mariadb-dump through gzip and zstd, and mydumper where it is installed.
 
-python -m bench.backup [--rows 4700000] [--rounds 5] [--tls]
+python -m bench.backup [--rows 600000] [--rounds 3]
 
 Each way is a process, or several with pipes between them, of its own, and the ways of a round come in a random order.
-`wall` is the time on the clock, which other work on the machine lengthens; `client` and `server` are seconds of
-processors, of all that a way runs and of MariaDB; `peak` is the memory of its largest process. Ours pays for more than
+`time` is that on the clock, which other work on the machine lengthens; `client` and `server` are seconds of
+processors, of all that a way runs and of MariaDB; `memory` is that of its largest process. Ours pays for more than
 the others do: a row count and a checksum of each table, and a digest of each part.
 """
 
@@ -13,23 +13,24 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
-from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
 import pymysql
 
+from bench import command
+from bench.child import result_of
+from bench.machine import machine
+from bench.report import Column, Part, Ratio, Table
+from bench.tabulate import tabulate
 from nightshift.local.environment import enter, isolated
 from nightshift.local.servers import mariadb_server
 
@@ -73,32 +74,49 @@ TABLES = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Taken:
-    """What a way took: seconds, MiB, and MB of what came out."""
-
-    wall: float
-    client: float
-    server: float
-    peak: float
-    size: float
+# A process hands the most memory that it has held on to its children, so they are started by one that holds little.
+LAUNCH = """
+import json, os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)
+size = process.stdout.read()
+_, status, used = os.wait4(process.pid, 0)  # with what its own children used
+seconds = time.perf_counter() - began
+if status:
+    sys.exit(1)
+client, memory = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+print(json.dumps({"time": seconds, "client": client, "memory": memory, "size": int(size) / 1e6}))
+"""
+USUAL = "mariadb-dump to zstd -3"
+SIZES = {"rows": (600_000, 2000), "rounds": (3, 1)}
+COLUMNS = (
+    Column(name="time", unit="s"),
+    Column(name="client", unit="s"),
+    Column(name="server", unit="s"),
+    Column(name="memory", unit="MiB"),
+    Column(name="size", unit="MB"),
+)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=4_700_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tls", action="store_true", help="encrypt the connections to MariaDB, of all ways")
-    arguments = parser.parse_args()
+    command.run(measure, __doc__, SIZES)
+
+
+def measure(sizes: argparse.Namespace) -> Part:
+    """Back up in each way."""
     enter(isolated(os.environ))
     with tempfile.TemporaryDirectory() as made, mariadb_server(Path(made), *SERVER) as url, fake_s3() as s3:
-        fill(url, rows=arguments.rows)
+        fill(url, rows=sizes.rows)
         pid = int((Path(made) / "mariadb.pid").read_text(encoding="ascii"))
-        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, MariaDB, {arguments.rows:,} rows", end="")
-        print(f", medians of {arguments.rounds} rounds, {'with' if arguments.tls else 'without'} TLS")
-        ways = ways_out(url, s3, Path(made), tls=arguments.tls)
-        compare(ways, pid, rounds=arguments.rounds, usual="mariadb-dump | zstd -3")
+        table = compare(ways_out(url, s3, Path(made)), pid, rounds=sizes.rounds, usual=USUAL)
+        about = f"{sizes.rows:,} rows of four tables, {sizes.rounds} rounds, without TLS."
+        return Part(about=about, machine=machine(url), tables=(table,), left_out=missing("mydumper"))
+
+
+def missing(program: str) -> tuple[str, ...]:
+    """Return that a program is not installed, if so."""
+    return () if shutil.which(program) else (f"{program}, which is not installed.",)
 
 
 def fill(url: str, *, rows: int) -> None:
@@ -113,15 +131,15 @@ def fill(url: str, *, rows: int) -> None:
             cursor.execute(f"ANALYZE TABLE {name}")
 
 
-def ways_out(url: str, s3: str, folder: Path, *, tls: bool) -> dict[str, list[str]]:
+def ways_out(url: str, s3: str, folder: Path) -> dict[str, list[str]]:
     """Return how a backup is made, by name: a program and its arguments, which prints how many bytes came out."""
     address = urlsplit(url)
     where = f"--host=127.0.0.1 --port={address.port} --user=root"
-    dump = f"mariadb-dump {where} {'--ssl --skip-ssl-verify-server-cert' if tls else '--skip-ssl'} --single-transaction"
-    ours = [sys.executable, "-m", "bench.backup", "--child", url, "tls" if tls else "plain"]
+    dump = f"mariadb-dump {where} --skip-ssl --single-transaction"
+    ours = [sys.executable, "-m", "bench.backup", "--child", url]
     ways = {
-        "mariadb-dump | gzip -6": ["sh", "-c", f"{dump} nightshift | gzip -6 | wc -c"],
-        "mariadb-dump | zstd -3": ["sh", "-c", f"{dump} nightshift | zstd -3 -q | wc -c"],
+        "mariadb-dump to gzip -6": ["sh", "-c", f"{dump} nightshift | gzip -6 | wc -c"],
+        USUAL: ["sh", "-c", f"{dump} nightshift | zstd -3 -q | wc -c"],
         "ours, one connection": [*ours, "1", ""],
         "ours, two connections": [*ours, "2", ""],
         "ours, two, to S3": [*ours, "2", s3],
@@ -135,55 +153,33 @@ def ways_out(url: str, s3: str, folder: Path, *, tls: bool) -> dict[str, list[st
 
 def compare(
     ways: dict[str, list[str]], server: int, *, rounds: int, usual: str, before: Callable[[], None] = lambda: None
-) -> None:
-    """Let each take its turn, after `before`, and print the medians beside those of the usual way."""
-    taken: dict[str, list[Taken]] = {name: [] for name in ways}
+) -> Table:
+    """Let each take its turn, after `before`; return what it took, beside the usual way."""
+    taken: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name in random.sample(list(ways), len(ways)):
             before()
-            taken[name].append(measure(ways[name], server))
-    print(f"{'':24} {'wall s':>8} {'×':>5} {'client s':>9} {'×':>5} {'server s':>9} {'peak MiB':>9} {'MB':>7}")
-    for name, all_taken in taken.items():
-        # Of the same round, so that what else the machine did counts for both.
-        wall, client = (
-            median(
-                getattr(one, what) / getattr(other, what) for one, other in zip(all_taken, taken[usual], strict=True)
-            )
-            for what in ("wall", "client")
-        )
-        one = {what: median(getattr(each, what) for each in all_taken) for what in Taken.__annotations__}
-        print(
-            f"{name:24} {one['wall']:8.2f} {wall:5.2f} {one['client']:9.2f} {client:5.2f} {one['server']:9.2f}", end=""
-        )
-        print(f" {one['peak']:9.0f} {one['size']:7.1f}")
+            taken[name].append(take(ways[name], server))
+    ratios = [
+        Ratio(name="× the usual time", column="time", to=usual),
+        Ratio(name="× its client", column="client", to=usual),
+    ]
+    return tabulate("", COLUMNS, taken, ratios=ratios)
 
 
-def measure(arguments: list[str], server: int) -> Taken:
-    """Run a way to its end."""
+def take(arguments: list[str], server: int) -> dict[str, float]:
+    """Run a way to its end, and return what it took."""
 
     def busy() -> float:
         fields = Path(f"/proc/{server}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    before, began = busy(), time.perf_counter()
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None  # noqa: S101
-    output = process.stdout.read()
-    # With what its own children used.
-    _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - began
-    if status:
-        sys.exit(f"{' '.join(arguments)} failed")
-    return Taken(
-        wall=wall,
-        client=used.ru_utime + used.ru_stime,
-        server=busy() - before,
-        peak=used.ru_maxrss / 1024,
-        size=int(output) / 1e6,
-    )
+    before = busy()
+    taken: dict[str, float] = result_of([sys.executable, "-S", "-c", LAUNCH, *arguments])
+    return taken | {"server": busy() - before}
 
 
-def back_up(url: str, tls: str, connections: str, s3: str) -> int:
+def back_up(url: str, connections: str, s3: str) -> int:
     """Back up as a deployment does, into nothing or into S3; return how many bytes came out."""
     from chalicelib.backup.dump import Dump
     from chalicelib.backup.parts import Packing
@@ -194,9 +190,7 @@ def back_up(url: str, tls: str, connections: str, s3: str) -> int:
     address = urlsplit(url)
     where: dict[str, Any] = {"host": address.hostname, "port": address.port, "user": "root", "database": "nightshift"}
     plan = Plan()
-    with take(
-        lambda: pymysql.connect(**where, ssl_disabled=tls != "tls"), plan=plan, connections=int(connections)
-    ) as snapshot:
+    with take(lambda: pymysql.connect(**where, ssl_disabled=True), plan=plan, connections=int(connections)) as snapshot:
         dump = Dump(snapshot, plan)
 
         def pack(section: Section) -> int:

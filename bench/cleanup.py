@@ -1,6 +1,6 @@
-"""Deleting 300,000 of 1,000,000 sessions while another process writes: by one DELETE as in the guide, and by the task.
+"""Deleting 150,000 of 500,000 sessions while another process writes: by one DELETE as in the guide, and by the task.
 
-python -m bench.cleanup [--rows 1000000] [--rounds 3]
+python -m bench.cleanup [--rows 500000] [--rounds 3]
 
 MariaDB flushes every commit, as by default. Each deletion is a process of its own, as on Lambda. The writer inserts
 sessions and touches those in use, one statement after the other; what it waits is what a visitor would. How long it
@@ -22,9 +22,12 @@ from typing import Any
 import pymysql
 from sqlalchemy import make_url
 
-from bench.digest import peak_mib
+from bench import command
 from bench.machine import machine
+from bench.memory import peak_mib
 from bench.queue import DURABLE
+from bench.report import Column, Part, Ratio
+from bench.tabulate import tabulate
 from chalicelib import migrations
 from chalicelib.clock import to_ms
 from chalicelib.engine import engine_for
@@ -39,31 +42,37 @@ USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Ge
 WARM_UP_SECONDS, ALONE_SECONDS = 1.0, 3.0
 
 
+SIZES = {"rows": (500_000, 2000), "rounds": (3, 1)}
+COLUMNS = (
+    Column(name="deleted", unit="rows", decimals=0),
+    Column(name="time", unit="s"),
+    Column(name="memory", unit="MiB"),
+    Column(name="usual wait", unit="ms"),
+    Column(name="wait of 1 in 100", unit="ms"),
+    Column(name="longest wait", unit="ms"),
+)
+RATIOS = (
+    Ratio(name="× the guide's time", column="time", to=GUIDE),
+    Ratio(name="× the guide's longest wait", column="longest wait", to=GUIDE),
+)
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
+    command.run(compare, __doc__, SIZES)
+
+
+def compare(sizes: argparse.Namespace) -> Part:
+    """Delete in each way, beside a writer."""
     enter(isolated(os.environ))
     with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder), DURABLE) as url:
         migrations.upgrade(engine_for(url))
-        fill(url, rows=arguments.rows)
-        print(f"{machine(url)}, medians of {arguments.rounds} rounds")
-        print(f"{arguments.rows:,} sessions of which 30% are old; the writer's waits in ms")
-        ways = (NOBODY, GUIDE, OURS)
-        rounds = [{way: measure(way, url, Path(folder)) for way in ways} for _ in range(arguments.rounds)]
-    print(
-        f"{'':24} {'deleted':>9} {'s':>7} {'MiB':>5} {'writes':>8} {'median':>8} {'p99':>8} {'worst':>8}  in each round"
-    )
-    for way in ways:
-        told = {name: median(taken[way][name] for taken in rounds) for name in rounds[0][way]}
-        each = ", ".join(f"{taken[way]['worst']:.1f}" for taken in rounds)
-        print(f"{way:24} {told['deleted']:9,.0f} {told['seconds']:7.2f} {told['peak_mib']:5.0f}", end="")
-        print(f" {told['writes']:8,.0f} {told['median']:8.2f} {told['p99']:8.1f} {told['worst']:8.1f}  {each}")
-    slower = median(taken[OURS]["seconds"] / taken[GUIDE]["seconds"] for taken in rounds)
-    shorter = median(taken[GUIDE]["worst"] / taken[OURS]["worst"] for taken in rounds)
-    print(f"ours takes {slower:.2f} times as long as one DELETE, and makes the worst wait {shorter:.0f} times shorter")
+        fill(url, rows=sizes.rows)
+        told, ways = machine(url), (NOBODY, GUIDE, OURS)
+        rounds = [{way: measure(way, url, Path(folder)) for way in ways} for _ in range(sizes.rounds)]
+    table = tabulate("", COLUMNS, {way: [each[way] for each in rounds] for way in ways}, ratios=RATIOS)
+    about = f"{sizes.rows:,} sessions of which 30% are old, {sizes.rounds} rounds; the waits are a writer's."
+    return Part(about=about, machine=told, tables=(table,))
 
 
 def fill(url: str, *, rows: int) -> None:
@@ -95,8 +104,9 @@ def measure(way: str, url: str, folder: Path) -> dict[str, float]:
     done = read(start(environment, "delete", url, way))
     stop.touch()
     waits = sorted(read(writer)["waits"])
-    wait = {"median": median(waits), "p99": waits[len(waits) * 99 // 100], "worst": waits[-1]}
-    return done | wait | {"writes": len(waits)}
+    wait = {"usual wait": median(waits), "wait of 1 in 100": waits[len(waits) * 99 // 100], "longest wait": waits[-1]}
+    # Of nobody only the writer tells something.
+    return wait if way == NOBODY else done | wait
 
 
 def write(url: str, stop: str) -> dict[str, Any]:
@@ -136,7 +146,7 @@ def delete(url: str, way: str) -> dict[str, Any]:
         # A moment of its own in each round: what has run once for a moment does not run again.
         event = {"scheduled_for": datetime.now(UTC).isoformat(), "rules": ["sessions"]}
         deleted = runs.execute("database_cleanup", event=event, context=context)["succeeded"]
-    return {"deleted": deleted, "seconds": time.perf_counter() - began, "peak_mib": peak_mib()}
+    return {"deleted": deleted, "time": time.perf_counter() - began, "memory": peak_mib()}
 
 
 def connect(url: str) -> "pymysql.Connection[Any]":

@@ -1,114 +1,132 @@
-"""What a cold start costs: fresh processes that import the built package as Lambda would, and nothing else.
+"""What a cold start costs each function of app.py: fresh processes that call the built package as Lambda would.
 
-python -m bench.cold_start [--rounds 7]
+python -m bench.cold_start [--rounds 5]
 
-Every round runs each case once, so that a busy minute of the machine touches all of them. `ready` is when a function
-could begin to work; `process` is the whole process, with its end, which Lambda does not wait for.
+Every round runs each function once, so that a busy minute of the machine touches all of them. They find a MariaDB, a
+Redis and an emulator of AWS on this machine, and something small to do. `ready` is when a function first asks something
+of the network, `first answer` when all is done, both from the start of the process on; `next answer` is another event
+to the same, warm process. What it has of the first more is what a cold start costs.
 """
 
 import argparse
+import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import repeat
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import boto3
 
+from bench import command
+from bench.child import result_of
+from bench.events import events_of, unsubscribing
+from bench.first_call import ROUTES
 from bench.machine import machine
+from bench.report import Column, Part
+from bench.sync import served, write_items
+from bench.tabulate import tabulate
+from chalicelib.application import posts, users
+from chalicelib.engine import engine_for
+from nightshift import triggers
+from nightshift.demo.blog import make_posts, make_users
+from nightshift.demo.loading import load, prepare_database
 from nightshift.deploy import package
+from nightshift.local.aws import local_aws
 from nightshift.local.environment import local_environment
+from nightshift.local.servers import mariadb_server, redis_server
 
 PROJECT = Path(__file__).parent.parent
 # What Lambda's runtime carries beside the standard library.
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3")
-
-CONTEXT = """
-import app
-from types import SimpleNamespace
-from chalicelib.context import from_lambda
-context = from_lambda(SimpleNamespace(aws_request_id="bench"))
-"""
-# Each as its function in app.py goes about it, up to the first thing that the network would have to answer.
-DAILY_DIGEST = """
-from chalicelib import runs, tasks
-tasks.find("daily_digest")
-context.database, context.queues
-import jinja2  # imported when the first fire of a day composes
-"""
-WORK = """
-from chalicelib.queue import worker
-from chalicelib import handlers
-handlers.find("send_digest")
-context.database, context.queues, context.mailer, context.pace
-"""
-OPERATE = """
-from chalicelib import operations, migrations
-context.database, context.queues, context.mailer
-"""
-EAGER = f"""{DAILY_DIGEST}{WORK}{OPERATE}
-import chalicelib.handlers.continue_run, redis, redis.retry
-"""
-FUNCTIONS = {
-    "app.py, and no more": "import app",
-    "daily_digest ready": CONTEXT + DAILY_DIGEST,
-    "work ready": CONTEXT + WORK,
-    "operate ready": CONTEXT + OPERATE,
-    "everything at once": CONTEXT + EAGER,
-}
-CHALICE = """
-from chalice.app import Chalice
-Chalice(app_name="bench")
-"""
+SIZES = {"rounds": (5, 1)}
+COLUMNS = (
+    Column(name="ready", unit="ms"),
+    Column(name="first answer", unit="ms"),
+    Column(name="next answer", unit="ms"),
+    Column(name="a cold start", unit="ms"),
+)
+CHALICE = "from chalice.app import Chalice; Chalice(app_name='bench')"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Code for a fresh process, and the folder that it finds the package in."""
+    """A function of a package, and what it is called with; without events, code that is only run."""
 
-    name: str
-    code: str
-    folder: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Taken:
-    """Milliseconds until the code had run, and until its process had ended."""
-
-    ready: float
-    process: float
+    function: str
+    folders: tuple[str, ...]
+    events: Iterator[Any] | None = None
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
-    path = package.build(PROJECT)
-    with tempfile.TemporaryDirectory() as temporary:
+    command.run(measure, __doc__, SIZES)
+
+
+def measure(sizes: argparse.Namespace) -> Part:
+    """Call each function in fresh processes."""
+    archive = package.build(PROJECT)
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         folder = Path(temporary)
         compiled, source, runtime = folder / "compiled", folder / "source", folder / "runtime"
-        shutil.unpack_archive(path, compiled)
+        shutil.unpack_archive(archive, compiled)
         shutil.copytree(compiled, source, ignore=shutil.ignore_patterns("__pycache__"))
         link_runtime(runtime)
-        cases = [
-            Case(name="Python alone", code="", folder=compiled),
-            Case(name="Chalice alone", code=CHALICE, folder=compiled),
-            *(Case(name=name, code=code, folder=compiled) for name, code in FUNCTIONS.items()),
-            *(Case(name=f"{name}, not compiled", code=code, folder=source) for name, code in FUNCTIONS.items()),
-        ]
-        measured = measure(cases, rounds=rounds, runtime=runtime, folder=folder)
-    print(f"{machine()}, medians of {rounds} fresh processes each")
-    tell_sizes(path)
-    print(f"{'ms':34} {'ready':>6} {'process':>8} {'over Python alone':>18}")
-    alone = measured[cases[0]]
-    for case in cases:
-        taken = measured[case]
-        print(f"{case.name:34} {taken.ready:6.0f} {taken.process:8.0f} {taken.process - alone.process:18.0f}")
+        for name in ("redis", "mariadb", "api"):
+            (folder / name).mkdir()
+        url = stack.enter_context(mariadb_server(folder / "mariadb"))
+        redis_url = stack.enter_context(redis_server(folder / "redis"))
+        write_items(folder / "api" / "items.json", 10, version=1)
+        api = stack.enter_context(served(folder / "api"))
+        aws = stack.enter_context(local_aws())
+        fill(url)
+        base = os.environ | {"DATABASE_URL": url, "REDIS_URL": redis_url}
+        environment = local_environment(base, endpoint=aws.endpoint, folder=folder) | {
+            "EXTERNAL_SYNC_URL": f"{api}/items.json",
+            "EXTERNAL_SYNC_HOSTS_ALLOWED": "127.0.0.1",
+            "UNSUBSCRIBE_ROUTE": "on",
+        }
+        cases = cases_of((str(compiled), str(runtime)), source=(str(source), str(runtime)))
+        taken: dict[str, list[Mapping[str, float]]] = {name: [] for name in cases}
+        # One more round, to warm the disk's cache.
+        warm_up = 0 if sizes.quick else 1
+        for n in range(warm_up + sizes.rounds):
+            for name, case in cases.items():
+                found = run(case, environment)
+                if n >= warm_up:
+                    taken[name].append(found)
+        told = machine(url, redis_url)
+    table = tabulate("a fresh process", COLUMNS, taken)
+    return Part(about=f"Each function of app.py, {sizes.rounds} rounds.", machine=told, tables=(table,))
+
+
+def cases_of(compiled: tuple[str, ...], *, source: tuple[str, ...]) -> dict[str, Case]:
+    """Return what is run, by its name."""
+    cases = {
+        "Python alone": Case(function="", folders=compiled),
+        "Chalice alone": Case(function=CHALICE, folders=compiled),
+        "app.py, and no more": Case(function="import app", folders=compiled),
+    }
+    for each in triggers.read(PROJECT):
+        cases[each.function] = Case(function=each.function, folders=compiled, events=events_of(each))
+    cases["unsubscribe"] = Case(function=ROUTES, folders=compiled, events=repeat(unsubscribing()))
+    cases["daily_digest, not compiled"] = replace(cases["daily_digest"], folders=source)
+    return cases
+
+
+def fill(url: str) -> None:
+    """Load a few users, and posts of each month for which there is a fire."""
+    engine, now = engine_for(url), datetime.now(UTC)
+    prepare_database(engine)
+    load(engine, users, make_users(5, now=now, seed=1))
+    load(engine, posts, make_posts(5000, until=now, days=600, seed=1))
 
 
 def link_runtime(folder: Path) -> None:
@@ -119,40 +137,22 @@ def link_runtime(folder: Path) -> None:
         (folder / name).symlink_to(installed / name)
 
 
-def measure(cases: list[Case], *, rounds: int, runtime: Path, folder: Path) -> dict[Case, Taken]:
-    """Run every case in every round, after one round to warm the disk's cache, and return the medians."""
-    services = {"DATABASE_URL": "mysql+pymysql://reader@127.0.0.1/blog", "REDIS_URL": ""}
-    environment = local_environment(os.environ | services, endpoint="http://127.0.0.1:9", folder=folder)
-    # Nothing is called; a client that finds its own endpoint does what it would do on Lambda.
-    del environment["AWS_ENDPOINT_URL"]
-    for case in cases:
-        run(case, runtime, environment)
-    taken = [{case: run(case, runtime, environment) for case in cases} for _ in range(rounds)]
-    return {
-        case: Taken(
-            ready=median(each[case].ready for each in taken), process=median(each[case].process for each in taken)
-        )
-        for case in cases
-    }
-
-
-def run(case: Case, runtime: Path, environment: dict[str, str]) -> Taken:
-    """Run one case in a fresh process."""
-    paths = [str(case.folder), str(runtime)]
-    code = f"import sys\nsys.path[:0] = {paths!r}\n{case.code}\nimport time\nprint(time.perf_counter())"
+def run(case: Case, environment: Mapping[str, str]) -> dict[str, float]:
+    """Run one case in a fresh process; return milliseconds. Ends the bench where it fails."""
     # Isolated and without site, the process sees no other package; and it writes no compiled file, as on Lambda.
-    child = [sys.executable, "-I", "-S", "-B", "-c", code]
-    started = time.perf_counter()
-    done = subprocess.run(child, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    ended = time.perf_counter()
+    python = [sys.executable, "-I", "-S", "-B"]
+    if case.events is None:
+        code = f"import sys, time; sys.path[:0] = {list(case.folders)!r}\n{case.function}\nprint(time.perf_counter())"
+        began = time.perf_counter()
+        return {"ready": 1000 * (result_of([*python, "-c", code], environment=environment) - began)}
+    events = json.dumps([next(case.events), next(case.events)])
+    child = [*python, str(PROJECT / "bench" / "first_call.py"), case.function, *case.folders]
+    began = time.perf_counter()
+    told = result_of(child, given=events, environment=environment)
     # The clock of perf_counter is the machine's, the same in every process.
-    return Taken(ready=1000 * (float(done.stdout) - started), process=1000 * (ended - started))
-
-
-def tell_sizes(path: Path) -> None:
-    """Print the package's size, and those of its larger parts."""
-    parts = [f"{name} {size / 1e6:.1f}" for name, size in package.sizes(path).items() if size >= 50_000]
-    print(f"package {path.stat().st_size / 1e6:.1f} MB: {', '.join(parts)}")
+    first, second = (1000 * (moment - began) for moment in told["answered"])
+    answer = {"ready": 1000 * (told["asked"] - began), "first answer": first, "next answer": second - first}
+    return answer | {"a cold start": first - answer["next answer"]}
 
 
 if __name__ == "__main__":

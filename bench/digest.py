@@ -1,56 +1,129 @@
-"""The digest on MariaDB: its fan-out, and its sending in bulk and one by one, each in one process as on Lambda.
+"""The digest on MariaDB for a hundredth, a tenth and all of its readers: listed, and mailed in bulk and one by one.
 
-python -m bench.digest [--users 100000] [--posts some.csv]
+python -m bench.digest [--readers 100000] [--posts 20000] [--rounds 3]
+
+Each invocation is one process, as on Lambda, and each round another day. Ten messages are mailed, with a hundred
+readers each; SES is the emulator's, which takes a processor too.
 """
 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bench import command
+from bench.child import result_of
+from bench.cleanup import connect
+from bench.invocation import SINGLY
 from bench.machine import machine
+from bench.report import Column, Part, Ratio, Table
+from bench.tabulate import tabulate
 from chalicelib.application import posts, users
 from chalicelib.engine import engine_for
-from chalicelib.mail import sending
 from nightshift.demo.blog import make_posts, make_users
 from nightshift.demo.loading import load, prepare_database
-from nightshift.demo.posts_csv import BadRow, read_posts
 from nightshift.demo.run import SEED, fire_after_busiest_day
 from nightshift.local.aws import LocalAws, local_aws
-from nightshift.local.environment import enter, isolated, local_environment
-from nightshift.local.invocation import invoke, scheduled_event, sqs_event
+from nightshift.local.environment import QUEUE, enter, isolated, local_environment
+from nightshift.local.invocation import scheduled_event, sqs_event
 from nightshift.local.servers import mariadb_server
 
-SAMPLE_MESSAGES = 10
-# The worker where SES takes no bulk.
-SINGLY = "work singly"
+SAMPLE_MESSAGES, DAYS = 10, 42
+SIZES = {"readers": (100_000, 1000), "posts": (20_000, 1000), "rounds": (3, 1)}
+# A pace that nothing waits for.
+PACE = {"MAIL_RATE": "1000000", "MAIL_WORKERS": "1"}
+LISTING = (
+    Column(name="time", unit="s"),
+    Column(name="readers", unit="a second"),
+    Column(name="a reader", unit="µs"),
+    Column(name="of our processor", unit="µs"),
+    Column(name="memory", unit="MiB"),
+)
+MAILING = (
+    Column(name="mails", decimals=0),
+    Column(name="mails a second"),
+    Column(name="a mail", unit="ms"),
+    Column(name="of our processor", unit="ms"),
+    Column(name="memory", unit="MiB"),
+)
+Rounds = dict[str, list[dict[str, float]]]
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--users", type=int, default=100_000)
-    parser.add_argument("--posts", type=Path)
-    arguments = parser.parse_args()
+    command.run(compare, __doc__, SIZES)
+
+
+def compare(sizes: argparse.Namespace) -> Part:
+    """Send digests to more and more readers."""
     enter(isolated(os.environ))
+    counts = [sizes.readers // 100, sizes.readers // 10, sizes.readers]
+    fewest = name_of(counts[0])
+    listed: Rounds = {}
+    again: Rounds = {}
+    mailed: dict[str, Rounds] = {"work": {}, SINGLY: {}}
     with tempfile.TemporaryDirectory() as folder, local_aws() as aws, mariadb_server(Path(folder)) as url:
-        base = os.environ | {"DATABASE_URL": url}
-        # A pace that nothing waits for.
-        pace = {"MAIL_RATE": "1000000", "MAIL_WORKERS": "1"}
-        enter(local_environment(base, endpoint=aws.endpoint, folder=Path(folder)) | pace)
-        count = fill(url, user_count=arguments.users, posts_csv=arguments.posts)
-        moment = fire_after_busiest_day(engine_for(url))
-        print(f"{machine(url)}, {count:,} readers")
-        tell("fan-out", measure("daily_digest", scheduled_event(moment)))
-        tell("the same fire again", measure("daily_digest", scheduled_event(moment)))
-        for what, function in (("sending in bulk", "work"), ("sending one by one", SINGLY)):
-            tell(what, measure(function, sqs_event(take_messages(aws))), mails=len(aws.take_sent()))
+        told = machine(url)
+        for count in counts:
+            name, schema = name_of(count), f"readers_{count}"
+            with connect(url) as connection, connection.cursor() as cursor:
+                cursor.execute(f"CREATE DATABASE {schema}")
+            own = url.removesuffix("nightshift") + schema
+            enter(
+                local_environment(os.environ | {"DATABASE_URL": own}, endpoint=aws.endpoint, folder=Path(folder)) | PACE
+            )
+            fill(own, readers=count, post_count=sizes.posts)
+            last = fire_after_busiest_day(engine_for(own))
+            for n, (function, rounds) in enumerate(sizes.rounds * list(mailed.items())):
+                event = scheduled_event(last - timedelta(days=n))
+                listed.setdefault(name, []).append(list_readers(event))
+                again.setdefault(name, []).append(list_readers(event))
+                rounds.setdefault(name, []).append(mail(aws, function))
+                aws.messages(QUEUE).clear()
+    tables = (
+        grown("listed by the fan-out", LISTING, listed, of="a reader", to=fewest),
+        tabulate("the same fire again", (LISTING[0], LISTING[-1]), again),
+        grown("mailed in bulk, a sample", MAILING, mailed["work"], of="of our processor", to=fewest),
+        grown("mailed one by one, a sample", MAILING, mailed[SINGLY], of="of our processor", to=fewest),
+    )
+    posts_told = f"{sizes.posts:,} posts of {DAYS} days"
+    about = f"{posts_told}, {sizes.rounds} rounds; × is beside the fewest readers, so 1 is a cost that does not grow."
+    return Part(about=about, machine=told, tables=tables)
+
+
+def name_of(count: int) -> str:
+    """Return what a row is called."""
+    return f"{count:,} readers"
+
+
+def grown(what: str, columns: tuple[Column, ...], taken: Rounds, *, of: str, to: str) -> Table:
+    """Return a table that shows how a cost for each, and memory, grow with the readers."""
+    ratios = [Ratio(name=f"× {of}", column=of, to=to), Ratio(name="× memory", column="memory", to=to)]
+    return tabulate(what, columns, taken, ratios=ratios)
+
+
+def list_readers(event: object) -> dict[str, float]:
+    """Fire, and return what it took."""
+    done = measure("daily_digest", event)
+    time_, count = done["seconds"], done["answer"].get("succeeded", 0)
+    taken = {"time": time_, "memory": done["peak_mib"]}
+    if count:
+        # The same fire again lists nobody.
+        taken |= {"readers": count / time_, "a reader": 1e6 * time_ / count}
+        taken["of our processor"] = 1e6 * done["cpu_seconds"] / count
+    return taken
+
+
+def mail(aws: LocalAws, function: str) -> dict[str, float]:
+    """Mail to the readers of the next messages, and return what it took."""
+    done = measure(function, sqs_event(take_messages(aws)))
+    mails, time_ = len(aws.take_sent()), done["seconds"]
+    each = {"a mail": 1000 * time_ / mails, "of our processor": 1000 * done["cpu_seconds"] / mails}
+    return {"mails": mails, "mails a second": mails / time_, "memory": done["peak_mib"]} | each
 
 
 def take_messages(aws: LocalAws) -> list[dict[str, Any]]:
@@ -63,59 +136,21 @@ def take_messages(aws: LocalAws) -> list[dict[str, Any]]:
     return messages
 
 
-def fill(url: str, *, user_count: int, posts_csv: Path | None) -> int:
-    """Load users who all want the digest, and posts; return how many users there are."""
+def fill(url: str, *, readers: int, post_count: int) -> None:
+    """Load users who all want the digest, and posts."""
     engine, now = engine_for(url), datetime.now(UTC)
     prepare_database(engine)
     wanted = {"is_verified": True, "email_digest": True}
-    count = load(engine, users, (user | wanted for user in make_users(user_count, now=now, seed=SEED)))
-    if posts_csv is None:
-        load(engine, posts, make_posts(20_000, until=now, days=42, seed=SEED))
-    else:
-        load(engine, posts, (row for row in read_posts(posts_csv) if not isinstance(row, BadRow)))
-    return count
+    load(engine, users, (user | wanted for user in make_users(readers, now=now, seed=SEED)))
+    load(engine, posts, make_posts(post_count, until=now, days=DAYS, seed=SEED))
 
 
 def measure(function: str, event: object) -> dict[str, Any]:
     """Invoke a function in a fresh process and return its answer, seconds and peak memory in MiB."""
-    child = [sys.executable, "-m", "bench.digest", "--child", function]
-    done = subprocess.run(child, input=json.dumps(event), capture_output=True, text=True, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    child = [sys.executable, "-m", "bench.invocation", function]
+    answer: dict[str, Any] = result_of(child, given=json.dumps(event))
     return answer
 
 
-def run_child(function: str) -> None:
-    """Invoke the function with the event on standard input; print what it took as the last line."""
-    event = json.load(sys.stdin)
-    if function == SINGLY:
-        function = "work"
-        vars(sending)["MOST"] = 1
-    started, cpu_started = time.perf_counter(), time.process_time()
-    answer = invoke(function, event)
-    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-    print(json.dumps({"answer": answer, "seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mib": peak_mib()}))
-
-
-def peak_mib() -> float:
-    """Return the most memory that this process has held, in MiB."""
-    # Not getrusage: its figure is inherited from the parent through fork and exec.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
-def tell(what: str, measured: dict[str, Any], *, mails: int | None = None) -> None:
-    """Print one line of the report."""
-    done = measured["answer"].get("succeeded", 0) if mails is None else mails
-    rate = f"{done / measured['seconds']:,.0f} a second" if done else "nothing sent"
-    each = f"{1000 * measured['cpu_seconds'] / done:.2f} ms of CPU each" if done else ""
-    print(
-        f"{what:20} {done:>8,} recipients  {measured['seconds']:6.2f} s  {rate:>16}  {each:>22}"
-        f"  {measured['peak_mib']:4.0f} MiB"
-    )
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        run_child(sys.argv[2])
-    else:
-        main()
+    main()

@@ -1,6 +1,6 @@
 """Jobs that do nothing, by the guide's polling loop and by others: what each costs, and who performs jobs twice.
 
-python -m bench.queue [--jobs 2000] [--rounds 3]
+python -m bench.queue [--jobs 1000] [--rounds 3]
 
 Every round runs each contender once, in an order of its own, so that a busy minute of the machine touches all of them.
 All of them twice: on a MariaDB and a Redis that have on disk what they acknowledge, and on ones that flush in their own
@@ -10,20 +10,22 @@ with several workers each is given all of them.
 """
 
 import argparse
-import os
 import random
+import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 
+from bench import command
+from bench.machine import machine
 from bench.ours import measure_enqueueing, run_ours
+from bench.report import Column, Part, Ratio, Table
 from bench.rivals import guide_loop
-from bench.rivals.contest import PROJECT, Contender, Taken, make_data, race
+from bench.rivals.contest import PROJECT, Contender, Taken, race
 from bench.rivals.environment import RIVALS, rivals_python
+from bench.tabulate import tabulate
 from nightshift.local.servers import mariadb_server, redis_server
 
 GUIDE, OURS = "the guide's loop", "Nightshift"
@@ -32,51 +34,64 @@ DURABLE = "--innodb-flush-log-at-trx-commit=1"
 DURABLE_REDIS = ("--appendonly", "yes", "--appendfsync", "always")
 
 
+SIZES = {"jobs": (1000, 40), "rounds": (3, 1)}
+SPEED = (Column(name="jobs", unit="a second"), Column(name="a job", unit="µs"))
+CLASHES = (Column(name="jobs", unit="a second"), Column(name="done twice", unit="jobs", decimals=0))
+FASTER = Ratio(name=f"× {GUIDE}", column="jobs", to=GUIDE)
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--jobs", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    python = rivals_python(PROJECT / ".venv-bench")
+    command.run(measure, __doc__, SIZES)
+
+
+def measure(sizes: argparse.Namespace) -> Part:
+    """Let all contend."""
+    rivals, left_out = rivals_of(quick=sizes.quick)
     with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder), DURABLE) as url:
-        contenders = [
-            Contender(name="no queue, only calls", run=run_calls),
-            *(Contender(name=GUIDE, run=partial(run_guide, url, n), workers=n) for n in (1, 2, 4)),
-            *(Contender(name=OURS, run=partial(run_ours, url, n), workers=n) for n in (1, 2, 4)),
+        several = [
+            *(Contender(name=f"{GUIDE}, {n} workers", run=partial(run_guide, url, n)) for n in (2, 4)),
+            *(Contender(name=f"{OURS}, {n} workers", run=partial(run_ours, url, n)) for n in (2, 4)),
+        ]
+        on_disk = [
+            Contender(name=GUIDE, run=partial(run_guide, url, 1)),
+            Contender(name=OURS, run=partial(run_ours, url, 1)),
             Contender(name=f"{OURS}, from its outbox", run=partial(run_ours, url, 1, from_outbox=True)),
-            *(
-                Contender(name=f"{name} {RIVALS[name]}", run=partial(run_rival, python, name, *DURABLE_REDIS))
-                for name in RIVALS
-            ),
+            *(Contender(name=name, run=partial(run, *DURABLE_REDIS)) for name, run in rivals.items()),
         ]
         hasty = [
             Contender(name=GUIDE, run=partial(hastily, url, partial(run_guide, url, 1))),
             Contender(name=OURS, run=partial(hastily, url, partial(run_ours, url, 1))),
-            *(Contender(name=f"{name} {RIVALS[name]}", run=partial(run_rival, python, name)) for name in RIVALS),
+            *(Contender(name=name, run=run) for name, run in rivals.items()),
         ]
-        measured = measure([*contenders, *hasty], jobs=arguments.jobs, rounds=arguments.rounds)
-        enqueueing = measure_enqueueing(url, arguments.jobs)
-    machine = f"Python {sys.version.split()[0]}, {os.cpu_count()} cores"
-    print(f"{machine}, medians of {arguments.rounds} rounds of {arguments.jobs:,} jobs")
-    tell_speed("on disk at once", {each: measured[each] for each in contenders}, jobs=arguments.jobs)
-    tell_speed("on disk in its time", {each: measured[each] for each in hasty}, jobs=arguments.jobs)
-    tell_duplicates({each: measured[each] for each in contenders}, jobs=arguments.jobs)
-    told = ", ".join(f"{name} {rate:,.0f} a second" for name, rate in enqueueing.items())
-    print(f"\nenqueueing in a transaction: {told}")
+        taken = race_all([*on_disk, *hasty, *several], jobs=sizes.jobs, rounds=sizes.rounds)
+        enqueueing = [measure_enqueueing(url, sizes.jobs) for _ in range(sizes.rounds)]
+        told = machine(url)
+
+    def of(what: str, contenders: list[Contender], columns: tuple[Column, ...], *ratios: Ratio) -> Table:
+        return tabulate(what, columns, {each.name: taken[each] for each in contenders}, ratios=ratios)
+
+    ways = {way: [{"jobs": each[way]} for each in enqueueing] for way in enqueueing[0]}
+    tables = (
+        of("one worker, on disk at once", on_disk, SPEED, FASTER),
+        of("one worker, on disk in its time", hasty, SPEED, FASTER),
+        of("several workers, on disk at once", several, CLASHES),
+        tabulate("enqueueing in a transaction", SPEED[:1], ways),
+    )
+    about = f"{sizes.jobs:,} jobs that do nothing, {sizes.rounds} rounds."
+    return Part(about=about, machine=told, tables=tables, left_out=left_out)
 
 
-def run_calls(jobs: int) -> Taken:
-    """Call a function that does nothing with the data of each job."""
-    data = make_data(jobs)
-    started = time.perf_counter()
-    for each in data:
-        do_nothing(each)
-    return Taken(seconds=time.perf_counter() - started, executions=jobs)
-
-
-def do_nothing(data: dict[str, str]) -> None:
-    """Stand for a job."""
+def rivals_of(*, quick: bool) -> tuple[dict[str, Callable[..., Taken]], tuple[str, ...]]:
+    """Return how other libraries do it, by name and version, or why they do not."""
+    names = ", ".join(f"{name} {version}" for name, version in RIVALS.items())
+    if quick:
+        return {}, (f"{names}, which need an environment of their own.",)
+    try:
+        python = rivals_python(PROJECT / ".venv-bench")
+    except (OSError, subprocess.CalledProcessError) as error:
+        return {}, (f"{names}, whose environment could not be set up: {error}.",)
+    return {f"{name} {version}": partial(run_rival, python, name) for name, version in RIVALS.items()}, ()
 
 
 def run_guide(url: str, workers: int, jobs: int) -> Taken:
@@ -103,36 +118,15 @@ def run_rival(python: Path, name: str, *options: str | int) -> Taken:
         return race([str(python), "-m", f"bench.rivals.{name}_", url, jobs])
 
 
-def measure(contenders: list[Contender], *, jobs: int, rounds: int) -> dict[Contender, Taken]:
-    """Run every contender in every round, and return the medians."""
-    taken: dict[Contender, list[Taken]] = {contender: [] for contender in contenders}
+def race_all(contenders: list[Contender], *, jobs: int, rounds: int) -> dict[Contender, list[dict[str, float]]]:
+    """Run every contender in every round, and return what each round took."""
+    taken: dict[Contender, list[dict[str, float]]] = {contender: [] for contender in contenders}
     for _ in range(rounds):
         for contender in random.sample(contenders, len(contenders)):
-            taken[contender].append(contender.run(jobs))
-    return {
-        contender: Taken(
-            seconds=median(each.seconds for each in of_it), executions=int(median(each.executions for each in of_it))
-        )
-        for contender, of_it in taken.items()
-    }
-
-
-def tell_speed(promise: str, measured: dict[Contender, Taken], *, jobs: int) -> None:
-    """Print the speed of each contender that has one worker, under a promise of the databases."""
-    alone = {contender.name: taken.seconds for contender, taken in measured.items() if contender.workers == 1}
-    print(f"\n{'one worker, ' + promise:32} {'jobs/s':>12} {'µs a job':>10} {'× ' + GUIDE:>20}")
-    for name, seconds in alone.items():
-        print(f"{name:32} {jobs / seconds:12,.0f} {1e6 * seconds / jobs:10,.2f} {alone[GUIDE] / seconds:20,.1f}")
-
-
-def tell_duplicates(measured: dict[Contender, Taken], *, jobs: int) -> None:
-    """Print how often jobs were performed again, by each contender that was measured with several workers."""
-    names = {contender.name for contender in measured if contender.workers > 1}
-    print(f"\n{'several workers':32} {'workers':>8} {'jobs/s':>12} {'executions':>12} {'duplicates':>12}")
-    for contender, taken in measured.items():
-        if contender.name in names:
-            print(f"{contender.name:32} {contender.workers:8} {jobs / taken.seconds:12,.0f} ", end="")
-            print(f"{taken.executions:12,} {taken.executions - jobs:12,}")
+            done = contender.run(jobs)
+            speed = {"jobs": jobs / done.seconds, "a job": 1e6 * done.seconds / jobs}
+            taken[contender].append(speed | {"done twice": done.executions - jobs})
+    return taken
 
 
 if __name__ == "__main__":

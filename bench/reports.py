@@ -11,20 +11,22 @@ and written in its three formats, but not put into a bucket.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from bench import command
+from bench.child import result_of
 from bench.cleanup import connect
-from bench.digest import peak_mib
 from bench.machine import machine
+from bench.memory import peak_mib
+from bench.report import Column, Part, Ratio
+from bench.tabulate import tabulate
 from chalicelib import migrations
 from chalicelib.clock import to_ms
 from chalicelib.engine import engine_for
@@ -37,32 +39,34 @@ START = datetime(2025, 3, 1, tzinfo=UTC)
 DAYS = (END - START).days
 
 
+SIZES = {"sessions": (1_000_000, 2000), "users": (50_000, 200), "posts": (50_000, 200), "rounds": (3, 1)}
+COLUMNS = (Column(name="time", unit="s"), Column(name="memory", unit="MiB"))
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    for name, default in (("sessions", 1_000_000), ("users", 50_000), ("posts", 50_000), ("rounds", 3)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    sizes = parser.parse_args()
+    command.run(measure, __doc__, SIZES)
+
+
+def measure(sizes: argparse.Namespace) -> Part:
+    """Count in each way."""
     enter(isolated(os.environ))
     with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder)) as url:
         fill(url, sizes)
-        print(f"{machine(url)}, medians of {sizes.rounds} rounds")
-        print(f"{sizes.sessions:,} sessions, {sizes.users:,} users and {sizes.posts:,} posts in twelve months")
+        told = machine(url)
         environment = local_environment(
             {**os.environ, "DATABASE_URL": url}, endpoint="http://127.0.0.1:1", folder=Path(folder)
         )
-        taken: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+        taken: dict[str, list[dict[str, float]]] = {way: [] for way in (*WAYS, A_DAY)}
         for _ in range(sizes.rounds):
             forget(url)
             for way in WAYS:
                 taken[way].append(run(environment, way, url))
-    rival = median(answer["seconds"] for answer in taken[GUIDE])
-    print(f"{'':52} {'s':>9} {'peak MiB':>9} {'× the guide':>12}  active users of the last months")
-    for way, each in taken.items():
-        seconds, peak = (median(answer[name] for answer in each) for name in ("seconds", "peak_mib"))
-        print(f"{way:52} {seconds:9.3f} {peak:9.0f} {seconds / rival:12.3f}  {each[-1]['counted']}")
-    days = median(answer["seconds"] for answer in taken[RECORD]) / DAYS
-    print(f"a day is recorded in {1000 * days:.0f} ms")
+            taken[A_DAY].append({"time": taken[RECORD][-1]["time"] / DAYS})
+    ratios = [Ratio(name="× the guide", column="time", to=GUIDE)]
+    rows = f"{sizes.sessions:,} sessions, {sizes.users:,} users and {sizes.posts:,} posts"
+    about = f"{rows} of twelve months, {sizes.rounds} rounds."
+    return Part(about=about, machine=told, tables=(tabulate("", COLUMNS, taken, ratios=ratios),))
 
 
 def fill(url: str, sizes: argparse.Namespace) -> None:
@@ -101,8 +105,7 @@ def forget(url: str) -> None:
 def run(environment: dict[str, str], way: str, url: str) -> dict[str, Any]:
     """Do one way in a process of its own."""
     child = [sys.executable, "-m", "bench.reports", "--child", way, url]
-    done = subprocess.run(child, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    answer: dict[str, Any] = result_of(child, environment=environment)
     return answer
 
 
@@ -177,22 +180,23 @@ def report(url: str) -> list[int]:
 
 GUIDE = "the guide's queries, for each month"
 RECORD = f"ours: recording {DAYS} days"
+A_DAY = "ours: one of these days"
 WAYS: dict[str, Callable[[str], list[int]]] = {
     GUIDE: count_by_queries,
     "reading the rows, counting in Python": count_rows,
     RECORD: record_days,
-    "ours: the first report (each month counted)": report,
+    "ours: the first report, each month counted": report,
     "ours: the same report again, or the next month's": report,
 }
 
 
 def child(way: str, url: str) -> dict[str, Any]:
-    """Do one way, and return the seconds, the peak memory and the end of what it counted."""
+    """Do one way, and return the seconds, the peak memory and the last that it counted."""
     with engine_for(url).connect():
         began = time.perf_counter()
         counted = WAYS[way](url)
         seconds = time.perf_counter() - began
-    return {"seconds": seconds, "peak_mib": peak_mib(), "counted": counted[-3:]}
+    return {"time": seconds, "memory": peak_mib(), "active": counted[-1]}
 
 
 if __name__ == "__main__":

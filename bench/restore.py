@@ -1,6 +1,6 @@
 """Restores into one MariaDB: ours beside the mariadb client fed by zstd, and myloader where it is installed.
 
-python -m bench.restore [--rows 4700000] [--rounds 5]
+python -m bench.restore [--rows 600000] [--rounds 3]
 
 As bench.backup has it. What ours restores comes out of S3 by HTTP, and everything is read and judged before anything is
 done, which the others do not do: that part of it is given by itself as well.
@@ -21,7 +21,10 @@ from urllib.parse import urlsplit
 
 import pymysql
 
-from bench.backup import SERVER, compare, fill
+from bench import command
+from bench.backup import SERVER, SIZES, compare, fill, missing
+from bench.machine import machine
+from bench.report import Part
 from chalicelib.backup.keys import keys_of
 from chalicelib.backup.making import back_up_schema
 from chalicelib.backup.plan import Plan
@@ -31,7 +34,7 @@ from nightshift.local.servers import free_port, mariadb_server
 
 ID = "20261125T010000Z-00000000"
 BUCKET, SCHEMA = "bench", "restored"
-USUAL = "zstd -d | mariadb"
+USUAL = "zstd -d to mariadb"
 
 
 class Folder(Store):
@@ -58,19 +61,20 @@ class Folder(Store):
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=4_700_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    command.run(measure, __doc__, SIZES)
+
+
+def measure(sizes: argparse.Namespace) -> Part:
+    """Restore in each way."""
     enter(isolated(os.environ))
     with tempfile.TemporaryDirectory() as made, mariadb_server(Path(made), *SERVER) as url, files_in(made) as s3:
-        fill(url, rows=arguments.rows)
+        fill(url, rows=sizes.rows)
         back_up(url, Path(made))
         pid = int((Path(made) / "mariadb.pid").read_text(encoding="ascii"))
-        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, MariaDB, {arguments.rows:,} rows", end="")
-        print(f", medians of {arguments.rounds} rounds")
         ways = ways_in(url, s3, Path(made))
-        compare(ways, pid, rounds=arguments.rounds, usual=USUAL, before=lambda: make_empty(url))
+        table = compare(ways, pid, rounds=sizes.rounds, usual=USUAL, before=lambda: make_empty(url))
+        about = f"{sizes.rows:,} rows of four tables, {sizes.rounds} rounds."
+        return Part(about=about, machine=machine(url), tables=(table,), left_out=missing("myloader"))
 
 
 def back_up(url: str, folder: Path) -> None:
@@ -110,7 +114,7 @@ def ways_in(url: str, s3: str, folder: Path) -> dict[str, list[str]]:
         "our parts to mariadb": [
             "sh",
             "-c",
-            f"for part in {parts}/*.zst; do zstd -dcq $part | {mariadb}; done; echo 0",
+            f"for part in {parts}/*.zst; do zstd -dcq $part | {mariadb}; done; cat {parts}/*.zst | wc -c",
         ],
         "ours, reading first": [*ours, "check", "3"],
         "ours, one connection": [*ours, "restore", "1"],

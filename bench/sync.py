@@ -1,6 +1,6 @@
 """The external sync on MariaDB, beside the guide's way: each item by itself, looked for and then written.
 
-python -m bench.sync [--items 100000] [--sample 5000] [--rounds 3] [--many 1000000]
+python -m bench.sync [--items 50000] [--sample 3000] [--rounds 3] [--many 200000]
 
 Both read the same items from the same HTTP server, each in a process of its own; starting it does not count. What the
 guide's way takes for each item does not depend on how many there are, so it is measured with a sample. It commits every
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,14 +23,17 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 from uuid import uuid4
 
-from bench.digest import peak_mib
+from bench import command
+from bench.child import result_of
 from bench.machine import machine
+from bench.memory import peak_mib
+from bench.report import Column, Part, Ratio, Table
+from bench.tabulate import tabulate
 from chalicelib.clock import iso
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.invocation import LocalContext
@@ -41,72 +43,82 @@ GUIDE_TABLE = (
     "CREATE TABLE IF NOT EXISTS guide.external_data (id CHAR(36) PRIMARY KEY, "
     "external_id VARCHAR(255) NOT NULL UNIQUE, data MEDIUMTEXT NOT NULL, synced_at BIGINT NOT NULL)"
 )
-GUIDE, OURS, TOLD = "the guide's loop", "external_sync", ("seconds", "busy")
-# Of a child: "seconds" on the clock, "busy" ones of the processors (MariaDB's too), and "peak_mib".
+GUIDE, OURS = "the guide's loop", "external_sync"
+# Of a child: seconds on the clock, those of the processors (MariaDB's too), and MiB.
 Taken = dict[str, float]
+
+
+SIZES = {"items": (50_000, 300), "sample": (3_000, 50), "rounds": (3, 1), "many": (200_000, 1000)}
+TIMES = ("all new", "unchanged", "changed")
+EACH = (Column(name="an item", unit="µs"), Column(name="of processors", unit="µs"))
+MANY = (Column(name="time", unit="s"), Column(name="of processors", unit="s"), Column(name="memory", unit="MiB"))
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    for name, usual in (("items", 100_000), ("sample", 5_000), ("rounds", 3), ("many", 1_000_000)):
-        parser.add_argument(f"--{name}", type=int, default=usual)
-    arguments = parser.parse_args()
+    command.run(measure, __doc__, SIZES)
+
+
+def measure(sizes: argparse.Namespace) -> Part:
+    """Let both take the same items from one server, on a disk that is waited for and on one that is not."""
     with tempfile.TemporaryDirectory() as made, served(Path(made)) as url, mariadb_server(Path(made)) as database:
         folder = Path(made)
         # Nothing of AWS is called.
         base = isolated(os.environ) | {"DATABASE_URL": database}
         enter(base | local_environment(base, endpoint="http://127.0.0.1:9", folder=folder))
-        for count in {arguments.items, arguments.sample, arguments.many} - {0}:
+        for count in {sizes.items, sizes.sample, sizes.many}:
             write_items(folder / f"{count}.json", count, version=1)
+        for count in {sizes.items, sizes.sample}:
             write_items(folder / f"{count}-changed.json", count, version=2)
-        measure = partial(run_child, int((folder / "mariadb.pid").read_text(encoding="ascii")))
-        print(f"{machine(database)}, medians of {arguments.rounds} rounds")
-        print(
-            f"{arguments.items:,} items, {arguments.sample:,} for {GUIDE}; µs an item, those of processors in brackets"
-        )
-        for name, flush in (("on disk at once", 1), ("on disk in its time", 0)):
-            measure("flush", str(flush))
-            compare(name, measure, url, items=arguments.items, sample=arguments.sample, rounds=arguments.rounds)
-        if arguments.many:
-            tell_many(measure, url, folder / f"{arguments.many}.json", count=arguments.many, rounds=arguments.rounds)
+        do = partial(run_child, int((folder / "mariadb.pid").read_text(encoding="ascii")))
+        tables = []
+        for name, setting in (("on disk at once", 1), ("on disk in its time", 0))[: 1 if sizes.quick else 2]:
+            flush(str(setting))
+            taken = compare(do, url, counts={GUIDE: sizes.sample, OURS: sizes.items}, rounds=sizes.rounds)
+            tables += [tell(f"{when}, {name}", taken[when]) for when in TIMES]
+        tables.append(take_many(do, url, folder / f"{sizes.many}.json", rounds=sizes.rounds))
+        told = machine(database)
+    about = (
+        f"{sizes.items:,} items, {sizes.sample:,} for {GUIDE}, and {sizes.many:,} at once; {sizes.rounds} rounds. "
+        "Processors are client's and server's."
+    )
+    return Part(about=about, machine=told, tables=tuple(tables))
 
 
-def compare(name: str, measure: Callable[[str, str], Taken], url: str, *, items: int, sample: int, rounds: int) -> None:
-    """Let both take the items for the first time, once more unchanged, and all of them changed; print the medians."""
-    taken: dict[tuple[str, str], list[Taken]] = {}
-    counts = {"guide": sample, "sync": items}
-    files = {"first": "", "unchanged": "", "changed": "-changed"}
+def compare(
+    do: Callable[[str, str], Taken], url: str, *, counts: dict[str, int], rounds: int
+) -> dict[str, dict[str, list[Taken]]]:
+    """Let both take the items for the first time, once more unchanged, and all changed; return µs an item of each."""
+    taken: dict[str, dict[str, list[Taken]]] = {when: {way: [] for way in counts} for when in TIMES}
     for _ in range(rounds):
         for way in random.sample(list(counts), 2):
-            measure("empty", "")
-            for when, ending in files.items():
-                taken.setdefault((way, when), []).append(measure(way, f"{url}/{counts[way]}{ending}.json"))
-    print(f"\n{name:20} {GUIDE:>20} {OURS:>20} {'times as fast':>18}")
-    for when in files:
-        told = f"{when:20}"
-        each = {
-            key: [median(1e6 * run[key] / counts[way] for run in taken[way, when]) for way in counts] for key in TOLD
-        }
-        for figures in zip(*each.values(), strict=True):
-            told += "{:10,.1f} ({:7,.1f})".format(*figures)
-        ratios = [guide / ours for guide, ours in each.values()]
-        print(told + "{:8,.1f} ({:7,.1f})".format(*ratios))
+            empty()
+            for when in TIMES:
+                ending = "-changed" if when == "changed" else ""
+                done = do(way, f"{url}/{counts[way]}{ending}.json")
+                each = {"an item": done["time"], "of processors": done["of processors"]}
+                taken[when][way].append({name: 1e6 * seconds / counts[way] for name, seconds in each.items()})
+    return taken
 
 
-def tell_many(measure: Callable[[str, str], Taken], url: str, path: Path, *, count: int, rounds: int) -> None:
-    """Print how fast many items are parsed, and the memory that it takes to sync them."""
-    size = path.stat().st_size / 1e6
-    print(f"\n{count:,} items, {size:,.0f} MB")
-    runs = [measure("parse", str(path)) for _ in range(rounds)]
-    clock, busy = (size / median(run[each] for run in runs) for each in ("seconds", "busy"))
-    print(f"parsing: {clock:.0f} MB/s on the clock, {busy:.0f} of the processor, {runs[0]['peak_mib']:.0f} MiB")
-    measure("empty", "")
-    for when in ("first", "unchanged"):
-        run = measure("snapshot", f"{url}/{path.name}")
-        print(
-            f"a snapshot, {when:10} {run['seconds']:6.1f} s, {run['busy']:6.1f} s busy, peak {run['peak_mib']:.0f} MiB"
-        )
+def tell(what: str, taken: dict[str, list[Taken]]) -> Table:
+    """Return the table of what both took."""
+    ratios = [
+        Ratio(name=f"times as fast{by}", column=column.name, to=GUIDE, inverse=True)
+        for column, by in zip(EACH, ("", ", of processors"), strict=True)
+    ]
+    return tabulate(what, EACH, taken, ratios=ratios)
+
+
+def take_many(do: Callable[[str, str], Taken], url: str, path: Path, *, rounds: int) -> Table:
+    """Return what it takes to parse and to sync many items in one answer."""
+    whole = f"{url}/{path.name}"
+    taken: dict[str, list[Taken]] = {"parsing alone": [], "a snapshot, all new": [], "a snapshot, unchanged": []}
+    for _ in range(rounds):
+        empty()
+        for name, (way, argument) in zip(taken, (("parse", str(path)), *[("snapshot", whole)] * 2), strict=True):
+            taken[name].append(do(way, argument))
+    return tabulate("all in one answer", MANY, taken)
 
 
 def write_items(path: Path, count: int, *, version: int) -> None:
@@ -159,13 +171,9 @@ def run_child(server: int, way: str, argument: str) -> Taken:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     before = served()
-    child = [sys.executable, "-m", "bench.sync", "--child", way, argument]
-    done = subprocess.run(child, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{way} failed:\n{done.stderr}{done.stdout}")
-    taken: Taken = json.loads(done.stdout.splitlines()[-1])
+    taken: Taken = result_of([sys.executable, "-m", "bench.sync", "--child", way, argument])
     # MariaDB has no part in what is parsed only.
-    return taken | ({} if way == "parse" else {"busy": taken["busy"] + served() - before})
+    return taken | ({} if way == "parse" else {"of processors": taken["of processors"] + served() - before})
 
 
 def sync(url: str, *, is_snapshot: bool) -> None:
@@ -177,7 +185,7 @@ def sync(url: str, *, is_snapshot: bool) -> None:
     source = sources.Source(name="default", url=url, is_internal=True, is_snapshot=is_snapshot, seconds=3600.0)
     sources.SOURCES = (source,)
     # A minute that no other run of this benchmark has, and all the time there is.
-    moment = iso(datetime.now(UTC) - timedelta(minutes=time.time_ns() // 1_000_000_000 % 10**7))
+    moment = iso(datetime.now(UTC) - timedelta(minutes=time.time_ns() // 1_000_000 % 10**7))
     context = from_lambda(LocalContext(function_name="external_sync", started=time.monotonic() + 10**6))
     summary = runs.execute("external_sync", event={"scheduled_for": moment}, context=context)
     if summary["outcome"] != "succeeded":
@@ -207,7 +215,7 @@ def guide(url: str) -> None:
                 cursor.execute(insert, (str(uuid4()), item["id"], data, now_ms))
 
 
-def empty(_: str) -> None:
+def empty() -> None:
     """Make the tables of both, with nothing in them."""
     from sqlalchemy import text
 
@@ -246,10 +254,8 @@ def flush(setting: str) -> None:
 
 
 WAYS: dict[str, Callable[[str], None]] = {
-    "empty": empty,
-    "flush": flush,
-    "guide": guide,
-    "sync": partial(sync, is_snapshot=False),
+    GUIDE: guide,
+    OURS: partial(sync, is_snapshot=False),
     "snapshot": partial(sync, is_snapshot=True),
     "parse": parse,
 }
@@ -265,7 +271,7 @@ def be_child(way: str, argument: str) -> None:
     started, was_busy = time.perf_counter(), time.process_time()
     WAYS[way](argument)
     seconds, busy = time.perf_counter() - started, time.process_time() - was_busy
-    print(json.dumps({"seconds": seconds, "busy": busy, "peak_mib": peak_mib()}))
+    print(json.dumps({"time": seconds, "of processors": busy, "memory": peak_mib()}))
 
 
 if __name__ == "__main__":

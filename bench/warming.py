@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from statistics import median
 from typing import Any
 from unittest.mock import patch
 
@@ -29,8 +28,11 @@ import redis
 from redis.connection import AbstractConnection
 from sqlalchemy import Engine
 
+from bench import command
 from bench.cleanup import connect
 from bench.machine import machine
+from bench.report import Column, Part, Ratio, Table
+from bench.tabulate import tabulate
 from chalicelib import migrations, runs, warming
 from chalicelib.clock import iso, to_ms
 from chalicelib.context import from_lambda
@@ -47,26 +49,30 @@ ROUNDS_BEFORE, MANY = 5, 20
 moments = (NOW - timedelta(hours=2) + timedelta(seconds=n) for n in count())
 
 
+SIZES = {"posts": (20_000, 200), "sessions": (100_000, 500), "rounds": (100, 3)}
+COLUMNS = (Column(name="time", unit="µs"), Column(name="ways to Redis and back", decimals=0))
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--posts", type=int, default=20_000)
-    parser.add_argument("--sessions", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=100)
-    arguments = parser.parse_args()
+    command.run(compare, __doc__, SIZES)
+
+
+def compare(sizes: argparse.Namespace) -> Part:
+    """Warm in each way, without an index of the views and with one."""
     with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder)) as url:
         (Path(folder) / "redis").mkdir()
         with redis_server(Path(folder) / "redis") as redis_url:
             base = {**os.environ, "DATABASE_URL": url, "REDIS_URL": redis_url}
             enter(local_environment(base, endpoint="http://127.0.0.1:1", folder=Path(folder)))
-            fill(url, posts=arguments.posts, sessions=arguments.sessions)
-            print(f"{machine(url, redis_url)}, medians of {arguments.rounds} rounds")
-            print(f"{arguments.posts:,} posts, {arguments.sessions:,} sessions, half of them of the last day")
-            measure(url, redis_url, rounds=arguments.rounds)
+            fill(url, posts=sizes.posts, sessions=sizes.sessions)
+            plain = measure("no index on posts (views)", url, redis_url, rounds=sizes.rounds)
             with connect(url) as connection, connection.cursor() as cursor:
                 cursor.execute("CREATE INDEX ix_posts_views ON posts (views)")
-            print("\nwith an index on posts (views)")
-            measure(url, redis_url, rounds=arguments.rounds)
+            tables = (*plain, *measure("an index on posts (views)", url, redis_url, rounds=sizes.rounds)[:1])
+            told = machine(url, redis_url)
+    of = f"{sizes.posts:,} posts, {sizes.sessions:,} sessions, half of them of the last day"
+    return Part(about=f"{of}; {sizes.rounds} rounds.", machine=told, tables=tables)
 
 
 def fill(url: str, *, posts: int, sessions: int) -> None:
@@ -87,41 +93,51 @@ def fill(url: str, *, posts: int, sessions: int) -> None:
         cursor.execute("ANALYZE TABLE posts, sessions")
 
 
-def measure(url: str, redis_url: str, *, rounds: int) -> None:
-    """Run every way in every round and print the medians."""
+def measure(what: str, url: str, redis_url: str, *, rounds: int) -> tuple[Table, Table, Table]:
+    """Run every way in every round; return the tables of all, of Redis alone, and of many values."""
     logger.setLevel("ERROR")
     engine, client = engine_for(url), redis.Redis.from_url(redis_url)
     with connect(url) as connection:
-        ways: dict[str, Callable[[], object]] = {
-            GUIDE: lambda: warm_as_the_guide(connection, client),
-            OURS: lambda: warm_as_we_do(engine, client),
-            RUN: run_the_task,
-            f"{GUIDE}, Redis alone": lambda: set_each(client, *AS_THE_GUIDE),
-            f"{OURS}, Redis alone": lambda: swap_in(client, AS_WE_DO),
-            f"{MANY} values, a SET each": lambda: [client.set(f"cache:{n}", "1", ex=300) for n in range(MANY)],
-            f"{MANY} values, claimed and swapped in": lambda: swap_in(client, {f"v{n}": 1 for n in range(MANY)}),
-        }
+        groups: tuple[tuple[str, dict[str, Callable[[], object]]], ...] = (
+            (
+                what,
+                {
+                    GUIDE: lambda: warm_as_the_guide(connection, client),
+                    OURS: lambda: warm_as_we_do(engine, client),
+                    RUN: run_the_task,
+                },
+            ),
+            (
+                "Redis alone",
+                {GUIDE: lambda: set_each(client, *AS_THE_GUIDE), OURS: lambda: swap_in(client, AS_WE_DO)},
+            ),
+            (
+                f"{MANY} small values",
+                {
+                    GUIDE: lambda: [client.set(f"cache:{n}", "1", ex=300) for n in range(MANY)],
+                    OURS: lambda: swap_in(client, {f"v{n}": 1 for n in range(MANY)}),
+                },
+            ),
+        )
         AS_THE_GUIDE[:] = query(connection)
         with engine.begin() as ours:
             AS_WE_DO.update(warming.compute(ours, at=NOW))
-        taken: dict[str, list[float]] = {name: [] for name in ways}
-        trips: dict[str, int] = {}
+        ways = {(group, name): way for group, of_group in groups for name, way in of_group.items()}
+        taken: dict[tuple[str, str], list[dict[str, float]]] = {each: [] for each in ways}
         for n in range(ROUNDS_BEFORE + rounds):
-            for name in random.sample(list(ways), len(ways)):
+            for each in random.sample(list(ways), len(ways)):
                 with counted() as sent, patch("builtins.print"):
                     began = time.perf_counter()
-                    ways[name]()
+                    ways[each]()
                     seconds = time.perf_counter() - began
                 if n >= ROUNDS_BEFORE:
-                    taken[name].append(1e6 * seconds)
-                    trips[name] = len(sent)
-    told = {name: median(each) for name, each in taken.items()}
-    print(f"{'':42} {'round trips to Redis':>20} {'µs':>10} {'× the guide':>12}")
-    rival = 0.0
-    for name, micros in told.items():
-        if name in {GUIDE, f"{GUIDE}, Redis alone", f"{MANY} values, a SET each"}:
-            rival = micros
-        print(f"{name:42} {trips[name]:20} {micros:10,.0f} {micros / rival:12.2f}")
+                    taken[each].append({"time": 1e6 * seconds, "ways to Redis and back": len(sent)})
+    slower = Ratio(name="× the guide", column="time", to=GUIDE)
+    told = [
+        tabulate(group, COLUMNS, {name: taken[group, name] for name in of_group}, ratios=[slower])
+        for group, of_group in groups
+    ]
+    return told[0], told[1], told[2]
 
 
 AS_THE_GUIDE: list[Any] = []

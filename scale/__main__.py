@@ -28,7 +28,6 @@ def tell_all() -> dict[str, str]:
         "days": tell_days(),
         "mornings": tell_mornings(),
         "costs": cost.as_summary(months),
-        "large": cost.as_markdown(months[-1:]),
         "prices": cost.as_prices(months),
         "inputs": tell_inputs(),
     }
@@ -49,7 +48,7 @@ def main() -> None:
     tables = tell_all()
     print("\n\n".join(tables.values()))
     if arguments.write:
-        DOCUMENT.write_text(fill(DOCUMENT.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        DOCUMENT.write_text(fill(DOCUMENT.read_text(encoding="utf-8"), tables, mark="scale"), encoding="utf-8")
 
 
 if __name__ == "__main__":

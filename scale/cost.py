@@ -98,7 +98,7 @@ def as_summary(found: Sequence[Month]) -> str:
 def as_prices(found: Sequence[Month]) -> str:
     """Return the prices of these months, and how far each was checked."""
     every = dict.fromkeys(line.price for month in found for line in (*month.added, *month.apart))
-    rows = [(price.unit, _link(price.page), _link(price.checked), _price(price)) for price in every]
+    rows = [(price.unit, _link(price.page), _link(price.checked), tell_price(price)) for price in every]
     return table(("of", "AWS's page", "checked against", "price"), rows, texts=3)
 
 
@@ -130,6 +130,7 @@ def _link(page: str | None) -> str:
     return f"[{name}]({page})"
 
 
-def _price(price: Price) -> str:
+def tell_price(price: Price) -> str:
+    """Return a price as a table has it."""
     every = "" if price.per == 1 else f" for {price.per:,.0f}"
     return f"${price.dollars:.10f}".rstrip("0").rstrip(".") + every

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Mapping
 
-_PLACE = re.compile(r"(<!-- scale: ([a-z]+) -->\n).*?(<!-- /scale -->)", re.DOTALL)
 
+def fill(text: str, tables: Mapping[str, str], *, mark: str) -> str:
+    """Return the document with these tables in the places that bear the mark.
 
-def fill(text: str, tables: Mapping[str, str]) -> str:
-    """Return the document with these tables in their places. Raises ValueError where the two do not fit together."""
-    places = [match[2] for match in _PLACE.finditer(text)]
+    Raises ValueError where the two do not fit together.
+    """
+    place = re.compile(rf"(<!-- {mark}: (\w+) -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    places = [match[2] for match in place.finditer(text)]
     if sorted(places) != sorted(tables):
         raise ValueError(
             f"the document has places for the tables {', '.join(places)}, and there are {', '.join(tables)}: "
-            "each needs one place, between <!-- scale: NAME --> and <!-- /scale -->"
+            f"each needs one place, between <!-- {mark}: NAME --> and <!-- /{mark} -->"
         )
-    return _PLACE.sub(lambda match: f"{match[1]}{tables[match[2]]}\n{match[3]}", text)
+    return place.sub(lambda match: f"{match[1]}{tables[match[2]]}\n{match[3]}", text)

@@ -21,11 +21,10 @@ class Taken:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A way for a number of workers to perform as many jobs as it is called with."""
+    """A way to perform as many jobs as it is called with."""
 
     name: str
     run: Callable[[int], Taken]
-    workers: int = 1
 
 
 def make_data(jobs: int) -> list[dict[str, str]]:

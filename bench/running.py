@@ -1,0 +1,62 @@
+"""Parts one after the other, each in a process of its own, so that none finds what another has left."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.machine import machine
+from bench.report import Part, Report
+from bench.stored import as_json, read_part
+
+PROJECT = Path(__file__).parent.parent
+
+
+class FailedError(Exception):
+    """A part came to no result; the text says why."""
+
+
+def run_all(modules: Mapping[str, str], *, quick: bool) -> Report:
+    """Run modules by the names of their parts, say on standard error where it is, and return what came of all."""
+    date, told, began = f"{datetime.now(UTC):%Y-%m-%d}", machine(), time.perf_counter()
+    parts: dict[str, Part] = {}
+    failed: dict[str, str] = {}
+
+    def so_far() -> Report:
+        seconds = round(time.perf_counter() - began, 1)
+        return Report(date=date, machine=told, quick=quick, seconds=seconds, parts=parts, failed=failed)
+
+    for name, module in modules.items():
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        try:
+            parts[name] = run_part(module, before=so_far())
+        except FailedError as error:
+            failed[name] = str(error)
+            print(f"{name} failed: {error}", file=sys.stderr, flush=True)
+    return so_far()
+
+
+def run_part(module: str, *, before: Report) -> Part:
+    """Run a part, which may read what was measured before it. Raises FailedError."""
+    with tempfile.TemporaryDirectory() as folder:
+        measured = Path(folder) / "bench.json"
+        measured.write_text(as_json(before), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--json", *["--quick"] * before.quick],
+            cwd=PROJECT,
+            env=os.environ | {"MEASURED": str(measured)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    told = [line for line in done.stderr.splitlines() if line.strip()]
+    if done.returncode:
+        raise FailedError(told[-1] if told else f"{module} ended with code {done.returncode}")
+    try:
+        return read_part(done.stdout.strip().rpartition("\n")[2])
+    except ValueError as error:
+        raise FailedError(str(error)) from error
