@@ -1,6 +1,7 @@
 """`python -m soak`: a year in minutes, on servers of its own, with everything failing that may fail."""
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -27,6 +28,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="which storms blow, and when")
     parser.add_argument("--write", type=Path, help="a folder for soak.md and soak.json")
     asked = parser.parse_args()
+    # As Ctrl-C, so that no server outlives this.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with (
             tempfile.TemporaryDirectory() as folder,
