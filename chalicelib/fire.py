@@ -1,6 +1,5 @@
 """A fire: which moment a run is for, as EventBridge or a person asked."""
 
-import difflib
 import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any, Literal
 
 from chalicelib.clock import from_ms, iso
 from chalicelib.errors import InvalidRequestError
+from chalicelib.nearest import nearest
 from chalicelib.schedule import Schedule
 
 PAYLOAD_KEYS = ("scheduled_for", "dry_run")
@@ -68,8 +68,8 @@ def read_fire(event: object, *, now_ms: int, options: Collection[str] = ()) -> F
     known = (*PAYLOAD_KEYS, *options)
     for key in event:
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known keys are {', '.join(known)}"
+            close = nearest(str(key), known)
+            hint = f"did you mean {close!r}?" if close else f"known keys are {', '.join(known)}"
             raise InvalidRequestError(f"unknown key {_show(key)} in the payload; {hint}")
     dry_run = event.get("dry_run", False)
     if not isinstance(dry_run, bool):

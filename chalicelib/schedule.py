@@ -123,6 +123,7 @@ class Schedule:
         walls: Iterator[datetime] = CronSim(self.cron, wall)
         if self.is_fixed:
             yield from (first_moment_from(wall, self.zone) for wall in walls)
+            return
         # What the clocks will show once more, after other times that come first.
         repeated: deque[datetime] = deque()
         for wall in walls:

@@ -1,6 +1,5 @@
 """`nightshift logs`: what a deployment's functions log, so that people can read it."""
 
-import difflib
 import json
 import signal
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chalicelib.clock import to_ms
+from chalicelib.nearest import nearest
 from nightshift.operating import ask
 from nightshift.terminal import StageName, complain, console, sentences
 
@@ -132,5 +132,5 @@ def _json(event: "Event") -> str:
 
 
 def _nearest(function: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(function, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+    close = nearest(function, known)
+    return f"did you mean {close}?" if close else f"there are {', '.join(known)}"

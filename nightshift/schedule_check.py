@@ -1,6 +1,5 @@
 """Checking schedules before they are deployed: app.py's own, and those that a stage has instead."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +8,7 @@ from typing import Any
 
 from chalicelib.errors import ConfigurationError
 from chalicelib.eventbridge import rule_of
+from chalicelib.nearest import nearest
 from chalicelib.schedule import Schedule
 from nightshift import triggers
 from nightshift.deploy import configuration
@@ -55,8 +55,8 @@ def _examine_stage(
             yield _check(variables[variable], stage, text, now=now)
         elif variable.endswith(SUFFIX):
             # Without what they all end in, which would make any two alike.
-            close = difflib.get_close_matches(variable.removesuffix(SUFFIX).lower(), tasks, n=1)
-            hint = f"did you mean {close[0].upper()}{SUFFIX}?" if close else f"there are {', '.join(variables)}"
+            close = nearest(variable.removesuffix(SUFFIX).lower(), tasks)
+            hint = f"did you mean {close.upper()}{SUFFIX}?" if close else f"there are {', '.join(variables)}"
             yield Checked(task=variable, stage=stage, schedule=str(text), error=f"this is of no task; {hint}")
     for function, own in settings.get("lambda_functions", {}).items():
         for variable in _environment(own).keys() & variables:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="See, scale and pause the workers of the queues.")
 
 EVERY = "*"
+# As few and as many as Lambda takes for an SQS queue.
+FEWEST, MOST = 2, 1000
 COLUMNS = ("queue", "trigger", "at once", "reserved", "sent", "delayed", "taken", "due", "held back", "oldest")
 
 
@@ -50,7 +52,7 @@ def status(as_json: AsJson = False, stage: StageName = None) -> None:
 
 @app.command()
 def scale(
-    limit: Annotated[int, typer.Argument(metavar="N", min=2, max=1000, show_default=False)],
+    limit: Annotated[int, typer.Argument(metavar="N", min=FEWEST, max=MOST, show_default=False)],
     queue: Annotated[Queue, typer.Option(help="Whose worker.")] = Queue.WORK,
     as_json: AsJson = False,
     stage: StageName = None,

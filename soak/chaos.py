@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from itertools import islice
 from random import Random
 from typing import Any
 
@@ -23,7 +22,7 @@ def chaos(planned: Mapping[str, Schedule], *, start: datetime, days: int, seed: 
     end = start + timedelta(days=days)
     for name, between in DAYS_BETWEEN.items():
         for _ in range(days // between):
-            at = _while_at_work(planned, rng, rng.uniform(0, 1) * (end - start) + start)
+            at = _while_at_work(planned, rng, rng.random() * (end - start) + start)
             yield Due(function=name, at=at, event=_event("kill"))
             if name != "killer":
                 yield Due(function=name, at=at + rng.random() * LONGEST_OUTAGE, event=_event("start"))
@@ -37,8 +36,8 @@ def chaos(planned: Mapping[str, Schedule], *, start: datetime, days: int, seed: 
 
 def _while_at_work(planned: Mapping[str, Schedule], rng: Random, after: datetime) -> datetime:
     schedule = rng.choice([each for each in planned.values() if each.every is None])
-    fires = list(islice(schedule.after(after), 1))
-    return fires[0] + timedelta(seconds=rng.uniform(0, LATEST))
+    (fire,) = schedule.next(after, count=1)
+    return fire + timedelta(seconds=rng.uniform(0, LATEST))
 
 
 def _event(act: str, **told: str) -> dict[str, Any]:

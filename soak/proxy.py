@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from soak.serving import Handler, serving
+from nightshift.local.serving import serving
+from soak.serving import Handler, Server
 from soak.weather import Trouble
 
 # How each service says that it is asked too much, and that it is broken: status, headers, body.
@@ -63,7 +64,7 @@ def proxy(endpoint: str, trouble: Callable[[str], Trouble | None]) -> Iterator[s
                 kept["Content-Length"] = response.headers["Content-Length"]
             return response.status, kept, content
 
-    with serving(Proxy) as url:
+    with serving(Server(Proxy)) as url:
         yield url
 
 

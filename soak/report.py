@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# Where the page's own words end; what stands behind is of the last soak.
-LAST = "## The last one"
+from scale.document import fill
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +53,10 @@ def as_markdown(report: Report) -> Iterator[str]:
 
 
 def write(report: Report, folder: Path) -> None:
-    """Write soak.json, and soak.md from where that tells of the last one on."""
+    """Write soak.json, and into its place in soak.md what that tells of the last one."""
     page = folder / "soak.md"
-    before = page.read_text(encoding="utf-8").partition(LAST)[0] if page.exists() else ""
-    page.write_text("\n".join([f"{before}{LAST}", "", *as_markdown(report), ""]), encoding="utf-8")
+    told = {"last": "\n".join(as_markdown(report))}
+    page.write_text(fill(page.read_text(encoding="utf-8"), told, mark="soak"), encoding="utf-8")
     (folder / "soak.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
 
 

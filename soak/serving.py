@@ -1,16 +1,16 @@
-"""Serving HTTP on a port of the loopback interface, in a thread."""
+"""The HTTP servers of a soak, whose clients may be killed at any moment."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 
 class Server(ThreadingHTTPServer):
-    """A server whose clients may be killed at any moment."""
+    """A server on a free port, which a client that is gone does not trouble."""
 
     daemon_threads = True
     request_queue_size = 128
+
+    def __init__(self, handler: type["Handler"]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of a client that is gone."""
@@ -32,16 +32,3 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing: the soak's own report is all that is printed."""
-
-
-@contextmanager
-def serving(handler: type[Handler]) -> Iterator[str]:
-    """Serve, and give the URL, without a slash at its end."""
-    with Server(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from soak.serving import Handler, serving
+from nightshift.local.serving import serving
+from soak.serving import Handler, Server
 from soak.weather import Trouble
 
 ITEMS = 20
@@ -32,5 +33,5 @@ def upstream(now: Callable[[], datetime], trouble: Callable[[str], Trouble | Non
             body = b"" if kind else json.dumps(items(now())).encode()
             self.answer(STATUS.get(kind or "", 200), {"Content-Type": "application/json"}, body)
 
-    with serving(Upstream) as url:
+    with serving(Server(Upstream)) as url:
         yield f"{url}/items"

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from chalicelib.clock import SystemClock, from_ms, to_ms
+from chalicelib.clock import from_ms, to_ms
 from chalicelib.schedule import Schedule
 from chalicelib.telemetry import logger
 from nightshift.dev.day import QUEUES, Day
@@ -108,7 +108,8 @@ class Year:
 @contextmanager
 def year(folder: Path, project: Path, *, days: int, seed: int) -> Iterator[Year]:
     """Enter a place of its own in which a soak can be lived. Raises NotInstalledError."""
-    clock = LocalClock(ahead_ms=to_ms(START) - SystemClock().now_ms())
+    clock = LocalClock(ahead_ms=0)
+    clock.set(to_ms(START))
     weather = Weather(start=START, days=days, seed=seed)
     with (
         place(folder, clock, weather, days=days, seed=seed) as here,
@@ -129,7 +130,7 @@ def year(folder: Path, project: Path, *, days: int, seed: int) -> Iterator[Year]
             for name in (*schedules, *QUEUES)
         }
         # Making all this took time, which belongs to no day.
-        clock.ahead_ms = to_ms(START) - SystemClock().now_ms()
+        clock.set(to_ms(START))
         yield Year(
             here=here,
             clock=clock,

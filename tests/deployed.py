@@ -7,13 +7,12 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from nightshift.local.aws import LocalAws
-from nightshift.local.environment import ACCOUNT, PRIORITY_QUEUE, QUEUE, REGION, isolated
-from tests.shell import BASE, Shell
+from nightshift.local.environment import ACCOUNT, PRIORITY_QUEUE, QUEUE, REGION
+from tests.shell import Shell, reaching
 
 # By function: its queue, how many batches at once are taken from that, and how many are reserved.
 WORKERS = {"work": (QUEUE, 5, 5), "work_priority": (PRIORITY_QUEUE, 2, 2)}
@@ -79,12 +78,5 @@ def answering(aws: LocalAws, answers: Mapping[str, Any]) -> Iterator[tuple[Shell
         def log_message(self, *_arguments: Any) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-            yield Shell(environment=isolated(BASE) | {"AWS_ENDPOINT_URL": endpoint, "AWS_MAX_ATTEMPTS": "1"}), asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with reaching(Handler) as shell:
+        yield shell, asked

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from nightshift.local.serving import serving
+
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
@@ -69,12 +71,8 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
 def pinged() -> Iterator[Service]:
     """Yield a service that listens."""
     service = Service()
-    thread = threading.Thread(target=service.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield service
-    finally:
-        service.stopped.set()
-        service.server.shutdown()
-        service.server.server_close()
-        thread.join()
+    with serving(service.server):
+        try:
+            yield service
+        finally:
+            service.stopped.set()

@@ -12,7 +12,6 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import Any
 
 from sqlalchemy import create_engine, make_url
@@ -20,6 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from chalicelib import migrations
 from nightshift.local.environment import isolated, local_environment
+from nightshift.local.serving import serving
 from tests import warm
 
 ROOT = Path(__file__).parent.parent
@@ -104,6 +104,14 @@ def migrated(folder: Path, *, endpoint: str) -> dict[str, str]:
     return environment
 
 
+@contextmanager
+def reaching(handler: type[BaseHTTPRequestHandler], *group: str) -> Iterator[Shell]:
+    """Give a shell from which AWS is what the handler answers."""
+    with serving(HTTPServer(("127.0.0.1", 0), handler)) as endpoint:
+        environment = isolated(BASE) | {"AWS_ENDPOINT_URL": endpoint, "AWS_MAX_ATTEMPTS": "1"}
+        yield Shell(environment=environment, group=group)
+
+
 @dataclass
 class Lambda:
     """A server that answers the invocations of each function, or of any, with the same."""
@@ -135,13 +143,5 @@ class Lambda:
             def log_message(self, *_arguments: Any) -> None:
                 pass
 
-        with HTTPServer(("127.0.0.1", 0), Handler) as server:
-            thread = Thread(target=server.serve_forever)
-            thread.start()
-            try:
-                endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-                environment = isolated(BASE) | {"AWS_ENDPOINT_URL": endpoint, "AWS_MAX_ATTEMPTS": "1"}
-                yield Shell(environment=environment, group=group)
-            finally:
-                server.shutdown()
-                thread.join()
+        with reaching(Handler, *group) as shell:
+            yield shell

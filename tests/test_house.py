@@ -120,7 +120,7 @@ LEVELS = [
     ["chalicelib.mail.text"],
     ["chalicelib.eventbridge"],
     ["chalicelib.deadline", "chalicelib.schedule"],
-    ["chalicelib.errors", "chalicelib.clock", "chalicelib.trace", "chalicelib.zones"],
+    ["chalicelib.errors", "chalicelib.clock", "chalicelib.nearest", "chalicelib.trace", "chalicelib.zones"],
     ["chalicelib.outcome"],
     [
         "chalicelib",

@@ -10,6 +10,7 @@ from typing import Any
 
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
+from chalicelib.nearest import nearest
 from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
 
@@ -65,19 +66,13 @@ Find = Callable[[str], Handler]
 def find(type_: str) -> Handler:
     """Return the handler of this type. Raises InvalidRequestError when there is none."""
     if type_ not in known():
+        close = nearest(type_[:64], known())
+        hint = f"; did you mean {close}?" if close else ""
         raise InvalidRequestError(
-            f"there is no handler for jobs of type {type_[:64]!r}; there are {', '.join(known())}{_nearest(type_)}"
+            f"there is no handler for jobs of type {type_[:64]!r}; there are {', '.join(known())}{hint}"
         )
     handler: Handler = import_module(f"{__name__}.{type_}").HANDLER
     return handler
-
-
-def _nearest(type_: str) -> str:
-    # Seldom, and every worker imports this module.
-    from difflib import get_close_matches
-
-    close = get_close_matches(type_[:64], known(), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 @cache

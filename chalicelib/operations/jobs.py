@@ -185,8 +185,8 @@ def _describe(row: Any) -> dict[str, Any]:
         "status": row.status,
         "queue": row.queue,
         "attempts": row.attempts,
-        "last_error": None if row.last_error is None else redact(row.last_error),
-        "idempotency_key": None if row.idempotency_key is None else redact(row.idempotency_key),
+        "last_error": redact(row.last_error),
+        "idempotency_key": redact(row.idempotency_key),
         **{name: _time(getattr(row, name)) for name in TIMES},
     }
 

@@ -1,6 +1,5 @@
 """The schedules of tasks: what is due when, what became of it, pausing them, and making up for what did not run."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice, takewhile
@@ -15,6 +14,7 @@ from chalicelib.clock import from_ms, iso, to_ms
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
 from chalicelib.fire import Fire
+from chalicelib.nearest import nearest
 from chalicelib.pauses import Pause
 from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
@@ -96,7 +96,7 @@ def _tell_run(run: Any) -> dict[str, Any]:
         "scheduled_for": iso(from_ms(run.scheduled_for)),
         "status": run.status,
         "finished_at": None if run.finished_at is None else iso(from_ms(run.finished_at)),
-        "error": None if run.error is None else redact(run.error),
+        "error": redact(run.error),
     }
 
 
@@ -169,7 +169,7 @@ def _job(task: str, moment: datetime) -> NewJob:
 def find(task: str, planned: Mapping[str, Found]) -> Found:
     """Return what there is of a task. Raises InvalidRequestError, which suggests the nearest."""
     if task not in planned:
-        close = difflib.get_close_matches(task, planned, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(planned)}"
+        close = nearest(task, planned)
+        hint = f"did you mean {close}?" if close else f"there are {', '.join(planned)}"
         raise InvalidRequestError(f"there is no task {task[:64]!r}; {hint}")
     return planned[task]

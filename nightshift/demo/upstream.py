@@ -1,7 +1,6 @@
 """Another system's API: it pages, throttles, knows what has not changed, and lists an item that nobody can take."""
 
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +9,8 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from nightshift.local.serving import serving
 
 PAGE = 25
 # Whoever has had so many answers of one list must wait before the next.
@@ -36,14 +37,8 @@ class Upstream:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Answer on a free port of the loopback interface."""
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
+        with serving(self._server):
             yield
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
     def answer(self, target: str, *, known: str | None) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body for a path and query; `known` is the ETag that the client has."""

@@ -10,8 +10,6 @@ from nightshift.deploy.functions import name_of
 
 # By queue: the function that works through it.
 FUNCTIONS = {"work": "work", "priority": "work_priority"}
-# What Lambda takes for an SQS queue.
-FEWEST, MOST = 2, 1000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from rich.console import Console
 
-from chalicelib.clock import SystemClock, from_ms, iso, to_ms
+from chalicelib.clock import from_ms, iso, to_ms
 from chalicelib.schedule import Schedule
 from nightshift.dev.day import QUEUES, Day
 from nightshift.dev.place import Place, place
@@ -24,6 +23,7 @@ from nightshift.dev.timetable import Timetable, schedules_of
 from nightshift.local.clock import LocalClock
 from nightshift.local.function import Function, InvocationError
 from nightshift.local.keeping import bring_back, keep
+from nightshift.local.serving import serving
 from nightshift.operating import planned
 
 ENDING = "Ending: what is in work saves where it is. Ctrl-C again kills it, and the next day's watch takes it up."
@@ -50,12 +50,13 @@ def replay(console: Console, project: Path, folder: Path, *, start: datetime, un
     """Live another day, `speed` times as fast, in a folder and with a database that are made anew."""
     schedules = schedules_of(project, planned())
     shutil.rmtree(folder, ignore_errors=True)
-    clock = LocalClock(ahead_ms=to_ms(start) - SystemClock().now_ms())
+    clock = LocalClock(ahead_ms=0)
+    clock.set(to_ms(start))
     # Whatever database the shell names has nothing to do with that day.
     base = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
     with place(console, project=project, folder=folder, clock=clock, base=base, aws_port=0) as here:
         # Making it took time, which belongs to no day.
-        clock.ahead_ms = to_ms(start) - SystemClock().now_ms()
+        clock.set(to_ms(start))
         asyncio.run(_live(console, here, schedules, speed=speed, until=until, server=None))
 
 
@@ -128,10 +129,5 @@ def _serving(server: Server | None, functions: Mapping[str, Function]) -> Iterat
         return summary
 
     server.run = run
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(server):
         yield
-    finally:
-        server.shutdown()
-        thread.join()

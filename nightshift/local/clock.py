@@ -13,6 +13,10 @@ class LocalClock(SystemClock):
         """Return the time as epoch milliseconds."""
         return super().now_ms() + self.ahead_ms
 
+    def set(self, milliseconds: int) -> None:
+        """Let it be this time now, in epoch milliseconds."""
+        self.ahead_ms = milliseconds - super().now_ms()
+
     def put_forward(self, milliseconds: float) -> None:
         """Let this much time have passed."""
         self.ahead_ms += round(milliseconds)

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+
+from nightshift.local.serving import serving
 
 BEGUN = b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
 
@@ -45,11 +46,6 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def sink() -> Iterator[Sink]:
     """Run one."""
-    with Sink() as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Sink()
+    with serving(server):
+        yield server

@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +16,7 @@ from chalicelib import migrations
 from chalicelib.engine import engine_for
 from chalicelib.schema import jobs, pauses
 from nightshift.dev.server import Server
+from nightshift.local.serving import serving
 from tests.status.conftest import chromium
 from tests.world import World
 
@@ -113,11 +113,6 @@ def database_url(empty_database: Path, tmp_path: Path) -> str:
 
 @pytest.fixture
 def visitor(world: World) -> Iterator[Visitor]:
-    with Server(0) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield Visitor(server=server, world=world)
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Server(0)
+    with serving(server):
+        yield Visitor(server=server, world=world)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.clock import SystemClock, from_ms, to_ms
+from chalicelib.clock import from_ms, to_ms
 from chalicelib.schedule import Schedule
 from nightshift.dev.day import QUEUES, Day
 from nightshift.dev.timetable import Timetable
@@ -89,7 +89,8 @@ class Stage:
         meanwhile: Callable[[Day, dict[str, Function]], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """Live some hours from START on, with these schedules."""
-        clock = LocalClock(ahead_ms=to_ms(START) - SystemClock().now_ms())
+        clock = LocalClock(ahead_ms=0)
+        clock.set(to_ms(START))
         planned = {name: Schedule(text) for name, text in schedules.items()}
 
         async def live() -> None:

@@ -9,6 +9,8 @@ PROJECT = Path(__file__).parents[2]
 
 
 def test_a_few_days_of_the_soak_keep_every_promise(tmp_path: Path) -> None:
+    page = (PROJECT / "docs" / "soak.md").read_text()
+    (tmp_path / "soak.md").write_text(page)
     arguments = ["--minutes", "0.5", "--days", "4", "--seed", "7", "--write", str(tmp_path)]
     ended = subprocess.run(
         [sys.executable, "-m", "soak", *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=240
@@ -19,4 +21,5 @@ def test_a_few_days_of_the_soak_keep_every_promise(tmp_path: Path) -> None:
     assert told["found"]["fires"].get("nothing", 0) == 0
     assert told["found"]["digests"]["sent"] > 0
     assert told["found"]["backups"]["restored"] > 0
-    assert (tmp_path / "soak.md").read_text() == f"## The last one\n\n{ended.stdout}"
+    own = page.partition("<!-- soak: last -->")[0]
+    assert (tmp_path / "soak.md").read_text() == f"{own}<!-- soak: last -->\n{ended.stdout}<!-- /soak -->\n"

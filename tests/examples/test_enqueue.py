@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from chalicelib.queue.message import decode
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import ACCOUNT, QUEUE, local_environment
 from nightshift.local.servers import NotInstalledError
+from nightshift.local.serving import serving
 from tests.examples.clients import CLIENTS
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -81,12 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def sqs(aws: LocalAws) -> Iterator[Counterpart]:
-    with Counterpart(aws.endpoint) as server:
-        thread = Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    server = Counterpart(aws.endpoint)
+    with serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="session", params=list(CLIENTS))

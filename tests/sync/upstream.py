@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from nightshift.local.serving import serving
+
 JSON = {"Content-Type": "application/json"}
 
 
@@ -120,12 +122,8 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
 def upstream() -> Iterator[Upstream]:
     """Run the server."""
     running = Upstream()
-    thread = threading.Thread(target=running.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield running
-    finally:
-        running.stopped.set()
-        running.server.shutdown()
-        running.server.server_close()
-        thread.join()
+    with serving(running.server):
+        try:
+            yield running
+        finally:
+            running.stopped.set()
