@@ -50,6 +50,16 @@ def slow(world: World, monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
     monkeypatch.setattr(Reader, "read", slowly)
 
 
+def test_one_that_is_asked_for_a_second_after_another_is_made_and_takes_in_what_changed(world: World) -> None:
+    first = ask(world, "create")
+    world.add_users(1)
+    world.clock.advance(1)
+    second = ask(world, "create")
+    assert (first["outcome"], second["outcome"]) == ("succeeded", "succeeded")
+    assert ask(world, "verify")["rows"] > ask(world, "verify", backup=first["backup"])["rows"]
+    assert ask(world, "verify")["backup"] == second["backup"]
+
+
 def test_a_restore_that_time_ends_is_not_complete_and_asked_for_again_goes_on(
     backed_up: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
