@@ -15,10 +15,8 @@ import random
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,52 +25,14 @@ from urllib.parse import urlsplit
 import pymysql
 
 from bench import command
-from bench.child import result_of
+from bench.child import processor_seconds, result_of
+from bench.fake_s3 import fake_s3
+from bench.filling import SERVER, fill
 from bench.machine import machine
 from bench.report import Column, Part, Ratio, Table
 from bench.tabulate import tabulate
 from nightshift.local.environment import enter, isolated
 from nightshift.local.servers import mariadb_server
-
-SERVER = ("--innodb-buffer-pool-size=2G", "--innodb-log-file-size=1G")
-WORDS = (
-    "'the', 'quick', 'brown', 'fox', 'jumps', 'over', 'a', 'lazy', 'dog', 'and', 'nobody', 'knows', 'why', 'it', 'did'"
-)
-# Of each million rows: their share, the table, and a row made from its number.
-TABLES = [
-    (
-        0.43,
-        "orders (id BIGINT PRIMARY KEY, customer INT NOT NULL, amount DECIMAL(10,2) NOT NULL,"
-        " status ENUM('new','paid','sent') NOT NULL, note VARCHAR(100), created_at DATETIME NOT NULL, KEY (customer))",
-        "seq, seq * 7919 % 100003, seq * 31 % 100000 / 100, 1 + seq % 3, IF(seq % 4, NULL, CONCAT('note of ', seq)),"
-        " '2020-01-01' + INTERVAL seq SECOND",
-    ),
-    (
-        0.22,
-        "posts (id BIGINT PRIMARY KEY, author VARCHAR(60) NOT NULL, title VARCHAR(200) NOT NULL, body TEXT NOT NULL,"
-        " points INT, score DOUBLE, created_at BIGINT NOT NULL)",
-        "seq, CONCAT('user', seq * 7919 % 5003), CONCAT('About \"things\", it''s Ünïcödé ', seq),"
-        f" CONCAT_WS(' ', {', '.join(f'ELT(1 + CRC32(seq + {n}000000000) % 15, {WORDS})' for n in range(40))}, '\n',"
-        " REPEAT(MD5(seq % 1000), seq % 5)), IF(seq % 10, seq % 977, NULL), seq / 7, 1456000000000 + seq",
-    ),
-    (
-        0.2,
-        "sessions (id CHAR(36) PRIMARY KEY, user_id CHAR(36) NOT NULL, user_agent VARCHAR(200), created_at"
-        " BIGINT NOT NULL,"
-        " updated_at BIGINT NOT NULL)",
-        "INSERT(MD5(seq), 9, 0, '-'), UUID(), 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
-        " Chrome/126.0 Safari/537.36', 1456000000000 + seq, 1456000000000 + seq * 2",
-    ),
-    (
-        0.15,
-        "activity (id BIGINT PRIMARY KEY, user_id INT NOT NULL, event VARCHAR(40) NOT NULL, data JSON,"
-        " at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3))",
-        "seq, seq * 31 % 7001, ELT(1 + seq % 4, 'login', 'logout', 'page_view', 'purchase'),"
-        " JSON_OBJECT('ip', CONCAT('10.0.', seq % 256, '.', seq % 77), 'path', CONCAT('/posts/', seq), 'n', seq),"
-        " '2024-01-01' + INTERVAL seq SECOND",
-    ),
-]
-
 
 # A process hands the most memory that it has held on to its children, so they are started by one that holds little.
 LAUNCH = """
@@ -119,18 +79,6 @@ def missing(program: str) -> tuple[str, ...]:
     return () if shutil.which(program) else (f"{program}, which is not installed.",)
 
 
-def fill(url: str, *, rows: int) -> None:
-    """Make the tables that are backed up."""
-    address = urlsplit(url)
-    where: dict[str, Any] = {"host": address.hostname, "port": address.port, "user": "root", "database": "nightshift"}
-    with pymysql.connect(**where, autocommit=True) as connection, connection.cursor() as cursor:
-        for share, definition, values in TABLES:
-            name = definition.partition(" ")[0]
-            cursor.execute(f"CREATE TABLE {definition}")
-            cursor.execute(f"INSERT INTO {name} SELECT {values} FROM seq_1_to_{int(rows * share)} ORDER BY 1")  # noqa: S608
-            cursor.execute(f"ANALYZE TABLE {name}")
-
-
 def ways_out(url: str, s3: str, folder: Path) -> dict[str, list[str]]:
     """Return how a backup is made, by name: a program and its arguments, which prints how many bytes came out."""
     address = urlsplit(url)
@@ -169,14 +117,9 @@ def compare(
 
 def take(arguments: list[str], server: int) -> dict[str, float]:
     """Run a way to its end, and return what it took."""
-
-    def busy() -> float:
-        fields = Path(f"/proc/{server}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    before = busy()
+    before = processor_seconds(server)
     taken: dict[str, float] = result_of([sys.executable, "-S", "-c", LAUNCH, *arguments])
-    return taken | {"server": busy() - before}
+    return taken | {"server": processor_seconds(server) - before}
 
 
 def back_up(url: str, connections: str, s3: str) -> int:
@@ -215,53 +158,6 @@ def archive_in(s3: str) -> "Iterator[Callable[[Any], int]]":
     numbers = count(1)
     with Archive(store, id="20261125T010000Z-00000000", key=None) as archive:
         yield lambda section: archive.write(f"{next(numbers):05}.sql", section.text).stored_bytes
-
-
-class FakeS3(BaseHTTPRequestHandler):
-    """Takes objects, whole and in pieces, and keeps nothing."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        """Begin or complete an upload."""
-        self._take()
-        kind = "InitiateMultipartUpload" if self.path.endswith("uploads") else "CompleteMultipartUpload"
-        self._answer(f"<{kind}Result><UploadId>1</UploadId><ETag>1</ETag></{kind}Result>".encode())
-
-    def do_PUT(self) -> None:
-        """Take an object or a piece of one."""
-        if self.headers["Expect"] == "100-continue":
-            self.send_response_only(100)
-            self.end_headers()
-        self._take()
-        self._answer(b"")
-
-    def _take(self) -> None:
-        left = int(self.headers["Content-Length"] or 0)
-        while left:
-            left -= len(self.rfile.read(min(left, 1 << 20)))
-
-    def _answer(self, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("ETag", '"1"')
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def fake_s3() -> Iterator[str]:
-    """Serve a fake S3 from this process, which does nothing else meanwhile; give its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeS3)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 if __name__ == "__main__":

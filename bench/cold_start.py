@@ -29,9 +29,9 @@ from bench import command
 from bench.child import result_of
 from bench.events import events_of, unsubscribing
 from bench.first_call import ROUTES
+from bench.items import served, write_items
 from bench.machine import machine
 from bench.report import Column, Part
-from bench.sync import served, write_items
 from bench.tabulate import tabulate
 from chalicelib.application import posts, users
 from chalicelib.engine import engine_for

@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 import pymysql
 
 from bench import command
-from bench.backup import SERVER, SIZES, compare, fill, missing
+from bench.backup import SIZES, compare, missing
+from bench.filling import SERVER, fill
 from bench.machine import machine
 from bench.report import Part
 from chalicelib.backup.keys import keys_of
