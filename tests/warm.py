@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 LIMIT_SECONDS = 120
 ROOT = Path(__file__).parent.parent
-# None of them looks at the environment before it is used, and none is our own.
+# None of them looks at the environment before it is used, and none of them is what is tested.
 LIBRARIES = [
     "alembic.command",
     "aws_lambda_powertools.metrics",
@@ -31,6 +31,7 @@ LIBRARIES = [
     "sqlalchemy.dialects.mysql.pymysql",
     "sqlalchemy.dialects.sqlite",
     "typer",
+    "tests.preloaded",
 ]
 
 _context = multiprocessing.get_context("forkserver")
