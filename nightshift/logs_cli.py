@@ -2,7 +2,8 @@
 
 import json
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,14 +42,14 @@ def logs(
     """
     from nightshift.logs import stream
 
-    with sentences(), _until_interrupted():
+    with sentences(), until_interrupted() as sleep:
         if stage is None:
             raise ValueError(
                 "logs are kept of deployments, so name one with --stage; here nightshift dev tells what it runs"
             )
         with _deployed(function, stage):
             source = _source(function, run_id, since, stage)
-            events = stream.follow(source, tell=complain) if follow else source.read()
+            events = stream.follow(source, tell=complain, sleep=sleep) if follow else source.read()
             count = _print(events, as_json=as_json, is_story=run_id is not None)
         if not count:
             complain("nothing was logged in this time; --since 3d, say, looks further back")
@@ -104,11 +105,32 @@ def _deployed(function: str, stage: str) -> Iterator[None]:
 
 
 @contextmanager
-def _until_interrupted() -> Iterator[None]:
-    # As Ctrl-C does, which whoever starts it in the background may have switched off.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt):
-        yield
+def until_interrupted() -> Iterator[Callable[[float], None]]:
+    """Give what sleeps for some seconds, and end quietly at Ctrl-C or SIGTERM."""
+    is_over = False
+
+    def end(*_: object) -> None:
+        nonlocal is_over
+        is_over = True
+        raise KeyboardInterrupt
+
+    def sleep(seconds: float) -> None:
+        # What is raised while Python finalizes a response, Python drops.
+        if is_over:
+            raise KeyboardInterrupt
+        time.sleep(seconds)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        # Ctrl-C is not ours where whoever starts this in the background has switched it off.
+        if handler != signal.SIG_IGN:
+            signal.signal(number, end)
+    try:
+        with suppress(KeyboardInterrupt):
+            yield sleep
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _print(events: "Iterable[Event]", *, as_json: bool, is_story: bool) -> int:

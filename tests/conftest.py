@@ -45,6 +45,11 @@ def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
     _connect(self, address)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Use one worker more than there are processors: tests wait for servers, and for other processes."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_finish() -> None:
     """Look for waste no more among thousands of tests, which live to the end: each look takes a fifth of a second."""
     gc.freeze()

@@ -1,12 +1,14 @@
 """`nightshift logs` as an operator runs it, on logs that an emulator keeps."""
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import IOBase
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import isolated
+from nightshift.logs_cli import until_interrupted
 from tests.cloudwatch import CloudWatch
 from tests.deployed import deploy_workers
 from tests.shell import BASE, NIGHTSHIFT, Lambda, Shell
@@ -147,6 +150,25 @@ def test_following_a_run_tells_each_event_once(shell: LogsShell) -> None:
         assert "run succeeded" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30) == ("", "")
+
+
+class Response(IOBase):
+    """What is told to end while Python finalizes it."""
+
+    def close(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_end_that_python_drops_with_a_response_is_not_forgotten() -> None:
+    before, reached = signal.getsignal(signal.SIGTERM), []
+    with until_interrupted() as sleep:
+        response = Response()
+        del response
+        reached.append("Python has dropped it")
+        sleep(0)
+        reached.append("it was forgotten")
+    assert reached == ["Python has dropped it"]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize(

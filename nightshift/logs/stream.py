@@ -105,9 +105,7 @@ class Tail:
         self._seen = {id_: at_ms for id_, at_ms in self._seen.items() if at_ms >= arrived_ms - FAR_MS}
 
 
-def follow(
-    source: Source, *, tell: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
-) -> Iterator[Event]:
+def follow(source: Source, *, tell: Callable[[str], None], sleep: Callable[[float], None]) -> Iterator[Event]:
     """Yield what is new for ever, and tell why nothing comes while CloudWatch does not answer."""
     while True:
         began = time.monotonic()
