@@ -1,4 +1,4 @@
-"""Processes that need not load the libraries: forked from one that has loaded them, and nothing else.
+"""Processes that need not load what looks at no environment: forked from one that has loaded it, and nothing else.
 
 Each has its own environment, folder and streams, as one that a shell begins; it only begins sooner.
 """
@@ -16,21 +16,29 @@ from tempfile import TemporaryDirectory
 
 LIMIT_SECONDS = 120
 ROOT = Path(__file__).parent.parent
-# None of them looks at the environment before it is used, and none of them is what is tested.
+# None of them looks at the environment before it is used.
 LIBRARIES = [
     "alembic.command",
     "aws_lambda_powertools.metrics",
     "boto3",
     "chalice.app",
+    "cronsim",
     "cryptography.hazmat.primitives.ciphers.aead",
+    "email.headerregistry",
+    "email.policy",
     "moto.server",
+    "msgspec",
     "pydantic",
     "pymysql",
     "redis",
+    "rich.markdown",
     "rich.progress",
+    "rich.table",
+    "rich.traceback",
     "sqlalchemy.dialects.mysql.pymysql",
     "sqlalchemy.dialects.sqlite",
     "typer",
+    "tzdata",
     "tests.preloaded",
 ]
 
