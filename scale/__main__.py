@@ -19,18 +19,21 @@ def tell_inputs() -> str:
     return table(("what", "from", "figure"), [(each.name, each.source, each.value) for each in INPUTS], texts=2)
 
 
-def tell_all() -> dict[str, str]:
-    """Return each table of the document by the name of its place."""
+def tell_reckoned() -> dict[str, str]:
+    """Return the tables of the document that take no simulated day, each by the name of its place."""
     months = cost.months()
     return {
         "bounds": bound.tell(bounds()),
         "settings": tell_settings(),
-        "days": tell_days(),
-        "mornings": tell_mornings(),
         "costs": cost.as_summary(months),
         "prices": cost.as_prices(months),
         "inputs": tell_inputs(),
     }
+
+
+def tell_all() -> dict[str, str]:
+    """Return each table of the document by the name of its place."""
+    return tell_reckoned() | {"days": tell_days(), "mornings": tell_mornings()}
 
 
 def main() -> None:

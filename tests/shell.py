@@ -87,6 +87,15 @@ class Shell:
             return result.all() if result.returns_rows else None
 
 
+def in_project(folder: Path) -> Shell:
+    """Return a shell in this project as it lies in a folder of its own."""
+    project = folder / "a project"
+    project.mkdir()
+    for name in ("app.py", ".chalice"):
+        (project / name).symlink_to(ROOT / name)
+    return Shell(environment=isolated(BASE) | {"PYTHONUNBUFFERED": "1"}, folder=project)
+
+
 @cache
 def _empty_database() -> bytes:
     with TemporaryDirectory() as folder:

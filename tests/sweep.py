@@ -3,7 +3,7 @@
 import os
 
 IS_SWEEP = os.environ.get("SWEEP") == "1"
-TIMES = 4
+TIMES = 8
 
 
 def stories(few: int) -> int:

@@ -34,7 +34,7 @@ from tests.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on
 from tests.sweep import stories
 
 STORIES = int(os.environ.get("FIRES_STORIES", "0"))
-FEW_STORIES = {"sqlite": 20, "mysql": 10}
+FEW_STORIES = {"sqlite": 10, "mysql": 5}
 STEPS = 25
 SCHEDULES = ("0 * * * *", "*/30 * * * * Asia/Kathmandu", "0,20 7-23 * * *")
 # About as long as a wait, a lease, a grace, and a run is in the way of others.

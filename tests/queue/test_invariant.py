@@ -51,7 +51,7 @@ from tests.queue.samples import execute, fail, handle, insert_job, mariadb_only,
 from tests.sweep import stories
 
 STORIES = int(os.environ.get("INVARIANT_STORIES", "0"))
-FEW_STORIES = {"sqlite": 30, "mysql": 20}
+FEW_STORIES = {"sqlite": 15, "mysql": 10}
 STEPS = 40
 QUEUES = {"work": WORK, "priority": PRIORITY}
 REFUSABLE = ("SendMessage", "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
