@@ -8,18 +8,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
-from chalicelib import migrations
 from nightshift.local.environment import isolated, local_environment
 from nightshift.local.serving import serving
+from nightshift.testkit.database import empty_file
 from tests import warm
 
 ROOT = Path(__file__).parent.parent
@@ -96,20 +94,12 @@ def in_project(folder: Path) -> Shell:
     return Shell(environment=isolated(BASE) | {"PYTHONUNBUFFERED": "1"}, folder=project)
 
 
-@cache
-def _empty_database() -> bytes:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "empty.db")
-        migrations.upgrade(create_engine(f"sqlite:///{path}", poolclass=NullPool))
-        return path.read_bytes()
-
-
 def migrated(folder: Path, *, endpoint: str) -> dict[str, str]:
     """Return the settings of a shell with a new database in the folder, and the queues of the emulator there."""
     environment = local_environment(BASE, endpoint=endpoint, folder=folder)
     path = make_url(environment["DATABASE_URL"]).database
     assert path is not None
-    Path(path).write_bytes(_empty_database())
+    Path(path).write_bytes(empty_file())
     return environment
 
 

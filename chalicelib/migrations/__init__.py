@@ -1,5 +1,6 @@
 """Migrations of the database, run with Alembic from code: no alembic.ini, and the same call everywhere."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from sqlalchemy import Engine
 
 def upgrade(engine: Engine) -> None:
     """Bring the database to the newest revision; tables that the application has already are left as they are."""
+    if current(engine) == newest():
+        return
     with engine.begin() as connection:
         command.upgrade(_config(connection), "head")
 
@@ -28,6 +31,7 @@ def current(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+@cache
 def newest() -> str | None:
     """Return the revision that this code expects."""
     return ScriptDirectory.from_config(_config(None)).get_current_head()

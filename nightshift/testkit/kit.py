@@ -10,10 +10,9 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
-from chalicelib import handlers, migrations
+from chalicelib import handlers
 from chalicelib.config import read_settings
 from chalicelib.context import Context
-from chalicelib.engine import engine_for
 from chalicelib.errors import BatchFailedError, TransientError
 from chalicelib.handlers import Handler
 from chalicelib.queue import dispatch, outbox, worker
@@ -21,6 +20,7 @@ from chalicelib.queue.job import Job
 from chalicelib.schema import jobs
 from nightshift.local.environment import BUCKET, SENDER
 from nightshift.testkit.clock import FrozenClock
+from nightshift.testkit.database import migrate
 from nightshift.testkit.memory import MemoryS3, MemorySes, MemorySqs
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -56,7 +56,7 @@ class Kit:
         # Handlers of the test's own, beside those of chalicelib/handlers.
         self.handlers: dict[str, Handler] = {}
         self._killed_at: Literal["begin", "end"] | None = None
-        migrations.upgrade(engine_for(database_url))
+        migrate(database_url)
 
     def context(self, *, seconds: float = 300, request_id: str | None = None) -> Context:
         """Return the context of a new invocation that has so many seconds."""
