@@ -21,7 +21,7 @@ def _read(path: str) -> Any:
 
 def read_once() -> None:
     """Keep the descriptions of services, which botocore parses anew for each session, and the list of moto's own."""
-    JSONFileLoader.load_file = lambda _, path: _read(path)
+    JSONFileLoader.load_file = lambda self, file_path: _read(file_path)  # type: ignore[method-assign]
     moto.backends.list_of_moto_modules = lambda: _modules
 
 

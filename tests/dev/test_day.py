@@ -54,7 +54,7 @@ def dying(event, context):
 
 def work(event, context):
     note("work", event, context)
-    if "bad" in json.dumps(event):
+    if any(record["body"] == "bad" for record in event["Records"]):
         raise ValueError("a job failed")
 
 work_priority = work
