@@ -16,7 +16,7 @@ test: $(STAMP) ## Run the tests
 
 # Those that try a part of what they could, unless they are told to try all.
 SWEEP := tests/cron tests/backup/test_restore_killed.py tests/cleanup/test_killed.py tests/queue/test_invariant.py \
-	tests/scale/test_document.py tests/sync/test_splitting.py tests/test_fires.py
+	tests/scale/test_document.py tests/sync/test_killed.py tests/sync/test_splitting.py tests/test_fires.py
 
 sweep: $(STAMP) ## Try all that `make test` tries a part of: every schedule in every zone, every kill, more stories
 	@SWEEP=1 .venv/bin/pytest -n auto --dist worksteal -q $(SWEEP)

@@ -73,10 +73,15 @@ def some_now(zone: str, random: Random) -> datetime:
     return moment(zone, -random.randrange(8) * 365 * A_DAY)
 
 
-def expressions_for(zone: str) -> list[str]:
+@cache
+def expressions() -> list[str]:
     random = Random(0)
+    return [expression(random) for _ in range(EXPRESSIONS)]
+
+
+def expressions_for(zone: str) -> list[str]:
     every, remainder = (1, 0) if IS_SWEEP else (A_PART, list(ZONES).index(zone) % A_PART)
-    return [expression(random) for _ in range(EXPRESSIONS)][remainder::every]
+    return expressions()[remainder::every]
 
 
 def windows(zone: str, due: int, random: Random) -> Iterator[tuple[int, int]]:
