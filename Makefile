@@ -21,7 +21,7 @@ SWEEP := tests/cron tests/backup/test_restore_killed.py tests/cleanup/test_kille
 sweep: $(STAMP) ## Try all that `make test` tries a part of: every schedule in every zone, every kill, more stories
 	@SWEEP=1 .venv/bin/pytest -n auto --dist worksteal -q $(SWEEP)
 
-e2e: $(STAMP) ## Deploy into an emulator that runs the packaged code, and try everything there
+e2e: $(STAMP) ## Deploy into an emulator that runs the packaged code, and use all of it as people do
 	@.venv/bin/pytest -q tests/e2e
 
 bench: $(STAMP) ## Measure all in one run, and write docs/speed.md, docs/bench.json and what is reckoned from them

@@ -25,18 +25,20 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
-    def connect(url: str | None = None, *, key: str | None = "test", read_timeout: float = 5) -> SESV2Client:
-        # As in context.py: botocore repeats nothing.
-        config = Config(connect_timeout=5, read_timeout=read_timeout, retries={"total_max_attempts": 1})
-        session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=key, region_name="us-east-1")
-        return session.client("sesv2", endpoint_url=url, config=config)
-
-    return connect
+    return client
 
 
-@pytest.fixture
-def ses(connect: Connect) -> SESV2Client:
-    return connect()
+def client(url: str | None = None, *, key: str | None = "test", read_timeout: float = 5) -> SESV2Client:
+    # As in context.py: botocore repeats nothing.
+    config = Config(connect_timeout=5, read_timeout=read_timeout, retries={"total_max_attempts": 1})
+    session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=key, region_name="us-east-1")
+    return session.client("sesv2", endpoint_url=url, config=config)
+
+
+@pytest.fixture(scope="session")
+def ses() -> SESV2Client:
+    """A client for stubs, which reaches nobody."""
+    return client()
 
 
 @pytest.fixture

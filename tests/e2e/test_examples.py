@@ -17,7 +17,7 @@ from nightshift.local.aws import LocalAws
 from nightshift.local.environment import ACCOUNT, QUEUE, local_environment
 from nightshift.local.servers import NotInstalledError
 from nightshift.local.serving import serving
-from tests.examples.clients import CLIENTS
+from tests.e2e.clients import CLIENTS
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
