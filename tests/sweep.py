@@ -6,6 +6,11 @@ IS_SWEEP = os.environ.get("SWEEP") == "1"
 TIMES = 8
 
 
+def examples(all_: int) -> int:
+    """Return how many examples a property is held to: half of all, or all."""
+    return all_ if IS_SWEEP else all_ // 2
+
+
 def stories(few: int) -> int:
     """Return how many made-up stories are told: few, or several times as many."""
     return few * TIMES if IS_SWEEP else few

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from chalicelib.config import read_secrets, read_settings
 from chalicelib.errors import ConfigurationError
+from tests.sweep import examples
 
 REQUIRED = {
     "DATABASE_URL": "mysql+pymysql://nightshift:password@db.example.com/blog",
@@ -215,7 +216,7 @@ def test_a_refused_value_is_never_repeated(variable: str, value: str) -> None:
     assert "hunter2" not in sentence
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(variable=st.sampled_from(sorted(REQUIRED)), before=st.text(), after=st.text())
 def test_no_value_whatever_is_repeated_by_the_error_or_what_led_to_it(variable: str, before: str, after: str) -> None:
     refused: ConfigurationError | None = None

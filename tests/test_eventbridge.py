@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chalicelib.errors import ConfigurationError
 from chalicelib.eventbridge import rule_of
 from chalicelib.schedule import Schedule
+from tests.sweep import examples
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -110,7 +111,7 @@ STARTS = st.sampled_from(
 
 
 @given(cron=CRONS, zone=st.sampled_from(ZONES), start=STARTS)
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_it_fires_at_every_moment_that_is_due(cron: str, zone: str, start: datetime) -> None:
     try:
         schedule = Schedule(f"{cron} {zone}")
@@ -128,7 +129,7 @@ def test_it_fires_at_every_moment_that_is_due(cron: str, zone: str, start: datet
     days=st.sampled_from(["* * *", "* * 1-5", "1 * *", "31 * *", "1 * 1", "*/2 * 1", "29 2 *"]),
     zone=st.sampled_from(ZONES),
 )
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_of_one_time_a_day_no_more_than_eight_fires_a_day_are_dropped_and_the_rule_says_how_many(
     minute: int, hour: int, days: str, zone: str
 ) -> None:

@@ -12,6 +12,7 @@ from chalicelib.errors import InvalidRequestError
 from chalicelib.fire import Fire, is_due, read_fire
 from chalicelib.schedule import Schedule
 from nightshift.local.invocation import scheduled_event
+from tests.sweep import examples
 
 NOW = datetime(2016, 8, 4, 8, 0, 30, tzinfo=UTC)
 EIGHT = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
@@ -169,7 +170,7 @@ def test_a_payload_may_have_the_tasks_own_options_and_no_others() -> None:
         read_fire({"month": "2026-02"}, now_ms=to_ms(NOW))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     any_json
     | st.dictionaries(
@@ -181,7 +182,7 @@ def test_every_json_value_gives_a_fire_or_is_refused_in_one_line(event: Any) -> 
     assert answer.isprintable() if isinstance(answer, str) else answer.scheduled_for.tzinfo is UTC
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(time=any_json | moments)
 def test_every_time_of_an_eventbridge_event_gives_a_fire_or_is_refused(time: Any) -> None:
     answer = read_or_refusal({**scheduled_event(EIGHT), "time": time})

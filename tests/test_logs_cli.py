@@ -159,6 +159,8 @@ class Response(IOBase):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+# From 3.13 on, Python tells that it has dropped it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_end_that_python_drops_with_a_response_is_not_forgotten() -> None:
     before, reached = signal.getsignal(signal.SIGTERM), []
     with until_interrupted() as sleep:

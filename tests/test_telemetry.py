@@ -21,6 +21,7 @@ from chalicelib.errors import NotOursError, PermanentError, TransientError
 from chalicelib.outcome import Counts, Outcome
 from chalicelib.telemetry import SERVICE, bind, bound, logger, mask_addresses, redact, report
 from nightshift.local.invocation import LocalContext
+from tests.sweep import examples
 
 ADDRESS = "jane.doe@mail.example.org"
 MASKED = "j***@mail.example.org"
@@ -70,14 +71,14 @@ def test_an_address_is_reduced_to_its_first_character_and_domain(text: str, mask
     assert mask_addresses(text) == masked
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 # One that begins with a star, such as *@x.org, stands in ***@x.org too.
 @given(address=st.emails().filter(lambda address: address[0] != "*"), before=st.text(), after=st.text())
 def test_no_address_that_mail_allows_survives_in_any_text(address: str, before: str, after: str) -> None:
     assert address not in mask_addresses(f"{before.replace('@', '')}{address}{after}")
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(address=st.emails(), before=st.text(), after=st.text())
 def test_of_the_local_part_only_the_first_character_is_kept(address: str, before: str, after: str) -> None:
     local, _, domain = address.rpartition("@")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from chalicelib.backup.frames import FRAME, HEADER, TAG, decrypt, encrypt
 from chalicelib.errors import DamagedError
+from tests.sweep import examples
 
 SECRET = bytes(range(32))
 FIRST = FRAME - HEADER - TAG
@@ -49,7 +50,7 @@ def test_what_was_written_comes_back(size: int) -> None:
 
 
 @given(pieces=st.lists(st.integers(0, 3 * FRAME), max_size=8), steps=st.integers(1, 2 * FRAME))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_it_comes_back_however_it_was_cut_on_either_way(pieces: list[int], steps: int) -> None:
     chunks = [text(size) for size in pieces]
     stream = b"".join(encrypt(chunks, secret=SECRET, associated=b""))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from chalicelib.application import posts, users
 from chalicelib.clock import from_ms, to_ms
 from nightshift.demo.blog import HOSTILE, make_posts, make_users
+from tests.sweep import examples
 
 NOW = datetime(2025, 3, 14, 8, 30, tzinfo=UTC)
 DAY = 24 * 3_600_000
@@ -103,7 +104,7 @@ def test_users_were_updated_after_they_joined_and_before_now() -> None:
     seed=st.integers(),
     until=st.datetimes(datetime(1999, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the zone
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_posts_fall_into_the_days_before_the_end_whatever_is_asked(
     count: int, days: int, seed: int, until: datetime
 ) -> None:

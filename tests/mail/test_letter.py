@@ -13,6 +13,7 @@ from chalicelib.mail.composition import Composition
 from chalicelib.mail.letter import Letter
 from chalicelib.mail.text import clean
 from nightshift.demo.mailbox import parse
+from tests.sweep import examples
 
 MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
 URL = "https://example.org/unsubscribe?lang=en&token=T-_"
@@ -92,7 +93,7 @@ def test_a_name_is_text_in_both_parts_and_nothing_else(name: str) -> None:
     assert part(mail, "html") == f"<p>Hello {html.escape(clean(name))}</p>"
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(name=any_text)
 def test_every_name_is_text_in_both_parts_and_adds_no_line(name: str) -> None:
     mail = write(name)
@@ -102,7 +103,7 @@ def test_every_name_is_text_in_both_parts_and_adds_no_line(name: str) -> None:
     assert len(list(parse(mail).iter_parts())) == 2
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(before=literals, between=literals, after=literals, name=any_text)
 def test_every_composition_arrives_filled_as_it_was_composed(before: str, between: str, after: str, name: str) -> None:
     parts = (before, "name", between, "unsubscribe_url", after)
@@ -111,7 +112,7 @@ def test_every_composition_arrives_filled_as_it_was_composed(before: str, betwee
     assert part(mail, "html") == f"{before}{html.escape(clean(name))}{between}{html.escape(URL)}{after}"
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(before=literals | st.integers(60, 240).map("x".__mul__), name=any_text | st.integers(60, 240).map("y".__mul__))
 def test_a_letter_is_ascii_in_lines_of_76_characters_that_end_in_cr_lf(before: str, name: str) -> None:
     mail = write(name, html_parts=(before, "name", before), text_parts=(before, "name", before, "name", ""))
@@ -123,7 +124,7 @@ def test_a_letter_is_ascii_in_lines_of_76_characters_that_end_in_cr_lf(before: s
     assert max(len(line) for line in body.split(b"\r\n")) <= 76
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(literals, any_text)
 def test_another_reader_of_quoted_printable_reads_the_same(before: str, name: str) -> None:
     mail = write(name, text_parts=(before, "name", "\n"))
@@ -161,14 +162,14 @@ def test_a_subject_is_read_as_it_was_written(subject: str) -> None:
     assert max(len(line) for line in head.split(b"\r\n")) <= 998
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.text(st.characters(categories=["L", "M", "N", "P", "S"]) | st.just(" "), max_size=120).map(clean))
 def test_every_subject_is_read_as_it_was_written(subject: str) -> None:
     assert parse(write(subject=subject))["Subject"] == subject
 
 
 # Runs of spaces and words of other scripts, in lines that must be broken.
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.lists(st.sampled_from(["word", "ü", "日本", "🐙", " ", "  ", "\u202e", "\xa0", "%", ",", '"', "=?", "x" * 70]))
 )

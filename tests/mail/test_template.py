@@ -12,6 +12,7 @@ from chalicelib.mail.composition import Composition
 from chalicelib.mail.template import Template
 from chalicelib.mail.text import clean
 from nightshift.local.bulk import VARIABLE
+from tests.sweep import examples
 
 URL = "https://example.org/unsubscribe?lang=en&token=T-_"
 signs = st.lists(
@@ -28,7 +29,7 @@ def fill(text: str, entry: dict[str, Any]) -> str:
     return VARIABLE.sub(lambda found: values[found[1]], text)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(before=words, between=words, after=words, name=words, subject=words)
 def test_every_composition_is_filled_as_it_was_composed(
     before: str, between: str, after: str, name: str, subject: str
@@ -57,7 +58,7 @@ def test_the_sender_is_one_line_of_ascii(name: str, sender: str) -> None:
     assert Template(composition, sender_name=name, sender="digest@example.org").sender == sender
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.text(st.characters(), max_size=300))
 def test_every_senders_name_stays_on_the_line(name: str) -> None:
     composition = Composition(subject="News", html=(), text=("Hello",))

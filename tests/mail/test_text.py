@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.mail.text import clean, plain_address
+from tests.sweep import examples
 
 any_text = st.text(st.characters())
 
@@ -29,7 +30,7 @@ def test_cleaned_text_is_one_line_without_control_characters(text: str, cleaned:
     assert clean(text) == cleaned
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(any_text)
 def test_whatever_is_cleaned_is_one_line_that_utf_8_can_carry_and_cleaning_it_again_changes_nothing(text: str) -> None:
     cleaned = clean(text)
@@ -143,7 +144,7 @@ def test_whatever_else_is_refused(address: str) -> None:
         plain_address(address)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(any_text | st.tuples(any_text, any_text).map("@".join) | any_text.map(lambda text: f"jane@{text}.example.org"))
 def test_whatever_passes_is_one_ascii_address_and_the_rest_is_refused(text: str) -> None:
     try:
@@ -157,7 +158,7 @@ def test_whatever_passes_is_one_ascii_address_and_the_rest_is_refused(text: str)
     assert plain_address(address) == address
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.emails(domains=st.sampled_from(["example.org", "mail.example.co.uk"])))
 def test_addresses_in_use_pass_unchanged(address: str) -> None:
     assert plain_address(address) == address

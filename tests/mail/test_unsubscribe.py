@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.mail.unsubscribe import link, sign, verify
+from tests.sweep import examples
 
 OLD, NEW = "o" * 32, "n" * 32
 USER = str(uuid.UUID(int=7))
 BASE64URL = string.ascii_letters + string.digits + "-_"
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(user_id=st.text(max_size=40))
 def test_a_token_names_the_user_and_the_mailing_that_it_was_signed_for(user_id: str) -> None:
     token = sign(user_id, "daily_digest", secrets=[OLD])
@@ -23,7 +24,7 @@ def test_a_token_names_the_user_and_the_mailing_that_it_was_signed_for(user_id: 
     assert set(token) <= set(BASE64URL)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(user_id=st.uuids().map(str), data=st.data())
 def test_a_token_with_any_one_character_changed_is_refused(user_id: str, data: st.DataObject) -> None:
     token = sign(user_id, "daily_digest", secrets=[OLD])
@@ -35,7 +36,7 @@ def test_a_token_with_any_one_character_changed_is_refused(user_id: str, data: s
     assert verify(f"{token[:place]}{other}{token[place + 1 :]}", secrets=[OLD]) is None
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.uuids().map(str), st.integers(0, 200))
 def test_a_token_cut_short_is_refused(user_id: str, length: int) -> None:
     token = sign(user_id, "daily_digest", secrets=[OLD])
@@ -86,7 +87,7 @@ def test_what_is_no_token_is_refused(token: str) -> None:
     assert verify(token, secrets=[OLD]) is None
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.text(st.characters()) | st.text(BASE64URL) | st.text(BASE64URL + "+/="))
 def test_no_text_whatever_passes_unsigned(token: str) -> None:
     assert verify(token, secrets=[OLD]) is None

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from chalicelib.errors import InvalidRequestError
 from chalicelib.queue.message import TEN_YEARS_SECONDS, Message, decode, encode
+from tests.sweep import examples
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "message.schema.json").read_text(encoding="utf-8"))
@@ -87,7 +88,7 @@ MOMENTS = ["2016-08-04T08:00:00Z", "2016-08-04T08:00:00", "2016-08-05T08:00:00.5
 odd = st.sampled_from([*ODD, *MOMENTS, "{}", " {", "[]", ["a", ""], ["a"] * 16, ["a"] * 17, [1], {"a": 1}])
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.fixed_dictionaries(
         {"type": st.just("a") | odd, "data": st.just({}) | odd},

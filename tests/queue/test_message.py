@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import InvalidRequestError
 from chalicelib.queue.message import Message, decode, decode_data, encode, encode_data, read_data
+from tests.sweep import examples
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 # With lone surrogates, which `st.text()` never makes.
@@ -76,7 +77,7 @@ def with_key(key: str, value: str) -> str:
     return f'{{"type":"a","data":{{}},"{key}":{value}}}'
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(message=messages())
 def test_every_message_is_decoded_as_it_was_encoded(message: Message) -> None:
     body = encode(message)
@@ -84,7 +85,7 @@ def test_every_message_is_decoded_as_it_was_encoded(message: Message) -> None:
     assert body.isascii()
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(data=json_objects)
 def test_all_data_is_decoded_as_it_was_encoded(data: dict[str, Any]) -> None:
     text = encode_data(data)
@@ -375,7 +376,7 @@ def test_a_repeated_key_is_refused_by_its_name() -> None:
         assert "the key 'type' comes twice in one object" in refused(body)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     outer=st.lists(st.booleans(), max_size=40),
     members=json_objects.filter(bool),
@@ -400,7 +401,7 @@ def test_a_repeated_key_is_refused_at_every_depth(
     assert decode(with_data(nest(json.dumps(members)))).type == "a"
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(shape=st.lists(st.booleans(), min_size=55, max_size=75), filling=st.sampled_from(["", '"[[{{"', "[],[]"]))
 def test_sixty_four_levels_are_the_limit(shape: list[bool], filling: str) -> None:
     value = f"[{filling}]"
@@ -451,7 +452,7 @@ def test_a_million_values_are_read_in_a_moment() -> None:
     assert time.perf_counter() - began < 3
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     any_text
     | json_values(any_text, hostile=True).map(json.dumps)
@@ -579,7 +580,7 @@ def test_data_of_another_shape_is_refused_by_the_name_of_its_key(data: dict[str,
     assert reason in str(caught.value)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 # Without lone surrogates: `decode` lets none through.
 @given(st.dictionaries(st.sampled_from(["day", "limit"]) | st.text(), json_values(st.text(), hostile=True), max_size=4))
 def test_all_data_is_a_payload_or_refused_and_nothing_else(data: dict[str, Any]) -> None:

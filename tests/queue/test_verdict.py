@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib.queue.job import OVER, TAKEN, WAITING, Status
 from chalicelib.queue.verdict import EARLY_MS, Claim, Decision, Policy, Verdict, judge
+from tests.sweep import examples
 
 NOW = 1_772_452_800_000
 LATER, EARLIER = NOW + 3_600_000, NOW - 3_600_000
@@ -159,7 +160,7 @@ ROWS = st.builds(
 
 
 @given(row=ROWS, max_attempts=st.integers(0, 4), is_paused=st.booleans(), alone=st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_whatever_a_row_says_only_what_is_free_due_and_has_attempts_left_is_taken(
     row: Any, max_attempts: int, is_paused: bool, alone: bool
 ) -> None:
@@ -186,7 +187,7 @@ def test_whatever_a_row_says_only_what_is_free_due_and_has_attempts_left_is_take
 
 
 @given(row=ROWS, max_attempts=st.integers(0, 4), is_paused=st.booleans(), alone=st.booleans())
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_the_same_row_at_the_same_time_always_gets_the_same_verdict(
     row: Any, max_attempts: int, is_paused: bool, alone: bool
 ) -> None:

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scale.arrivals import DAY, HOURS, PEAK, day, fan_out
+from tests.sweep import examples
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.integers(1, 200_000), st.sampled_from([60, 300, 3600]), st.integers(0, 9))
 def test_a_day_has_exactly_its_jobs_in_the_order_of_time(jobs: int, every: int, seed: int) -> None:
     lumps = day(jobs, every=every, seed=seed)

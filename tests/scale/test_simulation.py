@@ -15,6 +15,7 @@ from scale.setting import Setting
 from scale.simulation import simulate
 from scale.work import Work
 from tests.scale.worlds import LETTERS, MAILS, WORK, burst, setting
+from tests.sweep import examples
 
 LUMPS = st.lists(st.tuples(st.integers(0, 600), st.integers(1, 60)), max_size=12).map(
     lambda pairs: [Lump(float(at), messages) for at, messages in sorted(pairs)]
@@ -36,7 +37,7 @@ def told(lumps: list[Lump], work: Work, limits: Setting) -> tuple[Outcome, list[
     return simulate(lumps, work, limits, observe=invocations.append), invocations
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(LUMPS, WORKS, SETTINGS)
 def test_each_unit_is_done_once_or_given_up_by_sqs(lumps: list[Lump], work: Work, limits: Setting) -> None:
     outcome, invocations = told(lumps, work, limits)
@@ -46,7 +47,7 @@ def test_each_unit_is_done_once_or_given_up_by_sqs(lumps: list[Lump], work: Work
     assert len(invocations) == outcome.invocations
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(LUMPS, WORKS, SETTINGS)
 def test_never_more_run_at_once_than_pollers_functions_and_connections(
     lumps: list[Lump], work: Work, limits: Setting
@@ -62,7 +63,7 @@ def test_never_more_run_at_once_than_pollers_functions_and_connections(
     assert outcome.most_running <= most
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(LUMPS, st.sampled_from([MAILS, LETTERS]), SETTINGS)
 def test_never_more_mails_pass_than_ses_allows(lumps: list[Lump], work: Work, limits: Setting) -> None:
     _, invocations = told(lumps, work, limits)
@@ -72,7 +73,7 @@ def test_never_more_mails_pass_than_ses_allows(lumps: list[Lump], work: Work, li
         assert sum(each.units for each in within) <= limits.mails_a_second * max(0.0, span) + 1e-6
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(LUMPS, WORKS, SETTINGS)
 def test_who_is_never_short_of_functions_and_connections_turns_nobody_away(
     lumps: list[Lump], work: Work, limits: Setting
@@ -81,7 +82,7 @@ def test_who_is_never_short_of_functions_and_connections_turns_nobody_away(
     assert simulate(lumps, work, roomy).turned_away == 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(1, 400), st.integers(2, 30))
 def test_one_more_worker_never_makes_a_burst_last_longer(messages: int, workers: int) -> None:
     fewer = simulate(burst(messages), WORK, setting(maximum_concurrency=workers))
