@@ -30,7 +30,7 @@ scale: $(STAMP) ## Simulate a million users and reckon what they cost, and write
 
 MINUTES ?= 10
 
-soak: $(STAMP) ## Live a year in MINUTES=10 with everything failing that may fail, and check every promise
+soak: $(STAMP) ## Live up to a year in MINUTES=10 with all failing that may fail, and check every promise
 	@.venv/bin/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --write docs
 
 lint: $(STAMP) ## Check the code's style

@@ -1,4 +1,4 @@
-"""`python -m soak`: a year in minutes, on servers of its own, with everything failing that may fail."""
+"""`python -m soak`: up to a year in minutes, on servers of its own, with everything failing that may fail."""
 
 import argparse
 import signal
