@@ -13,15 +13,15 @@ from typing import Any
 
 import hypothesis
 import pytest
-from sqlalchemy import CompoundSelect, Engine, delete, exists, literal, select, union_all
+from sqlalchemy import Engine
 
 from chalicelib import migrations
-from chalicelib.application import metadata
 from chalicelib.engine import engine_for
 from chalicelib.telemetry import LAYOUT, logger
 from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.servers import mariadb_server, redis_server
+from tests.emptying import empty
 from tests.prepared import prepare_at_once
 from tests.services import needed
 from tests.sooner import read_once
@@ -117,20 +117,8 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """An empty, migrated database of each kind in turn."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     with _migrated(url).begin() as connection:
-        # One look at all tables, most of which are empty.
-        for (name,) in connection.execute(_filled()).all():
-            connection.execute(delete(metadata.tables[name]))
+        empty(connection)
     return url
-
-
-@cache
-def _filled() -> CompoundSelect[Any]:
-    return union_all(
-        *(
-            select(literal(name)).where(exists(select(literal(1)).select_from(table)))
-            for name, table in metadata.tables.items()
-        )
-    )
 
 
 @pytest.fixture

@@ -19,9 +19,8 @@ from aws_lambda_powertools.metrics import EphemeralMetrics
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import Engine, delete, event
+from sqlalchemy import event
 
-from chalicelib.application import metadata
 from chalicelib.claims import Run
 from chalicelib.clock import from_ms
 from chalicelib.context import Context
@@ -30,6 +29,7 @@ from chalicelib.errors import RunFailedError
 from chalicelib.outcome import Counts
 from chalicelib.telemetry import logger
 from nightshift.testkit.kit import Killed
+from tests.emptying import empty
 from tests.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on
 from tests.sweep import stories
 
@@ -218,13 +218,9 @@ def test_whatever_happens_each_fire_that_is_due_has_one_run_or_one_reason(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def make_plan(text: str, **policy: Any) -> Plan:
-        empty(engine)
-        return Plan(database_url, monkeypatch, text, **policy)
-
-    def empty(engine: Engine) -> None:
         with engine.begin() as connection:
-            for table in metadata.sorted_tables:
-                connection.execute(delete(table))
+            empty(connection)
+        return Plan(database_url, monkeypatch, text, **policy)
 
     engine = engine_for(database_url)
     run_state_machine_as_test(

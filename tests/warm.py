@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 LIMIT_SECONDS = 120
 ROOT = Path(__file__).parent.parent
 # None of them looks at the environment before it is used.
-LIBRARIES = [
+PRELOADED = [
     "alembic.command",
     "aws_lambda_powertools.metrics",
     "boto3",
@@ -49,7 +49,7 @@ LIBRARIES = [
 ]
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(LIBRARIES)
+_context.set_forkserver_preload(PRELOADED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,16 +60,11 @@ class Demo:
             engine.dispose()
 
 
-def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run the demo as it is installed, for somebody who has neither a home nor an account of AWS."""
+def run(folder: Path, *arguments: str, **environment: str) -> Demo:
+    """Run the demo as it is installed, for somebody who has neither a home nor an account of AWS, to its good end."""
     settings = BASE | {"HOME": "/nonexistent", "AWS_PROFILE": "nosuch", "COLUMNS": "80"} | environment
     command = [str(NIGHTSHIFT), "demo", "--folder", str(folder), *arguments]
-    return subprocess.run(command, env=settings, cwd=folder.parent, capture_output=True, text=True, check=False)
-
-
-def succeed(folder: Path, *arguments: str, **environment: str) -> Demo:
-    """Run the demo to its good end."""
-    done = run(folder, *arguments, **environment)
+    done = subprocess.run(command, env=settings, cwd=folder.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return Demo(folder=folder, printed=done.stdout)
 
@@ -82,7 +77,7 @@ def find_redis() -> str | None:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     if find_redis() is None:
         (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)("redis-server is not installed")
-    return succeed(tmp_path_factory.mktemp("demo") / "a folder")
+    return run(tmp_path_factory.mktemp("demo") / "a folder")
 
 
 def test_it_sends_once_and_writes_every_mail(demo: Demo) -> None:
@@ -103,7 +98,7 @@ def test_its_log_is_json_without_addresses(demo: Demo) -> None:
 
 def test_it_runs_again_in_the_same_folder(demo: Demo, tmp_path: Path) -> None:
     shutil.copytree(demo.folder, tmp_path / "again", symlinks=True)
-    succeed(tmp_path / "again", "--users", "5")
+    run(tmp_path / "again", "--users", "5")
 
 
 def test_it_reads_real_posts_and_names_bad_rows(tmp_path: Path) -> None:
@@ -111,7 +106,7 @@ def test_it_reads_real_posts_and_names_bad_rows(tmp_path: Path) -> None:
     csv.write_text(
         "\ufeff" + HEADER + "1,<b>Real</b>,http://example.com,1,2,me,8/4/2016 11:52\n2,No date,,1,2,me,never\n"
     )
-    demo = succeed(tmp_path / "demo", "--users", "5", "--posts", str(csv))
+    demo = run(tmp_path / "demo", "--users", "5", "--posts", str(csv))
     assert f"{csv}:3: created_at" in demo.printed
     html = next((demo.folder / "mail").glob("*.html")).read_text()
     assert "&lt;b&gt;Real&lt;/b&gt;" in html
@@ -123,7 +118,7 @@ def test_it_runs_on_mariadb_and_redis(mariadb_url: str, redis_url: str, tmp_path
         connection.execute(text("CREATE OR REPLACE DATABASE demo"))
     engine.dispose()
     url = engine.url.set(database="demo").render_as_string(hide_password=False)
-    demo = succeed(tmp_path / "demo", "--users", "20", DATABASE_URL=url, REDIS_URL=redis_url)
+    demo = run(tmp_path / "demo", "--users", "20", DATABASE_URL=url, REDIS_URL=redis_url)
     assert "mysql+pymysql" in demo.printed
 
 
@@ -217,7 +212,7 @@ def test_nothing_that_it_started_outlives_it(demo: Demo) -> None:
 def test_without_redis_it_says_in_one_line_that_the_cache_is_not_warmed(tmp_path: Path) -> None:
     if find_redis() not in {None, shutil.which("redis-server")}:
         pytest.skip("redis-server lies where it is found without a PATH")
-    demo = succeed(tmp_path / "demo", "--users", "5", PATH="/nonexistent")
+    demo = run(tmp_path / "demo", "--users", "5", PATH="/nonexistent")
     assert [row[-5] for row in demo.rows("cache_warming")] == ["skipped"]
     assert demo.lines("Cache") == ["Cache     not warmed, for want of a Redis: redis-server is not installed"]
 

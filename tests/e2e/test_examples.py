@@ -89,10 +89,8 @@ def sqs(aws: LocalAws) -> Iterator[Counterpart]:
 @pytest.fixture(scope="session", params=list(CLIENTS))
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The command that runs each language's program in turn."""
-    folder = tmp_path_factory.getbasetemp()
     try:
-        # The folder above a worker's is the same for all workers of one session.
-        return CLIENTS[request.param](folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+        return CLIENTS[request.param](tmp_path_factory.getbasetemp())
     except NotInstalledError as error:
         is_required = request.param in os.environ.get("REQUIRE_CLIENTS", "").split(",")
         (pytest.fail if is_required else pytest.skip)(str(error))

@@ -5,16 +5,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, delete, insert, select
+from sqlalchemy import Table, insert, select
 
 from chalicelib import runs
-from chalicelib.application import metadata
 from chalicelib.context import Context
 from chalicelib.errors import RunFailedError
 from chalicelib.schema import external_data, quarantine, sync_states
 from chalicelib.sync import sources
 from chalicelib.sync.sources import Source
 from nightshift.testkit.kit import Kit
+from tests.emptying import empty
 from tests.sync.upstream import Upstream
 
 QUARTER = 15 * 60
@@ -90,12 +90,7 @@ class Deployment:
 
     def empty(self) -> None:
         """Take away what an earlier test has left."""
-
-        def work(connection: Connection) -> None:
-            for table in reversed(metadata.sorted_tables):
-                connection.execute(delete(table))
-
-        self.transact(work)
+        self.transact(empty)
 
 
 def tally(summary: dict[str, Any]) -> tuple[int, int, int, int]:
