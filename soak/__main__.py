@@ -13,10 +13,12 @@ from nightshift.local.servers import NotInstalledError
 from soak.inspection import inspect
 from soak.report import Report, as_markdown, failures, write
 from soak.settings import START
-from soak.year import Year, year
+from soak.year import CALM_DAYS, Year, year
 
 # Of the minutes; what is left is for the calm days, and for restoring all backups.
-SHARE = 0.75
+SHARE = 0.9
+# With the calm ones a year, since the cleanup forgets runs and digests that are older, by which it is inspected.
+DAYS = 365 - CALM_DAYS
 MOST_TOLD = 20
 
 
@@ -24,7 +26,7 @@ def main() -> int:
     """Live it, look at what it has left, tell, and return 1 if a promise was broken."""
     parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="how long it may take, about")
-    parser.add_argument("--days", type=int, default=365, help="how many days it lives at most")
+    parser.add_argument("--days", type=int, default=DAYS, help="how many days it lives at most, before the calm ones")
     parser.add_argument("--seed", type=int, default=1, help="which storms blow, and when")
     parser.add_argument("--write", type=Path, help="a folder for soak.md and soak.json")
     asked = parser.parse_args()

@@ -9,7 +9,7 @@ from chalicelib.schedule import Schedule
 from nightshift.dev.timetable import Due
 
 # Every so many days on average. Each strikes while some task is at work, or so it would seem by its schedule.
-DAYS_BETWEEN = {"mariadb": 6, "redis": 6, "killer": 1}
+DAYS_BETWEEN = {"mariadb": 6, "redis": 6, "killer": 2}
 # Seconds after a fire: most tasks are over by then.
 LATEST = 0.6
 LONGEST_OUTAGE = timedelta(minutes=20)

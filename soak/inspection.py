@@ -17,7 +17,7 @@ from soak.post import Post
 
 ENDED = {"succeeded", "skipped", "missed", "dead"}
 # The grace of a fire is over by then, and the watch came by.
-SETTLED_AFTER = timedelta(hours=18)
+SETTLED_AFTER = timedelta(hours=42)
 RESTORED = "soak_restored"
 
 

@@ -24,7 +24,7 @@ from soak.post import Post
 from soak.story import Story
 
 FIRST = datetime(2027, 1, 1, tzinfo=UTC)
-NOW = FIRST + timedelta(days=3, hours=18)
+NOW = FIRST + timedelta(days=3, hours=42)
 DAILY = Schedule("0 8 * * *")
 FIRES = DAILY.between(FIRST, FIRST + timedelta(days=3), limit=10)
 DAY = date(2027, 1, 1)
