@@ -33,8 +33,8 @@ MINUTES ?= 10
 soak: $(STAMP) ## Live up to a year in MINUTES=10 with all failing that may fail, and check every promise
 	@.venv/bin/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --write docs
 
-lint: $(STAMP) ## Check the code's style
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+lint: $(STAMP) ## Check the style of the code, and the templates of CloudFormation
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/cfn-lint infra/*.yaml
 
 types: $(STAMP) ## Check the types
 	@.venv/bin/mypy

@@ -17,10 +17,7 @@ from chalicelib.engine import engine_for
 from chalicelib.schema import jobs, pauses
 from nightshift.dev.server import Server
 from nightshift.local.serving import serving
-from tests.status.conftest import chromium
 from tests.world import World
-
-__all__ = ["chromium"]
 
 FORM = "application/x-www-form-urlencoded"
 

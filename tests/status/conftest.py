@@ -1,7 +1,6 @@
 """A deployment whose history a test writes, row by row, before it reads the status."""
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -17,7 +16,6 @@ from chalicelib.status.status import Status, read
 from chalicelib.status.tasks import TaskStatus
 from nightshift.demo.nights import fill_nights
 from nightshift.testkit.kit import Kit
-from tests.status.browser import Browser, NoBrowserError, browser
 
 # A Monday, and noon.
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -128,17 +126,3 @@ def with_history(deployment: Deployment) -> Deployment:
     )
     assert count > 1000
     return deployment
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One browser for all tests; without one they are skipped, or fail where CI has promised one."""
-    running = browser(tmp_path_factory.mktemp("browser"))
-    try:
-        found = running.__enter__()
-    except NoBrowserError as error:
-        (pytest.fail if os.environ.get("REQUIRE_BROWSER") == "1" else pytest.skip)(str(error))
-    try:
-        yield found
-    finally:
-        running.__exit__(None, None, None)

@@ -9,7 +9,7 @@ import pytest
 from chalicelib.status import page
 from chalicelib.status.status import Status
 from nightshift.demo.blog import HOSTILE
-from tests.status.browser import Browser
+from tests.e2e.browser.browser import Browser
 from tests.status.conftest import Deployment
 from tests.status.samples import status, with_text
 from tests.status.test_page import INJECTIONS
@@ -60,7 +60,6 @@ def test_nothing_sticks_out_of_a_window_of_any_width(chromium: Browser, tmp_path
 
 
 @pytest.mark.parametrize("width", [360, 1200])
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_history_of_thousands_of_runs_is_all_there_and_fits(
     chromium: Browser, tmp_path: Path, with_history: Deployment, width: int
 ) -> None:

@@ -1,0 +1,125 @@
+"""What every test stands on: no network but loopback, no AWS but the emulator, each database in turn."""
+
+import io
+import json
+import os
+import socket
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from sqlalchemy import Engine
+
+from chalicelib import migrations
+from chalicelib.engine import engine_for
+from chalicelib.telemetry import LAYOUT, logger
+from nightshift.local.aws import LocalAws, local_aws
+from nightshift.local.environment import enter, isolated, local_environment
+from nightshift.local.servers import mariadb_server, redis_server
+from tests.emptying import empty
+from tests.prepared import prepare_at_once
+from tests.services import needed
+from tests.sooner import read_once
+from tests.world import World
+
+# Before anything makes a client: whoever runs the tests may have AWS credentials.
+enter(isolated(os.environ))
+
+# How long an example takes is the machine's, and no finding.
+hypothesis.settings.register_profile("nightshift", deadline=None)
+hypothesis.settings.load_profile("nightshift")
+
+read_once()
+
+_connect = socket.socket.connect
+
+
+def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
+    if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+        raise AssertionError(f"a test tried to connect to {address}")
+    _connect(self, address)
+
+
+socket.socket.connect = _connect_to_loopback_only  # type: ignore[assignment]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_bound() -> None:
+    """Begin without the fields that an earlier test left on the logger: those of threads restore out of order."""
+    logger.remove_keys([key for key in logger.get_current_keys() if key not in LAYOUT])
+
+
+@pytest.fixture
+def log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """Return what was logged so far, and then the metrics printed since the last call, each line read as JSON."""
+    stream = io.StringIO()
+    monkeypatch.setattr(logger.handlers[0], "stream", stream)
+    return lambda: [json.loads(line) for line in (stream.getvalue() + capsys.readouterr().out).splitlines()]
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[LocalAws]:
+    with local_aws() as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(emulator: LocalAws) -> LocalAws:
+    """The emulator, with empty queues and an empty outbox."""
+    urllib.request.urlopen(urllib.request.Request(f"{emulator.endpoint}/moto-api/reset", method="POST")).close()
+    prepare_at_once()
+    return emulator
+
+
+@pytest.fixture(scope="session")
+def mariadb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with needed(mariadb_server, tmp_path_factory.mktemp("mariadb")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with needed(redis_server, tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'nightshift.db'}"
+
+
+@cache
+def _migrated(url: str) -> Engine:
+    engine = engine_for(url)
+    migrations.upgrade(engine)
+    return engine
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty, migrated database of each kind in turn."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    with _migrated(url).begin() as connection:
+        empty(connection)
+    return url
+
+
+@pytest.fixture
+def world_environment(aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of functions on the emulator."""
+    for name, value in local_environment(os.environ, endpoint=aws.endpoint, folder=tmp_path).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def world(aws: LocalAws, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A deployment on this machine: database, queues, outbox, and a clock that stands still."""
+    base = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
+    environment = local_environment(base | {"DATABASE_URL": database_url}, endpoint=aws.endpoint, folder=tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return World(aws=aws, environment=environment)
