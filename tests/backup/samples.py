@@ -4,6 +4,8 @@
 a schema, so that two can be compared.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pymysql.connections import Connection
@@ -90,10 +92,14 @@ def describe(connection: "Connection[Any]", schema: str) -> dict[str, Any]:
         cursor.execute("SET SESSION sql_mode='', time_zone='+00:00'")
         cursor.execute(f"USE {quoted(schema)}")
         found: dict[str, Any] = {"SCHEMA": ask("SELECT @@character_set_database,@@collation_database")}
+        # Of all tables at once: the server opens each of a schema for such a question.
+        columns = defaultdict(list)
+        for table, *column in ask(_COLUMNS):
+            columns[table].append(column)
         for kind, name in ask(_OBJECTS):
             found[f"{kind} {name}"] = show(kind, name)
             if kind == "TABLE":
-                found[f"ROWS {name}"] = _sums(ask, name)
+                found[f"ROWS {name}"] = _sums(ask, name, columns[name])
             elif kind == "SEQUENCE":
                 found[f"NEXT {name}"] = ask(f"SELECT next_not_cached_value FROM {quoted(name)}")
         found["ORDER OF TRIGGERS"] = ask(
@@ -112,6 +118,12 @@ _OBJECTS = (
 )
 
 
+_COLUMNS = (
+    "SELECT TABLE_NAME,COLUMN_NAME,DATA_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE()"
+    " ORDER BY TABLE_NAME,ORDINAL_POSITION"
+)
+
+
 def _without_schema(definition: bytes, schema: str) -> bytes:
     # Where the author wrote the schema's name, or the server does.
     for name in (f"{quoted(schema)}.", f"{quoted(schema)} . ", f"{schema}."):
@@ -119,12 +131,8 @@ def _without_schema(definition: bytes, schema: str) -> bytes:
     return definition
 
 
-def _sums(ask: Any, table: str) -> dict[str, Any]:
+def _sums(ask: Any, table: str, columns: Iterable[Sequence[str]]) -> dict[str, Any]:
     """Return the number of rows, and sums over all rows of a hash of each column and of the whole row."""
-    columns = ask(
-        "SELECT COLUMN_NAME,DATA_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE()"
-        f" AND HEX(TABLE_NAME)='{table.encode().hex().upper()}' ORDER BY ORDINAL_POSITION"
-    )
     texts = {
         name: f"IFNULL(MD5(CAST({quoted(name)}{'+0e0' * (kind in {'float', 'double'})} AS BINARY)),'NULL')"
         for name, kind in columns
