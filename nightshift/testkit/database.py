@@ -16,7 +16,8 @@ def migrate(database_url: str) -> None:
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         Path(url.database).write_bytes(empty_file())
-    migrations.upgrade(engine_for(database_url))
+    else:
+        migrations.upgrade(engine_for(database_url))
 
 
 @cache
