@@ -84,7 +84,7 @@ def _make_once(folder: Path, make: Callable[[], None], *, contents: str = "") ->
     """Call `make` unless the folder already holds what it made of these contents."""
     stamp = folder / ".made"
     folder.mkdir(parents=True, exist_ok=True)
-    # Parallel test processes ask at once.
+    # A second terminal may be running them too.
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != contents:
