@@ -121,6 +121,8 @@ def test_without_a_moment_a_runs_story_begins_when_the_deployment_says_that_it_d
 def following(shell: LogsShell, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     command = [str(NIGHTSHIFT), "logs", *arguments, "--follow", *STAGE]
     pipes: Mapping[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A shell has what it begins in the background ignore Ctrl-C, and all that this begins.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, cwd=shell.folder, env=shell.environment, **pipes) as process:
         try:
             yield process
