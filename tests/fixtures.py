@@ -4,7 +4,6 @@ import io
 import json
 import os
 import socket
-import urllib.request
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -70,7 +69,6 @@ def emulator() -> Iterator[LocalAws]:
 @pytest.fixture
 def aws(emulator: LocalAws) -> LocalAws:
     """The emulator, with empty queues and an empty outbox."""
-    urllib.request.urlopen(urllib.request.Request(f"{emulator.endpoint}/moto-api/reset", method="POST")).close()
     prepare_at_once()
     return emulator
 
