@@ -1,24 +1,33 @@
-"""The servers that tests need: without them a test is skipped, or fails where CI has promised them."""
+"""What tests need of this machine: without it they are skipped, or fail where CI has promised it."""
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from nightshift.local.servers import NotInstalledError
 
+T = TypeVar("T")
+
 
 @contextmanager
-def needed(server: Callable[[Path], AbstractContextManager[str]], folder: Path) -> Iterator[str]:
-    """Run a server in the folder and give its URL."""
+def needed(
+    start: Callable[[Path], AbstractContextManager[T]],
+    folder: Path,
+    *,
+    promise: str = "REQUIRE_SERVICES",
+    missing: type[Exception] = NotInstalledError,
+) -> Iterator[T]:
+    """Run it in the folder and give what it gives; the variable `promise` is 1 where it may not be `missing`."""
     try:
-        running = server(folder)
-        url = running.__enter__()
-    except NotInstalledError as error:
-        (pytest.fail if os.environ.get("REQUIRE_SERVICES") == "1" else pytest.skip)(str(error))
+        running = start(folder)
+        given = running.__enter__()
+    except missing as error:
+        (pytest.fail if os.environ.get(promise) == "1" else pytest.skip)(str(error))
     try:
-        yield url
+        yield given
     finally:
         running.__exit__(None, None, None)
