@@ -20,6 +20,7 @@ from nightshift import (
     worker_cli,
 )
 from nightshift.terminal import console, sentences
+from nightshift.waiting import waiting
 
 if TYPE_CHECKING:
     from nightshift.deploy.deployment import Deployment
@@ -115,8 +116,7 @@ def deploy(
         if not _tell(examination.examine_before(client, Path.cwd(), stage, region())):
             raise ValueError("nothing was deployed; mend what is marked above and try again")
         deployment = _deployment(stage)
-        for step in deployment.plan() if plan else deployment.deploy():
-            console.print(f"  {step}", markup=False)
+        _tell_steps("deploy", stage, deployment.plan() if plan else deployment.deploy())
         if not plan and not _tell(examination.examine_after(client, Path.cwd(), stage)):
             raise ValueError("deployed, but not well; mend what is marked above and deploy again")
 
@@ -134,8 +134,7 @@ def destroy(
         deployment = _deployment(stage)
         if not yes and typer.prompt(f"Type {stage} to delete its functions, queues and alarms") != stage:
             raise ValueError("nothing was deleted")
-        for step in deployment.destroy():
-            console.print(f"  {step}", markup=False)
+        _tell_steps("destroy", stage, deployment.destroy())
 
 
 for command in (
@@ -158,6 +157,16 @@ def _deployment(stage: str) -> "Deployment":
 
     project = Path.cwd()
     return Deployment(project=project, stage=read_stage(project, stage), place=place(stage), client=client)
+
+
+def _tell_steps(command: str, stage: str, steps: Iterator[str]) -> None:
+    while True:
+        # A database that is made takes a quarter of an hour.
+        with waiting(command, stage):
+            step = next(steps, None)
+        if step is None:
+            return
+        console.print(f"  {step}", markup=False)
 
 
 def _tell(findings: "Iterator[Finding] | list[Finding]") -> bool:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from nightshift.operating import ask
 from nightshift.terminal import AsJson, StageName, print_json, print_lines, sentences
+from nightshift.waiting import ask
 
 
 def enqueue(

@@ -13,8 +13,8 @@ import typer
 
 from chalicelib.clock import to_ms
 from chalicelib.nearest import nearest
-from nightshift.operating import ask
 from nightshift.terminal import StageName, complain, console, sentences
+from nightshift.waiting import ask
 
 if TYPE_CHECKING:
     from nightshift.logs.stream import Event, Log, Source

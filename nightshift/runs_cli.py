@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightshift import operating
-from nightshift.operating import ask, describe
+from nightshift import waiting
 from nightshift.terminal import AsJson, StageName, plain, print_json, print_lines, sentences, table
+from nightshift.waiting import ask, describe
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -88,7 +88,7 @@ def run(
         zone = _zone_of(task, stage)
         if for_ is not None:
             request["scheduled_for"] = read_moment(for_, zone).isoformat()
-        summary = operating.run(stage, task, request | ({"dry_run": True} if dry_run else {}))
+        summary = waiting.run(stage, task, request | ({"dry_run": True} if dry_run else {}))
         if as_json:
             print_json(summary)
         else:

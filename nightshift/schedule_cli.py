@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from nightshift.operating import ask, describe
 from nightshift.schedule_view import lines, tell_when
 from nightshift.terminal import AsJson, StageName, console, plain, print_json, print_lines, sentences, table
+from nightshift.waiting import ask, describe
 
 app = typer.Typer(no_args_is_help=True, help="See when tasks are due, and what became of it.")
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightshift.operating import ask
 from nightshift.terminal import AsJson, StageName, console, print_json, print_lines, sentences
+from nightshift.waiting import ask
 
 if TYPE_CHECKING:
     from chalicelib.status.status import Status

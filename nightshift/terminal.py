@@ -22,6 +22,11 @@ SHORT, NARROW, LONG = 24, 4, 200
 console = Console(file=sys.stdout, highlight=False, soft_wrap=True, emoji=False)
 
 
+def beside() -> Console:
+    """Return standard error as it is now."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False)
+
+
 def plain(text: object) -> str:
     """Return the text in one line, without what a terminal would obey: errors and rows may hold anything."""
     return "".join(c if c.isprintable() else "·" for c in " ".join(str(text).split()))
@@ -35,8 +40,7 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def complain(sentence: str) -> None:
     """Print a sentence on standard error."""
-    beside = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-    beside.print(f"nightshift: {plain(sentence)}", markup=False)
+    beside().print(f"nightshift: {plain(sentence)}", markup=False)
 
 
 def print_json(answer: Any) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightshift.operating import ask
 from nightshift.terminal import AsJson, StageName, plain, print_json, print_lines, sentences, table
+from nightshift.waiting import ask
 
 if TYPE_CHECKING:
     from nightshift.deploy.workers import Messages, Worker

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from sqlalchemy import create_engine, make_url
@@ -61,21 +62,27 @@ class Shell:
         return done.stderr.strip().removeprefix("nightshift: ")
 
     def see(self, *arguments: str, width: int) -> str:
-        """Run it in a terminal of this width and return what is seen there; it succeeds."""
+        """Run it in a terminal of this width and return what it prints there; it succeeds and complains of nothing."""
         ours, theirs = pty.openpty()
         environment = {**self.environment, "COLUMNS": str(width), "TERM": "xterm", "NO_COLOR": "1"}
         command = [str(NIGHTSHIFT), *self.group, *arguments]
         seen = b""
-        with subprocess.Popen(command, cwd=self.folder, env=environment, stdout=theirs, stderr=theirs) as process:
+        # Apart from what is shown while somebody waits, which on a slow machine is long.
+        with (
+            TemporaryFile() as beside,
+            subprocess.Popen(command, cwd=self.folder, env=environment, stdout=theirs, stderr=beside) as process,
+        ):
             os.close(theirs)
             # The terminal of a process that has ended fails to be read.
             with suppress(OSError):
                 while chunk := os.read(ours, 65_536):
                     seen += chunk
+            code = process.wait()
+            beside.seek(0)
+            complaint = beside.read().decode()
         os.close(ours)
-        printed = seen.decode()
-        assert process.returncode == 0, printed
-        return printed
+        assert (code, complaint) == (0, "")
+        return seen.decode()
 
     def execute(self, statement: Any) -> Any:
         """Execute one statement and return its rows, if it has any."""

@@ -76,6 +76,7 @@ LEVELS = [
     ["chalicelib.backup.manifest", "chalicelib.backup.frames"],
     ["chalicelib.backup.keys", "chalicelib.backup.folder", "chalicelib.backup.lines"],
     ["chalicelib.backup.plan", "chalicelib.backup.quoting", "chalicelib.backup.section", "chalicelib.backup.session"],
+    ["chalicelib.backup.telling"],
     ["chalicelib.backup.wire"],
     ["chalicelib.queue.outbox", "chalicelib.queue.endings"],
     ["chalicelib.queue.dispatch"],

@@ -1,10 +1,12 @@
 """A restored schema beside the manifest: what is not there, and what is not as it was."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.backup import manifest as manifests
 from chalicelib.backup.quoting import quoted
@@ -13,6 +15,9 @@ from chalicelib.backup.session import ask, prepare, tell
 from chalicelib.backup.sharing import share
 from chalicelib.backup.tables import Table, read_tables
 from chalicelib.backup.target import Target
+
+if TYPE_CHECKING:
+    from chalicelib.backup.telling import Telling
 
 _PROGRAMS = {
     "views": b"VIEWS WHERE TABLE_SCHEMA=DATABASE()",
@@ -23,12 +28,17 @@ _PROGRAMS = {
 
 
 def compare_tables(
-    target: Target, tables: Sequence[manifests.Table], *, by_checksum: Collection[str], connections: int
+    target: Target,
+    tables: Sequence[manifests.Table],
+    *,
+    by_checksum: Collection[str],
+    connections: int,
+    told: Telling,
 ) -> list[str]:
     """Return a sentence for each table that has not the rows that the manifest says.
 
-    Rows are counted; those of the tables in `by_checksum` are read, which takes as long as a backup of them. Raises as
-    `Target.connection`.
+    Rows are counted; those of the tables in `by_checksum` are read, which takes as long as a backup of them, and told
+    of. Raises as `Target.connection`.
     """
     with ExitStack() as stack:
         together = [stack.enter_context(target.connection()) for _ in range(connections)]
@@ -44,19 +54,22 @@ def compare_tables(
                 differences.append(f"there is no table {wanted.name}")
             elif wanted.rows is not None:
                 checksum = wanted.checksum if wanted.name in by_checksum else None
-                differences.extend(_compare(connection, table, packet, rows=wanted.rows, checksum=checksum))
+                differences.extend(_compare(connection, table, packet, rows=wanted.rows, checksum=checksum, told=told))
 
         share(tables, [partial(compare, connection) for connection in together], stop=Event())
     return sorted(differences)
 
 
-def _compare(connection: Any, table: Table, packet: int, *, rows: int, checksum: str | None) -> Iterator[str]:
+def _compare(
+    connection: Any, table: Table, packet: int, *, rows: int, checksum: str | None, told: Telling
+) -> Iterator[str]:
     if checksum is None:
         [(count,)] = ask(connection, b"SELECT COUNT(*) FROM " + quoted(table.name))
     else:
-        read = Rows(connection, table, packet=packet)
+        read, before = Rows(connection, table, packet=packet), 0
         for _ in read.statements():
-            pass
+            told.add(read.count - before)
+            before = read.count
         count = read.count
         if count == rows and read.checksum != checksum:
             yield f"the rows of {table.name} are not those of the backup"

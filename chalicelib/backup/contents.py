@@ -11,6 +11,7 @@ from chalicelib.backup.quoting import quoted
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.sharing import share
 from chalicelib.backup.statement import PROGRAMS, Statement, Statements, shortened
+from chalicelib.backup.telling import Telling
 from chalicelib.errors import DamagedError, InvalidRequestError
 
 OF_TABLES = frozenset({"SETTING", "TABLE", "SEQUENCE", "POSITION"})
@@ -55,18 +56,21 @@ def read_contents(reader: Reader, *, rows: bool, threads: int, progress: Callabl
     Raises DamagedError for whatever is not as a backup writes it, TransientError.
     """
     definitions: dict[str, list[Statement]] = {}
+    wanted = [part for part in reader.manifest.parts if rows or part.kind != "rows"]
+    told = Telling("read", backup=reader.manifest.id, total=sum(part.plain_bytes for part in wanted))
 
     def read(part: Part) -> None:
         name = name_of(reader, part)
-        if part.kind == "rows" and rows:
+        if part.kind == "rows":
             count = Lines(reader.read(part), table=part.table or "", part=name).count()
             if count != part.rows:
                 raise DamagedError(f"{name} is damaged: it has {count} rows, and the manifest says {part.rows}")
-        elif part.kind != "rows":
+        else:
             definitions[part.name] = list(Statements(b"".join(reader.read(part)), part=name))
+        told.add(part.plain_bytes)
         progress(part)
 
-    share(reader.manifest.parts, [read] * threads, stop=Event())
+    share(wanted, [read] * threads, stop=Event())
     tables, programs = (
         [
             statement

@@ -18,6 +18,7 @@ from chalicelib.backup.session import tell
 from chalicelib.backup.sharing import share
 from chalicelib.backup.tables import TRANSACTIONAL
 from chalicelib.backup.target import Target
+from chalicelib.backup.telling import Telling
 from chalicelib.errors import PermanentError, TransientError
 
 _ENGINES = (
@@ -55,6 +56,8 @@ class Filling:
         Raises as `Target.connection`, DamagedError.
         """
         noted = self._journal.read().keys()
+        octets = sum(part.plain_bytes for parts in self._parts.values() for part in parts)
+        told = Telling("loaded", backup=self._reader.manifest.id, total=octets)
 
         def fill_table(connection: Any, way: Way, table: str) -> None:
             # One part after the other: parts of one table would wait for each other's keys and counters.
@@ -63,6 +66,7 @@ class Filling:
                     return
                 if part.name not in noted:
                     self._load(connection, part, insert if table in with_json else way)
+                told.add(part.plain_bytes)
                 progress(part)
 
         with ExitStack() as stack:

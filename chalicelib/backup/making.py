@@ -20,6 +20,7 @@ from chalicelib.backup.manifest import Manifest, Part, Position, Programs, Serve
 from chalicelib.backup.plan import Plan
 from chalicelib.backup.section import Section
 from chalicelib.backup.snapshot import Snapshot, take
+from chalicelib.backup.telling import Telling
 from chalicelib.store import Store
 
 CHUNK = 1 << 20
@@ -42,12 +43,13 @@ def back_up_schema(
     # Shared by the threads of several connections, which a generator cannot be.
     numbers = count(1)
     with explained("the database cannot be read"), take(connect, plan=plan, connections=connections) as snapshot:
-        dump = Dump(snapshot, plan)
+        dump, told = Dump(snapshot, plan), Telling("written", backup=id, total=None)
         with Archive(store, id=id, key=keys.first) as archive:
 
             def write(section: Section) -> Part:
                 stored = archive.write(f"{next(numbers):05}.sql", section.text)
                 part = Part.of(stored, kind=section.kind, table=section.table, rows=section.rows)
+                told.add(part.plain_bytes)
                 progress(part)
                 return part
 

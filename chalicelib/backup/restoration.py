@@ -13,6 +13,7 @@ from chalicelib.backup.manifest import Part
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.statement import Statement
 from chalicelib.backup.target import Target
+from chalicelib.backup.telling import Telling
 from chalicelib.errors import ConfigurationError
 
 TABLES_MADE, PROGRAMS_MADE = "tables", "programs"
@@ -85,7 +86,9 @@ class Restoration:
         tables = self._contents.tables_of(manifest)
         warned = {part.table for part in manifest.parts if part.table and notes.get(part.name, {}).get("warning")}
         summed = {table.name for table in tables} if by_checksum else warned
-        return compare_tables(self._target, tables, by_checksum=summed, connections=connections)
+        rows = sum(table.rows or 0 for table in tables if table.name in summed)
+        told = Telling("compared", backup=manifest.id, total=rows)
+        return compare_tables(self._target, tables, by_checksum=summed, connections=connections, told=told)
 
 
 def _make(connection: Any, program: Statement, *, own: bool) -> None:

@@ -11,6 +11,7 @@ from chalicelib.backup.lines import Lines
 from chalicelib.backup.manifest import Part
 from chalicelib.backup.marks import mark, unmark
 from chalicelib.backup.reader import Reader
+from chalicelib.backup.telling import Telling
 from chalicelib.errors import DamagedError
 from chalicelib.store import Store
 
@@ -58,6 +59,8 @@ def check(reader: Reader, *, threads: int, progress: Callable[[Part], None], don
     may say that time is up. Raises DamagedError, TransientError.
     """
     manifest = reader.manifest
+    wanted = [part for part in manifest.parts if part.name not in done]
+    told = Telling("read", backup=manifest.id, total=sum(part.plain_bytes for part in wanted))
 
     def check_part(part: Part) -> None:
         text, name = reader.read(part), f"{part.name} of backup {manifest.id}"
@@ -65,10 +68,11 @@ def check(reader: Reader, *, threads: int, progress: Callable[[Part], None], don
             deque(text, maxlen=0)
         elif (rows := Lines(text, table=part.table or "", part=name).count()) != part.rows:
             raise DamagedError(f"{name} is damaged: it has {rows} rows, and the manifest says {part.rows}")
+        told.add(part.plain_bytes)
         progress(part)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
-        parts = [pool.submit(check_part, part) for part in manifest.parts if part.name not in done]
+        parts = [pool.submit(check_part, part) for part in wanted]
         over, _ = wait(parts, return_when=FIRST_EXCEPTION)
         pool.shutdown(cancel_futures=True)
         for part in over:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,14 @@ def deploy(project: Path, stage: str) -> None:
     session.register("before-parameter-build.lambda.CreateEventSourceMapping", _report_partial_failures)
     config = factory.create_config_obj(chalice_stage_name=stage)
     try:
-        factory.create_default_deployer(session, config, UI()).deploy(config, chalice_stage_name=stage)
+        factory.create_default_deployer(session, config, _ui()).deploy(config, chalice_stage_name=stage)
     except ChaliceDeploymentError as error:
         raise ValueError(f"Chalice could not deploy: {' '.join(str(error).split())}") from error
+
+
+def _ui() -> UI:
+    # What Chalice tells of each function is for whoever waits; our steps say what was done.
+    return UI(out=sys.stderr)
 
 
 def _report_partial_failures(**call: Any) -> None:
@@ -46,7 +52,7 @@ def delete(project: Path, stage: str) -> None:
     """Run Chalice's delete of this stage."""
     factory = CLIFactory(str(project), environ=os.environ)
     config = factory.create_config_obj(chalice_stage_name=stage)
-    deployer = factory.create_deletion_deployer(session=factory.create_botocore_session(), ui=UI())
+    deployer = factory.create_deletion_deployer(session=factory.create_botocore_session(), ui=_ui())
     deployer.deploy(config, chalice_stage_name=stage)
 
 

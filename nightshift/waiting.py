@@ -1,0 +1,49 @@
+"""Asking as a person does at a terminal, who sees meanwhile that it goes on."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from nightshift import operating
+from nightshift.terminal import beside
+
+if TYPE_CHECKING:
+    from nightshift.bar import Bar
+
+
+def ask(stage: str | None, command: str, **request: Any) -> dict[str, Any]:
+    """Return what `operating.ask` does."""
+    with waiting(command.replace(".", " "), stage):
+        return operating.ask(stage, command, **request)
+
+
+def run(stage: str | None, task: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `operating.run` does."""
+    with waiting(task, stage):
+        return operating.run(stage, task, request)
+
+
+def describe(stage: str | None, task: str, *, count: int) -> dict[str, Any]:
+    """Return what `operating.describe` does."""
+    with waiting("schedule list", stage):
+        return operating.describe(stage, task, count=count)
+
+
+@contextmanager
+def waiting(what: str, stage: str | None) -> Iterator[None]:
+    """Show a bar on standard error, if that is a terminal, and above it, as people read it, what is written there."""
+    if not beside().is_interactive:
+        yield
+        return
+    bar = _bar()
+    with redirect_stderr(bar), bar.during(f"{what} in {stage}" if stage else what):
+        yield
+
+
+@cache
+def _bar() -> "Bar":
+    # One for the process: the logger keeps the stream that it found when it was made.
+    from nightshift.bar import Bar
+
+    return Bar(beside())
