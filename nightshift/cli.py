@@ -19,6 +19,7 @@ from nightshift import (
     status_cli,
     worker_cli,
 )
+from nightshift.completion import complete_stage
 from nightshift.terminal import console, sentences
 from nightshift.waiting import waiting
 
@@ -34,7 +35,14 @@ app.add_typer(runs_cli.app, name="runs")
 app.add_typer(worker_cli.app, name="worker")
 app.add_typer(make_cli.app, name="make")
 
-StageName = Annotated[str, typer.Option("--stage", help="A stage of .chalice/config.json and infra/stages.json.")]
+StageName = Annotated[
+    str,
+    typer.Option(
+        "--stage",
+        help="A stage of .chalice/config.json and infra/stages.json.",
+        autocompletion=complete_stage,
+    ),
+]
 
 
 @app.callback()

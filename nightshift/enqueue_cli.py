@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from nightshift.terminal import AsJson, StageName, print_json, print_lines, sentences
+from nightshift.terminal import AsJson, JobType, StageName, print_json, print_lines, sentences
 from nightshift.waiting import ask
 
 
 def enqueue(
-    type_: Annotated[str, typer.Argument(metavar="TYPE", show_default=False)],
+    type_: JobType,
     data: Annotated[str, typer.Option(help="A JSON object, @FILE for that of a file, or - for standard input.")] = "{}",
     run_at: Annotated[
         str | None, typer.Option("--run-at", help="From when on it may begin; without a zone, in UTC.")

@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from nightshift.terminal import AsJson, StageName, console, plain, print_json, print_lines, sentences, table
+from nightshift.completion import complete_type
+from nightshift.terminal import AsJson, JobType, StageName, console, plain, print_json, print_lines, sentences, table
 from nightshift.waiting import ask
 
 app = typer.Typer(no_args_is_help=True, help="See and mend the jobs of the queue.")
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids of jobs.")]
-TypeName = Annotated[str | None, typer.Option("--type", help="Only jobs of this type.")]
+TypeName = Annotated[str | None, typer.Option("--type", help="Only jobs of this type.", autocompletion=complete_type)]
 Words = Annotated[str | None, typer.Option("--error", help="Only jobs whose last error has these words.")]
 COLUMNS = ("id", "type", "status", "attempts", "created_at", "last_error")
 
@@ -63,7 +64,7 @@ def retry(ids: Ids = None, type_: TypeName = None, error: Words = None, stage: S
 def edit(
     job_id: str,
     data: Annotated[str, typer.Argument(help="The new data, a JSON object.")],
-    type_: Annotated[str | None, typer.Option("--type", help="The new type.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="The new type.", autocompletion=complete_type)] = None,
     stage: StageName = None,
 ) -> None:
     """Give a job other data, and try it.
@@ -118,7 +119,7 @@ def redrive(stage: StageName = None) -> None:
 
 @app.command()
 def pause(
-    type_: Annotated[str, typer.Argument(metavar="TYPE")],
+    type_: JobType,
     reason: Annotated[str, typer.Option(help="Why, for whoever finds it paused.")],
     stage: StageName = None,
 ) -> None:
@@ -131,7 +132,7 @@ def pause(
 
 
 @app.command()
-def resume(type_: Annotated[str, typer.Argument(metavar="TYPE")], stage: StageName = None) -> None:
+def resume(type_: JobType, stage: StageName = None) -> None:
     """Let the jobs of a type begin again.
 
     Example: nightshift jobs resume send_email --stage prod

@@ -13,6 +13,7 @@ import typer
 
 from chalicelib.clock import to_ms
 from chalicelib.nearest import nearest
+from nightshift.completion import complete_function
 from nightshift.terminal import StageName, complain, console, sentences
 from nightshift.waiting import ask
 
@@ -24,7 +25,12 @@ BEFORE_MS = 60_000
 
 
 def logs(
-    function: Annotated[str, typer.Argument(metavar="TASK", show_default=False, help="A task, work, watch, …")],
+    function: Annotated[
+        str,
+        typer.Argument(
+            metavar="TASK", show_default=False, help="A task, work, watch, …", autocompletion=complete_function
+        ),
+    ],
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")] = False,
     since: Annotated[
         str | None,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightshift import waiting
-from nightshift.terminal import AsJson, StageName, plain, print_json, print_lines, sentences, table
+from nightshift.completion import complete_task
+from nightshift.terminal import AsJson, StageName, TaskName, plain, print_json, print_lines, sentences, table
 from nightshift.waiting import ask, describe
 
 if TYPE_CHECKING:
@@ -19,12 +20,11 @@ COLUMNS = ("id", "task", "scheduled_for", "status", "attempt", "what")
 COUNTS = ("succeeded", "failed", "skipped")
 # A run that needed nothing done: finished before, or with nothing to do.
 SKIPPED = 3
-TaskName = Annotated[str, typer.Argument(metavar="TASK", show_default=False)]
 
 
 @app.command("list")
 def list_runs(
-    task: Annotated[str | None, typer.Option(help="Only runs of this task.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only runs of this task.", autocompletion=complete_task)] = None,
     status: Annotated[str, typer.Option(help="running, succeeded, skipped, failed, dead, missed, or all.")] = "all",
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     as_json: AsJson = False,

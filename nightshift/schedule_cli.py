@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
+from nightshift.completion import complete_stage, complete_task
 from nightshift.schedule_view import lines, tell_when
-from nightshift.terminal import AsJson, StageName, console, plain, print_json, print_lines, sentences, table
+from nightshift.terminal import AsJson, StageName, TaskName, console, plain, print_json, print_lines, sentences, table
 from nightshift.waiting import ask, describe
 
 app = typer.Typer(no_args_is_help=True, help="See when tasks are due, and what became of it.")
 
 ALL = "*"
-Task = Annotated[str | None, typer.Argument(metavar="TASK", show_default=False)]
+Task = Annotated[str | None, typer.Argument(metavar="TASK", show_default=False, autocompletion=complete_task)]
 All = Annotated[bool, typer.Option("--all", help="Every task.")]
 
 
@@ -33,7 +34,7 @@ def list_schedules(as_json: AsJson = False, stage: StageName = None) -> None:
 
 @app.command("next")
 def next_fires(
-    task: str,
+    task: TaskName,
     count: Annotated[int, typer.Option("-n", "--count", min=1, max=100, help="How many.")] = 5,
     as_json: AsJson = False,
     stage: StageName = None,
@@ -53,7 +54,9 @@ def next_fires(
 @app.command()
 def check(
     as_json: AsJson = False,
-    stage: Annotated[str | None, typer.Option("--stage", help="Only this stage, beside app.py's own.")] = None,
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="Only this stage, beside app.py's own.", autocompletion=complete_stage)
+    ] = None,
 ) -> None:
     """Check every schedule of app.py and every NAME_SCHEDULE of .chalice/config.json, without AWS.
 

@@ -11,8 +11,15 @@ import typer
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
+from nightshift.completion import complete_stage, complete_task, complete_type
+
 # What many commands take.
-StageName = Annotated[str | None, typer.Option("--stage", help="The stage; without it, the settings of this shell.")]
+StageName = Annotated[
+    str | None,
+    typer.Option("--stage", help="The stage; without it, the settings of this shell.", autocompletion=complete_stage),
+]
+TaskName = Annotated[str, typer.Argument(metavar="TASK", show_default=False, autocompletion=complete_task)]
+JobType = Annotated[str, typer.Argument(metavar="TYPE", show_default=False, autocompletion=complete_type)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")]
 # The shortest last column beside the others, how far it is indented below them, and the longest cell.
 SHORT, NARROW, LONG = 24, 4, 200
