@@ -11,8 +11,8 @@ from nightshift.waiting import ask
 if TYPE_CHECKING:
     from chalicelib.status.status import Status
 
-# Beside 1, of a command that could not be done.
-NOT_WELL = 2
+# Beside 1 of a command that could not be done, 2 of a wrong option, and 3 of a run that was not needed.
+NOT_WELL = 4
 
 
 def status(
@@ -24,7 +24,7 @@ def status(
 ) -> None:
     """Show what ran, what did not, what waits, and what to look at first.
 
-    Exits with 0 when all is well and 2 when something is not.
+    Exits with 0 when all is well and 4 when something is not.
 
     Example: nightshift status --stage prod
     """

@@ -1,7 +1,6 @@
 """The status as a terminal shows it: compact, whole when piped, folded where the window is narrow."""
 
 from collections.abc import Iterator
-from textwrap import wrap
 
 from rich.text import Text
 
@@ -11,6 +10,7 @@ from chalicelib.status.queue import QueueStatus
 from chalicelib.status.status import Status
 from chalicelib.status.tasks import TaskStatus
 from chalicelib.status.words import at, between, some, took
+from nightshift.folding import labelled
 from nightshift.terminal import plain
 
 # From these many columns on a strip of every day has room, and one line a task.
@@ -27,15 +27,15 @@ STYLES = {
     "dead": "bold red",
     "none": "dim",
 }
-LABEL = 10
+LABEL, COLUMN = 10, 9
 
 
 def lines(status: Status, *, width: int | None) -> Iterator[Text]:
     """Yield the lines of a status for a window of so many columns; None is for whatever reads a line as a whole."""
     now = status.read_at
     sign, style = ("✓", "bold green") if status.is_well else ("✗", "bold red")
-    yield Text(f"{sign} {plain(status.headline)}", style)
-    yield Text(f"  {plain(status.service)}, {at(now, now=now)} UTC", "dim")
+    yield from _labelled(f"{sign} ", plain(status.headline), width=width, styles=(style, style))
+    yield from _labelled("  ", f"{plain(status.service)}, {at(now, now=now)} UTC", width=width, styles=("dim", "dim"))
     for number, finding in enumerate(status.findings, start=1):
         reason = f": {plain(finding.reason)[:LONG]}" if finding.reason else ""
         told = f"{plain(finding.subject)} {plain(finding.matter)}{reason}"
@@ -43,54 +43,77 @@ def lines(status: Status, *, width: int | None) -> Iterator[Text]:
     yield Text()
     yield from _tasks(status, width=width)
     yield Text()
-    yield from _queue(status.queue, status)
+    yield from _queue(status.queue, status, width=width)
     yield Text()
     for label, told in _rest(status):
         yield from _labelled(f"{label:{LABEL}}", told, width=width)
 
 
 def _tasks(status: Status, *, width: int | None) -> Iterator[Text]:
-    shown = len(status.tasks[0].days) if status.tasks and (width is None or width >= WIDE) else FEW
     names = max([4, *(len(plain(task.name)) for task in status.tasks)])
-    is_broad = width is None or width >= BROAD
-    if is_broad:
-        yield Text(f"{'task':{names}}  {f'{shown} days':{shown}}  {'took':>10}  {'latest':20}  next", "dim")
+    if width is not None and width < BROAD:
+        yield from _narrow_tasks(status, names=names, width=width)
+        return
+    shown = len(status.tasks[0].days) if status.tasks and (width is None or width >= WIDE) else FEW
+    yield Text(f"{'task':{names}}  {f'{shown} days':{shown}}  {'took':>10}  {'latest':20}  next", "dim")
     for task in status.tasks:
-        first = Text(f"{plain(task.name):{names}}  ")
-        days = _strip(task.days[-shown:])
-        duration = took(task.durations[-1]) if task.durations else "–"
-        if is_broad:
-            yield first.append_text(days).append(f"  {duration:>10}  ").append_text(_ends(task, status))
+        line = Text(f"{plain(task.name):{names}}  ").append_text(_strip(task.days[-shown:]))
+        yield line.append(f"  {_took(task):>10}  ").append_text(_latest(task, status)).append_text(_next(task, status))
+
+
+def _narrow_tasks(status: Status, *, names: int, width: int) -> Iterator[Text]:
+    ends = [_latest(task, status).append_text(_next(task, status)) for task in status.tasks]
+    is_beside = names + 2 + max((each.cell_len for each in ends), default=0) <= width
+    for task, end in zip(status.tasks, ends, strict=True):
+        name, strip = plain(task.name), Text("  ").append_text(_strip(task.days))
+        if is_beside:
+            yield Text(f"{name:{names}}  ").append_text(end)
+            yield strip.append(f"  {_took(task)}")
         else:
-            yield first.append_text(_ends(task, status))
-            yield Text("  ").append_text(days).append(f"  {duration}")
+            yield from (Text(name), strip, Text("  ").append_text(_latest(task, status)))
+            when = ", next " if task.fires and not task.pause else ", "
+            yield Text(f"  took {_took(task)}{when}").append_text(_next(task, status))
 
 
 def _strip(days: tuple[Day, ...]) -> Text:
     return Text.assemble(*((MARKS[day.status], STYLES[day.status]) for day in days))
 
 
-def _ends(task: TaskStatus, status: Status) -> Text:
-    now, run = status.read_at, task.latest
+def _took(task: TaskStatus) -> str:
+    return took(task.durations[-1]) if task.durations else "–"
+
+
+def _latest(task: TaskStatus, status: Status) -> Text:
+    run = task.latest
     word = run.status if run else "has not run"
-    ago = f" {between(run.scheduled_for, now)} ago" if run else ""
-    text = Text.assemble((plain(word), STYLES.get(word, "")), f"{ago:{max(20 - len(word), 0)}}  ")
+    ago = f" {between(run.scheduled_for, status.read_at)} ago" if run else ""
+    return Text.assemble((plain(word), STYLES.get(word, "")), f"{ago:{max(20 - len(word), 0)}}  ")
+
+
+def _next(task: TaskStatus, status: Status) -> Text:
     if task.pause:
-        return text.append("paused", STYLES["paused"])
-    return text.append(at(task.fires[0], now=now) if task.fires else plain(task.schedule))
+        return Text("paused", STYLES["paused"])
+    return Text(at(task.fires[0], now=status.read_at) if task.fires else plain(task.schedule))
 
 
-def _queue(queue: QueueStatus, status: Status) -> Iterator[Text]:
+def _queue(queue: QueueStatus, status: Status, *, width: int | None) -> Iterator[Text]:
     columns = ("due", "paused", "in work", "later", "dead", "oldest")
     names = max([LABEL, *(len(plain(depth.queue)) + 2 for depth in queue.depths)])
-    yield Text(f"{'queue':{names}}{''.join(f'{column:>9}' for column in columns)}", "dim")
+    is_table = width is None or names + COLUMN * len(columns) <= width
+    if is_table:
+        yield Text(f"{'queue':{names}}{''.join(f'{column:>{COLUMN}}' for column in columns)}", "dim")
     for depth in queue.depths:
-        line = Text(f"{plain(depth.queue):{names}}")
-        for number in (depth.waiting, depth.held_back, depth.in_work, depth.later):
-            line.append(f"{number:>9,}", "" if number else "dim")
-        line.append(f"{depth.dead:>9,}", STYLES["dead"] if depth.dead else "dim")
+        numbers = (depth.waiting, depth.held_back, depth.in_work, depth.later, depth.dead)
         oldest = between(depth.oldest_due_at, status.read_at) if depth.oldest_due_at else "–"
-        yield line.append(f"{oldest:>9}")
+        if not is_table:
+            told = [f"{number:,} {column}" for number, column in zip(numbers, columns, strict=False)]
+            yield from _labelled(f"{plain(depth.queue):{names}}", ", ".join([*told, f"oldest {oldest}"]), width=width)
+            continue
+        line = Text(f"{plain(depth.queue):{names}}")
+        for number in numbers[:-1]:
+            line.append(f"{number:>{COLUMN},}", "" if number else "dim")
+        line.append(f"{depth.dead:>{COLUMN},}", STYLES["dead"] if depth.dead else "dim")
+        yield line.append(f"{oldest:>{COLUMN}}")
 
 
 def _rest(status: Status) -> Iterator[tuple[str, str]]:
@@ -115,7 +138,10 @@ def _rest(status: Status) -> Iterator[tuple[str, str]]:
         yield "paused", f"{plain(name)} since {at(pause.paused_at, now=now)}: {plain(pause.reason)[:LONG]}"
 
 
-def _labelled(label: str, text: str, *, width: int | None) -> Iterator[Text]:
-    folded = [text] if width is None else wrap(text, max(width - len(label), 20)) or [""]
-    for number, part in enumerate(folded):
-        yield Text.assemble((label if number == 0 else " " * len(label), "dim"), part)
+def _labelled(label: str, text: str, *, width: int | None, styles: tuple[str, str] = ("dim", "")) -> Iterator[Text]:
+    folded = [label + text] if width is None else labelled(label, [text], width=width)
+    for number, line in enumerate(folded):
+        shown = Text(line, styles[1])
+        if number == 0:
+            shown.stylize(styles[0], 0, len(label))
+        yield shown

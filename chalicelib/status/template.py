@@ -1,4 +1,4 @@
-"""The templates of the status page: every value escaped, and on one line."""
+"""The templates of the status page: every value escaped, on one line, and in the direction that its letters have."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLDER = Path(__file__).parent / "templates"
+# Persian words and emoji are made with them. What turns text around, or hides it, is made visible.
+JOINERS = "\u200c\u200d"
+
+
+def shown(text: str) -> str:
+    """Return the text as the page shows it, with a dot for each character that cannot be seen."""
+    return "".join(_visible(each) for each in clean(text))
 
 
 @cache
@@ -24,8 +31,14 @@ def environment(*, besides: Sequence[Path] = ()) -> Environment:
     return Environment(
         loader=FileSystemLoader([FOLDER, *besides]),
         autoescape=True,
-        finalize=lambda value: clean(value) if type(value) is str else value,
+        finalize=lambda value: shown(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character in JOINERS:
+        return character
+    return " " if character.isspace() else "·"

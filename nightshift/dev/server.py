@@ -81,6 +81,14 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._perform(action, form)
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer in a sentence what is neither of these two methods, or not HTTP."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            allowed = "POST" if urlsplit(self.path).path[1:] in ACTIONS else "GET"
+            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "open the page, and press its buttons", Allow=allowed)
+        else:
+            self._answer(HTTPStatus(code), message or explain or HTTPStatus(code).phrase)
+
     def _perform(self, action: str, form: dict[str, str]) -> None:
         try:
             self.server.notice = perform(action, form, run=self.server.run)
@@ -125,7 +133,8 @@ class Handler(BaseHTTPRequestHandler):
         }.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing: the address of each request holds the token."""

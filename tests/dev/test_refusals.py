@@ -102,9 +102,19 @@ def test_what_changes_something_cannot_be_got(visitor: Visitor, action: str) -> 
     assert visitor.state() == before
 
 
-@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"])
-def test_other_methods_are_not_known(visitor: Visitor, method: str) -> None:
-    assert visitor.ask(method, visitor.server.path, Host=visitor.host).status == 501
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"])
+@pytest.mark.parametrize(("action", "allowed"), [("", "GET"), ("forget", "POST")])
+def test_any_other_method_is_refused_in_a_sentence(visitor: Visitor, method: str, action: str, allowed: str) -> None:
+    answer = visitor.ask(method, f"/{action}?token={visitor.server.token}", Host=visitor.host)
+    assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.text == ("" if method == "HEAD" else "open the page, and press its buttons")
+
+
+def test_what_is_no_request_is_refused_in_a_sentence(visitor: Visitor) -> None:
+    answer = visitor.ask("GET", f"/{'x' * 70_000}", Host=visitor.host)
+    assert (answer.status, answer.headers["Content-Type"]) == (414, "text/plain; charset=utf-8")
+    assert "<" not in answer.text
 
 
 @pytest.mark.parametrize("path", ["/index.html", "/../etc/passwd", "/favicon.ico", "/run/"])

@@ -6,8 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from chalicelib.mail.text import clean
-from chalicelib.status import page
+from chalicelib.status import page, template
 from chalicelib.status.spark import spark
 from chalicelib.status.strip import LETTERS
 from nightshift.demo.blog import HOSTILE
@@ -24,6 +23,7 @@ INJECTIONS = [
     "<!--",
     "]]></svg>",
     "\x00<b>\r\n\u2028x",
+    "a \u202epmuj\u202c, \u2067isolated\u2069, \u200emarked\u200f and \ufeffhidden\xad",
     "<img src=x onerror=alert(1)>" * 20,
 ]
 
@@ -87,13 +87,27 @@ def test_no_text_of_a_status_becomes_markup(text: str) -> None:
     assert poisoned.tags == harmless.tags
     assert [name for name, _ in poisoned.attributes] == [name for name, _ in harmless.attributes]
     assert {link[:1] for link in poisoned.links if link} == {"#"}
-    assert " ".join(clean(text).split())[:100] in poisoned.text
+    assert " ".join(template.shown(text).split())[:100] in poisoned.text
 
 
 @pytest.mark.parametrize("text", ["\ud800 alone", "a\x00b\x1b[2J\x9b1m\u2028c"])
 def test_what_is_no_text_can_be_stored_all_the_same(text: str) -> None:
     stored = page.html(with_text(status(), text)).encode().decode()
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", stored)
+
+
+@pytest.mark.parametrize(
+    "number", [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x61C, 0xFEFF, 0xAD]
+)
+def test_what_turns_text_around_or_hides_it_is_seen(number: int) -> None:
+    source = page.html(with_text(status(), f"harmless{chr(number)}gpj.exe"))
+    assert chr(number) not in source
+    assert source.count("harmless·gpj.exe") > 60
+
+
+@pytest.mark.parametrize("text", ["👩‍💻 and 🏳️‍🌈", "می‌خواهم", "שלום, مرحبا", "1,024\u202fkB"])
+def test_what_people_write_stays_as_it_is(text: str) -> None:
+    assert text.replace("\u202f", " ") in page.html(with_text(status(), text))
 
 
 def test_every_text_of_a_status_is_tried_by_the_injections() -> None:

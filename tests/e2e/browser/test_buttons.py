@@ -36,6 +36,18 @@ def test_in_a_browser_the_buttons_work_without_a_script_and_nothing_sticks_out(
     assert chromium.complaints == []
 
 
+@pytest.mark.parametrize("width", [360, 768, 1200])
+def test_the_buttons_of_a_task_are_in_one_row(chromium: Browser, visitor: Visitor, width: int) -> None:
+    chromium.show(width=width, scheme="light")
+    chromium.open(visitor.server.url)
+    rows = chromium.evaluate(
+        "[...document.querySelectorAll('.task .buttons')]"
+        ".map((each) => new Set([...each.children].map((button) => button.getBoundingClientRect().top)).size)"
+    )
+    assert len(rows) > 1
+    assert set(rows) == {1}
+
+
 def test_a_page_of_another_site_cannot_press_a_button(chromium: Browser, visitor: Visitor, tmp_path: Path) -> None:
     visitor.give_up()
     file = tmp_path / "evil.html"

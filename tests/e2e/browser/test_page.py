@@ -103,6 +103,22 @@ def test_on_a_telephone_no_two_texts_lie_on_each_other(chromium: Browser, tmp_pa
     assert chromium.evaluate(free)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_which_days_the_strips_are_of_is_told_in_a_window_of_any_width(
+    chromium: Browser, tmp_path: Path, width: int
+) -> None:
+    show(chromium, tmp_path, status(), width=width)
+    told = chromium.evaluate("document.querySelector('#tasks').innerText").split("daily_digest")[0]
+    assert " ".join(told.split()).startswith("Tasks Last 30 days, from 1 Feb today")
+    head, strip = (
+        chromium.evaluate(
+            f"(({{left, right}}) => [left, right])(document.querySelector('{each}').getBoundingClientRect())"
+        )
+        for each in (".ends", ".strip")
+    )
+    assert head == strip
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_text_can_be_read_on_its_ground(chromium: Browser, tmp_path: Path, scheme: str) -> None:
     show(chromium, tmp_path, status(), scheme=scheme)
