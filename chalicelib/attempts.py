@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from chalicelib.clock import Clock
 from chalicelib.errors import NightshiftError
 from chalicelib.outcome import Counts, Outcome
+from chalicelib.sentence import sentence_of
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class Attempt(Generic[T]):
         if self.error is None:
             return None
         # A lone surrogate, of a file's name or a wrong decoding, has no UTF-8: the row could not be written.
-        return str(self.error)[:LONGEST_ERROR].encode("utf-8", "backslashreplace").decode()
+        return sentence_of(self.error)[:LONGEST_ERROR].encode("utf-8", "backslashreplace").decode()
 
 
 def attempt(

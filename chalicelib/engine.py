@@ -77,12 +77,16 @@ def connector_for(url: str, *, credentials: str | None = None, ca: str | None = 
 
 def _address(url: str) -> URL:
     try:
-        return make_url(secrets.resolve(url))
+        address = make_url(secrets.resolve(url))
     except (ValueError, ArgumentError):
         # Its own message would repeat a part of it, perhaps of the password.
         raise ConfigurationError(
             "what DATABASE_URL refers to must be a URL such as mysql+pymysql://host/database"
         ) from None
+    if "@" in (address.host or ""):
+        # What it takes for the host is a part of the password.
+        raise ConfigurationError("the password in DATABASE_URL has an @, which a URL has to have as %40")
+    return address
 
 
 def _options(address: URL, ca: str | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from chalicelib.clock import from_ms, iso
 from chalicelib.errors import InvalidRequestError
@@ -40,9 +40,14 @@ class Fire:
         }
 
 
+def is_of_rule(event: object) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether EventBridge sent an event; else a person did."""
+    return isinstance(event, Mapping) and "detail-type" in event
+
+
 def is_due(event: object, schedule: Schedule) -> bool:
     """Return whether the schedule means this fire of its rule; what a person asks for is always meant."""
-    if not isinstance(event, Mapping) or "detail-type" not in event:
+    if not is_of_rule(event):
         return True
     try:
         return schedule.is_due(_moment("time", event.get("time")))
@@ -61,7 +66,7 @@ def read_fire(event: object, *, now_ms: int, options: Collection[str] = ()) -> F
         event = {}
     if not isinstance(event, Mapping):
         raise InvalidRequestError(f"the payload must be a JSON object, not {_kind(event)}")
-    if "detail-type" in event:
+    if is_of_rule(event):
         # Due is a minute, and the watch looks for the run of that moment, at whichever of its seconds the rule fires.
         due = _floor(_moment("time", event.get("time")))
         return Fire(scheduled_for=due, trigger="schedule", dry_run=False)

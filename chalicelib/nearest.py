@@ -8,4 +8,10 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     # Seldom needed, and every function would pay for the import.
     from difflib import get_close_matches
 
-    return next(iter(get_close_matches(word, known, n=1)), None)
+    return next(iter(get_close_matches(word[:64], known, n=1)), None)
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence that suggests the nearest name, empty where none is near."""
+    close = nearest(word, known)
+    return f"; did you mean {close}?" if close else ""

@@ -8,8 +8,8 @@ from chalicelib.attempts import Attempt, attempt
 from chalicelib.claims import Run
 from chalicelib.clock import iso
 from chalicelib.context import Context
-from chalicelib.errors import OutOfTimeError, RunFailedError, TooManyFailedError
-from chalicelib.fire import Trigger, read_fire
+from chalicelib.errors import InvalidRequestError, OutOfTimeError, RunFailedError, TooManyFailedError
+from chalicelib.fire import Trigger, is_of_rule, read_fire
 from chalicelib.outcome import Counts, Outcome
 from chalicelib.pings import Ping, Signal
 from chalicelib.queue.message import Message
@@ -41,9 +41,11 @@ def execute(name: str, *, event: object, context: Context, trigger: Trigger | No
                 ended = _execute(task, context, claimed.value)
             if ended.error is None and ended.value is None:
                 return {"task": name, "run_id": claimed.value.id, "handed_on": True}
-        summary = report("run", name, ended)
+        # A person's slip is no run, and one that rang would do so until the next success.
+        is_slip = trigger is None and not is_of_rule(event) and isinstance(claimed.error, InvalidRequestError)
+        summary = report("run", name, ended, is_measured=not is_slip)
         if ended.outcome.is_failure:
-            sentence = redact(f"{name} {ended.outcome}: {ended.error}")
+            sentence = redact(f"{name} {ended.outcome}: {ended.told}")
             raise RunFailedError(sentence, outcome=ended.outcome) from ended.error
         return summary
 

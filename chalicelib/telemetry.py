@@ -12,8 +12,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.attempts import Attempt
-from chalicelib.errors import NightshiftError
 from chalicelib.outcome import Counts, Outcome
+from chalicelib.sentence import is_named
 
 NAMESPACE = "Nightshift"
 # With its stage, so that two stages of one account share no metric; nightshift deploy sets it.
@@ -117,12 +117,12 @@ def bound(**fields: object) -> Iterator[None]:
         logger.append_keys(**before)
 
 
-def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any]) -> dict[str, Any]:
-    """Write the summary line of an attempt and its metrics, and return what the line says."""
+def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any], *, is_measured: bool = True) -> dict[str, Any]:
+    """Write the summary line of an attempt and, if wanted, its metrics, and return what the line says."""
     result = summarise(kind, name, ended)
     fields = {key: value for key, value in logger.get_current_keys().items() if key not in LAYOUT}
     # A rehearsal that fails is nobody's loss, and one that succeeds mends nothing.
-    if not fields.get("dry_run"):
+    if is_measured and not fields.get("dry_run"):
         measure(kind, name, [ended])
     told: dict[str, Any] = redact(fields | result)
     return told
@@ -138,11 +138,10 @@ def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any], **fie
         **ended.counts.as_dict(),
     }
     if ended.outcome.is_failure:
-        result |= {"error_type": type(ended.error).__name__, "error": str(ended.error)}
+        result |= {"error_type": type(ended.error).__name__, "error": ended.told}
     elif ended.error is not None:
-        result["reason"] = str(ended.error)
-    # An error that Nightshift names is a sentence; any other needs its traceback.
-    unnamed = None if isinstance(ended.error, NightshiftError) else ended.error
+        result["reason"] = ended.told
+    unnamed = None if ended.error is None or is_named(ended.error) else ended.error
     write = logger.error if ended.outcome.is_failure else logger.info
     write(f"{kind} {ended.outcome.value}", extra=result, exc_info=unnamed)
     return result

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nightshift.terminal import AsJson, StageName, console, plain, print_json, print_lines, sentences, table
+from nightshift.terminal import AsJson, StageName, plain, print_json, print_lines, sentences, table
 from nightshift.waiting import ask
 
 app = typer.Typer(no_args_is_help=True, help="Make, verify, restore and remove backups of the database.")
@@ -27,7 +27,7 @@ def list_backups(as_json: AsJson = False, stage: StageName = None) -> None:
         if as_json:
             print_json(found)
             return
-        heads = ("backup", "read back", "drilled", "MB", "kept")
+        heads = ("backup", "verified", "drilled", "MB", "kept")
         print_lines(table(heads, map(_row, found)) if found else ["There are no backups in the bucket."])
 
 
@@ -165,4 +165,4 @@ def _tell(answer: Any, line: str, *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        console.print(line, markup=False)
+        print_lines([line])

@@ -20,7 +20,7 @@ from nightshift import (
     worker_cli,
 )
 from nightshift.completion import complete_stage
-from nightshift.terminal import console, sentences
+from nightshift.terminal import AsJson, console, print_json, print_lines, sentences
 from nightshift.waiting import waiting
 
 if TYPE_CHECKING:
@@ -45,8 +45,20 @@ StageName = Annotated[
 ]
 
 
+def _tell_version(is_asked: bool) -> None:  # noqa: FBT001 (Typer calls it so)
+    if is_asked:
+        from importlib.metadata import version
+
+        console.print(f"nightshift {version('nightshift')}", markup=False)
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version.")
+    ] = False,
+) -> None:
     """Background jobs for MySQL web applications on AWS Lambda."""
 
 
@@ -84,11 +96,11 @@ def migrate() -> None:
                 "DATABASE_URL is not set: DATABASE_URL=mysql+pymysql://user:password@host/database nightshift migrate"
             )
         migrations.upgrade(engine_for(url, ca=os.environ.get("DATABASE_CA")))
-        console.print("The database has the newest schema.")
+        print_lines(["The database has the newest schema."])
 
 
 @app.command()
-def doctor(stage: StageName) -> None:
+def doctor(stage: StageName, as_json: AsJson = False) -> None:
     """Say what stands in the way of deploying a stage, or of one that is deployed, and what to do about it.
 
     Exits with 1 when there is a problem.
@@ -100,11 +112,21 @@ def doctor(stage: StageName) -> None:
     from nightshift.deploy.session import client, region
 
     with sentences():
-        findings = list(examination.examine_before(client, Path.cwd(), stage, region()))
-        if not _tell(findings):
-            raise typer.Exit(1)
-        deployed = functions.exists(client("lambda"), functions.name_of("operate", stage))
-        if deployed and not _tell(examination.examine_after(client, Path.cwd(), stage)):
+
+        def findings() -> "Iterator[Finding]":
+            before = list(examination.examine_before(client, Path.cwd(), stage, region()))
+            yield from before
+            is_ready = not any(finding.level == "problem" for finding in before)
+            if is_ready and functions.exists(client("lambda"), functions.name_of("operate", stage)):
+                yield from examination.examine_after(client, Path.cwd(), stage)
+
+        if as_json:
+            found = list(findings())
+            print_json([vars(finding) for finding in found])
+            is_well = not any(finding.level == "problem" for finding in found)
+        else:
+            is_well = _tell(findings())
+        if not is_well:
             raise typer.Exit(1)
 
 
@@ -160,11 +182,13 @@ for command in (
 
 def _deployment(stage: str) -> "Deployment":
     from nightshift.deploy.deployment import Deployment
-    from nightshift.deploy.session import client, place
+    from nightshift.deploy.session import client, invoker, place
     from nightshift.deploy.stage import read_stage
 
     project = Path.cwd()
-    return Deployment(project=project, stage=read_stage(project, stage), place=place(stage), client=client)
+    return Deployment(
+        project=project, stage=read_stage(project, stage), place=place(stage), client=client, invoker=invoker
+    )
 
 
 def _tell_steps(command: str, stage: str, steps: Iterator[str]) -> None:
@@ -174,7 +198,7 @@ def _tell_steps(command: str, stage: str, steps: Iterator[str]) -> None:
             step = next(steps, None)
         if step is None:
             return
-        console.print(f"  {step}", markup=False)
+        print_lines([f"  {step}"])
 
 
 def _tell(findings: "Iterator[Finding] | list[Finding]") -> bool:

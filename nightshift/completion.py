@@ -1,19 +1,16 @@
 """What a shell offers behind a command: the names that this project has. Nothing is run or asked for it."""
 
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from nightshift import triggers
+from nightshift.stages import stages_of
 
 
 def complete_stage(incomplete: str) -> list[str]:
     """Return the stages of .chalice/config.json that begin so."""
-    # Nobody waits for a sentence where a shell asks.
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return _of(json.loads(Path(".chalice", "config.json").read_bytes())["stages"], incomplete)
-    return []
+    return _of(stages_of(Path.cwd()), incomplete)
 
 
 def complete_task(incomplete: str) -> list[str]:
@@ -32,6 +29,7 @@ def complete_type(incomplete: str) -> list[str]:
 
 
 def _functions(*kinds: triggers.Kind) -> list[str]:
+    # Nobody waits for a sentence where a shell asks.
     with suppress(ValueError):
         return triggers.functions_of(triggers.read(Path.cwd()), *kinds)
     return []

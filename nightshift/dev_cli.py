@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from nightshift.terminal import console, sentences
+from nightshift.usage import UsageError
 
 DAY = timedelta(days=1)
 FOLDER = Path(".nightshift")
@@ -39,7 +40,7 @@ def dev(
             _replay(at, until, speed=speed)
             return
         if until is not None:
-            raise ValueError("--until is the end of a replay, and needs --at")
+            raise UsageError("--until is the end of a replay, and needs --at")
         check_database(os.environ.get("DATABASE_URL"), may_be_remote=remote)
         from nightshift.dev.run import live
         from nightshift.dev.server import Server
@@ -69,5 +70,5 @@ def _replay(at: str, until: str | None, *, speed: float) -> None:
     start = read_moment(at, ZoneInfo("UTC"))
     end = read_moment(until, ZoneInfo("UTC")) if until else start + DAY
     if end <= start:
-        raise ValueError("--until must be later than --at")
+        raise UsageError("--until must be later than --at")
     replay(console, Path.cwd(), FOLDER.absolute() / "replay", start=start, until=end, speed=speed)

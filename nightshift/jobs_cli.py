@@ -6,12 +6,24 @@ from typing import Annotated, Any
 import typer
 
 from nightshift.completion import complete_type
-from nightshift.terminal import AsJson, JobType, StageName, console, plain, print_json, print_lines, sentences, table
+from nightshift.terminal import (
+    AsJson,
+    JobType,
+    Reason,
+    StageName,
+    fields,
+    plain,
+    print_json,
+    print_lines,
+    sentences,
+    table,
+)
 from nightshift.waiting import ask
 
 app = typer.Typer(no_args_is_help=True, help="See and mend the jobs of the queue.")
 
-Ids = Annotated[list[str] | None, typer.Argument(help="Ids of jobs.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of jobs.")]
+JobId = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
 TypeName = Annotated[str | None, typer.Option("--type", help="Only jobs of this type.", autocompletion=complete_type)]
 Words = Annotated[str | None, typer.Option("--error", help="Only jobs whose last error has these words.")]
 COLUMNS = ("id", "type", "status", "attempts", "created_at", "last_error")
@@ -21,7 +33,13 @@ COLUMNS = ("id", "type", "status", "attempts", "created_at", "last_error")
 def list_jobs(
     type_: TypeName = None,
     error: Words = None,
-    status: Annotated[str, typer.Option(help="Where they stand, or all.")] = "dead",
+    status: Annotated[
+        str,
+        typer.Option(
+            metavar="STATUS",
+            help="pending, claimed, processing, completed, failed, dead, cancelled, expired, or all.",
+        ),
+    ] = "dead",
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     as_json: AsJson = False,
     stage: StageName = None,
@@ -41,30 +59,42 @@ def list_jobs(
 
 
 @app.command()
-def show(job_id: str, stage: StageName = None) -> None:
+def show(job_id: JobId, as_json: AsJson = False, stage: StageName = None) -> None:
     """Show a job with its data, secrets redacted by key and addresses masked.
 
     Example: nightshift jobs show 0f8fad5b-d9cb-469f-a165-70867728950e --stage prod
     """
     with sentences():
-        print_json(ask(stage, "jobs.show", id=job_id))
+        found = ask(stage, "jobs.show", id=job_id)
+        if as_json:
+            print_json(found)
+            return
+        print_lines(fields(found))
 
 
 @app.command()
-def retry(ids: Ids = None, type_: TypeName = None, error: Words = None, stage: StageName = None) -> None:
+def retry(
+    ids: Ids = None,
+    type_: TypeName = None,
+    error: Words = None,
+    as_json: AsJson = False,
+    stage: StageName = None,
+) -> None:
     """Try jobs again that were given up: these, or all of a type or an error.
 
     Example: nightshift jobs retry --type send_email --error throttled --stage prod
     """
     with sentences():
-        _tell("Retried", ask(stage, "jobs.retry", ids=ids, type=type_, error=error, limit=1000)["retried"])
+        answer = ask(stage, "jobs.retry", ids=ids, type=type_, error=error, limit=1000)
+        _tell("Retried", answer, as_json=as_json)
 
 
 @app.command()
 def edit(
-    job_id: str,
+    job_id: JobId,
     data: Annotated[str, typer.Argument(help="The new data, a JSON object.")],
     type_: Annotated[str | None, typer.Option("--type", help="The new type.", autocompletion=complete_type)] = None,
+    as_json: AsJson = False,
     stage: StageName = None,
 ) -> None:
     """Give a job other data, and try it.
@@ -74,7 +104,8 @@ def edit(
     from chalicelib.queue.message import decode_data
 
     with sentences():
-        _tell("Edited", ask(stage, "jobs.edit", id=job_id, data=decode_data(data), type=type_)["edited"])
+        answer = ask(stage, "jobs.edit", id=job_id, data=decode_data(data), type=type_)
+        _tell("Edited", answer, as_json=as_json)
 
 
 @app.command()
@@ -83,6 +114,7 @@ def forget(
     type_: TypeName = None,
     error: Words = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
     stage: StageName = None,
 ) -> None:
     """Delete jobs that were given up, with their dead letters: these, or, when asked, all of a type or an error.
@@ -93,34 +125,39 @@ def forget(
         if not ids and not yes and (type_ or error):
             # Those that were told, and no others that were given up meanwhile.
             ids = _confirm(ask(stage, "jobs.list", type=type_, error=error, limit=1000)["jobs"])
-        _tell("Forgot", ask(stage, "jobs.forget", ids=ids, type=type_, error=error, limit=1000)["forgotten"])
+        answer = ask(stage, "jobs.forget", ids=ids, type=type_, error=error, limit=1000)
+        _tell("Forgot", answer, as_json=as_json)
 
 
 @app.command()
-def cancel(job_id: str, stage: StageName = None) -> None:
+def cancel(job_id: JobId, as_json: AsJson = False, stage: StageName = None) -> None:
     """Close a job before it is performed.
 
     Example: nightshift jobs cancel 0f8fad5b-d9cb-469f-a165-70867728950e --stage prod
     """
     with sentences():
-        _tell("Cancelled", ask(stage, "jobs.cancel", id=job_id)["cancelled"])
+        _tell("Cancelled", ask(stage, "jobs.cancel", id=job_id), as_json=as_json)
 
 
 @app.command()
-def redrive(stage: StageName = None) -> None:
+def redrive(as_json: AsJson = False, stage: StageName = None) -> None:
     """Try everything on the dead-letter queue again, also what SQS itself has put there.
 
     Example: nightshift jobs redrive --stage prod
     """
     with sentences():
         answer = ask(stage, "jobs.redrive")
-        console.print(", ".join(f"{count} {became}" for became, count in answer.items()), markup=False)
+        if as_json:
+            print_json(answer)
+            return
+        print_lines([", ".join(f"{count} {became}" for became, count in answer.items())])
 
 
 @app.command()
 def pause(
     type_: JobType,
-    reason: Annotated[str, typer.Option(help="Why, for whoever finds it paused.")],
+    reason: Reason,
+    as_json: AsJson = False,
     stage: StageName = None,
 ) -> None:
     """Let no job of a type begin until it is resumed.
@@ -128,18 +165,25 @@ def pause(
     Example: nightshift jobs pause send_email --reason "SES is down" --stage prod
     """
     with sentences():
-        console.print(f"Paused {ask(stage, 'jobs.pause', type=type_, reason=reason)['paused']}.", markup=False)
+        answer = ask(stage, "jobs.pause", type=type_, reason=reason)
+        if as_json:
+            print_json(answer)
+            return
+        print_lines([f"Paused {plain(answer['paused'])}."])
 
 
 @app.command()
-def resume(type_: JobType, stage: StageName = None) -> None:
+def resume(type_: JobType, as_json: AsJson = False, stage: StageName = None) -> None:
     """Let the jobs of a type begin again.
 
     Example: nightshift jobs resume send_email --stage prod
     """
     with sentences():
-        resumed = ask(stage, "jobs.resume", type=type_)["resumed"]
-        console.print(f"Resumed {resumed}." if resumed else f"{type_} was not paused.", markup=False)
+        answer = ask(stage, "jobs.resume", type=type_)
+        if as_json:
+            print_json(answer)
+            return
+        print_lines([f"Resumed {plain(type_)}." if answer["resumed"] else f"{plain(type_)} was not paused."])
 
 
 def _confirm(found: list[dict[str, Any]]) -> list[str]:
@@ -155,6 +199,11 @@ def _confirm(found: list[dict[str, Any]]) -> list[str]:
     return [job["id"] for job in found]
 
 
-def _tell(verb: str, ids: list[str]) -> None:
+def _tell(verb: str, answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+        return
+    # The one thing that it tells.
+    (ids,) = answer.values()
     which = plain(", ".join(ids)) or "none matches"
-    console.print(f"{verb} {len(ids)} {'job' if len(ids) == 1 else 'jobs'}: {which}", markup=False)
+    print_lines([f"{verb} {len(ids)} {'job' if len(ids) == 1 else 'jobs'}: {which}"])

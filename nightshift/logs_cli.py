@@ -15,6 +15,7 @@ from chalicelib.clock import to_ms
 from chalicelib.nearest import nearest
 from nightshift.completion import complete_function
 from nightshift.terminal import StageName, complain, console, sentences
+from nightshift.usage import UsageError
 from nightshift.waiting import ask
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def logs(
 
     with sentences(), until_interrupted() as sleep:
         if stage is None:
-            raise ValueError(
+            raise UsageError(
                 "logs are kept of deployments, so name one with --stage; here nightshift dev tells what it runs"
             )
         with _deployed(function, stage):
@@ -98,15 +99,14 @@ def _log(function: str, stage: str) -> "Log":
 def _deployed(function: str, stage: str) -> Iterator[None]:
     """Tell a function that has not run from a stage that is not there."""
     from nightshift.deploy import functions
-    from nightshift.deploy.session import client, region
+    from nightshift.deploy.session import client
     from nightshift.logs.stream import NoLogError
 
     try:
         yield
     except NoLogError:
-        name = functions.name_of(function, stage)
-        if not functions.exists(client("lambda"), name):
-            raise ValueError(f"{name} is not deployed in {region()}: nightshift deploy --stage {stage}") from None
+        if not functions.exists(client("lambda"), functions.name_of(function, stage)):
+            raise functions.absent(client("lambda"), function, stage) from None
         raise
 
 

@@ -1,13 +1,15 @@
 """The errors that a person can mend, whatever command or button they come from."""
 
 from botocore.exceptions import BotoCoreError, ClientError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from chalicelib.errors import NightshiftError
+from chalicelib.sentence import sentence_of
+from nightshift.deploy.refusal import refusal_of
 
 MENDABLE = (ValueError, NightshiftError, BotoCoreError, ClientError, SQLAlchemyError)
 
 
 def reason_of(error: Exception) -> str:
-    """Return what is wrong, without what SQLAlchemy puts around it: the statement, its values and a link."""
-    return str(error.orig if isinstance(error, DBAPIError) else error)
+    """Return what is wrong, and for what AWS refuses also what to do."""
+    return refusal_of(error) if isinstance(error, (BotoCoreError, ClientError)) else sentence_of(error)

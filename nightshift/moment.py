@@ -3,6 +3,8 @@
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from nightshift.usage import UsageError
+
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 # Beyond these, other zones have no such year.
 FIRST_YEAR, LAST_YEAR = 1970, 9998
@@ -16,7 +18,7 @@ def read_moment(text: str, zone: ZoneInfo) -> datetime:
     moment = local.replace(tzinfo=zone).astimezone(UTC)
     # A day is meant as a whole, from whenever it begins.
     if day is None and moment.astimezone(zone).replace(tzinfo=None) != local:
-        raise ValueError(f"the clocks of {zone} skip {text}; give the moment in UTC, as in 2026-03-29T01:00:00Z")
+        raise UsageError(f"the clocks of {zone} skip {text}; give the moment in UTC, as in 2026-03-29T01:00:00Z")
     return moment
 
 
@@ -33,7 +35,7 @@ def _read(text: str) -> datetime:
             return moment
     except ValueError:
         pass
-    raise ValueError(
+    raise UsageError(
         f"{text!r:.60} is no moment such as 2026-02-01T09:00, 2026-02-01, or with a zone 2026-02-01T08:00:00Z"
     )
 

@@ -64,7 +64,7 @@ def _invoke_there(stage: str, function: str, request: Mapping[str, Any]) -> dict
     from nightshift.deploy import functions
     from nightshift.deploy.session import invoker
 
-    return functions.invoke(invoker(), functions.name_of(function, stage), request)
+    return functions.invoke(invoker(), function, stage, request)
 
 
 def _ask_here(request: Mapping[str, Any]) -> dict[str, Any]:

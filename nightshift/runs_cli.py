@@ -8,7 +8,8 @@ import typer
 
 from nightshift import waiting
 from nightshift.completion import complete_task
-from nightshift.terminal import AsJson, StageName, TaskName, plain, print_json, print_lines, sentences, table
+from nightshift.terminal import AsJson, StageName, TaskName, fields, plain, print_json, print_lines, sentences, table
+from nightshift.usage import UsageError
 from nightshift.waiting import ask, describe
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ def show(
         if as_json:
             print_json(found)
             return
-        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
-        print_lines(f"{key:14} {plain(text)}" for key, text in texts.items() if found[key] is not None)
+        print_lines(fields(found))
 
 
 def run(
@@ -134,7 +134,7 @@ def _read_options(given: Sequence[str]) -> dict[str, Any]:
     for text in given:
         key, is_given, value = text.partition("=")
         if not key or not is_given or key in options or key in {"scheduled_for", "dry_run"}:
-            raise ValueError(
+            raise UsageError(
                 f"--option {text[:60]} is no KEY=VALUE of its own; the moment is --for, and --dry-run has none"
             )
         try:

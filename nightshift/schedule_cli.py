@@ -8,7 +8,18 @@ import typer
 
 from nightshift.completion import complete_stage, complete_task
 from nightshift.schedule_view import lines, tell_when
-from nightshift.terminal import AsJson, StageName, TaskName, console, plain, print_json, print_lines, sentences, table
+from nightshift.terminal import (
+    AsJson,
+    Reason,
+    StageName,
+    TaskName,
+    plain,
+    print_json,
+    print_lines,
+    sentences,
+    table,
+)
+from nightshift.usage import UsageError
 from nightshift.waiting import ask, describe
 
 app = typer.Typer(no_args_is_help=True, help="See when tasks are due, and what became of it.")
@@ -84,7 +95,7 @@ def check(
 
 
 def pause(
-    reason: Annotated[str, typer.Option(help="Why, for whoever finds it paused.")],
+    reason: Reason,
     task: Task = None,
     all_: All = False,
     as_json: AsJson = False,
@@ -99,7 +110,7 @@ def pause(
         if as_json:
             print_json(answer)
             return
-        console.print(f"Paused {_name(answer['paused'])}.", markup=False)
+        print_lines([f"Paused {_name(answer['paused'])}."])
 
 
 def resume(task: Task = None, all_: All = False, as_json: AsJson = False, stage: StageName = None) -> None:
@@ -121,7 +132,7 @@ def resume(task: Task = None, all_: All = False, as_json: AsJson = False, stage:
 
 def _which(task: str | None, *, is_all: bool) -> str:
     if (task is None) == (not is_all):
-        raise ValueError("name one task, or every one with --all")
+        raise UsageError("name one task, or every one with --all")
     return task or ALL
 
 

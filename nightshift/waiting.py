@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from nightshift import operating
-from nightshift.terminal import beside
+from nightshift.terminal import beside, complain
 
 if TYPE_CHECKING:
     from nightshift.bar import Bar
@@ -31,13 +31,25 @@ def describe(stage: str | None, task: str, *, count: int) -> dict[str, Any]:
 
 
 @contextmanager
+def _left(what: str, stage: str | None) -> Iterator[None]:
+    """Tell whoever no longer waits for a deployment that it does not know."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if stage is not None:
+            complain(f"{what} goes on in {stage}, if it has begun: nightshift status --stage {stage}")
+        raise
+
+
+@contextmanager
 def waiting(what: str, stage: str | None) -> Iterator[None]:
     """Show a bar on standard error, if that is a terminal, and above it, as people read it, what is written there."""
     if not beside().is_interactive:
-        yield
+        with _left(what, stage):
+            yield
         return
     bar = _bar()
-    with redirect_stderr(bar), bar.during(f"{what} in {stage}" if stage else what):
+    with _left(what, stage), redirect_stderr(bar), bar.during(f"{what} in {stage}" if stage else what):
         yield
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightshift.terminal import AsJson, StageName, plain, print_json, print_lines, sentences, table
+from nightshift.terminal import AsJson, Reason, StageName, plain, print_json, print_lines, sentences, table
+from nightshift.usage import UsageError
 from nightshift.waiting import ask
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="See, scale and pause the workers o
 EVERY = "*"
 # As few and as many as Lambda takes for an SQS queue.
 FEWEST, MOST = 2, 1000
-COLUMNS = ("queue", "trigger", "at once", "reserved", "sent", "delayed", "taken", "due", "held back", "oldest")
+COLUMNS = ("queue", "trigger", "at once", "reserved", "sent", "delayed", "taken", "due", "paused", "oldest")
 
 
 class Queue(StrEnum):
@@ -63,7 +64,7 @@ def scale(
     """
     with sentences():
         if stage is None:
-            raise ValueError("name a stage with --stage; on this machine there are no workers that could be scaled")
+            raise UsageError("name a stage with --stage; on this machine there are no workers that could be scaled")
         from nightshift.deploy import workers
         from nightshift.deploy.session import client
 
@@ -88,7 +89,7 @@ def scale(
 
 @app.command()
 def pause(
-    reason: Annotated[str, typer.Option(help="Why, for whoever finds them paused.")],
+    reason: Reason,
     as_json: AsJson = False,
     stage: StageName = None,
 ) -> None:

@@ -53,10 +53,10 @@ class Shell:
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    def complaint(self, *arguments: str, **environment: str) -> str:
-        """Run it and return its one sentence; it fails and prints nothing else."""
+    def complaint(self, *arguments: str, code: int = 1, **environment: str) -> str:
+        """Run it and return its one sentence; it fails and prints nothing else. 2 is for what was typed."""
         done = self.run(*arguments, **environment)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout) == (code, "")
         assert done.stderr.startswith("nightshift: ")
         assert done.stderr.count("\n") == 1
         return done.stderr.strip().removeprefix("nightshift: ")

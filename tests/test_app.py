@@ -128,9 +128,16 @@ def test_a_run_writes_one_summary_line_and_its_metrics(world: World, log: Log) -
     assert metrics["task"] == "daily_digest"
 
 
-def test_a_refused_payload_writes_one_summary_line_too(world: World, log: Log) -> None:
+def test_a_persons_slip_writes_one_summary_line_too_and_rings_no_alarm(world: World, log: Log) -> None:
     with pytest.raises(RunFailedError):
         invoke("daily_digest", {"nonsense": 1})
+    (summary,) = log()
+    assert (summary["outcome"], summary["error_type"]) == ("dead", "InvalidRequestError")
+
+
+def test_a_rule_that_sends_what_cannot_be_read_rings(world: World, log: Log) -> None:
+    with pytest.raises(RunFailedError):
+        invoke("daily_digest", scheduled_event(MORNING) | {"time": "noon"})
     summary, metrics = log()
     assert (summary["outcome"], summary["error_type"]) == ("dead", "InvalidRequestError")
     assert metrics["run_dead"] == [1.0]

@@ -107,7 +107,7 @@ def test_a_backup_is_made_listed_read_back_drilled_and_restored(shell: BackupShe
     assert shell.tell("verify").startswith(f"{id} is whole: ")
     assert shell.tell("drill", id).startswith(f"{id} restores to what was backed up: ")
     header, row = shell.tell("list").splitlines()
-    assert header.split() == ["backup", "read", "back", "drilled", "MB", "kept"]
+    assert header.split() == ["backup", "verified", "drilled", "MB", "kept"]
     shown, verified, drilled, size, reasons = row.split(maxsplit=4)
     assert (shown, verified[-1], drilled[-1], size) == (id, "Z", "Z", "0.0")
     assert reasons.startswith("the newest; the newest that is verified; ")
@@ -115,6 +115,24 @@ def test_a_backup_is_made_listed_read_back_drilled_and_restored(shell: BackupShe
     told = shell.tell("restore", "--into", place, "--checksum")
     assert told.startswith(f"Restored {id} into ")
     assert shell.rows(place) == ROWS
+
+
+def test_in_a_narrow_terminal_each_backup_is_a_block_and_the_reasons_fold() -> None:
+    moments = dict.fromkeys(("verified_at", "finished_at"), "2016-01-01T01:02:00Z") | {"drilled_at": None}
+    reasons = ["the newest", "the newest of the week that began on 2015-12-28"]
+    answer = {"backups": [{"id": OLDER, "bytes": 1_240_000_000, "keep": True, "reasons": reasons, **moments}]}
+    with Lambda(json.dumps(answer).encode()).serve("backup") as shell:
+        lines = [line.rstrip() for line in shell.see("list", "--stage", "prod", width=40).splitlines()]
+    assert lines == [
+        OLDER,
+        "  verified  2016-01-01T01:02:00Z",
+        "  drilled   no",
+        "  MB        1,240.0",
+        "  kept",
+        "    the newest",
+        "    the newest of the week that began on",
+        "    2015-12-28",
+    ]
 
 
 def test_each_command_tells_the_same_as_json(shell: BackupShell) -> None:
@@ -247,7 +265,7 @@ def test_what_is_no_backup_is_said_in_a_sentence(shell: BackupShell, command: st
     [
         ("mysql", "mysql is a schema of the server's own; name another to restore into"),
         ("x" * 65, f"creating the schema {'x' * 65}: Incorrect database name"),
-        ("", "backup.restore cannot be done as asked: Expected `str` of length >= 1 - at `$.schema`"),
+        ("", "backup restore cannot be done as asked: Expected `str` of length >= 1 - at `$.schema`"),
     ],
 )
 def test_what_is_no_place_to_restore_to_is_said_in_a_sentence(shell: BackupShell, place: str, sentence: str) -> None:

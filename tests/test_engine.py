@@ -234,3 +234,11 @@ def test_time_in_use_is_not_idle_time(watched: Watched) -> None:
         connection.execute(text("SELECT 1"))
     watched.connection_id()
     assert watched.pings == 0
+
+
+def test_an_at_in_the_password_is_refused_and_not_printed() -> None:
+    # SQLAlchemy takes what follows it for a part of the host, which errors name.
+    with pytest.raises(ConfigurationError) as caught:
+        engine_for("mysql+pymysql://shop:ge@heim@127.0.0.1/shop")
+    assert str(caught.value) == "the password in DATABASE_URL has an @, which a URL has to have as %40"
+    assert engine_for("mysql+pymysql://shop:ge%40heim@127.0.0.1/shop").url.password == "ge@heim"

@@ -66,22 +66,27 @@ def test_a_job_has_the_moment_the_key_and_the_queue_that_it_is_given(aws: LocalA
             ["send_email\x1b[2J", "--data", MAIL],
             "there is no handler for jobs of type 'send_email\\x1b[2J'; there are ",
         ),
-        (["send_email"], "the message's data is not valid: Object missing required field `to`"),
-        (["send_email", "--data", "{'to': 1}"], "the message's data is not valid: "),
-        (["send_email", "--data", ""], "the message's data is not valid: "),
-        (["send_email", "--data", "[]"], "the message's data is not valid: Expected `object`, got `array`"),
+        (["send_email"], "the job's data is not valid: Object missing required field `to`"),
+        (["send_email", "--data", "{'to': 1}"], "the job's data is not valid: "),
+        (["send_email", "--data", ""], "the job's data is not valid: "),
+        (["send_email", "--data", "[]"], "the job's data is not valid: Expected `object`, got `array`"),
         (["send_email", "--data", "@/no/such/file"], "/no/such/file cannot be read: No such file or directory"),
         (["send_email", "--data", "@/"], "/ cannot be read: Is a directory"),
         (["send_email", "--data", f"@{NIGHTSHIFT.with_name('python')}"], "python is no text in UTF-8"),
-        (["send_email", "--data", MAIL, "--run-at", "soon"], "'soon' is no moment such as 2026-02-01T09:00"),
-        (["send_email", "--data", MAIL, "--key", ""], "jobs.enqueue cannot be done as asked: Expected `str` of length"),
+        (["send_email", "--data", MAIL, "--key", ""], "jobs enqueue cannot be done as asked: Expected `str` of length"),
     ],
-    ids=["type", "hostile", "none", "quotes", "empty", "list", "file", "folder", "binary", "moment", "key"],
+    ids=["type", "hostile", "none", "quotes", "empty", "list", "file", "folder", "binary", "key"],
 )
 def test_what_cannot_be_enqueued_is_said_in_a_sentence(
     aws: LocalAws, shell: Shell, arguments: list[str], sentence: str
 ) -> None:
     assert sentence in shell.complaint(*arguments)
+    assert (shell.execute(select(jobs)), waiting(aws, shell)) == ([], 0)
+
+
+def test_what_is_no_moment_makes_no_sense(aws: LocalAws, shell: Shell) -> None:
+    sentence = shell.complaint("send_email", "--data", MAIL, "--run-at", "soon", code=2)
+    assert sentence.startswith("'soon' is no moment such as 2026-02-01T09:00")
     assert (shell.execute(select(jobs)), waiting(aws, shell)) == ([], 0)
 
 

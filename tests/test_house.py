@@ -102,6 +102,7 @@ LEVELS = [
     ["chalicelib.mail.suppressions"],
     ["chalicelib.telemetry"],
     ["chalicelib.attempts"],
+    ["chalicelib.sentence"],
     ["chalicelib.migrations.env", "chalicelib.migrations.versions.*", "chalicelib.migrations"],
     ["chalicelib.schema"],
     ["chalicelib.schema.guide", "chalicelib.schema.runs", "chalicelib.schema.mail"],

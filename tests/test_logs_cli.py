@@ -110,6 +110,19 @@ def test_the_story_of_a_run_goes_through_every_function_and_leaves_out_what_othe
     ]
 
 
+def test_the_story_of_a_run_that_a_person_asked_for_is_in_what_made_it_with_what_ended_that(shell: LogsShell) -> None:
+    write = shell.cloudwatch.write
+    started = {**SUMMARY, "message": "run started"}
+    killed = f"2026-03-02T08:00:01.234Z {REQUEST} Task timed out after 900.00 seconds\n\n"
+    write("operate", started, {"level": "INFO", "message": "goes on", "request_id": REQUEST}, killed, ago=60)
+    write("operate", {**started, "run_id": OTHER, "request_id": WORKER}, ago=50)
+    assert told(shell.tell("daily_digest", "--run", RUN, "--since", "1h", *STAGE)) == [
+        f"INFO    operate: run started task=daily_digest run_id={RUN}",
+        "INFO    operate: goes on",
+        f"ERROR   operate: Task timed out after 900.00 seconds request_id={REQUEST}",
+    ]
+
+
 def test_without_a_moment_a_runs_story_begins_when_the_deployment_says_that_it_did() -> None:
     run = {"task": "database_backup", "started_at": "2026-03-02T08:00:00Z"}
     with Lambda(json.dumps(run).encode()).serve("logs") as shell:
@@ -180,16 +193,25 @@ def test_an_end_that_python_drops_with_a_response_is_not_forgotten() -> None:
     [
         (["daily_digets", *STAGE], "there is no function 'daily_digets'; did you mean daily_digest?"),
         (["xyz\x1b[2J", *STAGE], "there is no function 'xyz\\x1b[2J'; there are daily_digest, "),
-        (["work"], "logs are kept of deployments, so name one with --stage"),
-        (["work", "--since", "1w", *STAGE], "--since takes 30s, 15m, 2h, 3d or a moment such as 2026-02-01T09:00"),
-        (["work", "--since", "", *STAGE], "--since takes 30s, 15m, 2h, 3d or a moment such as 2026-02-01T09:00"),
-        (["work", "--since", "2999-01-01", *STAGE], "--since 2999-01-01 lies in the future"),
         (["work", "--run", 'a" b', "--since", "1h", *STAGE], "'a\" b' is no id of a run"),
         (["work", *STAGE], "nightshift-prod-work is not deployed in us-east-1: nightshift deploy --stage prod"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_a_sentence(shell: LogsShell, arguments: list[str], sentence: str) -> None:
     assert shell.complaint(*arguments).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "logs are kept of deployments, so name one with --stage"),
+        (["--since", "1w", *STAGE], "--since takes 30s, 15m, 2h, 3d or a moment such as 2026-02-01T09:00"),
+        (["--since", "", *STAGE], "--since takes 30s, 15m, 2h, 3d or a moment such as 2026-02-01T09:00"),
+        (["--since", "2999-01-01", *STAGE], "--since 2999-01-01 lies in the future"),
+    ],
+)
+def test_what_makes_no_sense_exits_with_2_and_a_sentence(shell: LogsShell, arguments: list[str], sentence: str) -> None:
+    assert shell.complaint("work", *arguments, code=2).startswith(sentence)
 
 
 def test_a_function_that_is_deployed_and_has_no_log_has_not_run_yet(shell: LogsShell, deployed: None) -> None:
@@ -201,8 +223,8 @@ def test_a_function_that_is_deployed_and_has_no_log_has_not_run_yet(shell: LogsS
 def test_credentials_that_have_expired_are_a_sentence() -> None:
     refusal = b'{"__type": "ExpiredTokenException", "message": "The security token is expired"}'
     with Lambda(refusal, status=400).serve("logs") as shell:
-        assert "The security token is expired" in shell.complaint("work", *STAGE)
-        assert "The security token is expired" in shell.complaint("work", "--follow", *STAGE)
+        assert shell.complaint("work", *STAGE).startswith("the AWS credentials have expired: log in again")
+        assert shell.complaint("work", "--follow", *STAGE).startswith("the AWS credentials have expired: log in again")
 
 
 def test_outside_of_a_project_a_sentence_says_what_cannot_be_read(shell: LogsShell, tmp_path: Path) -> None:

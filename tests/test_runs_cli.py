@@ -52,6 +52,19 @@ def test_runs_are_listed_with_what_became_of_them(shell: Shell) -> None:
     assert shell.tell("runs", "list", "--status", "running") == "There are no such runs here.\n"
 
 
+def test_in_a_narrow_terminal_each_run_is_a_block_that_begins_with_its_id(shell: Shell) -> None:
+    add(shell, succeeded=7, error="it broke")
+    assert [line.rstrip() for line in shell.see("runs", "list", width=40).splitlines()] == [
+        ID,
+        "  task           record_activity",
+        "  scheduled_for  2026-03-02T08:00:00Z",
+        "  status         succeeded",
+        "  attempt        1",
+        "  what           7 succeeded",
+        "                 it broke",
+    ]
+
+
 def test_a_run_is_shown_whole(shell: Shell) -> None:
     add(shell, error=HOSTILE, options='{"month": "2026-02"}')
     shown = dict(line.split(maxsplit=1) for line in shell.tell("runs", "show", ID).splitlines())
@@ -87,10 +100,6 @@ def test_options_are_json_or_else_text(shell: Shell) -> None:
     ("arguments", "sentence"),
     [
         (["record_activity", "--option", "x=1"], "record_activity dead: unknown key 'x' in the payload"),
-        (["record_activity", "--for", "2026-03-29T02:30"], "the clocks of Europe/Berlin skip 2026-03-29T02:30"),
-        (["record_activity", "--option", "x"], "--option x is no KEY=VALUE"),
-        (["record_activity", "--option", "dry_run=true"], "--option dry_run=true is no KEY=VALUE of its own"),
-        (["record_activity", "--option", "x=1", "--option", "x=2"], "--option x=2 is no KEY=VALUE of its own"),
         (["record_activty"], "there is no task 'record_activty'; did you mean record_activity?"),
         (["dispatch"], "there is no task 'dispatch'"),
     ],
@@ -100,6 +109,21 @@ def test_a_run_that_fails_exits_with_1_and_a_sentence(shell: Shell, arguments: l
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].startswith("nightshift: ")
     assert sentence in done.stderr.splitlines()[-1]
+    assert history(shell) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--for", "2026-03-29T02:30"], "the clocks of Europe/Berlin skip 2026-03-29T02:30"),
+        (["--for", "yesterday"], "'yesterday' is no moment such as"),
+        (["--option", "x"], "--option x is no KEY=VALUE"),
+        (["--option", "dry_run=true"], "--option dry_run=true is no KEY=VALUE of its own"),
+        (["--option", "x=1", "--option", "x=2"], "--option x=2 is no KEY=VALUE of its own"),
+    ],
+)
+def test_what_makes_no_sense_exits_with_2_and_a_sentence(shell: Shell, arguments: list[str], sentence: str) -> None:
+    assert shell.complaint("run", "record_activity", *arguments, code=2).startswith(sentence)
     assert history(shell) == []
 
 
@@ -130,7 +154,6 @@ def test_a_period_is_made_up_for_by_whole_days_of_the_tasks_clock(shell: Shell) 
     ("arguments", "sentence"),
     [
         (["record_activity", "--from", "2020-01-01", "--to", "2026-01-01"], "more than 400 fires of record_activity"),
-        (["record_activity", "--from", "x", "--to", "2026-01-01"], "'x' is no moment such as"),
         (
             ["record_activity", "--from", "2026-01-02", "--to", "2026-01-01"],
             "the first moment must lie before the last",
@@ -188,7 +211,7 @@ def test_a_run_that_fails_in_a_stage_is_asked_for_once_and_its_sentence_told() -
     deployed = in_a_stage(failed, **{"X-Amz-Function-Error": "Unhandled"})
     with deployed.serve() as shell:
         complaint = shell.complaint("run", "daily_digest", "--stage", "prod")
-    assert complaint == "nightshift-prod-daily_digest failed: daily_digest failed: SES is down"
+    assert complaint == "daily_digest failed: SES is down"
     assert len(deployed.asked) == 2
 
 

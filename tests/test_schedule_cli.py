@@ -66,6 +66,30 @@ def test_in_a_narrow_terminal_each_fire_has_its_line(shell: Shell) -> None:
     assert all(" 08:00 (+0" in line and "Z)" in line for line in lines[digest + 2 : digest + 5])
 
 
+def test_in_a_terminal_in_which_no_row_fits_each_cell_has_its_line(shell: Shell) -> None:
+    ran(shell, status="dead", error="SES is down")
+    lines = [line.rstrip() for line in shell.see("schedule", "list", width=40).splitlines()]
+    assert lines[:8] == [
+        "daily_digest",
+        "  cron      0 8 * * *",
+        "  zone      Europe/Berlin",
+        "  last run  2026-03-02T08:00:00Z",
+        "  outcome   dead",
+        "  in words, and the next fires",
+        "    SES is down",
+        "    At 08:00 every day",
+    ]
+    assert max(map(len, lines)) <= 40
+
+
+@pytest.mark.parametrize(("width", "is_block"), [(40, True), (60, False)])
+def test_the_check_fits_in_a_terminal_of_any_width(width: int, is_block: bool) -> None:
+    lines = [line.rstrip() for line in Shell(environment=BASE).see("schedule", "check", width=width).splitlines()]
+    assert ("  EventBridge    cron(0 8 * * ? *)" in lines) == is_block
+    assert ("    cron(0 8 * * ? *)" in lines) != is_block
+    assert max(map(len, lines)) <= width
+
+
 def test_the_list_as_json_is_whole(shell: Shell) -> None:
     told = {each["task"]: each for each in json.loads(shell.tell("schedule", "list", "--json"))}
     assert told["daily_digest"]["zone"] == "Europe/Berlin"
@@ -114,16 +138,27 @@ def test_resuming_all_tells_which_are_paused_by_themselves(shell: Shell) -> None
             ["pause", "daily_digets\x1b[31m", "--reason", "x"],
             "there is no task 'daily_digets\\x1b[31m'; did you mean daily_digest?",
         ),
-        (["pause", "--reason", "x"], "name one task, or every one with --all"),
-        (["pause", "daily_digest", "--all", "--reason", "x"], "name one task, or every one with --all"),
-        (["pause", "daily_digest", "--reason", ""], "schedule.pause cannot be done as asked: Expected `str` of length"),
-        (["resume"], "name one task, or every one with --all"),
         (["resume", "daily_digets"], "there is no task 'daily_digets'; did you mean daily_digest?"),
         (["schedule", "next", "daily_digets"], "there is no task 'daily_digets'; did you mean daily_digest?"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(shell: Shell, arguments: list[str], sentence: str) -> None:
     assert shell.complaint(*arguments).startswith(sentence)
+    assert shell.execute(select(pauses)) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["pause", "--reason", "x"], ["pause", "daily_digest", "--all", "--reason", "x"], ["resume"]]
+)
+def test_one_task_must_be_named_or_all(shell: Shell, arguments: list[str]) -> None:
+    assert shell.complaint(*arguments, code=2) == "name one task, or every one with --all"
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_a_pause_without_a_reason_is_refused(shell: Shell, reason: str) -> None:
+    done = shell.run("pause", "daily_digest", "--reason", reason, COLUMNS="200")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it is empty, and whoever finds it paused will ask why" in done.stderr
     assert shell.execute(select(pauses)) == []
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,11 +29,12 @@ class Slow(Lambda):
 
     def __init__(self) -> None:
         super().__init__(b"")
-        self.is_let = Event()
+        self.is_asked, self.is_let = Event(), Event()
 
     @property
     def answer(self) -> bytes:
         """What it answers."""
+        self.is_asked.set()
         assert self.is_let.wait(LIMIT_SECONDS)
         return json.dumps(CREATED).encode()
 
@@ -176,3 +178,22 @@ def _read(terminal: int) -> Iterator[str]:
     with suppress(OSError):
         while chunk := os.read(terminal, 65_536):
             yield chunk.decode(errors="replace")
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_whoever_no_longer_waits_is_told_that_the_deployment_does_not_know(is_terminal: bool) -> None:
+    lambda_ = Slow()
+    with lambda_.serve() as shell:
+        ours, theirs = pty.openpty()
+        environment = {**shell.environment, "TERM": "xterm", "COLUMNS": "120"}
+        stderr = theirs if is_terminal else subprocess.PIPE
+        command = [str(NIGHTSHIFT), "backup", "create", "--stage", "prod"]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
+            os.close(theirs)
+            assert lambda_.is_asked.wait(LIMIT_SECONDS)
+            process.send_signal(signal.SIGINT)
+            told = "".join(_read(ours)) if is_terminal else process.communicate(timeout=LIMIT_SECONDS)[1]
+        lambda_.is_let.set()
+        os.close(ours)
+    assert process.returncode == 130
+    assert "backup create goes on in prod, if it has begun: nightshift status --stage prod" in without_colours(told)

@@ -74,6 +74,17 @@ def test_on_this_machine_the_status_tells_what_waits_and_is_paused(shell: Shell)
     assert " ".join(paused) == "Paused: jobs of resize_image since 2026-03-02T12:00:00Z: slow"
 
 
+def test_in_a_narrow_terminal_each_queue_is_a_block_and_pauses_fold_at_words(shell: Shell) -> None:
+    row = {"id": "a", "type": "send_email", "data": "{}", "status": "pending", "created_at": 1_772_452_800_000}
+    shell.execute(insert(jobs).values(**row))
+    shell.execute(insert(pauses).values(kind="job", name="resize_image", reason="slow", paused_at=1_772_452_800_000))
+    lines = [line.rstrip() for line in shell.see("worker", "status", width=40).splitlines()]
+    assert lines[:2] == ["work", "  trigger   none here"]
+    assert lines[9] == "  oldest    2026-03-02T12:00:00Z"
+    assert lines[10] == "priority"
+    assert lines[-2:] == ["Paused: jobs of resize_image since", "2026-03-02T12:00:00Z: slow"]
+
+
 @pytest.mark.parametrize("limit", [2, 3, 20, 1000])
 def test_scaling_sets_what_is_taken_and_what_is_reserved_alike_and_says_what_keeps_it(
     deployed: LocalAws, limit: int
@@ -169,15 +180,19 @@ def test_a_stages_function_is_asked_to_pause_and_to_resume(aws: LocalAws) -> Non
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["scale", "5"], "name a stage with --stage; on this machine there are no workers that could be scaled"),
-        (["scale", "5", *STAGE], "nightshift-prod-work is not deployed here: nightshift deploy --stage prod"),
-        (["status", *STAGE], "nightshift-prod-work is not deployed here: nightshift deploy --stage prod"),
+        (["scale", "5", *STAGE], "nightshift-prod-work is not deployed in us-east-1: nightshift deploy --stage prod"),
+        (["status", *STAGE], "nightshift-prod-work is not deployed in us-east-1: nightshift deploy --stage prod"),
         (["status"], "name a stage with --stage, or set DATABASE_URL"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(aws: LocalAws, arguments: list[str], sentence: str) -> None:
     shell = Shell(environment=isolated(BASE) | {"AWS_ENDPOINT_URL": aws.endpoint})
     assert shell.complaint("worker", *arguments).startswith(sentence)
+
+
+def test_only_a_deployment_has_workers_to_scale() -> None:
+    sentence = "name a stage with --stage; on this machine there are no workers that could be scaled"
+    assert Shell(environment=isolated(BASE)).complaint("worker", "scale", "5", code=2) == sentence
 
 
 def test_a_worker_whose_trigger_is_gone_is_a_sentence(deployed: LocalAws) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
-from chalicelib.nearest import nearest
+from chalicelib.nearest import hint
 from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
 
@@ -66,11 +66,8 @@ Find = Callable[[str], Handler]
 def find(type_: str) -> Handler:
     """Return the handler of this type. Raises InvalidRequestError when there is none."""
     if type_ not in known():
-        close = nearest(type_[:64], known())
-        hint = f"; did you mean {close}?" if close else ""
-        raise InvalidRequestError(
-            f"there is no handler for jobs of type {type_[:64]!r}; there are {', '.join(known())}{hint}"
-        )
+        there_are = f"there are {', '.join(known())}{hint(type_, known())}"
+        raise InvalidRequestError(f"there is no handler for jobs of type {type_[:64]!r}; {there_are}")
     handler: Handler = import_module(f"{__name__}.{type_}").HANDLER
     return handler
 

@@ -21,6 +21,7 @@ from chalicelib.operations import (
     suppressions,
 )
 from chalicelib.schedule import Schedule
+from chalicelib.sentence import named
 from chalicelib.telemetry import redact
 
 # By command: the request that it takes, and what does it.
@@ -72,12 +73,14 @@ def operate(request: object, context: Context, planned: Mapping[str, Schedule]) 
     try:
         asked = msgspec.convert({key: value for key, value in request.items() if key != "command"}, shapes[command])
     except msgspec.ValidationError as error:
-        raise InvalidRequestError(f"{command} cannot be done as asked: {error}") from error
+        words = command.replace(".", " ")
+        raise InvalidRequestError(f"{words} cannot be done as asked: {error}") from error
     ended = attempt(lambda: _do(command, asked, context, planned), clock=context.clock, last=True)
     if ended.error is not None:
+        failure = named(ended.error)
         # What leaves a function Lambda logs, word for word.
-        ended.error.args = tuple(redact(argument) for argument in ended.error.args)
-        raise ended.error
+        failure.args = tuple(redact(argument) for argument in failure.args)
+        raise failure
     return ended.value or {}
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chalicelib.context import Context
 from chalicelib.errors import NightshiftError, TransientError
+from chalicelib.sentence import sentence_of
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,7 +36,7 @@ def _try(probe: Callable[[Context], dict[str, Any]], context: Context) -> dict[s
     try:
         return {"ok": True, **probe(context)}
     except (NightshiftError, SQLAlchemyError, BotoCoreError, ClientError, OSError) as error:
-        return {"ok": False, "error": str(error)}
+        return {"ok": False, "error": sentence_of(error)}
 
 
 def _check_database(context: Context) -> dict[str, Any]:

@@ -43,4 +43,7 @@ def resume(context: Context, asked: Resume) -> dict[str, Any]:
         return pauses.resume(connection, "job", asked.type), pauses.reasons(connection, "job")
 
     resumed, remaining = context.database.transact(work)
+    if not resumed and asked.type != pauses.ALL_JOBS:
+        # After the fact: a type whose handler is gone may be paused still.
+        handlers.find(asked.type)
     return {"resumed": asked.type if resumed else None, "paused": remaining}

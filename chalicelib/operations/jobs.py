@@ -10,6 +10,7 @@ from chalicelib import handlers
 from chalicelib.clock import from_ms, iso
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
+from chalicelib.nearest import hint
 from chalicelib.operations import dead_letters
 from chalicelib.queue import claims, outbox
 from chalicelib.queue.job import WAITING, Status, envelope_of
@@ -37,7 +38,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
-            raise ValueError(f"status must be one of {', '.join(STATUSES)}")
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}{hint(self.status, STATUSES)}")
 
 
 class One(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +59,8 @@ def list_jobs(context: Context, asked: Filter) -> dict[str, Any]:
     """Return the newest jobs that match, without their data."""
     query = select(jobs).where(_matching(asked)).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(asked.limit)
     rows = context.database.autocommit(lambda connection: connection.execute(query).all())
+    if asked.type and not rows:
+        _check_type(context, asked.type)
     return {"jobs": [_describe(row) for row in rows]}
 
 
@@ -134,9 +137,18 @@ def _given_up(context: Context, asked: Filter) -> list[str]:
     query = select(jobs.c.id).where(_matching(asked)).order_by(jobs.c.created_at, jobs.c.id)
     query = query.limit(len(asked.ids) if asked.ids else asked.limit)
     ids = context.database.autocommit(lambda connection: list(connection.execute(query).scalars()))
+    if asked.type and not ids:
+        _check_type(context, asked.type)
     if missing := set(asked.ids) - set(ids):
         raise InvalidRequestError(f"no job that was given up, and matches, has the id {', '.join(sorted(missing))}")
     return ids
+
+
+def _check_type(context: Context, type_: str) -> None:
+    """Tell a type of which nothing matches from one that was never heard of. Raises InvalidRequestError."""
+    query = select(jobs.c.id).where(jobs.c.type == type_).limit(1)
+    if not context.database.autocommit(lambda connection: connection.execute(query).all()):
+        handlers.find(type_)
 
 
 def _reopen(context: Context, ids: list[str]) -> None:

@@ -11,6 +11,7 @@ from chalicelib.claims import MISSED
 from chalicelib.clock import from_ms, iso
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
+from chalicelib.nearest import hint
 from chalicelib.operations import schedules
 from chalicelib.outcome import Outcome
 from chalicelib.schedule import Schedule
@@ -34,7 +35,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
-            raise ValueError(f"status must be one of {', '.join(STATUSES)}")
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}{hint(self.status, STATUSES)}")
 
 
 class One(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

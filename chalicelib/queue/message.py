@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from chalicelib import trace
 from chalicelib.errors import InvalidRequestError
+from chalicelib.nearest import hint
 
 T = TypeVar("T")
 
@@ -45,6 +46,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 REQUIRED = frozenset({"type", "data"})
 KNOWN = frozenset(Message.__struct_fields__) - {"unknown"} | {"v"}
 MOMENTS = ("not_before", "expires_at")
+# How msgspec says that an object, and none within it, has a key too much.
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 NOT_PLAIN = "it holds what JSON would change; use text as keys, lists, and plain values"
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -88,14 +91,14 @@ def encode(message: Message) -> str:
 
 def decode_data(text: str) -> dict[str, Any]:
     """Return the object in the text of a message's data. Raises InvalidRequestError, which names what is wrong."""
-    return _read(text, "the message's data", depth=MAX_DEPTH - 1)
+    return _read(text, "the job's data", depth=MAX_DEPTH - 1)
 
 
 def encode_data(data: dict[str, Any]) -> str:
     """Return a message's data as text, in ASCII. Raises InvalidRequestError for what no worker could decode."""
-    text = _write(data, "the message's data")
+    text = _write(data, "the job's data")
     if decode_data(text) != data:
-        raise _invalid("the message's data", NOT_PLAIN)
+        raise _invalid("the job's data", NOT_PLAIN)
     return text
 
 
@@ -104,7 +107,9 @@ def read_data(data: dict[str, Any], payload: type[T]) -> T:
     try:
         return msgspec.convert(data, payload)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
-        raise _invalid("the message's data", error) from error
+        unknown = _UNKNOWN.fullmatch(str(error))
+        meant = hint(unknown[1], getattr(payload, "__struct_encode_fields__", ())) if unknown else ""
+        raise _invalid("the job's data", f"{error}{meant}") from error
 
 
 def _read(text: str, what: str, *, depth: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from chalicelib.queue.job import check, new_row
 from chalicelib.queue.message import Message
 from chalicelib.queue.queues import Queues
 from chalicelib.schema import jobs
+from chalicelib.sentence import sentence_of
 from chalicelib.telemetry import logger
 
 # Where a transaction that sends on its commit keeps the ids of what was enqueued in it.
@@ -141,4 +142,4 @@ def send_now(database: Database, queues: Queues, ids: Sequence[str], *, clock: C
         for start in range(0, len(ids), 10):
             send_due(database, queues, clock=clock, only=ids[start : start + 10])
     except (TransientError, DBAPIError) as error:
-        logger.warning("jobs wait for dispatch", extra={"reason": str(error), "jobs": len(ids)})
+        logger.warning("jobs wait for dispatch", extra={"reason": sentence_of(error), "jobs": len(ids)})

@@ -24,6 +24,8 @@ class Deployment:
     stage: Stage
     place: Place
     client: Callable[[str], Any]
+    # A client of Lambda that asks once, however long it takes.
+    invoker: Callable[[], Any]
 
     def deploy(self) -> Iterator[str]:
         """Bring everything to what the project says, and tell each step. Raises ValueError with a sentence."""
@@ -118,6 +120,5 @@ class Deployment:
         return True
 
     def _migrate(self) -> str:
-        name = functions.name_of("operate", self.stage.name)
-        answer = functions.invoke(self.client("lambda"), name, {"command": "migrate"})
+        answer = functions.invoke(self.invoker(), "operate", self.stage.name, {"command": "migrate"})
         return f"database: {answer['before'] or 'empty'} → {answer['after']}"

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound, TokenRetrievalError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.config import PING, is_reference, read_settings
 from chalicelib.errors import ConfigurationError
 from nightshift import triggers
 from nightshift.deploy import configuration, functions
+from nightshift.deploy.refusal import refusal_of
+from nightshift.stages import meant
 
 # By worker: what its queue is called, and the setting that says where it is.
 QUEUES = {"work": ("work queue", "WORK_QUEUE_URL"), "work_priority": ("priority queue", "PRIORITY_QUEUE_URL")}
@@ -84,10 +86,8 @@ def _check_region(project: Path, stage: str, region: str | None) -> Finding:
 def _check_credentials(client: Callable[[str], Any]) -> Finding:
     try:
         identity = client("sts").get_caller_identity()
-    except (NoCredentialsError, ProfileNotFound, TokenRetrievalError) as error:
-        return problem("credentials", f"there are none ({error}): set AWS_PROFILE, or run `aws configure`")
     except (BotoCoreError, ClientError) as error:
-        return problem("credentials", f"AWS does not take them: {error}")
+        return problem("credentials", refusal_of(error))
     return ok("credentials", f"{identity['Arn']} in account {identity['Account']}")
 
 
@@ -95,7 +95,8 @@ def _check_configuration(project: Path, stage: str) -> Finding:
     try:
         stages = configuration.read(project)["stages"]
         if stage not in stages:
-            raise ValueError(f"there is no stage {stage!r} in .chalice/config.json; there are {', '.join(stages)}")
+            there_are = f"there are {', '.join(stages)}{meant(stage)}"
+            raise ValueError(f"there is no stage {stage!r} in .chalice/config.json; {there_are}")
         environment = stages[stage].get("environment_variables", {})
         # Those that the stacks will give have no value yet on the first deployment.
         given = {name: f"https://{name}.invalid/" for name in configuration.DERIVED if name not in environment}
@@ -180,7 +181,7 @@ def examine_after(client: Callable[[str], Any], project: Path, stage: str) -> It
         timeout = configured["lambda_functions"][worker].get("lambda_timeout", DEFAULT_TIMEOUT_SECONDS)
         yield _check_queue(client("sqs"), subject, environment[variable], timeout)
         yield _check_mapping(client("lambda"), f"{worker}'s trigger", functions.name_of(worker, stage))
-    yield from _check_inside(client("lambda"), functions.name_of("operate", stage))
+    yield from _check_inside(client("lambda"), stage)
 
 
 def _check_queue(sqs: Any, subject: str, url: str, timeout: int) -> Finding:
@@ -209,9 +210,9 @@ def _check_mapping(awslambda: Any, subject: str, function: str) -> Finding:
     return ok(subject, f"{mappings[0]['State']}, {mappings[0]['BatchSize']} messages a batch")
 
 
-def _check_inside(awslambda: Any, function: str) -> Iterator[Finding]:
+def _check_inside(awslambda: Any, stage: str) -> Iterator[Finding]:
     try:
-        answer = functions.invoke(awslambda, function, {"command": "check"})
+        answer = functions.invoke(awslambda, "operate", stage, {"command": "check"})
     except ValueError as error:
         yield problem("operate", f"{error}")
         return

@@ -13,7 +13,10 @@ from chalice.cli.factory import CLIFactory
 from chalice.deploy.deployer import ChaliceDeploymentError
 from chalice.utils import UI, to_cfn_resource_name
 
+from chalicelib import errors
 from nightshift import triggers
+from nightshift.deploy.refusal import refusal_of
+from nightshift.stages import meant
 from nightshift.triggers import Trigger
 
 # Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
@@ -116,7 +119,7 @@ def exists(awslambda: Any, name: str) -> bool:
     try:
         awslambda.get_function(FunctionName=name)
     except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+        if not is_absent(error):
             raise
         return False
     return True
@@ -127,13 +130,31 @@ def name_of(function: str, stage: str) -> str:
     return f"nightshift-{stage}" if function == ROUTES else f"nightshift-{stage}-{function}"
 
 
-def invoke(awslambda: Any, function: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Invoke a function and return its answer. Raises ValueError, with its own sentence, when it fails."""
+def invoke(awslambda: Any, function: str, stage: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Invoke a function of a stage and return its answer. Raises ValueError, with its own sentence, when it fails."""
+    name = name_of(function, stage)
     try:
-        answer = awslambda.invoke(FunctionName=function, Payload=json.dumps(request).encode())
+        answer = awslambda.invoke(FunctionName=name, Payload=json.dumps(request).encode())
     except (BotoCoreError, ClientError) as error:
-        raise ValueError(f"{function} cannot be invoked: {error}") from error
+        if is_absent(error):
+            raise absent(awslambda, function, stage) from None
+        raise ValueError(f"{name} cannot be invoked: {refusal_of(error)}") from error
     payload: dict[str, Any] = json.loads(answer["Payload"].read())
-    if "FunctionError" in answer:
-        raise ValueError(f"{function} failed: {payload.get('errorMessage', payload)}")
-    return payload
+    if "FunctionError" not in answer:
+        return payload
+    told = str(payload.get("errorMessage", payload))
+    # What Nightshift names is a sentence by itself; of anything else it helps to know where it comes from.
+    raise ValueError(told if hasattr(errors, str(payload.get("errorType"))) else f"{name} failed: {told}")
+
+
+def is_absent(error: BotoCoreError | ClientError) -> bool:
+    """Return whether AWS says that there is no such thing."""
+    return isinstance(error, ClientError) and error.response["Error"].get("Code") == "ResourceNotFoundException"
+
+
+def absent(awslambda: Any, function: str, stage: str) -> ValueError:
+    """Return the error of a function that is not there, which says what to do."""
+    where, close = awslambda.meta.region_name, meant(stage)
+    return ValueError(
+        f"{name_of(function, stage)} is not deployed in {where}{close or f': nightshift deploy --stage {stage}'}"
+    )

@@ -8,6 +8,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from nightshift.deploy.configuration import Place
+from nightshift.deploy.refusal import refusal_of
 
 # A function may take fifteen minutes, and botocore would ask for the same once more after one. Its answer is the first
 # thing that is heard of it, so the connection is kept alive for whatever lies between and forgets idle ones.
@@ -30,7 +31,7 @@ def _client(service: str, config: Config | None = None) -> Any:
     try:
         return boto3.Session().client(service, config=config)  # type: ignore[call-overload]
     except BotoCoreError as error:
-        raise ValueError(f"AWS cannot be used: {error}") from error
+        raise ValueError(refusal_of(error)) from error
 
 
 def region() -> str | None:
@@ -38,7 +39,7 @@ def region() -> str | None:
     try:
         return boto3.Session().region_name
     except BotoCoreError as error:
-        raise ValueError(f"AWS cannot be used: {error}; set AWS_PROFILE to one that exists") from error
+        raise ValueError(refusal_of(error)) from error
 
 
 def place(stage: str) -> Place:
@@ -46,6 +47,6 @@ def place(stage: str) -> Place:
     try:
         identity = client("sts").get_caller_identity()
     except (BotoCoreError, ClientError) as error:
-        raise ValueError(f"AWS does not take these credentials: {error}") from error
+        raise ValueError(refusal_of(error)) from error
     partition = identity["Arn"].split(":")[1]
     return Place(stage=stage, region=region() or "", account=identity["Account"], partition=partition)

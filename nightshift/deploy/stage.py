@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nightshift.stages import meant
+
 # In the order in which they can be made; the outputs of one are parameters of a later one.
 CONCERNS = ("network", "queues", "storage", "secrets", "mail", "data", "exports", "alarms", "dashboard", "queries")
 # Those about the functions, so they come after these: what does not run yet alarms, and has no log to be asked.
@@ -28,7 +30,8 @@ def read_stage(project: Path, name: str) -> Stage:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if name not in stages:
-        raise ValueError(f"there is no stage {name!r} in infra/stages.json; there are {', '.join(sorted(stages))}")
+        there_are = f"there are {', '.join(sorted(stages))}{meant(name)}"
+        raise ValueError(f"there is no stage {name!r} in infra/stages.json; {there_are}")
     stacks = stages[name]
     unknown, missing = set(stacks) - set(CONCERNS), REQUIRED - set(stacks)
     if unknown or missing:

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightshift.deploy.functions import name_of
+from nightshift.deploy.functions import absent, is_absent, name_of
 
 # By queue: the function that works through it.
 FUNCTIONS = {"work": "work", "priority": "work_priority"}
@@ -40,9 +40,9 @@ def read(awslambda: Any, queue: str, stage: str) -> Worker:
         found = awslambda.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
         reserved = awslambda.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions")
     except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+        if not is_absent(error):
             raise
-        raise ValueError(f"{function} is not deployed here: nightshift deploy --stage {stage}") from None
+        raise absent(awslambda, FUNCTIONS[queue], stage) from None
     triggers = [each for each in found if ":sqs:" in each["EventSourceArn"]]
     if not triggers:
         raise ValueError(f"{function} has no trigger that takes messages for it: nightshift deploy --stage {stage}")

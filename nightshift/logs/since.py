@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from chalicelib.clock import to_ms
 from nightshift.moment import read_moment
+from nightshift.usage import UsageError
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _AGO = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
@@ -19,9 +20,9 @@ def read_since(text: str, *, now: datetime) -> int:
     try:
         moment = read_moment(text, ZoneInfo("UTC"))
     except ValueError:
-        raise ValueError(
+        raise UsageError(
             f"--since takes 30s, 15m, 2h, 3d or a moment such as 2026-02-01T09:00, and not {text!r:.60}"
         ) from None
     if moment > now:
-        raise ValueError(f"--since {text:.60} lies in the future")
+        raise UsageError(f"--since {text:.60} lies in the future")
     return max(to_ms(moment), 0)

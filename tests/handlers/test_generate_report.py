@@ -220,7 +220,7 @@ def test_data_of_another_shape_is_dead_at_once(lite: Kit, data: dict[str, Any], 
     job = enqueue(lite, **data)
     work_once(lite)
     assert lite.job(job).status == "dead"
-    assert lite.job(job).last_error == f"InvalidRequestError: the message's data is not valid: {reason}"
+    assert lite.job(job).last_error == f"InvalidRequestError: the job's data is not valid: {reason}"
 
 
 def test_a_report_to_what_is_no_address_is_stored_and_its_mail_is_dead(kit: Kit) -> None:

@@ -216,7 +216,7 @@ def test_data_of_another_shape_is_dead_at_once_and_the_reason_names_the_key(
 ) -> None:
     job = enqueue(lite, data)
     assert status(lite, job) == ("dead", None)
-    assert lite.job(job).last_error == f"InvalidRequestError: the message's data is not valid: {reason}"
+    assert lite.job(job).last_error == f"InvalidRequestError: the job's data is not valid: {reason}"
 
 
 @pytest.mark.parametrize(

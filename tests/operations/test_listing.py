@@ -79,7 +79,16 @@ def test_ids_type_and_words_narrow_each_other(desk: Desk) -> None:
     assert listed(desk, error="broke") == ["1", "2"]
     assert listed(desk, type="greet", error="broke") == ["1"]
     assert listed(desk, ids=["2", "3"], error="broke") == ["2"]
-    assert listed(desk, type="nosuch") == []
+    assert listed(desk, type="wave", error="late") == []
+
+
+def test_a_type_that_was_never_heard_of_is_no_empty_list(desk: Desk) -> None:
+    desk.insert(id="1", type="wave", status="completed")
+    # Of a type that has a handler, or had one, there is none at the moment.
+    assert listed(desk, type="greet") == listed(desk, type="wave") == []
+    for command in ("list", "retry", "forget"):
+        assert desk.refusal(command, type="send_emial").startswith("there is no handler for jobs of")
+        assert desk.refusal(command, type="send_emial").endswith("; did you mean send_email?")
 
 
 ERRORS = {

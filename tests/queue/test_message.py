@@ -64,7 +64,7 @@ def refused(body: str) -> str:
     with pytest.raises(InvalidRequestError) as caught:
         decode(body)
     reason = str(caught.value)
-    assert reason.startswith(("the message is not valid: ", "the message's data is not valid: "))
+    assert reason.startswith(("the message is not valid: ", "the job's data is not valid: "))
     assert len(reason) < 400
     return reason
 
@@ -171,7 +171,7 @@ def test_a_string_of_data_is_read_as_strictly_as_the_rest(text: str, reason: str
     for read in (decode_data, lambda text: decode(json.dumps({"type": "a", "data": text}))):
         with pytest.raises(InvalidRequestError) as caught:
             read(text)
-        assert str(caught.value).startswith("the message's data is not valid: ")
+        assert str(caught.value).startswith("the job's data is not valid: ")
         assert reason in str(caught.value)
 
 
@@ -480,7 +480,7 @@ def test_what_no_worker_could_decode_is_not_encoded(value: Any) -> None:
     for message in (Message(type="a", data={"x": [value]}), Message(type="a", data={}, unknown={"x": [value]})):
         with pytest.raises(InvalidRequestError, match=r"^the message is not valid: "):
             encode(message)
-    with pytest.raises(InvalidRequestError, match=r"^the message's data is not valid: "):
+    with pytest.raises(InvalidRequestError, match=r"^the job's data is not valid: "):
         encode_data({"x": [value]})
 
 
@@ -576,7 +576,7 @@ def test_data_is_read_as_the_handlers_payload() -> None:
 def test_data_of_another_shape_is_refused_by_the_name_of_its_key(data: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         read_data(data, Payload)
-    assert str(caught.value).startswith("the message's data is not valid: ")
+    assert str(caught.value).startswith("the job's data is not valid: ")
     assert reason in str(caught.value)
 
 

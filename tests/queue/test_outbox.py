@@ -424,15 +424,15 @@ def test_odd_json_in_a_row_reaches_the_handler_as_json_means_it(kit: Kit, data: 
 
 
 HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
-    "no JSON": ({"data": "hello"}, "the message's data is not valid: Expecting value"),
-    "nothing": ({"data": ""}, "the message's data is not valid: Expecting value"),
-    "cut off": ({"data": '{"text": "a'}, "the message's data is not valid: Unterminated string"),
-    "a list": ({"data": "[1]"}, "the message's data is not valid: Expected `object`, got `array`"),
-    "a string": ({"data": '"text"'}, "the message's data is not valid: Expected `object`, got `str`"),
-    "null": ({"data": "null"}, "the message's data is not valid: Expected `object`, got `null`"),
-    "a key twice": ({"data": '{"a": 1, "a": 2}'}, "the message's data is not valid: the key 'a' comes twice"),
-    "NaN": ({"data": '{"a": NaN}'}, "the message's data is not valid: NaN is no number in JSON"),
-    "too deep": ({"data": '{"a":' + "[" * 64 + "]" * 64 + "}"}, "the message's data is not valid: it nests more"),
+    "no JSON": ({"data": "hello"}, "the job's data is not valid: Expecting value"),
+    "nothing": ({"data": ""}, "the job's data is not valid: Expecting value"),
+    "cut off": ({"data": '{"text": "a'}, "the job's data is not valid: Unterminated string"),
+    "a list": ({"data": "[1]"}, "the job's data is not valid: Expected `object`, got `array`"),
+    "a string": ({"data": '"text"'}, "the job's data is not valid: Expected `object`, got `str`"),
+    "null": ({"data": "null"}, "the job's data is not valid: Expected `object`, got `null`"),
+    "a key twice": ({"data": '{"a": 1, "a": 2}'}, "the job's data is not valid: the key 'a' comes twice"),
+    "NaN": ({"data": '{"a": NaN}'}, "the job's data is not valid: NaN is no number in JSON"),
+    "too deep": ({"data": '{"a":' + "[" * 64 + "]" * 64 + "}"}, "the job's data is not valid: it nests more"),
     "long in ASCII": (
         {"data": '{"a": "' + "я" * (MAX_BYTES // 6) + '"}'},
         rf"the message has 73\d+ bytes, and {MAX_BYTES} are allowed; send less data",

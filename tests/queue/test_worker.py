@@ -273,8 +273,8 @@ def test_a_type_that_nobody_handles_is_dead_at_once_and_the_reason_names_those_t
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        ({"txet": 1}, "the message's data is not valid: Object contains unknown field `txet`"),
-        ('{"txet": 1}', "the message's data is not valid: Object contains unknown field `txet`"),
+        ({"txet": 1}, "the job's data is not valid: Object contains unknown field `txet`; did you mean text?"),
+        ('{"txet": 1}', "the job's data is not valid: Object contains unknown field `txet`; did you mean text?"),
     ],
 )
 def test_data_that_its_handler_cannot_take_is_dead_at_once(kit: Kit, data: Any, sentence: str) -> None:
@@ -632,7 +632,7 @@ def test_a_row_that_an_operator_broke_is_dead_with_a_sentence(kit: Kit) -> None:
     change_job(kit, job_id, data="no JSON")
     kit.drain()
     assert (begun, kit.job(job_id).status) == ([], "dead")
-    assert "the message's data is not valid: Expecting value" in kit.job(job_id).last_error
+    assert "the job's data is not valid: Expecting value" in kit.job(job_id).last_error
 
 
 def test_a_row_with_a_time_that_never_comes_costs_its_neighbours_nothing(kit: Kit) -> None:

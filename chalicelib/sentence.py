@@ -1,0 +1,59 @@
+"""What an error says to people: of a database's, what the server said, and not the statement around it."""
+
+import re
+
+from chalicelib.errors import NightshiftError, TransientError
+
+# Too many connections; a user or a database that is not let in or not there; a server that is not.
+AWAY = {1040, 1044, 1045, 1049, 1698, 2002, 2003, 2005}
+_MISSING = re.compile(r"no such table: (\w+)|Table '[^']*\.(\w+)' doesn't exist")
+# Which redaction would take for a password.
+_NOISE = re.compile(r" \(using password: \w+\)")
+
+
+def sentence_of(error: Exception) -> str:
+    """Return what an error says."""
+    code, said = _of_driver(error)
+    if said is None:
+        return str(error)
+    said = _NOISE.sub("", said)
+    number = "" if code is None else f" ({code})"
+    if code in AWAY:
+        return f"the database cannot be used: {said}{number}"
+    return f"the database says: {said}{number}{_advice(said)}"
+
+
+def named(error: Exception) -> Exception:
+    """Return an error of ours in place of a database's, and any other as it is."""
+    if _of_driver(error)[1] is None:
+        return error
+    ours = TransientError(sentence_of(error))
+    ours.__cause__ = error
+    return ours
+
+
+def is_named(error: Exception) -> bool:
+    """Return whether an error's sentence says it all; whatever else went wrong, its traceback says where."""
+    return isinstance(error, NightshiftError) or _of_driver(error)[0] in AWAY
+
+
+def _of_driver(error: Exception) -> tuple[int | None, str | None]:
+    """Return the number and the words of a database's error, nothing of any other."""
+    # As SQLAlchemy's errors have it, which most functions never import for this.
+    original = getattr(error, "orig", None)
+    if not isinstance(original, Exception):
+        return None, None
+    match original.args:
+        case (int(code), str(said), *_):
+            return code, said
+    return None, str(original)
+
+
+def _advice(said: str) -> str:
+    found = _MISSING.search(said)
+    if found is None:
+        return ""
+    from chalicelib.application import metadata, posts, users
+
+    is_ours = (found[1] or found[2]) in metadata.tables.keys() - {users.name, posts.name}
+    return "; bring it to the newest schema with nightshift migrate" if is_ours else ""
