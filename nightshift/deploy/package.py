@@ -28,7 +28,8 @@ def build(project: Path) -> Path:
     for compiled in (project / "chalicelib").rglob("__pycache__"):
         shutil.rmtree(compiled)
     osutils = OSUtils()
-    packager = LambdaDeploymentPackager(osutils, DependencyBuilder(osutils), UI())
+    # What Chalice tells is for whoever waits.
+    packager = LambdaDeploymentPackager(osutils, DependencyBuilder(osutils), UI(out=sys.stderr))
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     path = Path(packager.create_deployment_package(str(project), version))
     with zipfile.ZipFile(path) as archive:
