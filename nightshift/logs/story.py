@@ -9,8 +9,10 @@ from nightshift.logs.stream import Event, Log, NoLogError
 
 # Who goes on with a run, beside its task's own function, and does other jobs in the same invocation.
 WORKERS = ("work", "work_priority")
-# Whoever finds that nobody goes on with it.
-OTHERS = (*WORKERS, "watch", "dispatch")
+# What makes a run that a person asks for, and does nothing else in that invocation.
+OPERATOR = "operate"
+# And whoever finds that nobody goes on with it.
+OTHERS = (*WORKERS, "watch", "dispatch", OPERATOR)
 _ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
@@ -53,12 +55,12 @@ class Story:
         if log.function in WORKERS:
             for job_id in sorted(jobs):
                 yield from log.read(self._since_ms, having=job_id)
-        if log.function in {self._task, *WORKERS}:
+        if log.function in {self._task, OPERATOR, *WORKERS}:
             here = [event for event in events if event.function == log.function]
             for request_id in sorted(_ids(here, "request_id")):
                 for event in log.read(self._since_ms, having=request_id):
                     # A worker's invocation does other jobs too; but how it ended concerns all of them.
-                    if log.function == self._task or "message" not in fields_of(event.text):
+                    if log.function not in WORKERS or "message" not in fields_of(event.text):
                         yield event
 
 

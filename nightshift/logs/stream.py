@@ -1,6 +1,7 @@
 """The functions' logs as CloudWatch keeps them: events in order of time, each once, also those that come late."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,20 +59,30 @@ class Log:
         request = {"logGroupName": self.group, "startTime": since_ms, "interleaved": True}
         if having is not None:
             request["filterPattern"] = f'"{having}"'
+        alike = Counter[str]()
         try:
             for page in self.logs.get_paginator("filter_log_events").paginate(**request):
-                yield from map(self._event, page["events"])
+                for found in page["events"]:
+                    yield self._event(found, id=found.get("eventId") or _id(found, alike))
         except self.logs.exceptions.ResourceNotFoundException:
             raise NoLogError(f"{self.function} has not run yet: there is no log {self.group}") from None
 
-    def _event(self, found: dict[str, Any]) -> Event:
+    def _event(self, found: dict[str, Any], *, id: str) -> Event:
         return Event(
-            id=found["eventId"],
+            id=id,
             function=self.function,
             at_ms=found["timestamp"],
             arrived_ms=found["ingestionTime"],
             text=found["message"],
         )
+
+
+def _id(found: dict[str, Any], alike: Counter[str]) -> str:
+    # Emulators give none. Those that say the same at the same moment are found together or not at all, whatever is
+    # looked for, so that their number tells them apart in every reading.
+    told = f"{found['logStreamName']} {found['timestamp']} {found['message']}"
+    alike[told] += 1
+    return f"{told} {alike[told]}"
 
 
 class NoLogError(ValueError):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +31,16 @@ CONCERNS = ("storage", "secrets", "mail", "exports", "alarms", "dashboard")
 STACKS = {"queues": WORKER_TIMEOUT, **{concern: {} for concern in CONCERNS}}
 FUNCTIONS = [trigger.function for trigger in triggers.read(ROOT)]
 
-# The emulator takes no alarm on an expression. In the copy that it gets, those of silence and of time watch one metric.
-METRIC_MATH = re.compile(r"          Metrics:\n.*?(?=          EvaluationPeriods:)", re.DOTALL)
-ONE_METRIC = """          Namespace: AWS/Lambda
-          MetricName: Invocations
+# The emulator takes no alarm on an expression. In the copy that it gets, those of silence and of time watch a metric
+# that is called as what they compute.
+METRIC_MATH = re.compile(
+    r"          Metrics:\n.*?Label: (?P<label>.+?)\n.*?(?P<dimensions>Dimensions: .+?)\n"
+    r".*?(?=          EvaluationPeriods:)",
+    re.DOTALL,
+)
+ONE_METRIC = r"""          Namespace: AWS/Lambda
+          MetricName: \g<label>
+          \g<dimensions>
           Statistic: Sum
           Period: 60
 """
@@ -56,9 +62,8 @@ class Cloud:
 
     def run(self, *command: str, given: str | None = None, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of the virtual environment in the project's folder."""
-        program, *arguments = command
         return subprocess.run(
-            [Path(sys.executable).with_name(program), *arguments],
+            _command(command),
             cwd=self.project,
             env={**self.environment, **environment},
             input=given,
@@ -67,6 +72,20 @@ class Cloud:
             timeout=300,
             check=False,
         )
+
+    @contextmanager
+    def started(self, *command: str, output: Path) -> Iterator["subprocess.Popen[bytes]"]:
+        """Start a command likewise, which prints into a file, and end it at last."""
+        with (
+            output.open("wb") as file,
+            subprocess.Popen(
+                _command(command), cwd=self.project, env=self.environment, stdout=file, stderr=subprocess.STDOUT
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def deploy(self) -> str:
         """Run nightshift deploy and return what it printed."""
@@ -111,6 +130,11 @@ class Cloud:
         return stage
 
 
+def _command(words: Sequence[str]) -> list[str]:
+    program, *arguments = words
+    return [str(Path(sys.executable).with_name(program)), *arguments]
+
+
 def until(is_so: Callable[[], bool], what: str, *, seconds: float = WAIT_SECONDS) -> None:
     """Wait until something that happens by itself in the emulator has happened."""
     deadline = time.monotonic() + seconds
@@ -134,6 +158,18 @@ def function_settings(cloud: Cloud, function: str, **variables: str) -> Iterator
         yield
     finally:
         awslambda.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+
+
+@contextmanager
+def rule_settings(cloud: Cloud, function: str, *, rate: str) -> Iterator[None]:
+    """Let a function's rule fire at another rate for a while."""
+    events, name = cloud.client("events"), f"{name_of(function)}-event"
+    before = events.describe_rule(Name=name)["ScheduleExpression"]
+    events.put_rule(Name=name, ScheduleExpression=rate)
+    try:
+        yield
+    finally:
+        events.put_rule(Name=name, ScheduleExpression=before)
 
 
 def copy_project(folder: Path, *, database_url: str, redis_url: str) -> Path:

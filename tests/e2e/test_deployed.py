@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -100,6 +101,20 @@ def backup_cli(cloud: Cloud, *arguments: str) -> Any:
     done = cloud.run("nightshift", "backup", *arguments, "--stage", STAGE, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
+
+
+def logs_cli(cloud: Cloud, *arguments: str) -> list[str]:
+    """Run `nightshift logs` on the stage and return the lines that it printed."""
+    done = cloud.run("nightshift", "logs", *arguments, "--stage", STAGE)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def messages(cloud: Cloud, *arguments: str) -> list[tuple[str, str]]:
+    """Return the function and the message of each event of the logger's that `nightshift logs --json` prints."""
+    events = [json.loads(line) for line in logs_cli(cloud, *arguments, "--json")]
+    fields = [(event["function"], event["log"]) for event in events if isinstance(event["log"], dict)]
+    return [(function, log["message"]) for function, log in fields if "message" in log]
 
 
 def bucket_of(cloud: Cloud) -> str:
@@ -424,7 +439,7 @@ def test_a_hopeless_job_is_seen_mended_and_done(cloud: Cloud) -> None:
     listed = jobs_cli(cloud, "list")
     assert {line.split()[0] for line in listed.splitlines()[1:]} == {"hopeless", "doomed"}
     assert reason in listed
-    assert json.loads(jobs_cli(cloud, "show", "hopeless"))["data"] == {"to": "m***@example.com"}
+    assert json.loads(jobs_cli(cloud, "show", "hopeless", "--json"))["data"] == {"to": "m***@example.com"}
     assert jobs_cli(cloud, "edit", "hopeless", json.dumps(mail("mended"))) == "Edited 1 job: hopeless\n"
     assert jobs_cli(cloud, "retry", "doomed") == "Retried 1 job: doomed\n"
     until_completed(cloud, "hopeless", "doomed")
@@ -461,6 +476,29 @@ def test_logs_tell_what_ran(cloud: Cloud) -> None:
     assert '"message":"run succeeded"' in done.stdout
     assert '"service":"nightshift-e2e"' in done.stdout
     assert "@example.com" not in done.stdout.replace("***@example.com", "")
+
+
+def test_logs_are_lines_for_people_and_events_as_json_for_programs(cloud: Cloud) -> None:
+    told = [line.partition("Z ")[2] for line in logs_cli(cloud, "record_activity")]
+    succeeded = [line for line in told if line.startswith("INFO    run succeeded task=record_activity run_id=")]
+    assert any("scheduled_for=2026-02-01T00:05:00Z" in line for line in succeeded)
+    assert [line for line in told if not line.startswith(("INFO    run ", "REPORT  ended after "))] == []
+    assert messages(cloud, "record_activity").count(("record_activity", "run succeeded")) == len(succeeded)
+
+
+def test_following_tells_what_comes_until_ctrl_c(cloud: Cloud, tmp_path: Path) -> None:
+    # A shell has what it begins in the background ignore Ctrl-C, and all that this begins.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    printed = tmp_path / "printed"
+    command = ("nightshift", "logs", "record_activity", "--follow", "--stage", STAGE)
+    with cloud.started(*command, output=printed) as process:
+        until(lambda: "run succeeded" in printed.read_text(), "what was there")
+        assert "scheduled_for=2026-02-02T00:05:00Z" not in printed.read_text()
+        cloud.invoke("record_activity", {"scheduled_for": "2026-02-02T00:05:00Z"})
+        until(lambda: "scheduled_for=2026-02-02T00:05:00Z" in printed.read_text(), "what came")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    assert "Traceback" not in printed.read_text()
 
 
 def test_the_rule_of_dispatch_sends_by_itself_what_is_only_in_the_database(cloud: Cloud) -> None:
@@ -539,6 +577,28 @@ def test_a_damaged_backup_is_refused_with_a_sentence_before_anything_is_restored
     assert ("damaged",) not in cloud.query("SHOW DATABASES")
 
 
+def test_the_story_of_a_run_goes_through_every_function_that_had_to_do_with_it(cloud: Cloud) -> None:
+    run_id = backup_cli(cloud, "create")["run_id"]
+    # As one that was killed before it could record its end.
+    killed = "UPDATE runs SET status = 'running', finished_at = NULL, lease_until = 0 WHERE id = :id"
+    cloud.query(killed, id=run_id)
+    cloud.invoke("watch")
+    cloud.invoke("dispatch")
+    expected = [
+        ("operate", "run started"),
+        ("operate", "run succeeded"),
+        ("watch", "run taken up"),
+        ("work", "run started"),
+        ("work", "run succeeded"),
+        ("work", "job succeeded"),
+    ]
+    story = ("database_backup", "--run", run_id)
+    until(lambda: messages(cloud, *story)[-1:] == expected[-1:], "the end of the story")
+    assert messages(cloud, *story) == expected
+    told = [line.partition("Z ")[2] for line in logs_cli(cloud, *story)]
+    assert told[0].startswith(f"INFO    operate: run started task=database_backup run_id={run_id}")
+
+
 def test_what_failed_first_is_done_by_itself_once_it_can_be(cloud: Cloud) -> None:
     ids = ("patient", "stays-plainly", "stays")
     until_completed(cloud, *ids)
@@ -567,6 +627,13 @@ def test_an_asynchronous_fire_that_fails_is_repeated_and_sends_nothing_twice(clo
     until(lambda: [row.status for row in cloud.query("SELECT status FROM runs")] == ["succeeded"], "the repetition")
     until(lambda: set(statuses(cloud).values()) == {"sent"}, "five mails")
     assert digests_sent(cloud) == before + 5
+
+
+def test_an_error_that_has_no_name_is_logged_with_its_traceback_below(cloud: Cloud) -> None:
+    told = logs_cli(cloud, "daily_digest")
+    (place,) = (number for number, line in enumerate(told) if "ERROR   run failed: ProgrammingError: " in line)
+    assert told[place + 1] == "    Traceback (most recent call last):"
+    assert told[place + 2].startswith('      File "')
 
 
 def test_a_changed_schedule_is_deployed_and_fires_by_itself(cloud: Cloud) -> None:
@@ -634,7 +701,7 @@ def test_a_teams_own_pipeline_gets_the_same_from_chalice_package(cloud: Cloud, t
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "set AWS_PROFILE, or run `aws configure`"),
         ({"AWS_PROFILE": "nosuch"}, "The config profile (nosuch) could not be found"),
         ({"AWS_DEFAULT_REGION": ""}, "there is none: set AWS_REGION"),
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "AWS does not take them"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "AWS cannot be reached: "),
     ],
 )
 def test_the_doctor_names_what_is_missing_around_it(cloud: Cloud, environment: dict[str, str], sentence: str) -> None:

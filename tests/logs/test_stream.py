@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from nightshift.local.aws import LocalAws
 from nightshift.logs.stream import FAR_EVERY, Event, Log, NoLogError, Tail, follow
-from tests.cloudwatch import CloudWatch
+from tests.cloudwatch import STREAM, CloudWatch
 
 HOUR = 3600
 
@@ -58,6 +58,32 @@ def test_two_events_that_say_the_same_at_the_same_moment_are_two(cloudwatch: Clo
     for stream in ("a", "b"):
         cloudwatch.write("work", "same", ago=5, stream=stream)
     assert texts(reader.read()) == ["same", "same"]
+
+
+@pytest.fixture
+def no_ids(cloudwatch: CloudWatch) -> Iterator[None]:
+    def drop(*, parsed: dict[str, Any], **_: Any) -> None:
+        for event in parsed["events"]:
+            del event["eventId"]
+
+    # Its client is that of other tests too.
+    events, answer = cloudwatch.client.meta.events, "after-call.cloudwatch-logs.FilterLogEvents"
+    events.register(answer, drop)
+    yield
+    events.unregister(answer, drop)
+
+
+@pytest.mark.usefixtures("no_ids")
+def test_also_where_no_event_has_an_id_each_comes_once_and_two_alike_are_two(cloudwatch: CloudWatch) -> None:
+    reader, put = tail(cloudwatch), cloudwatch.client.put_log_events
+    place = {"logGroupName": cloudwatch.group("work"), "logStreamName": STREAM}
+    same = {"timestamp": round(1000 * time.time()), "message": "same"}
+    cloudwatch.write("work", "first", ago=5)
+    put(**place, logEvents=[same, same])
+    assert texts(reader.read()) == ["first", "same", "same"]
+    assert texts(reader.read()) == []
+    put(**place, logEvents=[same])
+    assert texts(reader.read()) == ["same"]
 
 
 def test_what_arrives_many_minutes_late_comes_too_and_once(cloudwatch: CloudWatch) -> None:
