@@ -21,15 +21,20 @@ Listening = TypeVar("Listening", bound=AbstractContextManager[object])
 def dev(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The page's port; 0 is for one that is free.")] = 0,
     aws_port: Annotated[int, typer.Option(min=0, max=65535, help="The port of SQS, SES and S3; 0 as before.")] = 0,
-    at: Annotated[str | None, typer.Option(help="Replay from this moment on, in UTC unless it says otherwise.")] = None,
-    until: Annotated[str | None, typer.Option(help="Where a replay ends; without it, a day later.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="Replay from this moment on, with what is due then; in UTC, unless it says otherwise."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Where a replay ends, without what is due then; by default a day later.")
+    ] = None,
     speed: Annotated[float, typer.Option(min=1, max=100_000, help="How many times as fast a replay goes.")] = 3600,
     remote: Annotated[bool, typer.Option("--remote", help="The database may be on another machine.")] = False,
 ) -> None:
     """Live the day here: every schedule fires by the clock, the worker drains, and the status page has buttons.
 
     SQS, SES and S3 are emulated, and mails go to a folder. The database is that of DATABASE_URL, or a file with a
-    made-up blog. Ctrl-C ends it, with nothing lost. With --at it replays another day, on a database made for it.
+    made-up blog. Ctrl-C, or closing the terminal, ends it with nothing lost. With --at it replays another day, on a database made for it.
 
     Example: nightshift dev --at 2026-03-29T00:00 --speed 3600
     """

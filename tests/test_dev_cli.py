@@ -21,7 +21,7 @@ def shell(tmp_path: Path) -> Shell:
     ],
 )
 def test_what_is_no_time_is_refused(shell: Shell, arguments: list[str], complaint: str) -> None:
-    assert shell.complaint("dev", *arguments).startswith(complaint)
+    assert shell.complaint("dev", *arguments, code=2).startswith(complaint)
 
 
 def test_a_database_of_another_machine_is_refused_unless_it_is_meant(shell: Shell) -> None:

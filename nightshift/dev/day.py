@@ -61,9 +61,15 @@ class Day:
         self._delivering: set[str] = set()
 
     async def live(self, *, until: datetime | None) -> None:
-        """Let it pass, up to a moment or until it is ended, and then wait for what is in work."""
-        while not self._ended.is_set() and (until is None or self._now() < until):
-            for due in self._timetable.take(until=self._now()):
+        """Let it pass, up to a moment or until it is ended, and then wait for what is in work.
+
+        What is due at that moment is not begun: it belongs to what comes after.
+        """
+        while not self._ended.is_set():
+            now = self._now()
+            if until is not None and now >= until:
+                break
+            for due in self._timetable.take(until=now):
                 self._begin(self._fire(due))
             for name, queue in QUEUES.items():
                 if name not in self._delivering and self._aws.has_visible(queue):

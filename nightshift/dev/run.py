@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import shutil
-import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -16,48 +14,65 @@ from rich.console import Console
 from chalicelib.clock import from_ms, iso, to_ms
 from chalicelib.schedule import Schedule
 from nightshift.dev.day import QUEUES, Day
-from nightshift.dev.place import Place, place
+from nightshift.dev.ending import end_by_signals
+from nightshift.dev.place import Place, held, place
 from nightshift.dev.server import Server
 from nightshift.dev.stream import Stream
 from nightshift.dev.timetable import Timetable, schedules_of
 from nightshift.local.clock import LocalClock
 from nightshift.local.function import Function, InvocationError
-from nightshift.local.keeping import bring_back, keep
+from nightshift.local.keeping import Keeping
 from nightshift.local.serving import serving
 from nightshift.operating import planned
 
-ENDING = "Ending: what is in work saves where it is. Ctrl-C again kills it, and the next day's watch takes it up."
-MAIL_SECONDS = 0.5
+# How often what the emulator holds is written down, and so how much a kill of all of it loses.
+KEEPING_SECONDS = 0.5
 
 
 def live(console: Console, project: Path, folder: Path, *, server: Server, aws_port: int) -> None:
-    """Live the day from now on, with the page, until Ctrl-C; queues and bucket are kept for the next time."""
+    """Live the day from now on, with the page, until Ctrl-C; queues and bucket are kept for the next time.
+
+    Raises ValueError where somebody does so already.
+    """
     schedules, base = schedules_of(project, planned()), dict(os.environ)
     clock = LocalClock(ahead_ms=0)
-    with place(console, project=project, folder=folder, clock=clock, base=base, aws_port=aws_port) as here:
-        bring_back(here.aws, folder)
+    with (
+        held(folder, is_emptied=False),
+        place(console, project=project, folder=folder, clock=clock, base=base, aws_port=aws_port) as here,
+    ):
+        keeping = Keeping(here.aws, folder)
+        keeping.bring_back()
         console.print(
             f"Page      {server.url}\n          Whoever has this address may press its buttons.", markup=False
         )
         try:
-            asyncio.run(_live(console, here, schedules, speed=1, until=None, server=server))
+            asyncio.run(
+                _live(console, here, schedules, start=None, until=None, speed=1, server=server, keep=keeping.keep)
+            )
         finally:
-            keep(here.aws, folder)
+            keeping.keep()
         console.print(f"Ended. Queues, bucket and mails are in {folder}", markup=False)
 
 
 def replay(console: Console, project: Path, folder: Path, *, start: datetime, until: datetime, speed: float) -> None:
-    """Live another day, `speed` times as fast, in a folder and with a database that are made anew."""
+    """Live another day, `speed` times as fast, in a folder and with a database that are made anew.
+
+    Raises ValueError where somebody does so already.
+    """
     schedules = schedules_of(project, planned())
-    shutil.rmtree(folder, ignore_errors=True)
     clock = LocalClock(ahead_ms=0)
     clock.set(to_ms(start))
     # Whatever database the shell names has nothing to do with that day.
     base = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
-    with place(console, project=project, folder=folder, clock=clock, base=base, aws_port=0) as here:
+    with (
+        held(folder, is_emptied=True),
+        place(console, project=project, folder=folder, clock=clock, base=base, aws_port=0) as here,
+    ):
         # Making it took time, which belongs to no day.
         clock.set(to_ms(start))
-        asyncio.run(_live(console, here, schedules, speed=speed, until=until, server=None))
+        asyncio.run(
+            _live(console, here, schedules, start=start, until=until, speed=speed, server=None, keep=lambda: None)
+        )
 
 
 async def _live(
@@ -65,16 +80,18 @@ async def _live(
     here: Place,
     schedules: Mapping[str, Schedule],
     *,
-    speed: float,
+    start: datetime | None,
     until: datetime | None,
+    speed: float,
     server: Server | None,
+    keep: Callable[[], None],
 ) -> None:
     stream = Stream(console, here.clock)
     functions = {
         name: Function(name, project=here.project, clock=here.clock, tell=partial(stream.tell, name))
         for name in (*schedules, *QUEUES)
     }
-    start = from_ms(here.clock.now_ms())
+    start = start or from_ms(here.clock.now_ms())
     day = Day(
         functions=functions,
         timetable=Timetable(schedules, start=start),
@@ -84,34 +101,21 @@ async def _live(
         tell=stream.tell,
     )
     console.print(f"Day       from {iso(start)}; {here.aws.endpoint} is SQS, SES and S3\n", markup=False)
-    _end_by_signals(console, day)
-    posting = asyncio.create_task(_post(here))
+    end_by_signals(console, stream, day)
+    writing = asyncio.create_task(_write_down(here, keep))
     with _serving(server, functions):
         await day.live(until=until)
     await day.close()
-    posting.cancel()
+    writing.cancel()
     here.write_mails(since=0)
 
 
-def _end_by_signals(console: Console, day: Day) -> None:
-    """End the day at the first Ctrl-C, and what is in work at the second."""
-
-    def end() -> None:
-        if day.has_ended:
-            day.kill()
-        else:
-            console.print(ENDING, markup=False)
-            day.end()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, end)
-
-
-async def _post(here: Place) -> None:
+async def _write_down(here: Place, keep: Callable[[], None]) -> None:
     written = 0
     while True:
         written += here.write_mails(since=written)
-        await asyncio.sleep(MAIL_SECONDS)
+        keep()
+        await asyncio.sleep(KEEPING_SECONDS)
 
 
 @contextmanager

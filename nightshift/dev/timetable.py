@@ -47,14 +47,15 @@ def schedules_of(project: Path, planned: Mapping[str, Schedule]) -> dict[str, Sc
 
 
 class Timetable:
-    """What is due after a moment, in order; each rule's next fire is put down when its last is taken."""
+    """What is due from a moment on, in order; each rule's next fire is put down when its last is taken."""
 
     def __init__(self, schedules: Mapping[str, Schedule], *, start: datetime) -> None:
         self._schedules = schedules
         self._numbers = count()
         self._entries: list[_Entry] = []
-        for function in schedules:
-            self._put_next(function, after=start)
+        for function, schedule in schedules.items():
+            # What is due at the very start belongs to it, while an interval only begins to count.
+            self._put_next(function, after=start if schedule.every else start - datetime.resolution)
 
     @property
     def next_at(self) -> datetime | None:

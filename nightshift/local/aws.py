@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 from moto.core import utils as moto_time
+from moto.s3.models import FakeKey, s3_backends
 from moto.server import ThreadedMotoServer
 from moto.ses.models import ses_backends
 from moto.sqs.models import Message, sqs_backends
@@ -58,6 +59,10 @@ class LocalAws:
         """Return what is on a queue, whether it is visible or not: the list itself."""
         messages: list[Message] = sqs_backends[ACCOUNT][REGION].queues[queue]._messages
         return messages
+
+    def objects(self) -> dict[str, FakeKey]:
+        """Return what is in the bucket, by its key; an object that is put anew is another."""
+        return dict(s3_backends[ACCOUNT]["aws"].buckets[BUCKET].keys.items())
 
     def has_visible(self, queue: str) -> bool:
         """Return whether a queue would deliver a message now."""

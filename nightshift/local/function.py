@@ -14,6 +14,7 @@ from typing import Any
 
 from nightshift.local.clock import LocalClock
 from nightshift.local.invocation import TIMEOUT_MS
+from nightshift.local.process import HELD_BACK
 
 # Of a line of a log, and of an answer.
 LONGEST_LINE = 16 * 1024 * 1024
@@ -88,7 +89,7 @@ class Function:
 
     async def _start(self) -> tuple[Process, asyncio.StreamReader, asyncio.Task[None]]:
         receiving, sending = os.pipe()
-        with _held_back(signal.SIGTERM):
+        with _held_back(*HELD_BACK):
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "nightshift.local.process", self.name, str(sending)),
                 cwd=self._project,
@@ -127,9 +128,9 @@ class Function:
 
 
 @contextlib.contextmanager
-def _held_back(number: signal.Signals) -> Iterator[None]:
-    """Have a process that is started within get a signal only when it is ready for it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+def _held_back(*numbers: signal.Signals) -> Iterator[None]:
+    """Have a process that is started within get these signals only when it is ready for them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

@@ -15,6 +15,9 @@ from typing import Any, TextIO
 from nightshift.local.clock import LocalClock
 from nightshift.local.invocation import LocalContext
 
+# What a process may be sent before it is ready.
+HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 def serve(function: str, asked: Iterable[str], answers: TextIO, *, hurry: Event) -> None:
     """Answer each line with what a function of app.py returns or raises, until there are no more."""
@@ -39,10 +42,11 @@ def main() -> None:
     """Serve the function that is named first, and answer on the descriptor that is named second."""
     hurry = Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: hurry.set())
-    # Held back by who started this, since before it would have ended the process.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    # A terminal sends Ctrl-C to everyone; what becomes of it is the runtime's to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal sends Ctrl-C, and that it is closed, to everyone; what becomes of it is the runtime's to say.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    # Held back by who started this, since before they would have ended the process.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     _, function, descriptor = sys.argv
     with os.fdopen(int(descriptor), "w", encoding="utf-8") as answers:
         serve(function, sys.stdin, answers, hurry=hurry)

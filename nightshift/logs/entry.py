@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from chalicelib.status.words import took
 from nightshift.terminal import plain
 
-# Of one line, in characters: a log may hold whole documents.
-LONG = 2000
+# Of one line, and of a field's value, in characters: a log may hold whole documents.
+LONG, LONG_VALUE = 2000, 120
 INDENT = "    "
 
 
@@ -27,19 +27,19 @@ class Entry:
         moment = at or self.at
         when = [f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"] if moment else []
         told = [*([f"{source}:"] if source else []), self.message]
-        told += [f"{key}={value}" for key, value in self.fields.items()]
-        line = " ".join([*when, f"{plain(self.level):7.8}", _short(plain(" ".join(told)))])
+        told += [f"{key}={_short(str(value), LONG_VALUE)}" for key, value in self.fields.items()]
+        line = " ".join([*when, f"{plain(self.level):7.8}", _short(plain(" ".join(told)), LONG)])
         return "\n".join([line, *self._below()])
 
     def _below(self) -> Iterator[str]:
         for line in self.below.splitlines():
             if words := plain(line):
                 indent = len(line) - len(line.lstrip())
-                yield INDENT + " " * min(indent, 40) + _short(words)
+                yield INDENT + " " * min(indent, 40) + _short(words, LONG)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONG else f"{text[:LONG]}…"
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def duration(milliseconds: object) -> str:

@@ -97,7 +97,7 @@ class Stage:
             functions = {name: self.function(name, clock) for name in (*schedules, *QUEUES)}
             day = Day(
                 functions=functions,
-                timetable=Timetable(planned, start=from_ms(clock.now_ms())),
+                timetable=Timetable(planned, start=START),
                 aws=self.aws,
                 clock=clock,
                 speed=speed,
@@ -132,7 +132,18 @@ def test_a_night_whose_clocks_change_fires_each_schedule_when_it_is_due(stage: S
     assert note["event"]["detail-type"] == "Scheduled Event"
     assert from_ms(note["at"]) - datetime(2026, 3, 29, 1, tzinfo=UTC) < timedelta(minutes=1)
     first_tries = {note["event"]["time"] for note in stage.notes("failing")}
-    assert first_tries == {f"2026-03-29T0{hour}:00:00Z" for hour in (1, 2, 3)}
+    assert first_tries == {f"2026-03-29T0{hour}:00:00Z" for hour in (0, 1, 2, 3)}
+
+
+def test_what_is_due_at_the_start_belongs_to_it_and_what_is_due_at_the_end_to_what_comes_after(stage: Stage) -> None:
+    stage.live({"quick": "@hourly"}, hours=2)
+    assert [note["event"]["time"] for note in stage.notes()] == ["2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"]
+
+
+@pytest.mark.parametrize("text", ["0 1 * * *", "30 2 * * * Europe/Berlin", "0 3 * * * Europe/Berlin", "* * * * *"])
+def test_a_start_at_which_clocks_go_forward_is_due_as_any_other(text: str) -> None:
+    start = datetime(2026, 3, 29, 1, tzinfo=UTC)
+    assert Timetable({"quick": Schedule(text)}, start=start).next_at == start
 
 
 def test_an_interval_begins_to_count_with_the_day(stage: Stage) -> None:

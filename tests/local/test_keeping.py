@@ -1,10 +1,15 @@
 """What the emulator holds outlives it, where it is kept."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from nightshift.local.aws import LocalAws, prepare
 from nightshift.local.environment import BUCKET, DEAD_LETTER_QUEUE, QUEUE
-from nightshift.local.keeping import bring_back, keep
+from nightshift.local.keeping import Keeping
 
 
 def test_what_was_kept_comes_back_whole(aws: LocalAws, tmp_path: Path) -> None:
@@ -16,10 +21,10 @@ def test_what_was_kept_comes_back_whole(aws: LocalAws, tmp_path: Path) -> None:
     sqs.send_message(QueueUrl=dead, MessageBody="given up", MessageAttributes=reason)
     taken = sqs.receive_message(QueueUrl=work)["Messages"][0]
     s3.put_object(Bucket=BUCKET, Key="reports/2026-10/report.json", Body=b"{}")
-    keep(aws, tmp_path)
+    Keeping(aws, tmp_path).keep()
     forget(aws)
 
-    bring_back(aws, tmp_path)
+    Keeping(aws, tmp_path).bring_back()
     first, second = aws.messages(QUEUE)
     assert (first.id, first.body, first.visible, first.approximate_receive_count) == (
         taken["MessageId"],
@@ -34,20 +39,73 @@ def test_what_was_kept_comes_back_whole(aws: LocalAws, tmp_path: Path) -> None:
 
 
 def test_the_newest_is_what_is_kept(aws: LocalAws, tmp_path: Path) -> None:
+    s3, keeping = aws.client("s3"), Keeping(aws, tmp_path)
+    for key in ("deleted", "replaced"):
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"old")
+    keeping.keep()
+    s3.delete_object(Bucket=BUCKET, Key="deleted")
+    s3.put_object(Bucket=BUCKET, Key="replaced", Body=b"new")
+    keeping.keep()
+    assert kept(tmp_path) == {"replaced": b"new"}
+
+
+def test_what_came_back_and_was_deleted_does_not_come_back_again(aws: LocalAws, tmp_path: Path) -> None:
     s3 = aws.client("s3")
-    s3.put_object(Bucket=BUCKET, Key="old", Body=b"")
-    keep(aws, tmp_path)
-    s3.delete_object(Bucket=BUCKET, Key="old")
-    s3.put_object(Bucket=BUCKET, Key="new", Body=b"")
-    keep(aws, tmp_path)
+    s3.put_object(Bucket=BUCKET, Key="report", Body=b"")
+    Keeping(aws, tmp_path).keep()
     forget(aws)
-    bring_back(aws, tmp_path)
-    assert [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["new"]
+    keeping = Keeping(aws, tmp_path)
+    keeping.bring_back()
+    s3.delete_object(Bucket=BUCKET, Key="report")
+    keeping.keep()
+    assert kept(tmp_path) == {}
+
+
+def test_what_is_as_it_was_is_not_written_again(aws: LocalAws, tmp_path: Path) -> None:
+    aws.client("s3").put_object(Bucket=BUCKET, Key="report", Body=b"{}")
+    keeping, files = Keeping(aws, tmp_path), (tmp_path / "bucket" / "report", tmp_path / "queues.json")
+    keeping.keep()
+    written = [path.stat().st_ino for path in files]
+    keeping.keep()
+    assert [path.stat().st_ino for path in files] == written
+    aws.client("sqs").send_message(QueueUrl=f"{aws.endpoint}/queue/{QUEUE}", MessageBody="new")
+    keeping.keep()
+    assert [path.stat().st_ino == before for path, before in zip(files, written, strict=True)] == [True, False]
+
+
+def test_an_object_of_which_only_a_part_could_be_written_is_kept_as_it_was_until_it_is_whole(
+    aws: LocalAws, tmp_path: Path
+) -> None:
+    s3, keeping = aws.client("s3"), Keeping(aws, tmp_path)
+    s3.put_object(Bucket=BUCKET, Key="report", Body=b"old")
+    keeping.keep()
+    s3.put_object(Bucket=BUCKET, Key="report", Body=b"new" * 10_000)
+    with files_of_at_most(9000), pytest.raises(OSError, match="File too large"):
+        keeping.keep()
+    assert kept(tmp_path) == {"report": b"old"}
+    keeping.keep()
+    assert kept(tmp_path) == {"report": b"new" * 10_000}
 
 
 def test_where_nothing_was_kept_nothing_comes_back(aws: LocalAws, tmp_path: Path) -> None:
-    bring_back(aws, tmp_path)
+    Keeping(aws, tmp_path).bring_back()
     assert aws.messages(QUEUE) == []
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """Return the objects that a folder holds."""
+    return {path.name: path.read_bytes() for path in (folder / "bucket").iterdir()}
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let no file of this process grow longer, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def forget(aws: LocalAws) -> None:

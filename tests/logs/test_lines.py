@@ -83,6 +83,13 @@ def test_what_else_a_line_says_stands_behind_and_its_own_time_is_used_where_none
     )
 
 
+def test_of_a_long_value_only_the_beginning_is_told_and_what_comes_after_it_too() -> None:
+    rules = {f"rule{number}": {"total": 197, "failed": 0} for number in range(20)}
+    told = readable(json.dumps({"level": "INFO", "message": "run succeeded", "rules": rules, "backup": "b1"})) or ""
+    value = json.dumps(rules)[:120]
+    assert told == f"INFO    run succeeded rules={value}… backup=b1"
+
+
 @pytest.mark.parametrize(
     "noise",
     [
