@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nightshift.terminal import AsJson, StageName, plain, print_json, print_lines, sentences, table
+from nightshift.options import AsJson, StageName
+from nightshift.terminal import plain, print_json, print_lines, sentences, table
 from nightshift.waiting import ask
 
 app = typer.Typer(no_args_is_help=True, help="Make, verify, restore and remove backups of the database.")

@@ -20,7 +20,8 @@ from nightshift import (
     worker_cli,
 )
 from nightshift.completion import complete_stage
-from nightshift.terminal import AsJson, console, print_json, print_lines, sentences
+from nightshift.options import AsJson
+from nightshift.terminal import console, print_json, print_lines, sentences
 from nightshift.waiting import waiting
 
 if TYPE_CHECKING:

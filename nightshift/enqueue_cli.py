@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from nightshift.terminal import AsJson, JobType, StageName, print_json, print_lines, sentences
+from nightshift.options import AsJson, JobType, StageName
+from nightshift.terminal import print_json, print_lines, sentences
 from nightshift.waiting import ask
 
 

@@ -6,18 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from nightshift.completion import complete_type
-from nightshift.terminal import (
-    AsJson,
-    JobType,
-    Reason,
-    StageName,
-    fields,
-    plain,
-    print_json,
-    print_lines,
-    sentences,
-    table,
-)
+from nightshift.options import AsJson, JobType, Reason, StageName
+from nightshift.terminal import fields, plain, print_json, print_lines, sentences, table
 from nightshift.waiting import ask
 
 app = typer.Typer(no_args_is_help=True, help="See and mend the jobs of the queue.")

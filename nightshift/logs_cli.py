@@ -14,7 +14,8 @@ import typer
 from chalicelib.clock import to_ms
 from chalicelib.nearest import nearest
 from nightshift.completion import complete_function
-from nightshift.terminal import StageName, complain, console, sentences
+from nightshift.options import StageName
+from nightshift.terminal import complain, console, sentences
 from nightshift.usage import UsageError
 from nightshift.waiting import ask
 

@@ -8,7 +8,8 @@ import typer
 
 from nightshift import waiting
 from nightshift.completion import complete_task
-from nightshift.terminal import AsJson, StageName, TaskName, fields, plain, print_json, print_lines, sentences, table
+from nightshift.options import AsJson, StageName, TaskName
+from nightshift.terminal import fields, plain, print_json, print_lines, sentences, table
 from nightshift.usage import UsageError
 from nightshift.waiting import ask, describe
 

@@ -7,18 +7,9 @@ from typing import Annotated
 import typer
 
 from nightshift.completion import complete_stage, complete_task
+from nightshift.options import AsJson, Reason, StageName, TaskName
 from nightshift.schedule_view import lines, tell_when
-from nightshift.terminal import (
-    AsJson,
-    Reason,
-    StageName,
-    TaskName,
-    plain,
-    print_json,
-    print_lines,
-    sentences,
-    table,
-)
+from nightshift.terminal import plain, print_json, print_lines, sentences, table
 from nightshift.usage import UsageError
 from nightshift.waiting import ask, describe
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightshift.terminal import AsJson, StageName, console, print_json, print_lines, sentences
+from nightshift.options import AsJson, StageName
+from nightshift.terminal import console, print_json, print_lines, sentences
 from nightshift.waiting import ask
 
 if TYPE_CHECKING:

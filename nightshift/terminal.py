@@ -6,34 +6,15 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
-from nightshift.completion import complete_stage, complete_task, complete_type
 from nightshift.folding import INDENT, SHORT, fold, labelled
 from nightshift.usage import UsageError
 
-
-def _check_reason(reason: str) -> str:
-    if not reason.strip():
-        raise typer.BadParameter("it is empty, and whoever finds it paused will ask why")
-    return reason
-
-
-# What many commands take.
-StageName = Annotated[
-    str | None,
-    typer.Option("--stage", help="The stage; without it, the settings of this shell.", autocompletion=complete_stage),
-]
-TaskName = Annotated[str, typer.Argument(metavar="TASK", show_default=False, autocompletion=complete_task)]
-JobType = Annotated[str, typer.Argument(metavar="TYPE", show_default=False, autocompletion=complete_type)]
-Reason = Annotated[
-    str, typer.Option(callback=_check_reason, help="Why, for whoever finds it paused.", show_default=False)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")]
 # The longest cell.
 LONG = 200
 

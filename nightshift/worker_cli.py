@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightshift.terminal import AsJson, Reason, StageName, plain, print_json, print_lines, sentences, table
+from nightshift.options import AsJson, Reason, StageName
+from nightshift.terminal import plain, print_json, print_lines, sentences, table
 from nightshift.usage import UsageError
 from nightshift.waiting import ask
 
