@@ -36,12 +36,12 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gap:
-    """Local time that the clocks skip, and the moment in UTC at which they do; without zones."""
+class Change:
+    """A moment in UTC, without a zone, and how far a zone's clocks are ahead before it and from it on."""
 
-    start: datetime
-    end: datetime
     at: datetime
+    before: timedelta
+    after: timedelta
 
 
 def rule_of(schedule: Schedule, *, now: datetime) -> Rule:
@@ -50,10 +50,10 @@ def rule_of(schedule: Schedule, *, now: datetime) -> Rule:
         return Rule(expression=_rate(schedule.every), surplus=0)
     cron: Any = CronSim(schedule.cron, datetime(2024, 1, 1, tzinfo=UTC))
     local_times = {timedelta(hours=hour, minutes=minute) for hour in cron.hours for minute in cron.minutes}
-    offsets, gaps = _clocks(schedule.zone, now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
+    offsets, changes = _clocks(schedule.zone, now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
     utc_times = {time - offset for time in local_times for offset in offsets}
     if schedule.is_fixed:
-        utc_times |= {gap.at - day for gap in gaps for day in _days_skipped_in(gap, local_times)}
+        utc_times |= {change.at - day for change in changes for day in _days_skipped_at(change, local_times)}
     shifts = {time // DAY for time in utc_times}
     minutes, hours = {time // MINUTE % 60 for time in utc_times}, {time // MINUTE // 60 % 24 for time in utc_times}
     months = {month + shift for month in cron.months for shift in (0, *shifts)}
@@ -68,10 +68,8 @@ def rule_of(schedule: Schedule, *, now: datetime) -> Rule:
         )
     )
     is_exact = is_exact and (len(cron.months) == 12 or shifts == {0})
-    return Rule(
-        expression=f"cron({expression} *)",
-        surplus=len(hours) * len(minutes) - (len(local_times) if is_exact else 0),
-    )
+    fewest = _fewest_due(local_times, changes, is_fixed=schedule.is_fixed) if is_exact else 0
+    return Rule(expression=f"cron({expression} *)", surplus=len(hours) * len(minutes) - fewest)
 
 
 def _rate(every: timedelta) -> str:
@@ -116,25 +114,50 @@ def _list(values: Collection[int], whole: range) -> str:
     return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in runs)
 
 
-def _days_skipped_in(gap: Gap, times: Collection[timedelta]) -> set[datetime]:
-    """Return the days, as midnights, of which the gap skips one of the times."""
-    first = gap.start.replace(hour=0, minute=0)
-    days = [first + n * DAY for n in range((gap.end - first) // DAY + 1)]
-    return {day for day in days if any(gap.start <= day + time < gap.end for time in times)}
+def _days_skipped_at(change: Change, times: Collection[timedelta]) -> set[datetime]:
+    """Return the days, as midnights, of which the clocks skip one of the times."""
+    start, end = change.at + change.before, change.at + change.after
+    first = start.replace(hour=0, minute=0)
+    days = [first + n * DAY for n in range((end - first) // DAY + 1)]
+    return {day for day in days if any(start <= day + time < end for time in times)}
+
+
+def _fewest_due(times: Collection[timedelta], changes: Collection[Change], *, is_fixed: bool) -> int:
+    """Return how many of these times are due in a day of UTC at least, where they are due every day."""
+    # Most zones have two ways in which they do it, again and again.
+    ways = {(change.at - change.at.replace(hour=0, minute=0), change.before, change.after) for change in changes}
+    fewest = len(times)
+    for at, before, after in ways:
+        due = _due_around(at, before, after, times, is_fixed=is_fixed)
+        # The day of the change, and the next, in which times come that it shows once more.
+        fewest = min(fewest, *(sum(day * DAY <= moment < (day + 1) * DAY for moment in due) for day in (0, 1)))
+    return fewest
+
+
+def _due_around(
+    at: timedelta, before: timedelta, after: timedelta, times: Collection[timedelta], *, is_fixed: bool
+) -> set[timedelta]:
+    """Return when the times of some days are due, counted as the change is from the beginning of its day in UTC."""
+    due: set[timedelta] = set()
+    for wall in (day * DAY + time for day in range(-2, 4) for time in times):
+        moments = [*([wall - before] if wall - before < at else []), *([wall - after] if wall - after >= at else [])]
+        # As Schedule has it: what is skipped is due at once, and what is repeated was.
+        due.update((moments[:1] or [at]) if is_fixed else moments)
+    return due
 
 
 @cache
-def _clocks(zone: ZoneInfo, start: datetime) -> tuple[frozenset[timedelta], tuple[Gap, ...]]:
-    """Return the zone's offsets and gaps until the horizon."""
-    offsets, gaps = {_offset(zone, start)}, []
+def _clocks(zone: ZoneInfo, start: datetime) -> tuple[frozenset[timedelta], tuple[Change, ...]]:
+    """Return the zone's offsets and their changes until the horizon."""
+    offsets, changes = {_offset(zone, start)}, []
     for n in range(HORIZON // SAMPLE):
         earlier, later = start + n * SAMPLE, start + (n + 1) * SAMPLE
         before, after = _offset(zone, earlier), _offset(zone, later)
         offsets.add(after)
-        if after > before:
+        if after != before:
             at = _find_change(zone, earlier, later).replace(tzinfo=None)
-            gaps.append(Gap(start=at + before, end=at + after, at=at))
-    return frozenset(offsets), tuple(gaps)
+            changes.append(Change(at=at, before=before, after=after))
+    return frozenset(offsets), tuple(changes)
 
 
 def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -13,11 +13,10 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from chalicelib import cron
 from chalicelib.errors import ConfigurationError
 from chalicelib.zones import find_zone, first_moment_from, moments_of, wall_before
 
-FIELDS = ("minute", "hour", "day of month", "month", "day of week")
-RANGES = ("0-59", "0-23", "1-31", "1-12 or JAN-DEC", "0-7 or SUN-SAT, both 0 and 7 Sunday")
 NAMED = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -27,10 +26,12 @@ NAMED = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-_EVERY = re.compile(r"every(?: ([1-9]\d{0,3}))? (minute|hour|day)s?")
-_FIELD = re.compile(r"[0-9A-Za-z*,/-]+")
-# A step goes on from the end of a range, and so nowhere; cronsim would go on as from 5/25.
-_RANGE_OF_ONE = re.compile(r"\b(\w+)-\1/[1-9]\d*\b")
+# All that Lambda takes in the variables of a stage is four thousand.
+LONGEST = 1000
+_EVERY = re.compile(r"every(?: ([1-9][0-9]{0,3}))? (minute|hour|day)s?", re.ASCII | re.IGNORECASE)
+# What cronsim calls the 31th.
+_ORDINAL = re.compile(r"(?<!1)([123])th\b")
+_ENDINGS = {"1": "st", "2": "nd", "3": "rd"}
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,14 @@ class Schedule:
     @cached_property
     def every(self) -> timedelta | None:
         """The interval of "every 15 minutes", whose first fire is nobody's to say."""
-        found = _EVERY.fullmatch(" ".join(self.text.split()))
-        if not found:
-            return None
-        return timedelta(**{f"{found[2]}s": int(found[1] or 1)})
+        interval = self._interval
+        return timedelta(**{f"{interval[1]}s": interval[0]}) if interval else None
 
     @cached_property
     def cron(self) -> str:
         """The five fields, in capitals."""
-        words = self._words[:-1] if self._has_zone else self._words
-        text = " ".join(words).upper()
-        return NAMED.get(text.lower(), _RANGE_OF_ONE.sub(r"\1", text))
+        text = " ".join(self._words[:-1] if self._has_zone else self._words)
+        return NAMED.get(text.lower()) or cron.plain(text)
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -77,7 +75,10 @@ class Schedule:
         """The same in English, without the zone."""
         from cronsim.explain import explain
 
-        return self.text.capitalize() if self.every is not None else str(explain(self.cron))
+        if self._interval:
+            number, unit = self._interval
+            return f"Every {unit}" if number == 1 else f"Every {number} {unit}s"
+        return _ORDINAL.sub(lambda found: found[1] + _ENDINGS[found[1]], explain(self.cron))
 
     @property
     def is_fixed(self) -> bool:
@@ -112,6 +113,15 @@ class Schedule:
             found.append(due)
         return found[-limit:] if limit else []
 
+    def before(self, moment: datetime) -> datetime:
+        """Return the moment that was due last before this one; an interval's is as long ago as it is."""
+        if self.every is not None:
+            return moment - self.every
+        back = timedelta(hours=1)
+        while not (found := self.between(moment - back, moment - timedelta.resolution, limit=1)):
+            back *= 2
+        return found[0]
+
     def next(self, moment: datetime, *, count: int) -> list[datetime]:
         """Return so many of the moments due after this one."""
         return list(islice(self.after(moment), count))
@@ -134,6 +144,11 @@ class Schedule:
             repeated.extend(moments[1:])
         yield from repeated
 
+    @cached_property
+    def _interval(self) -> tuple[int, str] | None:
+        found = _EVERY.fullmatch(" ".join(self._words))
+        return (int(found[1] or 1), found[2].lower()) if found else None
+
     @property
     def _words(self) -> list[str]:
         return self.text.split()
@@ -148,27 +163,34 @@ class Schedule:
 
 
 def _check(schedule: Schedule) -> None:
-    words = schedule.text.split()
+    text, words = schedule.text, schedule.text.split()
+    if len(text) > LONGEST:
+        raise ConfigurationError(f"a schedule has {LONGEST} characters at most, and {text[:20]!r}… has {len(text)}")
     if words and words[0].startswith("@") and words[0].lower() not in NAMED:
         raise schedule._invalid(f"{words[0]} is none of {', '.join(NAMED)}")
+    if words and words[0].lower() == "every":
+        raise schedule._invalid(_why_no_interval(words))
     fields = schedule.cron.split()
-    if len(fields) != len(FIELDS):
+    if len(fields) != len(cron.FIELDS):
+        names = ", ".join(field.name for field in cron.FIELDS)
         raise schedule._invalid(
-            f"it needs five fields ({', '.join(FIELDS)}) and may end in a time zone, or be such as @daily or "
-            '"every 15 minutes"'
+            f'it needs five fields ({names}) and may end in a time zone, or be such as @daily or "every 15 minutes"'
         )
-    everything = ["*"] * len(FIELDS)
-    for n, field in enumerate(fields):
-        try:
-            # What cronsim takes beyond Unix, such as L and 1#2, EventBridge could not be told.
-            if not _FIELD.fullmatch(field) or (n in {2, 4} and re.search(r"L|\dW", field)):
-                raise CronSimError
-            CronSim(" ".join([*everything[:n], field, *everything[n + 1 :]]), datetime(2024, 1, 1, tzinfo=UTC))
-        except CronSimError:
-            raise schedule._invalid(f"{field!r} is no {FIELDS[n]}, which is {RANGES[n]}") from None
+    try:
+        cron.check(schedule.cron)
+    except ValueError as error:
+        raise schedule._invalid(str(error)) from None
     try:
         is_ever_due = bool(schedule.next(datetime(2024, 1, 1, tzinfo=UTC), count=1))
     except CronSimError:
         is_ever_due = False
     if not is_ever_due:
-        raise schedule._invalid(f"no {FIELDS[2]} {fields[2]} is ever in {FIELDS[3]} {fields[3]}")
+        raise schedule._invalid(f"no day of month {fields[2]} is ever in month {fields[3]}")
+
+
+def _why_no_interval(words: Sequence[str]) -> str:
+    if _EVERY.fullmatch(" ".join(words[:-1])):
+        return f"an interval has no time zone, since it counts from its deployment on; leave {words[-1]} out"
+    return (
+        'an interval is every minute, hour or day, or every so many of them, from 1 to 9999, such as "every 15 minutes"'
+    )

@@ -29,24 +29,25 @@ def watch(context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
         summary = report("run", "watch", ended)
         _store_page(context, planned)
     if ended.outcome.is_failure:
-        raise RunFailedError(redact(f"watch failed: {ended.error}"), outcome=ended.outcome) from ended.error
+        raise RunFailedError(redact(f"watch failed: {ended.told}"), outcome=ended.outcome) from ended.error
     return summary
 
 
 def _watch(context: Context, planned: Mapping[str, Schedule]) -> Counts:
-    looks: dict[str, Callable[[], Any]] = {
-        "runs": partial(lapses.take_up, context),
-        **{name: partial(_look_after, context, name, schedule) for name, schedule in planned.items()},
-        "backups": partial(catalogue.tell_ages, context.database, context.clock),
-    }
+    # No mapping, in which a task of the name would take the place of the runs or the backups.
+    looks: list[tuple[str, Callable[[], Any]]] = [
+        ("runs", partial(lapses.take_up, context)),
+        *((name, partial(_look_after, context, name, schedule)) for name, schedule in planned.items()),
+        ("backups", partial(catalogue.tell_ages, context.database, context.clock)),
+    ]
     counts, broken = Counts(), []
-    for name, look in looks.items():
+    for name, look in looks:
         ended = attempt(look, clock=context.clock, last=False)
         counts += ended.counts
         if ended.error is not None:
             # The others are looked after all the same.
             logger.error(f"{name} not looked after", exc_info=ended.error)
-            broken.append(f"{name} ({ended.error})")
+            broken.append(f"{name} ({ended.told})")
     if broken:
         raise TransientError(f"it could not look after {', '.join(broken)}")
     return counts

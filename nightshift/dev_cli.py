@@ -34,7 +34,8 @@ def dev(
     """Live the day here: every schedule fires by the clock, the worker drains, and the status page has buttons.
 
     SQS, SES and S3 are emulated, and mails go to a folder. The database is that of DATABASE_URL, or a file with a
-    made-up blog. Ctrl-C, or closing the terminal, ends it with nothing lost. With --at it replays another day, on a database made for it.
+    made-up blog. Ctrl-C, or closing the terminal, ends it with nothing lost. With --at it replays another day, on a
+    database made for it.
 
     Example: nightshift dev --at 2026-03-29T00:00 --speed 3600
     """

@@ -1,6 +1,7 @@
 """`nightshift make …`: a new task or handler, written into this project."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ import typer
 
 from nightshift.schedule_view import tell_when
 from nightshift.terminal import print_lines, sentences
+from nightshift.usage import UsageError
 
 if TYPE_CHECKING:
     from chalicelib.schedule import Schedule
@@ -36,12 +38,12 @@ def task(
         from nightshift.make.writing import write
 
         if zone is not None and len(zone.split()) != 1:
-            raise ValueError("--zone must be one time zone, such as Europe/Berlin")
+            raise UsageError("--zone must be one time zone, such as Europe/Berlin")
         schedule, now, project = Schedule(cron if zone is None else f"{cron} {zone}"), datetime.now(UTC), Path.cwd()
         contents = contents_of(project, name, schedule, now=now)
         changed = [path for path in contents if (project / path).exists()]
         write(project, contents)
-        print_lines([*_tell(contents, changed), *_tell_when(schedule, now)])
+        _print([*_tell(contents, changed), *_tell_when(schedule, now)])
 
 
 @app.command()
@@ -58,7 +60,13 @@ def handler(name: Annotated[str, typer.Argument(metavar="NAME", show_default=Fal
 
         contents = contents_of(Path.cwd(), name)
         write(Path.cwd(), contents)
-        print_lines(_tell(contents, []))
+        _print(_tell(contents, []))
+
+
+def _print(lines: Iterable[str]) -> None:
+    # All is written by now: whether anybody can read of it changes no more, and 1 would mean that nothing was.
+    with suppress(SystemExit):
+        print_lines(lines)
 
 
 def _tell(contents: Mapping[str, str], changed: list[str]) -> Iterator[str]:
@@ -73,4 +81,5 @@ def _tell_when(schedule: "Schedule", now: datetime) -> Iterator[str]:
     yield ""
     yield from tell_when(describe(schedule, now, count=FIRES))
     rule = rule_of(schedule, now=now)
-    yield f"EventBridge gets {rule.expression}; at most {rule.surplus} of its fires a day are dropped."
+    dropped = f"; fires dropped a day, at most: {rule.surplus}" if rule.surplus else ""
+    yield f"EventBridge gets {rule.expression}{dropped}"

@@ -12,6 +12,7 @@ from chalicelib.nearest import nearest
 from chalicelib.schedule import Schedule
 from nightshift import triggers
 from nightshift.deploy import configuration
+from nightshift.stages import meant
 
 SUFFIX = "_SCHEDULE"
 
@@ -37,7 +38,8 @@ def examine(project: Path, *, only: str | None, now: datetime) -> Iterator[Check
     whole = configuration.read(project)
     stages: Mapping[str, Any] = whole.get("stages", {})
     if only is not None and only not in stages:
-        raise ValueError(f"there is no stage {only!r} in .chalice/config.json; there are {', '.join(stages)}")
+        hint = meant(only) or f"; there are {', '.join(stages)}"
+        raise ValueError(f"there is no stage {only!r} in .chalice/config.json{hint}")
     for task, text in tasks.items():
         yield _check(task, None, text, now=now)
     for stage, settings in stages.items():
@@ -51,6 +53,9 @@ def _examine_stage(
     variables = {f"{task.upper()}{SUFFIX}": task for task in tasks}
     environment = _environment(whole) | _environment(settings)
     for variable, text in environment.items():
+        if text == "":
+            # Changes nothing.
+            continue
         if variable in variables:
             yield _check(variables[variable], stage, text, now=now)
         elif variable.endswith(SUFFIX):
@@ -59,12 +64,13 @@ def _examine_stage(
             hint = f"did you mean {close.upper()}{SUFFIX}?" if close else f"there are {', '.join(variables)}"
             yield Checked(task=variable, stage=stage, schedule=str(text), error=f"this is of no task; {hint}")
     for function, own in settings.get("lambda_functions", {}).items():
-        for variable in _environment(own).keys() & variables:
-            # Chalice makes the rule of the stage's variables; the function would drop its every fire.
-            reason = f"move {variable} of {function} to the stage's environment_variables: its rule is made of those"
-            yield Checked(
-                task=variables[variable], stage=stage, schedule=str(_environment(own)[variable]), error=reason
-            )
+        for variable, text in _environment(own).items():
+            if variable in variables and text != environment.get(variable, ""):
+                # Chalice makes the rule of the stage's variables; the function would drop its every fire.
+                reason = (
+                    f"move {variable} of {function} to the stage's environment_variables: its rule is made of those"
+                )
+                yield Checked(task=variables[variable], stage=stage, schedule=str(text), error=reason)
 
 
 def _environment(settings: Mapping[str, Any]) -> dict[str, Any]:

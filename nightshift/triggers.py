@@ -38,10 +38,20 @@ def read(project: Path) -> list[Trigger]:
 
 def parse(path: Path) -> ast.Module:
     """Return the syntax of a file. Raises ValueError where it cannot be read, or is no Python."""
+    source = source_of(path)
     try:
-        return ast.parse(path.read_bytes(), filename=path.name)
-    except (OSError, SyntaxError, ValueError) as error:
+        return ast.parse(source, filename=path.name)
+    except (SyntaxError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def source_of(path: Path) -> bytes:
+    """Return what a file of the project holds. Raises ValueError, which says where to go when there is none."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        hint = "; go to the root of the project, where app.py is" if isinstance(error, FileNotFoundError) else ""
+        raise ValueError(f"{path} cannot be read: {error.strerror}{hint}") from error
 
 
 def triggers_of(module: ast.Module) -> Iterator[Trigger]:

@@ -103,6 +103,22 @@ def test_of_the_moments_between_two_the_newest_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "moment", "before"),
+    [
+        ("0 8 * * *", "2026-03-02T08:00", "2026-03-01T08:00"),
+        ("0 8 * * *", "2026-03-02T08:00:01", "2026-03-02T08:00"),
+        # A week of 167 hours.
+        ("0 9 * * 1 Europe/Berlin", "2026-03-30T07:00", "2026-03-23T08:00"),
+        ("0 0 29 2 *", "2028-02-29T00:00", "2024-02-29T00:00"),
+        ("every 2 hours", "2026-03-02T08:01", "2026-03-02T06:01"),
+    ],
+)
+def test_what_was_due_last_before_a_moment_is_known(text: str, moment: str, before: str) -> None:
+    at, expected = (datetime.fromisoformat(each).replace(tzinfo=UTC) for each in (moment, before))
+    assert Schedule(text).before(at) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("61 * * * *", "'61' is no minute, which is 0-59"),
@@ -111,7 +127,15 @@ def test_of_the_moments_between_two_the_newest_are_kept() -> None:
         ("0 0 * 13 *", "'13' is no month, which is 1-12 or JAN-DEC"),
         ("0 0 * * 8", "'8' is no day of week, which is 0-7 or SUN-SAT, both 0 and 7 Sunday"),
         ("0 0 * MON *", "'MON' is no month, which is 1-12 or JAN-DEC"),
-        ("30-10 * * * *", "'30-10' is no minute, which is 0-59"),
+        ("60-61 * * * *", "'60-61' is no minute, which is 0-59"),
+        ("61-61/2 * * * *", "'61-61/2' is no minute, which is 0-59"),
+        ("30-10 * * * *", "'30-10' is no minute: a range goes upwards; write 30-59,0-10 for 30-10"),
+        ("0 22-2 * * *", "'22-2' is no hour: a range goes upwards; write 22-23,0-2 for 22-2"),
+        ("0 9,23-0 * * *", "'9,23-0' is no hour: a range goes upwards; write 23,0 for 23-0"),
+        ("0 22-2/2 * * *", "'22-2/2' is no hour: a range goes upwards"),
+        ("0 0 * nov-Feb *", "'NOV-FEB' is no month: a range goes upwards; write NOV-DEC,JAN-FEB for NOV-FEB"),
+        ("0 0 * * FRI-SUN", "'FRI-SUN' is no day of week: a range goes upwards; write FRI-SAT,SUN for FRI-SUN"),
+        ("0 0 * * 5-1", "'5-1' is no day of week: a range goes upwards; write 5-7,0-1 for 5-1"),
         ("*/0 * * * *", "'*/0' is no minute, which is 0-59"),
         ("0 0 L * *", "'L' is no day of month, which is 1-31"),
         ("0 0 LW * *", "'LW' is no day of month, which is 1-31"),
@@ -126,8 +150,13 @@ def test_of_the_moments_between_two_the_newest_are_kept() -> None:
         ("@reboot", "@reboot is none of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually"),
         ("0 8 * *", "it needs five fields (minute, hour, day of month, month, day of week)"),
         ("", "it needs five fields"),
-        ("every 0 minutes", "it needs five fields"),
-        ("every 15 parsecs", "it needs five fields"),
+        ("every 0 minutes", "an interval is every minute, hour or day, or every so many of them, from 1 to 9999"),
+        (
+            "Every 15 seconds",
+            "an interval is every minute, hour or day, or every so many of them, from 1 to 9999, such",
+        ),
+        ("every", "an interval is every minute, hour or day"),
+        ("every 15 minutes Europe/Berlin", "an interval has no time zone, since it counts from its deployment on; lea"),
         ("cron(0 8 * * ? *)", "'CRON(0' is no minute, which is 0-59"),
     ],
 )
@@ -136,3 +165,52 @@ def test_nonsense_is_refused_with_the_field_and_the_reason(text: str, sentence: 
         Schedule(text)
     assert sentence in str(refused.value)
     assert repr(text) in str(refused.value)
+
+
+def test_what_is_too_long_to_be_a_schedule_is_refused_by_its_length_and_not_repeated() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Schedule(f"{'9' * 5000} * * * *")
+    assert str(refused.value) == "a schedule has 1000 characters at most, and '99999999999999999999'… has 5008"
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("5-5/2 * * * *", "5 * * * *"),
+        ("05-5/2 * * * *", "5 * * * *"),
+        ("7,5-05/02 * * * *", "5,7 * * * *"),
+        ("0 02-2/3 * * *", "0 2 * * *"),
+        ("0 0 * JAN-1/2 *", "0 0 * 1 *"),
+        ("0 0 * 01-jan/2 *", "0 0 * 1 *"),
+        ("0 0 * * SUN-0/2", "0 0 * * 0"),
+        ("0 0 * * 7-7/2", "0 0 * * 0"),
+        # Both ends of the week are a Sunday, and yet there is all of it between them.
+        ("0 0 * * SUN-7/2", "0 0 * * 0,2,4,6"),
+        ("0 0 * * 0-7/7", "0 0 * * 0"),
+    ],
+)
+def test_a_step_goes_nowhere_from_a_range_of_one_however_its_ends_are_spelt(text: str, same: str) -> None:
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    assert Schedule(text).next(start, count=50) == Schedule(same).next(start, count=50)
+
+
+@pytest.mark.parametrize("text", ["every 15 minutes", "Every 15 minute", " EVERY  15  MINUTES "])
+def test_an_interval_may_be_written_in_any_case(text: str) -> None:
+    assert (Schedule(text).every, Schedule(text).words) == (timedelta(minutes=15), "Every 15 minutes")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("every 1 hour", "Every hour"),
+        ("every days", "Every day"),
+        ("0 0 31 * *", "At 00:00 on the 31st day of every month"),
+        ("*/42 * * * *", "Every 42nd minute of every hour"),
+        ("*/11 3/23 */13 * *", "Every 11th minute past every 23rd hour from 3 through 23 on every 13th day of month"),
+        ("*/111 * * * *", "Every 111th minute of every hour"),
+        ("*/101 * * * *", "Every 101st minute of every hour"),
+        ("0 0 1 * *", "At 00:00 on the first day of every month"),
+    ],
+)
+def test_it_is_told_in_english(text: str, words: str) -> None:
+    assert Schedule(text).words == words

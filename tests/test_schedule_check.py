@@ -103,9 +103,27 @@ def test_a_value_that_is_no_text_is_named(tmp_path: Path) -> None:
     assert found["nightly"].error == "a schedule must be text"
 
 
-def test_a_stage_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"there is no stage 'prdo' in \.chalice/config\.json; there are prod"):
-        check(written(tmp_path, stages={"prod": {}}), only="prdo")
+def test_an_empty_one_changes_nothing_and_so_is_right(tmp_path: Path) -> None:
+    empty = {"NIGHTLY_SCHEDULE": "", "GONE_SCHEDULE": ""}
+    stage = {"environment_variables": empty, "lambda_functions": {"nightly": {"environment_variables": empty}}}
+    assert of_stage(check(written(tmp_path, scheduled(nightly="@daily"), stages={"dev": stage})), "dev") == {}
+
+
+def test_what_a_function_repeats_of_its_stage_is_right(tmp_path: Path) -> None:
+    own = {"environment_variables": {"NIGHTLY_SCHEDULE": "0 9 * * *"}}
+    stage = {**own, "lambda_functions": {"nightly": own}}
+    (found,) = of_stage(check(written(tmp_path, scheduled(nightly="@daily"), stages={"dev": stage})), "dev").values()
+    assert found.expression == "cron(0 9 * * ? *)"
+
+
+@pytest.mark.parametrize(("only", "hint"), [("prdo", "did you mean --stage prod?"), ("x", "there are prod")])
+def test_a_stage_that_is_not_there_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only: str, hint: str
+) -> None:
+    monkeypatch.chdir(written(tmp_path, stages={"prod": {}}))
+    with pytest.raises(ValueError, match=rf"there is no stage '{only}' in \.chalice/config\.json; ") as refused:
+        check(tmp_path, only=only)
+    assert str(refused.value).endswith(f"; {hint}")
 
 
 def test_a_project_without_a_configuration_is_a_sentence(tmp_path: Path) -> None:

@@ -295,11 +295,16 @@ def test_a_task_that_cannot_be_looked_after_keeps_no_other_from_it(
     assert len(told(log(), "nowhere not looked after")) == 1
 
 
-def test_each_look_tells_how_old_the_newest_backup_is(make_plan: MakePlan, log: Log) -> None:
-    plan = make_plan()
+def add_backup(plan: Plan) -> None:
+    """Have a backup that was verified when all began."""
     moments = dict.fromkeys(("taken_at", "started_at", "finished_at", "verified_at"), to_ms(START))
     row = {"id": "b", "kind": "dump", "status": "finished", **moments}
     plan.kit.context().database.transact(lambda connection: connection.execute(insert(backups).values(row)))
+
+
+def test_each_look_tells_how_old_the_newest_backup_is(make_plan: MakePlan, log: Log) -> None:
+    plan = make_plan()
+    add_backup(plan)
     plan.watch(START + 90 * MINUTE)
     assert [line["backup_verified_age"] for line in log() if "backup_verified_age" in line] == [[1.5]]
 
@@ -448,3 +453,19 @@ def test_a_run_that_is_at_work_is_left_alone(make_plan: MakePlan) -> None:
     plan.meanwhile(lambda: summaries.append(plan.watch(utc("02 08:20"))))
     plan.fire(utc("02 08:00"))
     assert [counts(summary) for summary in summaries] == [(0, 0, 0)]
+
+
+@pytest.mark.parametrize("name", ["runs", "backups"])
+def test_a_task_takes_no_look_away_whatever_its_name(
+    make_plan: MakePlan, log: Log, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    plan = make_plan()
+    add_backup(plan)
+    die_in_the_middle(plan, utc("02 08:00"))
+    monkeypatch.setattr(plan, "planned", {**plan.planned, name: plan.planned[NAME]})
+    # There is no such task here, which tells that it was looked after.
+    with pytest.raises(RunFailedError, match=rf"could not look after {name} \(No module named"):
+        plan.watch(utc("02 09:00"))
+    lines = log()
+    assert len(told(lines, "run taken up")) == 1
+    assert any("backup_verified_age" in line for line in lines)

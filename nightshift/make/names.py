@@ -4,9 +4,10 @@ import builtins
 import keyword
 import re
 import symtable
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from nightshift import triggers
 from nightshift.deploy import configuration
 
 FORM = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
@@ -17,20 +18,31 @@ RULE = "nightshift-{stage}-{name}-event"
 LONGEST_TYPE = 64
 
 
-def check_form(name: str) -> None:
-    """Refuse, with ValueError, what is no name in lower-case words, or a word of Python's own."""
+def check(name: str, others: Callable[[str], None]) -> None:
+    """Refuse, with ValueError, what is no name in lower-case words, a word of Python's own, and what others refuse."""
     if not FORM.fullmatch(name):
-        words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name)
-        near = "_".join(words).lower()
-        hint = f"; did you mean {near}?" if FORM.fullmatch(near) and len(near) <= LONGEST_TYPE else ""
         raise ValueError(
             f"{name[:40]!r} is no name: it needs lower-case words of letters and digits, joined by _, as in "
-            f"send_weekly_newsletter{hint}"
+            f"send_weekly_newsletter{_hint(name, others)}"
         )
     if keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name):
         raise ValueError(f"{name} means something else to Python; add a word that says what it does")
     if len(name) > LONGEST_TYPE:
         raise ValueError(f"{name[:40]}… has {len(name)} characters, and the tables keep {LONGEST_TYPE}")
+    others(name)
+
+
+def _hint(name: str, others: Callable[[str], None]) -> str:
+    # What is left of été without its accents is nothing that somebody meant.
+    words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])", name) if name.isascii() else []
+    near = "_".join(words).lower()
+    if not FORM.fullmatch(near):
+        return ""
+    try:
+        check(near, others)
+    except ValueError:
+        return ""
+    return f"; did you mean {near}?"
 
 
 def check_length(project: Path, name: str) -> None:
@@ -52,7 +64,14 @@ def check_free(project: Path, name: str, *, modules: Collection[str]) -> None:
     """
     for path in modules:
         if name in bound_in(project / path):
-            raise ValueError(f"there is a {name} already, in {path}; take another name")
+            raise ValueError(f"there is {name} already, in {path}; take another name")
+
+
+def check_new(project: Path, paths: Collection[str]) -> None:
+    """Refuse, with ValueError, to write over a file."""
+    for path in paths:
+        if (project / path).exists():
+            raise ValueError(f"there is {path} already; take another name")
 
 
 def check_distinct(name: str, functions: Collection[str]) -> None:
@@ -73,8 +92,9 @@ def check_alarm(project: Path, name: str) -> None:
 
 def bound_in(path: Path) -> set[str]:
     """Return the names that a module binds. Raises ValueError where it cannot be read."""
+    source = triggers.source_of(path)
     try:
-        module = symtable.symtable(path.read_text(encoding="utf-8"), path.name, "exec")
-    except (OSError, SyntaxError, ValueError) as error:
+        module = symtable.symtable(source.decode("utf-8"), path.name, "exec")
+    except (SyntaxError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     return {symbol.get_name() for symbol in module.get_symbols() if symbol.is_assigned() or symbol.is_imported()}

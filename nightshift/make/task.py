@@ -1,8 +1,9 @@
-"""A new task: the task, its trigger, its memory and time, its policy, a line in the docs, and a test."""
+"""A new task: the task, its trigger, its memory and time, its policy, a line in two pages, and a test."""
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from nightshift.deploy import configuration
 from nightshift.make import names
 from nightshift.make.skeletons import fill, sentence_of
 
-APP, CONFIGURATION, DOCS = "app.py", ".chalice/config.json", "docs/deploy.md"
+APP, CONFIGURATION = "app.py", ".chalice/config.json"
+DEPLOY_PAGE, SCHEDULES_PAGE = "docs/deploy.md", "docs/schedules.md"
 SETTINGS = {"lambda_memory_size": 512, "lambda_timeout": 300, "reserved_concurrency": 1}
 # What a trigger is made of.
 NEEDED = frozenset({"scheduled", "_execute", "CloudWatchEvent", "Any"})
@@ -28,32 +30,40 @@ def contents_of(project: Path, name: str, schedule: Schedule, *, now: datetime) 
     """Return what each file is to hold, by its path. Raises ValueError where there can be no such task."""
     known = triggers.read(project)
     tasks = triggers.functions_of(known, "task")
-    names.check_form(name)
+    names.check(name, partial(_check, project, known))
+    module, test, policy = _paths(name)
+    text = " ".join(schedule.text.split())
+    # Nobody knows when an interval would have fired.
+    catch_up, why = (
+        ("latest", "the latest is worth something still, those before it are not")
+        if schedule.every is None
+        else ("skip", "an interval's fires have no moments that could be made up for")
+    )
+    contents = {
+        module: fill("task.txt", name=name, sentence=sentence_of(name), schedule=json.dumps(text), catch_up=catch_up),
+        test: _test(name, schedule, now=now),
+        policy: fill("policy.json", name=name),
+        APP: _with_trigger(_text(project, APP), name, text, after=_place(project, known)),
+        CONFIGURATION: _with_settings(project, name, tasks),
+    }
+    rows = {
+        DEPLOY_PAGE: f"| `{name}` | {_when(schedule, now=now)} | {sentence_of(name)[:-1].lower()} |",
+        SCHEDULES_PAGE: f"| `{name}` | `{text}` | skip | {catch_up} | {why} |",
+    }
+    pages = {page: row for page, row in rows.items() if (project / page).exists()}
+    return contents | {page: _with_row(_text(project, page), row, tasks) for page, row in pages.items()}
+
+
+def _check(project: Path, known: Sequence[triggers.Trigger], name: str) -> None:
     names.check_length(project, name)
     names.check_free(project, name, modules=[APP, "chalicelib/tasks/__init__.py"])
     names.check_distinct(name, [trigger.function for trigger in known])
     names.check_alarm(project, name)
-    new = {
-        f"chalicelib/tasks/{name}.py": fill(
-            "task.txt",
-            name=name,
-            sentence=sentence_of(name),
-            # Nobody knows when an interval would have fired.
-            catch_up="latest" if schedule.every is None else "skip",
-        ),
-        f"tests/tasks/test_{name}.py": _test(name, schedule, now=now),
-        f".chalice/policies/{name}.json": fill("policy.json", name=name),
-    }
-    for path in new:
-        if (project / path).exists():
-            raise ValueError(f"there is {path} already; take another name")
-    changed = {
-        APP: _with_trigger(_text(project, APP), name, schedule, after=_place(project, known)),
-        CONFIGURATION: _with_settings(project, name, tasks),
-    }
-    if (project / DOCS).exists():
-        changed[DOCS] = _with_row(_text(project, DOCS), name, schedule, tasks, now=now)
-    return new | changed
+    names.check_new(project, _paths(name))
+
+
+def _paths(name: str) -> tuple[str, str, str]:
+    return f"chalicelib/tasks/{name}.py", f"tests/tasks/test_{name}.py", f".chalice/policies/{name}.json"
 
 
 def _text(project: Path, path: str) -> str:
@@ -70,9 +80,9 @@ def _place(project: Path, known: Sequence[triggers.Trigger]) -> int:
     return max(tasks) if tasks else triggers.last_line_of(project / APP, "scheduled")
 
 
-def _with_trigger(source: str, name: str, schedule: Schedule, *, after: int) -> str:
-    text = json.dumps(" ".join(schedule.text.split()))
-    trigger = fill("trigger.txt", name=name, sentence=sentence_of(name), schedule=text).rstrip("\n")
+def _with_trigger(source: str, name: str, text: str, *, after: int) -> str:
+    filled = fill("trigger.txt", name=name, sentence=sentence_of(name), schedule=json.dumps(text))
+    trigger = filled.rstrip("\n")
     lines = source.split("\n")
     end = "\r" if "\r\n" in source else ""
     lines[after:after] = [f"{line}{end}" for line in trigger.split("\n")]
@@ -95,25 +105,26 @@ def _with_function(functions: Mapping[str, Any], name: str, tasks: Sequence[str]
     return dict([*items[:behind], (name, dict(SETTINGS)), *items[behind:]])
 
 
-def _with_row(text: str, name: str, schedule: Schedule, tasks: Sequence[str], *, now: datetime) -> str:
+def _when(schedule: Schedule, *, now: datetime) -> str:
+    told = describe(schedule, now, count=0)
+    return f"{told['words'][0].lower()}{told['words'][1:]}" + (f", {told['zone']}" if told["zone"] else "")
+
+
+def _with_row(page: str, row: str, tasks: Sequence[str]) -> str:
     """Return the page with a row behind those of the tasks, or as it is where it has none."""
-    lines = text.split("\n")
+    lines = page.split("\n")
     rows = [n for n, line in enumerate(lines) for task in tasks if line.startswith(f"| `{task}` |")]
     if rows:
-        told = describe(schedule, now, count=0)
-        when = f"{told['words'][0].lower()}{told['words'][1:]}" + (f", {told['zone']}" if told["zone"] else "")
-        lines.insert(max(rows) + 1, f"| `{name}` | {when} | {sentence_of(name)[:-1].lower()} |")
+        lines.insert(max(rows) + 1, row)
     return "\n".join(lines)
 
 
 def _test(name: str, schedule: Schedule, *, now: datetime) -> str:
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
     fire = minute if schedule.every is not None else schedule.next(now, count=1)[0]
-    has_moments = schedule.every is None
     return fill(
         "test_task.txt",
         name=name,
         fire=f"datetime({fire.year}, {fire.month}, {fire.day}, {fire.hour}, {fire.minute}, tzinfo=UTC)",
-        import_app="import app\n" if has_moments else "",
-        due=DUE_TEST.format(name=name) if has_moments else "",
+        due=DUE_TEST.format(name=name) if schedule.every is None else "",
     )

@@ -40,7 +40,14 @@ def _field(random: Random, first: int, last: int, names: list[str] | None = None
 
 def _part(random: Random, first: int, last: int, names: list[str] | None) -> str:
     numbers = sorted((random.randint(first, last), random.randint(first, last)))
-    start, end = map(str, numbers)
-    if names and numbers[1] - first < len(names) and random.random() < 0.5:
-        start, end = (random.choice((str.upper, str.lower))(names[n - first]) for n in numbers)
+    if random.random() < 0.2:
+        numbers[1] = numbers[0]
+    start, end = (_spelt(random, number, first, names) for number in numbers)
     return random.choice((start, f"{start}-{end}", f"{start}-{end}/{random.randint(1, last)}"))
+
+
+def _spelt(random: Random, number: int, first: int, names: list[str] | None) -> str:
+    """Return a number as somebody may write it: its name, or with a zero before it."""
+    if names and number - first < len(names) and random.random() < 0.4:
+        return random.choice((str.upper, str.lower, str.title))(names[number - first])
+    return f"{number:02}" if random.random() < 0.2 else str(number)

@@ -35,9 +35,11 @@ def part(bits: int, first: int, end: int) -> int:
 
 def members(bits: int) -> Iterator[int]:
     """Yield the minutes that are in the set, the earliest first."""
-    for n, digit in enumerate(reversed(f"{bits:b}")):
-        if digit == "1":
-            yield n
+    digits = f"{bits:b}"[::-1]
+    n = digits.find("1")
+    while n >= 0:
+        yield n
+        n = digits.find("1", n + 1)
 
 
 def counts_by_day(bits: int) -> list[int]:

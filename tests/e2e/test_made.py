@@ -55,18 +55,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def test_it_tells_what_it_wrote_and_when_the_task_is_due(made: Made) -> None:
     lines = made.printed[0].splitlines()
-    assert lines[:6] == [
+    assert lines[:7] == [
         "created  chalicelib/tasks/send_weekly_newsletter.py",
         "created  tests/tasks/test_send_weekly_newsletter.py",
         "created  .chalice/policies/send_weekly_newsletter.json",
         "changed  app.py",
         "changed  .chalice/config.json",
         "changed  docs/deploy.md",
+        "changed  docs/schedules.md",
     ]
-    assert lines[7] == "At 09:00 on Monday, Europe/Berlin"
-    assert all(line.startswith("Mon ") and " 09:00 (+0" in line for line in lines[8:11])
-    assert lines[11:] == ["EventBridge gets cron(0 7,8 ? * MON *); at most 1 of its fires a day are dropped."]
-    assert "Every 7 minutes, from its deployment on\nEventBridge gets rate(7 minutes);" in made.printed[1]
+    assert lines[8] == "At 09:00 on Monday, Europe/Berlin"
+    assert all(line.startswith("Mon ") and " 09:00 (+0" in line for line in lines[9:12])
+    assert lines[12:] == ["EventBridge gets cron(0 7,8 ? * MON *); fires dropped a day, at most: 1"]
+    assert made.printed[1].endswith("\nEvery 7 minutes, from its deployment on\nEventBridge gets rate(7 minutes)\n")
     assert made.printed[2].splitlines() == [
         "created  chalicelib/handlers/resize_image.py",
         "created  tests/handlers/test_resize_image.py",
@@ -84,6 +85,7 @@ def test_it_adds_files_and_lines_and_takes_none_away(made: Made) -> None:
         "app.py",
         ".chalice/config.json",
         "docs/deploy.md",
+        "docs/schedules.md",
     }
     for name in made.before:
         old, new = (files[name].decode("utf-8", "replace").splitlines() for files in (made.before, after))
@@ -121,6 +123,8 @@ def test_the_generated_tests_pass_at_once_and_so_do_those_that_hold_every_functi
         "tests/deploy/test_stage.py::test_every_function_is_configured_in_every_stage",
         "tests/test_app.py::test_every_function_answers_an_invocation_with_nothing[sqlite]",
         "tests/test_triggers.py",
+        "tests/test_schedules_page.py",
+        "tests/test_house.py::test_no_shipped_file_is_long",
     )
     others = [test.format(task) for test in of_each for task in TASKS]
     told = made.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *own, *others, *of_all)
@@ -183,6 +187,17 @@ def test_the_page_about_deploying_has_their_rows_behind_the_other_tasks(made: Ma
     row = lines.index("| `send_weekly_newsletter` | at 09:00 on Monday, Europe/Berlin | send weekly newsletter |")
     assert lines[row - 1].startswith("| `external_sync` |")
     assert lines[row + 1] == "| `poll_prices` | every 7 minutes | poll prices |"
+
+
+def test_the_page_about_schedules_has_them_with_a_reason(made: Made) -> None:
+    lines = (made.project / "docs" / "schedules.md").read_text().splitlines()
+    row = next(n for n, line in enumerate(lines) if line.startswith("| `send_weekly_newsletter` |"))
+    assert lines[row - 1].startswith("| `external_sync` |")
+    assert [line.split("|")[2:5] for line in lines[row : row + 2]] == [
+        [" `0 9 * * 1 Europe/Berlin` ", " skip ", " latest "],
+        [" `every 7 minutes` ", " skip ", " skip "],
+    ]
+    assert all(line.split("|")[5].strip() for line in lines[row : row + 2])
 
 
 @pytest.mark.parametrize("words", [CRON, HANDLER])

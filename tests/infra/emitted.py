@@ -108,7 +108,7 @@ def _live(folder: Path) -> str:
 def _runs(kit: Kit) -> str:
     for function in REPORTING:
         with suppress(RunFailedError):
-            _ask(function, {"scheduled_for": "no moment"}, kit.context())
+            _ask(function, scheduled_event(NOON) | {"time": "no moment"}, kit.context())
     with suppress(RunFailedError):
         _ask("cache_warming", scheduled_event(NOON), kit.context())
     _execute(kit, insert(users).values(READER))

@@ -42,7 +42,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(untouched: Path, tmp_path: Path) -> Path:
     """A copy of the test's own, of what the generator reads."""
     names = ("app.py", "chalicelib/tasks", "chalicelib/handlers", "tests/tasks", "tests/handlers", ".chalice", "infra")
-    for name in (*names, "docs/deploy.md"):
+    for name in (*names, "docs/deploy.md", "docs/schedules.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         if (untouched / name).is_dir():
             shutil.copytree(untouched / name, tmp_path / name)

@@ -3,9 +3,11 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chalicelib.claims import Run
 from chalicelib.schedule import Schedule
 from nightshift import triggers
 from nightshift.make import task
@@ -126,9 +128,31 @@ def test_a_stage_without_functions_gets_the_one(project: Path) -> None:
     }
 
 
-def test_a_page_without_the_table_or_no_page_is_left_alone(project: Path) -> None:
-    page = project / "docs" / "deploy.md"
+@pytest.mark.parametrize("name", ["deploy.md", "schedules.md"])
+def test_a_page_without_the_table_or_no_page_is_left_alone(project: Path, name: str) -> None:
+    page = project / "docs" / name
     page.write_text("# Ours\n")
-    assert made(project)["docs/deploy.md"] == "# Ours\n"
+    assert made(project)[f"docs/{name}"] == "# Ours\n"
     page.unlink()
-    assert "docs/deploy.md" not in made(project)
+    assert f"docs/{name}" not in made(project)
+
+
+def test_each_run_of_a_task_has_a_window_that_begins_where_that_of_the_one_before_ends(project: Path) -> None:
+    source = made(project, text="0 9 * * 1  Europe/Berlin")["chalicelib/tasks/weekly.py"]
+    names: dict[str, Any] = {}
+    exec(source, names)
+    asked: list[tuple[datetime, datetime]] = []
+
+    def find(_context: object, start: datetime, end: datetime) -> list[str]:
+        asked.append((start, end))
+        return []
+
+    names["_find"] = find
+    # The second is an hour sooner in UTC.
+    for fire in (datetime(2026, 3, 23, 8, tzinfo=UTC), datetime(2026, 3, 30, 7, tzinfo=UTC)):
+        run = Run(id=None, task="weekly", attempt=1, scheduled_for=fire, trigger="schedule", dry_run=False)
+        names["TASK"].perform(None, run)
+    assert asked == [
+        (datetime(2026, 3, 16, 8, tzinfo=UTC), datetime(2026, 3, 23, 8, tzinfo=UTC)),
+        (datetime(2026, 3, 23, 8, tzinfo=UTC), datetime(2026, 3, 30, 7, tzinfo=UTC)),
+    ]

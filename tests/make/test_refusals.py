@@ -42,6 +42,20 @@ def test_the_nearest_name_is_suggested(untouched: Path, name: str) -> None:
     assert refusal_of_task(untouched, name).endswith("; did you mean send_weekly_newsletter?")
 
 
+@pytest.mark.parametrize(
+    # Without accents it is another word; what is Python's, too long or in use would be refused next.
+    "name",
+    ["été", "größe", "Any", "Class", "Daily-Digest", "DailyDigest", f"{'A' * 65}"],
+)
+def test_what_would_be_refused_next_or_nobody_meant_is_not_suggested(untouched: Path, name: str) -> None:
+    assert refusal_of_task(untouched, name).endswith("as in send_weekly_newsletter")
+
+
+def test_a_handler_is_suggested_a_name_that_only_tasks_have(untouched: Path) -> None:
+    assert refusal_of_handler(untouched, "Daily-Digest").endswith("; did you mean daily_digest?")
+    assert refusal_of_handler(untouched, "Send-Email").endswith("as in send_weekly_newsletter")
+
+
 @pytest.mark.parametrize("name", ["class", "lambda", "import", "match", "print", "dict", "list", "open"])
 def test_a_word_of_pythons_own_is_refused(untouched: Path, name: str) -> None:
     for refusal in (refusal_of_task, refusal_of_handler):
@@ -52,7 +66,7 @@ def test_a_word_of_pythons_own_is_refused(untouched: Path, name: str) -> None:
     "name", ["daily_digest", "work", "dispatch", "operate", "mail_feedback", "scheduled", "app", "os"]
 )
 def test_a_name_that_app_has_is_refused(untouched: Path, name: str) -> None:
-    assert refusal_of_task(untouched, name) == f"there is a {name} already, in app.py; take another name"
+    assert refusal_of_task(untouched, name) == f"there is {name} already, in app.py; take another name"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +81,7 @@ def test_a_name_that_app_has_is_refused(untouched: Path, name: str) -> None:
 )
 def test_a_name_that_its_package_uses_is_refused(untouched: Path, refusal: object, name: str, module: str) -> None:
     assert callable(refusal)
-    assert refusal(untouched, name) == f"there is a {name} already, in {module}; take another name"
+    assert refusal(untouched, name) == f"there is {name} already, in {module}; take another name"
 
 
 def test_a_name_that_cloudformation_could_not_tell_from_another_is_refused(untouched: Path) -> None:
@@ -115,9 +129,8 @@ def test_a_file_that_is_there_is_never_written_over(project: Path, refusal: obje
         (("weekly", "--cron", "0 9 * *"), "it needs five fields"),
         (("weekly", "--cron", ""), "it needs five fields"),
         (("weekly", *DAILY, "--zone", "Europe/Berlni"), "'Europe/Berlni' is no time zone"),
-        (("weekly", *DAILY, "--zone", ""), "--zone must be one time zone"),
         (("weekly", "--cron", "0 9 * * 1 Europe/Berlin", "--zone", "Europe/Berlin"), "it needs five fields"),
-        (("daily_digest", *DAILY), "there is a daily_digest already"),
+        (("daily_digest", *DAILY), "there is daily_digest already"),
     ],
 )
 def test_the_command_says_why_and_changes_no_byte(untouched: Path, arguments: tuple[str, ...], sentence: str) -> None:
@@ -126,7 +139,17 @@ def test_the_command_says_why_and_changes_no_byte(untouched: Path, arguments: tu
     assert files_of(untouched) == before
 
 
-@pytest.mark.parametrize("arguments", [("task", "---", *DAILY), ("task", "weekly"), ("task", *DAILY), ("handler",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("task", "---", *DAILY),
+        ("task", "weekly"),
+        ("task", *DAILY),
+        ("task", "weekly", *DAILY, "--zone", ""),
+        ("task", "weekly", *DAILY, "--zone", "Europe/Berlin UTC"),
+        ("handler",),
+    ],
+)
 def test_a_command_that_makes_no_sense_exits_with_2_and_changes_no_byte(
     untouched: Path, arguments: tuple[str, ...]
 ) -> None:
@@ -135,9 +158,13 @@ def test_a_command_that_makes_no_sense_exits_with_2_and_changes_no_byte(
     assert files_of(untouched) == before
 
 
-def test_outside_of_a_project_nothing_is_written(tmp_path: Path) -> None:
-    for arguments in (("task", "weekly", *DAILY), ("handler", "weekly")):
-        assert "cannot be read" in shell_in(tmp_path).complaint(*arguments)
+def test_outside_of_a_projects_root_nothing_is_written_and_the_sentence_says_where_to_go(tmp_path: Path) -> None:
+    for arguments, path in ((("task", "weekly", *DAILY), "app.py"), (("handler", "weekly"), "chalicelib/handlers/__i")):
+        complaint = shell_in(tmp_path).complaint(*arguments)
+        assert complaint.startswith(f"{tmp_path / path}")
+        assert complaint.endswith(
+            "cannot be read: No such file or directory; go to the root of the project, where app.py is"
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -170,3 +197,19 @@ def test_a_disk_that_is_full_in_the_middle_changes_no_byte(project: Path) -> Non
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("nightshift: nothing was changed: ")
     assert files_of(project) == before
+
+
+@pytest.mark.parametrize("words", [("task", "weekly", *DAILY), ("handler", "weekly")])
+def test_whoever_does_not_read_what_was_written_has_it_all_the_same(project: Path, words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [NIGHTSHIFT, "make", *words],
+            cwd=project,
+            env=shell_in(project).environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert (project / "chalicelib" / f"{words[0]}s" / "weekly.py").exists()

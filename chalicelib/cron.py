@@ -1,0 +1,105 @@
+"""The five fields of cron: what each may be, how cronsim is told, and what is wrong with one that cannot be."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cronsim import CronSim, CronSimError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One of the five; its names stand for the numbers from the first on."""
+
+    name: str
+    first: int
+    last: int
+    names: tuple[str, ...] = ()
+    told: str
+
+    def number(self, word: str) -> int:
+        """Return the number that a word of the field means. Raises ValueError where it means none."""
+        return self.first + self.names.index(word) if word in self.names else int(word)
+
+
+FIELDS = (
+    Field(name="minute", first=0, last=59, told="0-59"),
+    Field(name="hour", first=0, last=23, told="0-23"),
+    Field(name="day of month", first=1, last=31, told="1-31"),
+    Field(
+        name="month",
+        first=1,
+        last=12,
+        names=("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"),
+        told="1-12 or JAN-DEC",
+    ),
+    Field(
+        name="day of week",
+        first=0,
+        last=7,
+        names=("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"),
+        told="0-7 or SUN-SAT, both 0 and 7 Sunday",
+    ),
+)
+_TAKEN = re.compile(r"[0-9A-Z*,/-]+")
+# What cronsim takes in the two day fields beyond Unix, such as L and 1#2, EventBridge could not be told.
+_BEYOND_UNIX = re.compile(r"L|[0-9]W")
+_RANGE = re.compile(r"([0-9]+|[A-Z]+)-([0-9]+|[A-Z]+)(?:/0*[1-9][0-9]*)?")
+
+
+def plain(text: str) -> str:
+    """Return the fields in capitals and as cronsim understands them as Unix does."""
+    words = text.upper().split()
+    if len(words) != len(FIELDS):
+        return " ".join(words)
+    return " ".join(
+        ",".join(_without_vain_step(field, part) for part in word.split(","))
+        for field, word in zip(FIELDS, words, strict=True)
+    )
+
+
+def check(cron: str) -> None:
+    """Raise ValueError, with the reason, for the first of five fields that cannot be."""
+    for n, (field, word) in enumerate(zip(FIELDS, cron.split(), strict=True)):
+        try:
+            if not _TAKEN.fullmatch(word) or (field.name.startswith("day") and _BEYOND_UNIX.search(word)):
+                raise CronSimError
+            CronSim(" ".join([*"*****"[:n], word, *"*****"[n + 1 :]]), datetime(2024, 1, 1, tzinfo=UTC))
+        except CronSimError:
+            hints = (_upwards(field, part) for part in word.split(","))
+            reason = next((hint for hint in hints if hint), f", which is {field.told}")
+            raise ValueError(f"{word!r} is no {field.name}{reason}") from None
+
+
+def _without_vain_step(field: Field, part: str) -> str:
+    # A step goes on from the end of a range, and so nowhere from one number; cronsim would go on as from 5/25.
+    ends = _ends(field, part)
+    return part.split("-")[0] if ends and ends[0] == ends[1] and "/" in part else part
+
+
+def _ends(field: Field, part: str) -> tuple[int, int] | None:
+    found = _RANGE.fullmatch(part)
+    if not found:
+        return None
+    try:
+        ends = field.number(found[1]), field.number(found[2])
+    except ValueError:
+        return None
+    return ends if all(field.first <= end <= field.last for end in ends) else None
+
+
+def _upwards(field: Field, part: str) -> str:
+    """Return how to write a range that goes downwards, or nothing where it does not."""
+    ends = _ends(field, part)
+    if ends is None or ends[0] <= ends[1]:
+        return ""
+    reason = ": a range goes upwards"
+    if "/" in part:
+        return reason
+    start, end = part.split("-")
+    first, last = (field.names[0], field.names[-1]) if {start, end} <= set(field.names) else (field.first, field.last)
+    before = start if start == str(last) else f"{start}-{last}"
+    after = end if end == str(first) else f"{first}-{end}"
+    return f"{reason}; write {before},{after} for {part}"
