@@ -34,7 +34,8 @@ def named(error: Exception) -> Exception:
 
 def is_named(error: Exception) -> bool:
     """Return whether an error's sentence says it all; whatever else went wrong, its traceback says where."""
-    return isinstance(error, NightshiftError) or _of_driver(error)[0] in AWAY
+    code, said = _of_driver(error)
+    return isinstance(error, NightshiftError) or code in AWAY or bool(_advice(said or ""))
 
 
 def _of_driver(error: Exception) -> tuple[int | None, str | None]:

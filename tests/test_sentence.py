@@ -48,6 +48,8 @@ def test_it_is_told_in_one_sentence(error: Exception, sentence: str) -> None:
 def test_only_what_says_it_all_goes_without_a_traceback() -> None:
     assert is_named(PermanentError("x"))
     assert is_named(of_mysql(2003, "gone"))
+    assert is_named(of_mysql(1146, "Table 'shop.runs' doesn't exist"))
+    assert not is_named(of_mysql(1146, "Table 'shop.users' doesn't exist"))
     assert not is_named(of_mysql(1205, "waits"))
     assert not is_named(KeyError("x"))
 
