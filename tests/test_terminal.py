@@ -3,6 +3,7 @@
 import re
 import subprocess
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -14,7 +15,7 @@ FULL = "nightshift: standard output cannot be written: No space left on device\n
 def run(command: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a line of a shell in which `nightshift` is the command, on a new database."""
     settings = migrated(folder, endpoint="http://127.0.0.1:1") | environment
-    line = ["bash", "-o", "pipefail", "-c", command.replace("nightshift", str(NIGHTSHIFT), 1)]
+    line = ["bash", "-o", "pipefail", "-c", command.replace("nightshift", quote(str(NIGHTSHIFT)), 1)]
     return subprocess.run(line, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
 
 
