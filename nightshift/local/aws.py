@@ -1,6 +1,7 @@
 """SQS and SES in this process: moto's server on a free port of the loopback interface."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import boto3
+import botocore.session
 from moto.core import utils as moto_time
 from moto.s3.models import FakeKey, s3_backends
 from moto.server import ThreadedMotoServer
@@ -18,6 +20,12 @@ from chalicelib.clock import Clock, SystemClock, from_ms
 from nightshift.local import bulk
 from nightshift.local.environment import ACCOUNT, BUCKET, DEAD_LETTER_QUEUE, PRIORITY_QUEUE, QUEUE, REGION, SENDER
 
+# In place of the profile and the files that variables name: those of a person, which may not be there or be broken.
+NOTHING = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
 # As a deployment should: at least six times the worker's time-out.
 VISIBILITY_SECONDS = 1800
 
@@ -71,7 +79,8 @@ class LocalAws:
 
 @cache
 def _client(service: str, endpoint: str) -> Any:
-    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local")  # noqa: S106 (no secret)
+    core = botocore.session.Session(session_vars=NOTHING)
+    session = boto3.Session("local", "local", botocore_session=core)
     return session.client(service, region_name=REGION, endpoint_url=endpoint)  # type: ignore[call-overload]
 
 
