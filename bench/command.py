@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from dataclasses import replace
 from bench.markdown import tell_part
 from bench.report import Part
 from bench.stored import with_ratios
+from nightshift.local.environment import enter, isolated
 from nightshift.local.servers import NotInstalledError
 
 # A size in full, and for a look at whether all works.
@@ -27,6 +29,8 @@ def run(measure: Callable[[argparse.Namespace], Part], about: str, sizes: Sizes)
     for name, (full, quick) in sizes.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, quick if arguments.quick else full)
+    # Nothing is measured in anybody's account, nor with the settings of one.
+    enter(isolated(os.environ))
     began = time.perf_counter()
     try:
         part = measure(arguments)

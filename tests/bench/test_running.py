@@ -72,6 +72,14 @@ def test_a_part_that_lacks_what_it_reckons_with_fails_by_its_name(capsys: pytest
     assert "the bench has no 'time' of 'slow' in 'small'" in capsys.readouterr().out
 
 
+def test_nothing_is_measured_in_the_account_of_whoever_runs_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nosuch")
+    assert main([], {"account": "tests.bench.account_part"}) == 0
+    assert "It measures with the key local." in capsys.readouterr().out
+
+
 def test_only_the_parts_that_are_named_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["small"], {**SMALL, "bad": "tests.bench.failing_part"}) == 0
     assert "## small" in capsys.readouterr().out
