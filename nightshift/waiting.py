@@ -14,43 +14,43 @@ if TYPE_CHECKING:
 
 def ask(stage: str | None, command: str, **request: Any) -> dict[str, Any]:
     """Return what `operating.ask` does."""
-    with waiting(command.replace(".", " "), stage):
+    with _asking(command.replace(".", " "), stage):
         return operating.ask(stage, command, **request)
 
 
 def run(stage: str | None, task: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `operating.run` does."""
-    with waiting(task, stage):
+    with _asking(task, stage):
         return operating.run(stage, task, request)
 
 
 def describe(stage: str | None, task: str, *, count: int) -> dict[str, Any]:
     """Return what `operating.describe` does."""
-    with waiting("schedule list", stage):
+    with _asking("schedule list", stage):
         return operating.describe(stage, task, count=count)
-
-
-@contextmanager
-def _left(what: str, stage: str | None) -> Iterator[None]:
-    """Tell whoever no longer waits for a deployment that it does not know."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if stage is not None:
-            complain(f"{what} goes on in {stage}, if it has begun: nightshift status --stage {stage}")
-        raise
 
 
 @contextmanager
 def waiting(what: str, stage: str | None) -> Iterator[None]:
     """Show a bar on standard error, if that is a terminal, and above it, as people read it, what is written there."""
     if not beside().is_interactive:
-        with _left(what, stage):
-            yield
+        yield
         return
     bar = _bar()
-    with _left(what, stage), redirect_stderr(bar), bar.during(f"{what} in {stage}" if stage else what):
+    with redirect_stderr(bar), bar.during(f"{what} in {stage}" if stage else what):
         yield
+
+
+@contextmanager
+def _asking(what: str, stage: str | None) -> Iterator[None]:
+    """Wait for an answer, and tell whoever no longer does that a deployment does not know."""
+    try:
+        with waiting(what, stage):
+            yield
+    except KeyboardInterrupt:
+        if stage is not None:
+            complain(f"{what} goes on in {stage}, if it has begun: nightshift status --stage {stage}")
+        raise
 
 
 @cache

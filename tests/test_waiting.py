@@ -17,6 +17,7 @@ from rich.progress import Task, TaskID
 
 from nightshift import bar
 from nightshift.bar import Bar, Elapsed
+from nightshift.waiting import waiting
 from tests.shell import NIGHTSHIFT, Lambda
 
 LIMIT_SECONDS = 60
@@ -197,3 +198,9 @@ def test_whoever_no_longer_waits_is_told_that_the_deployment_does_not_know(is_te
         os.close(ours)
     assert process.returncode == 130
     assert "backup create goes on in prod, if it has begun: nightshift status --stage prod" in without_colours(told)
+
+
+def test_what_this_process_does_itself_ends_with_it_and_claims_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), waiting("deploy", "prod"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == ""
