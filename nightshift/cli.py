@@ -109,24 +109,16 @@ def doctor(stage: StageName, as_json: AsJson = False) -> None:
     Example: nightshift doctor --stage prod
     """
     from nightshift.deploy import doctor as examination
-    from nightshift.deploy import functions
     from nightshift.deploy.session import client, region
 
     with sentences():
-
-        def findings() -> "Iterator[Finding]":
-            before = list(examination.examine_before(client, Path.cwd(), stage, region()))
-            yield from before
-            is_ready = not any(finding.level == "problem" for finding in before)
-            if is_ready and functions.exists(client("lambda"), functions.name_of("operate", stage)):
-                yield from examination.examine_after(client, Path.cwd(), stage)
-
+        findings = examination.examine(client, Path.cwd(), stage, region())
         if as_json:
-            found = list(findings())
+            found = list(findings)
             print_json([vars(finding) for finding in found])
-            is_well = not any(finding.level == "problem" for finding in found)
+            is_well = examination.is_well(found)
         else:
-            is_well = _tell(findings())
+            is_well = _tell(findings)
         if not is_well:
             raise typer.Exit(1)
 

@@ -38,7 +38,7 @@ def examine(project: Path, *, only: str | None, now: datetime) -> Iterator[Check
     whole = configuration.read(project)
     stages: Mapping[str, Any] = whole.get("stages", {})
     if only is not None and only not in stages:
-        hint = meant(only) or f"; there are {', '.join(stages)}"
+        hint = meant(only, stages) or f"; there are {', '.join(stages)}"
         raise ValueError(f"there is no stage {only!r} in .chalice/config.json{hint}")
     for task, text in tasks.items():
         yield _check(task, None, text, now=now)

@@ -1,6 +1,7 @@
 """The stages of a project, and which of them somebody may have meant."""
 
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,8 +16,7 @@ def stages_of(project: Path) -> list[str]:
     return []
 
 
-def meant(stage: str) -> str:
-    """Return a hint at the nearest stage of this project, which may be empty."""
-    known = stages_of(Path.cwd())
+def meant(stage: str, known: Collection[str]) -> str:
+    """Return a hint at the nearest of the stages that there are, empty where none is near or it is one of them."""
     close = None if stage in known else nearest(stage, known)
     return f"; did you mean --stage {close}?" if close else ""

@@ -48,6 +48,19 @@ def problem(subject: str, text: str) -> Finding:
     return Finding("problem", subject, text)
 
 
+def is_well(findings: Iterable[Finding]) -> bool:
+    """Return whether nothing stands in the way."""
+    return all(finding.level != "problem" for finding in findings)
+
+
+def examine(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> Iterator[Finding]:
+    """Look at what a deployment needs, and if that is there at the deployed stage, if there is one."""
+    before = list(examine_before(client, project, stage, region))
+    yield from before
+    if is_well(before) and functions.exists(client("lambda"), functions.name_of("operate", stage)):
+        yield from examine_after(client, project, stage)
+
+
 def examine_before(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> Iterator[Finding]:
     """Look at everything that a deployment needs before it begins."""
     yield _check_python()
@@ -95,7 +108,7 @@ def _check_configuration(project: Path, stage: str) -> Finding:
     try:
         stages = configuration.read(project)["stages"]
         if stage not in stages:
-            there_are = f"there are {', '.join(stages)}{meant(stage)}"
+            there_are = f"there are {', '.join(stages)}{meant(stage, stages)}"
             raise ValueError(f"there is no stage {stage!r} in .chalice/config.json; {there_are}")
         environment = stages[stage].get("environment_variables", {})
         # Those that the stacks will give have no value yet on the first deployment.

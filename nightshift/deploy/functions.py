@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from chalice.cli.factory import CLIFactory
 from chalice.deploy.deployer import ChaliceDeploymentError
-from chalice.utils import UI, to_cfn_resource_name
+from chalice.utils import to_cfn_resource_name
 
 from chalicelib import errors
 from nightshift import triggers
+from nightshift.deploy.package import talk
 from nightshift.deploy.refusal import refusal_of
-from nightshift.stages import meant
+from nightshift.stages import meant, stages_of
 from nightshift.triggers import Trigger
 
 # Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
@@ -34,14 +34,9 @@ def deploy(project: Path, stage: str) -> None:
     session.register("before-parameter-build.lambda.CreateEventSourceMapping", _report_partial_failures)
     config = factory.create_config_obj(chalice_stage_name=stage)
     try:
-        factory.create_default_deployer(session, config, _ui()).deploy(config, chalice_stage_name=stage)
+        factory.create_default_deployer(session, config, talk()).deploy(config, chalice_stage_name=stage)
     except ChaliceDeploymentError as error:
         raise ValueError(f"Chalice could not deploy: {' '.join(str(error).split())}") from error
-
-
-def _ui() -> UI:
-    # What Chalice tells of each function is for whoever waits; our steps say what was done.
-    return UI(out=sys.stderr)
 
 
 def _report_partial_failures(**call: Any) -> None:
@@ -55,7 +50,7 @@ def delete(project: Path, stage: str) -> None:
     """Run Chalice's delete of this stage."""
     factory = CLIFactory(str(project), environ=os.environ)
     config = factory.create_config_obj(chalice_stage_name=stage)
-    deployer = factory.create_deletion_deployer(session=factory.create_botocore_session(), ui=_ui())
+    deployer = factory.create_deletion_deployer(session=factory.create_botocore_session(), ui=talk())
     deployer.deploy(config, chalice_stage_name=stage)
 
 
@@ -154,7 +149,7 @@ def is_absent(error: BotoCoreError | ClientError) -> bool:
 
 def absent(awslambda: Any, function: str, stage: str) -> ValueError:
     """Return the error of a function that is not there, which says what to do."""
-    where, close = awslambda.meta.region_name, meant(stage)
+    where, close = awslambda.meta.region_name, meant(stage, stages_of(Path.cwd()))
     return ValueError(
         f"{name_of(function, stage)} is not deployed in {where}{close or f': nightshift deploy --stage {stage}'}"
     )

@@ -22,14 +22,18 @@ NEEDLESS = re.compile(r"\.(pyi|pyx|pxd|c|h)$|(^|/)(tests?|testing)/|/dialects/or
 IN_LAMBDA = "/var/task"
 
 
+def talk() -> UI:
+    """Return where Chalice talks: beside our steps, to whoever waits."""
+    return UI(out=sys.stderr)
+
+
 def build(project: Path) -> Path:
     """Build the package of this project for the running Python, compiled, and return its path."""
     # Chalice counts everything in chalicelib as source, also what Python compiled here, for this machine's paths.
     for compiled in (project / "chalicelib").rglob("__pycache__"):
         shutil.rmtree(compiled)
     osutils = OSUtils()
-    # What Chalice tells is for whoever waits.
-    packager = LambdaDeploymentPackager(osutils, DependencyBuilder(osutils), UI(out=sys.stderr))
+    packager = LambdaDeploymentPackager(osutils, DependencyBuilder(osutils), talk())
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     path = Path(packager.create_deployment_package(str(project), version))
     with zipfile.ZipFile(path) as archive:

@@ -30,7 +30,7 @@ def read_stage(project: Path, name: str) -> Stage:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if name not in stages:
-        there_are = f"there are {', '.join(sorted(stages))}{meant(name)}"
+        there_are = f"there are {', '.join(sorted(stages))}{meant(name, stages)}"
         raise ValueError(f"there is no stage {name!r} in infra/stages.json; {there_are}")
     stacks = stages[name]
     unknown, missing = set(stacks) - set(CONCERNS), REQUIRED - set(stacks)
