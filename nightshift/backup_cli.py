@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from nightshift.options import AsJson, StageName
-from nightshift.terminal import plain, print_json, print_lines, sentences, table
+from nightshift.terminal import plain, print_json, print_lines, sentences, table, tell
 from nightshift.waiting import ask
 
 app = typer.Typer(no_args_is_help=True, help="Make, verify, restore and remove backups of the database.")
@@ -58,7 +58,7 @@ def verify(backup: Wanted = "latest", plain_: Plain = False, as_json: AsJson = F
     with sentences():
         answer = ask(stage, "backup.verify", backup=backup, plain=plain_ or None)
         told = f"{_count(answer, 'part')}, {_count(answer, 'row')}"
-        _tell(answer, f"{answer['backup']} is whole: {told}.", as_json=as_json)
+        tell(answer, [f"{answer['backup']} is whole: {told}."], as_json=as_json)
 
 
 @app.command()
@@ -70,7 +70,7 @@ def drill(backup: Wanted = "latest", as_json: AsJson = False, stage: StageName =
     with sentences():
         answer = ask(stage, "backup.drill", backup=backup)
         told = f"{_count(answer, 'table')}, {_count(answer, 'row')}"
-        _tell(answer, f"{answer['backup']} restores to what was backed up: {told}.", as_json=as_json)
+        tell(answer, [f"{answer['backup']} restores to what was backed up: {told}."], as_json=as_json)
 
 
 @app.command()
@@ -114,7 +114,7 @@ def restore(
             # `latest` may be another one by now.
             answer = ask(stage, "backup.restore", **request | {"backup": answer["backup"]})
         told = f"{_count(answer, 'table')}, {_count(answer, 'row')}"
-        _tell(answer, f"Restored {answer['backup']} into {plain(answer['schema'])}: {told}.", as_json=as_json)
+        tell(answer, [f"Restored {answer['backup']} into {plain(answer['schema'])}: {told}."], as_json=as_json)
         if answer["differences"]:
             raise ValueError("what was restored differs from the backup: " + "; ".join(answer["differences"]))
 
@@ -135,7 +135,7 @@ def prune(
         names = plain(", ".join(answer["removed"])) or "none"
         lines = [f"{verb} {_count(answer, 'backup', 'removed')}, {_megabytes(answer)} MB: {names}"]
         lines += [f"{id} should go and is kept: {plain(reason)}" for id, reason in answer["kept"].items()]
-        _tell(answer, "\n".join(lines), as_json=as_json)
+        tell(answer, lines, as_json=as_json)
 
 
 def _made(summary: Mapping[str, Any]) -> str:
@@ -160,10 +160,3 @@ def _count(answer: Mapping[str, Any], noun: str, key: str | None = None) -> str:
 
 def _megabytes(answer: Mapping[str, Any]) -> str:
     return f"{answer['bytes'] / 1e6:,.1f}"
-
-
-def _tell(answer: Any, line: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(answer)
-    else:
-        print_lines([line])

@@ -7,7 +7,7 @@ import typer
 
 from nightshift.completion import complete_type
 from nightshift.options import AsJson, JobType, Reason, StageName
-from nightshift.terminal import fields, plain, print_json, print_lines, sentences, table
+from nightshift.terminal import fields, plain, print_json, print_lines, sentences, table, tell
 from nightshift.waiting import ask
 
 app = typer.Typer(no_args_is_help=True, help="See and mend the jobs of the queue.")
@@ -56,10 +56,7 @@ def show(job_id: JobId, as_json: AsJson = False, stage: StageName = None) -> Non
     """
     with sentences():
         found = ask(stage, "jobs.show", id=job_id)
-        if as_json:
-            print_json(found)
-            return
-        print_lines(fields(found))
+        tell(found, fields(found), as_json=as_json)
 
 
 @app.command()
@@ -137,10 +134,7 @@ def redrive(as_json: AsJson = False, stage: StageName = None) -> None:
     """
     with sentences():
         answer = ask(stage, "jobs.redrive")
-        if as_json:
-            print_json(answer)
-            return
-        print_lines([", ".join(f"{count} {became}" for became, count in answer.items())])
+        tell(answer, [", ".join(f"{count} {became}" for became, count in answer.items())], as_json=as_json)
 
 
 @app.command()
@@ -156,10 +150,7 @@ def pause(
     """
     with sentences():
         answer = ask(stage, "jobs.pause", type=type_, reason=reason)
-        if as_json:
-            print_json(answer)
-            return
-        print_lines([f"Paused {plain(answer['paused'])}."])
+        tell(answer, [f"Paused {plain(answer['paused'])}."], as_json=as_json)
 
 
 @app.command()
@@ -170,10 +161,8 @@ def resume(type_: JobType, as_json: AsJson = False, stage: StageName = None) -> 
     """
     with sentences():
         answer = ask(stage, "jobs.resume", type=type_)
-        if as_json:
-            print_json(answer)
-            return
-        print_lines([f"Resumed {plain(type_)}." if answer["resumed"] else f"{plain(type_)} was not paused."])
+        did = f"Resumed {plain(type_)}." if answer["resumed"] else f"{plain(type_)} was not paused."
+        tell(answer, [did], as_json=as_json)
 
 
 def _confirm(found: list[dict[str, Any]]) -> list[str]:
@@ -190,10 +179,7 @@ def _confirm(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _tell(verb: str, answer: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print_json(answer)
-        return
     # The one thing that it tells.
     (ids,) = answer.values()
     which = plain(", ".join(ids)) or "none matches"
-    print_lines([f"{verb} {len(ids)} {'job' if len(ids) == 1 else 'jobs'}: {which}"])
+    tell(answer, [f"{verb} {len(ids)} {'job' if len(ids) == 1 else 'jobs'}: {which}"], as_json=as_json)

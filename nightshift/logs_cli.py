@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chalicelib.clock import to_ms
-from chalicelib.nearest import nearest
+from chalicelib.nearest import suggestion
 from nightshift.completion import complete_function
 from nightshift.options import StageName
 from nightshift.terminal import complain, console, sentences
@@ -72,7 +72,7 @@ def _source(function: str, run_id: str | None, since: str | None, stage: str) ->
 
     known = [*(trigger.function for trigger in triggers.read(Path.cwd())), ROUTES]
     if function not in known:
-        raise ValueError(f"there is no function {function!r:.66}; {_nearest(function, known)}")
+        raise ValueError(f"there is no function {function!r:.66}; {suggestion(function, known)}")
     now = datetime.now(UTC)
     if run_id is None:
         return Tail(_log(function, stage), since_ms=read_since("1h" if since is None else since, now=now))
@@ -158,8 +158,3 @@ def _json(event: "Event") -> str:
 
     at = event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return json.dumps({"at": at, "function": event.function, "log": fields_of(event.text) or event.text})
-
-
-def _nearest(function: str, known: Sequence[str]) -> str:
-    close = nearest(function, known)
-    return f"did you mean {close}?" if close else f"there are {', '.join(known)}"

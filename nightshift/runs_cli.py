@@ -9,7 +9,7 @@ import typer
 from nightshift import waiting
 from nightshift.completion import complete_task
 from nightshift.options import AsJson, StageName, TaskName
-from nightshift.terminal import fields, plain, print_json, print_lines, sentences, table
+from nightshift.terminal import fields, plain, print_json, print_lines, sentences, table, tell
 from nightshift.usage import UsageError
 from nightshift.waiting import ask, describe
 
@@ -57,10 +57,7 @@ def show(
     """
     with sentences():
         found = ask(stage, "runs.show", id=run_id)
-        if as_json:
-            print_json(found)
-            return
-        print_lines(fields(found))
+        tell(found, fields(found), as_json=as_json)
 
 
 def run(

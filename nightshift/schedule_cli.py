@@ -9,7 +9,7 @@ import typer
 from nightshift.completion import complete_stage, complete_task
 from nightshift.options import AsJson, Reason, StageName, TaskName
 from nightshift.schedule_view import lines, tell_when
-from nightshift.terminal import plain, print_json, print_lines, sentences, table
+from nightshift.terminal import plain, print_json, print_lines, sentences, table, tell
 from nightshift.usage import UsageError
 from nightshift.waiting import ask, describe
 
@@ -28,10 +28,7 @@ def list_schedules(as_json: AsJson = False, stage: StageName = None) -> None:
     """
     with sentences():
         tasks = ask(stage, "schedule.list")["tasks"]
-        if as_json:
-            print_json(tasks)
-            return
-        print_lines(lines(tasks))
+        tell(tasks, lines(tasks), as_json=as_json)
 
 
 @app.command("next")
@@ -47,10 +44,7 @@ def next_fires(
     """
     with sentences():
         told = describe(stage, task, count=count)
-        if as_json:
-            print_json({"task": task, **told})
-            return
-        print_lines(tell_when(told))
+        tell({"task": task, **told}, tell_when(told), as_json=as_json)
 
 
 @app.command()
@@ -98,10 +92,7 @@ def pause(
     """
     with sentences():
         answer = ask(stage, "schedule.pause", task=_which(task, is_all=all_), reason=reason)
-        if as_json:
-            print_json(answer)
-            return
-        print_lines([f"Paused {_name(answer['paused'])}."])
+        tell(answer, [f"Paused {_name(answer['paused'])}."], as_json=as_json)
 
 
 def resume(task: Task = None, all_: All = False, as_json: AsJson = False, stage: StageName = None) -> None:

@@ -68,6 +68,14 @@ def print_json(answer: Any) -> None:
     console.print(json.dumps(answer, indent=2), markup=False)
 
 
+def tell(answer: Any, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print an answer as JSON, or what there is to say of it."""
+    if as_json:
+        print_json(answer)
+    else:
+        print_lines(lines)
+
+
 def fields(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each thing that is known of something; what is no text is JSON."""
     for key, value in found.items():

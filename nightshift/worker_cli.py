@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightshift.options import AsJson, Reason, StageName
-from nightshift.terminal import plain, print_json, print_lines, sentences, table
+from nightshift.terminal import plain, print_json, print_lines, sentences, table, tell
 from nightshift.usage import UsageError
 from nightshift.waiting import ask
 
@@ -100,10 +100,7 @@ def pause(
     """
     with sentences():
         answer = ask(stage, "jobs.pause", type=EVERY, reason=reason)
-        if as_json:
-            print_json(answer)
-            return
-        print_lines(["Paused every job."])
+        tell(answer, ["Paused every job."], as_json=as_json)
 
 
 @app.command()

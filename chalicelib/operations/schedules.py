@@ -14,7 +14,7 @@ from chalicelib.clock import from_ms, iso, to_ms
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
 from chalicelib.fire import Fire
-from chalicelib.nearest import nearest
+from chalicelib.nearest import suggestion
 from chalicelib.pauses import Pause
 from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
@@ -169,7 +169,5 @@ def _job(task: str, moment: datetime) -> NewJob:
 def find(task: str, planned: Mapping[str, Found]) -> Found:
     """Return what there is of a task. Raises InvalidRequestError, which suggests the nearest."""
     if task not in planned:
-        close = nearest(task, planned)
-        hint = f"did you mean {close}?" if close else f"there are {', '.join(planned)}"
-        raise InvalidRequestError(f"there is no task {task[:64]!r}; {hint}")
+        raise InvalidRequestError(f"there is no task {task[:64]!r}; {suggestion(task, planned)}")
     return planned[task]
