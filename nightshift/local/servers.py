@@ -70,12 +70,15 @@ def prepare_mariadb(folder: Path, *options: str) -> Server:
     data, temporary = folder / "data", folder / "temporary"
     # Its own: a server that starts removes what it takes for another's remains.
     temporary.mkdir(exist_ok=True)
-    subprocess.run(
+    installed = subprocess.run(
         [installer, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", *user],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        # It starts a server too. By its option for this, which it does not quote, no folder could have a space.
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
+    assert installed.returncode == 0, f"{installer} made no database in {data}:\n{installed.stdout}"
     port = free_port()
     arguments = [
         server,
