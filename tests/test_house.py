@@ -65,6 +65,7 @@ LEVELS = [
     ["chalicelib.backup.rows"],
     ["chalicelib.backup.checksums", "chalicelib.backup.definitions", "chalicelib.backup.views"],
     ["chalicelib.backup.programs", "chalicelib.backup.selection", "chalicelib.backup.tables"],
+    ["chalicelib.backup.grants"],
     ["chalicelib.backup.columns", "chalicelib.backup.snapshot", "chalicelib.backup.unqualified"],
     ["chalicelib.backup.screening", "chalicelib.backup.target"],
     ["chalicelib.backup.explained", "chalicelib.backup.loading", "chalicelib.backup.statement"],

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from chalicelib.backup.definitions import define_programs, define_tables
+from chalicelib.backup.grants import check_sight
 from chalicelib.backup.lanes import Counted, Lanes
 from chalicelib.backup.plan import Plan
 from chalicelib.backup.programs import read_events, read_routines, read_triggers
@@ -19,8 +20,9 @@ class Dump:
     """The text of a snapshot."""
 
     def __init__(self, snapshot: Snapshot, plan: Plan) -> None:
-        """Read what the schema holds. Raises pymysql.err.Error, PermanentError."""
+        """Read what the schema holds. Raises as `check_sight`, pymysql.err.Error, PermanentError."""
         first, schema = snapshot.connections[0], snapshot.schema
+        check_sight(first, schema)
         self.sequences = [sequence for sequence in read_sequences(first) if plan.takes(sequence.name)]
         self.tables = [table for table in read_tables(first, schema) if plan.takes(table.name)]
         self.views = [view for view in read_views(first, schema) if plan.takes(view.name)]

@@ -38,7 +38,7 @@ def back_up_schema(
 ) -> Manifest:
     """Back up the schema that `connect` connects to; `progress` is called after each part, and may raise.
 
-    Whatever ends it leaves no manifest. Raises TransientError, PermanentError.
+    Whatever ends it leaves no manifest. Raises TransientError, ConfigurationError, PermanentError.
     """
     # Shared by the threads of several connections, which a generator cannot be.
     numbers = count(1)

@@ -50,6 +50,14 @@ def _check_database(context: Context) -> dict[str, Any]:
     return {"server": f"{engine.dialect.name} {found}", "revision": revision, "newest": newest}
 
 
+def _check_backup(context: Context) -> dict[str, Any]:
+    if database := context.settings.backup_rds:
+        return {"rds": database}
+    from chalicelib.backup.backups import Backups
+
+    return {"reads": Backups(context).check_sight()}
+
+
 def _check_cache(context: Context) -> dict[str, Any]:
     if context.cache is None:
         return {"server": None}
@@ -74,4 +82,10 @@ def _check_queue(context: Context) -> dict[str, Any]:
     }
 
 
-PROBES = {"database": _check_database, "cache": _check_cache, "mail": _check_mail, "queue": _check_queue}
+PROBES = {
+    "database": _check_database,
+    "backup": _check_backup,
+    "cache": _check_cache,
+    "mail": _check_mail,
+    "queue": _check_queue,
+}

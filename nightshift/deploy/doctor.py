@@ -21,6 +21,7 @@ VISIBILITY_FACTOR = 6
 DEFAULT_TIMEOUT_SECONDS = 60
 # What Lambda leaves to all functions without a reservation.
 UNRESERVED = 100
+NOT_IN_RDS = {"DBInstanceNotFound", "DBClusterNotFoundFault"}
 UNREACHABLE = ("timed out", "timeout", "can't connect", "could not connect", "connection refused")
 
 
@@ -71,9 +72,12 @@ def examine_before(client: Callable[[str], Any], project: Path, stage: str, regi
     yield settings
     if credentials.level == "ok" and settings.level == "ok":
         configured = configuration.read(project)["stages"][stage]
+        environment = configured["environment_variables"]
         yield _check_time(configured["lambda_functions"])
         yield _check_concurrency(client("lambda"), configured["lambda_functions"])
-        yield from _check_mail(client("sesv2"), configured["environment_variables"]["MAIL_FROM"])
+        yield from _check_mail(client("sesv2"), environment["MAIL_FROM"])
+        if "BACKUP_RDS" in environment:
+            yield _check_rds(client("rds"), environment["BACKUP_RDS"])
 
 
 def _check_python() -> Finding:
@@ -184,6 +188,25 @@ def _is_verified(ses: Any, sender: str) -> bool:
             if error.response["Error"]["Code"] != "NotFoundException":
                 raise
     return False
+
+
+def _check_rds(rds: Any, setting: str) -> Finding:
+    kind, _, database = setting.partition(":")
+    try:
+        if kind == "cluster":
+            rds.describe_db_clusters(DBClusterIdentifier=database)
+        else:
+            rds.describe_db_instances(DBInstanceIdentifier=database)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in NOT_IN_RDS:
+            return problem(
+                "BACKUP_RDS",
+                f"there is no {kind} {database} in this region: set BACKUP_RDS to RDS's identifier of the database",
+            )
+        return warning("BACKUP_RDS", f"RDS does not tell of {database}: {error}")
+    except BotoCoreError as error:
+        return warning("BACKUP_RDS", f"RDS does not tell of {database}: {error}")
+    return ok("BACKUP_RDS", f"RDS has the {kind} {database}")
 
 
 def examine_after(client: Callable[[str], Any], project: Path, stage: str) -> Iterator[Finding]:

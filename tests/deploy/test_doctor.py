@@ -20,7 +20,7 @@ LARGE = {"AccountLimit": {"ConcurrentExecutions": 1000}}
 @pytest.fixture
 def stubs() -> Iterator[dict[str, Stubber]]:
     """Stubbed clients of everything that the doctor asks before a deployment."""
-    clients: dict[str, Any] = {name: boto3.client(name) for name in ("sts", "sesv2", "lambda")}
+    clients: dict[str, Any] = {name: boto3.client(name) for name in ("sts", "sesv2", "lambda", "rds")}
     stubs = {name: Stubber(client) for name, client in clients.items()}
     for stub in stubs.values():
         stub.activate()
@@ -140,3 +140,35 @@ def test_without_a_region_nothing_can_be_found(stubs: dict[str, Stubber], projec
     stubs["lambda"].add_response("get_account_settings", LARGE)
     answer_mail(stubs, production=True, verified=[True])
     assert examine(stubs, project, region=None)["region"].level == "problem"
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "not_found"),
+    [
+        ("instance", "describe_db_instances", "DBInstanceNotFound"),
+        ("cluster", "describe_db_clusters", "DBClusterNotFoundFault"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        ("ok", "RDS has the KIND shop"),
+        ("problem", "there is no KIND shop in this region: set BACKUP_RDS to RDS's identifier of the database"),
+        ("warning", "RDS does not tell of shop: An error occurred (AccessDenied) when calling"),
+    ],
+)
+def test_a_database_that_rds_has_not_is_a_problem_and_one_it_hides_a_warning(
+    stubs: dict[str, Stubber], project: Path, kind: str, call: str, not_found: str, level: str, told: str
+) -> None:
+    change(project, BACKUP_RDS=f"{kind}:shop", BACKUP_EXPORT_ROLE="arn:role", BACKUP_EXPORT_KEY="arn:key")
+    asked = {f"DB{kind.capitalize()}Identifier": "shop"}
+    if level == "ok":
+        stubs["rds"].add_response(call, {}, asked)
+    else:
+        code = not_found if level == "problem" else "AccessDenied"
+        stubs["rds"].add_client_error(call, code, expected_params=asked)
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[True])
+    found = examine(stubs, project)["BACKUP_RDS"]
+    assert found.level == level
+    assert found.text.startswith(told.replace("KIND", kind))

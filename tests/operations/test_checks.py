@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url, text
 
 from chalicelib.engine import engine_for
 from chalicelib.errors import InvalidRequestError
@@ -21,6 +22,7 @@ def test_a_healthy_deployment_answers_for_each_part(world: World, redis_url: str
     found = check(world)
     assert found["database"]["revision"] == found["database"]["newest"] == newest()
     assert found["database"]["ok"]
+    assert found["backup"] == {"ok": True, "reads": make_url(world.settings.database_url).database}
     assert found["cache"]["server"].startswith("redis ")
     assert found["queue"] == {
         "ok": True,
@@ -58,6 +60,22 @@ def test_one_part_that_does_not_answer_does_not_hide_the_others(world: World) ->
     assert "Redis does not answer" in found["cache"]["error"]
     assert "SES does not tell the account's quota" in found["mail"]["error"]
     engine_for(world.settings.database_url).dispose()
+
+
+def test_a_user_who_is_not_shown_all_that_a_backup_needs_is_told(world: World, request: pytest.FixtureRequest) -> None:
+    root = make_url(request.getfixturevalue("mariadb_url"))
+    engine = engine_for(root.render_as_string(hide_password=False))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE OR REPLACE USER app@localhost"))
+        connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, EXECUTE ON `{root.database}`.* TO app@localhost"))
+    world.configure(database_url=root.set(username="app").render_as_string(hide_password=False))
+    lack = f"a backup by app@localhost would lack triggers and events of {root.database}"
+    assert check(world)["backup"]["error"].startswith(lack)
+
+
+def test_where_rds_makes_the_backups_no_user_need_see_anything(world: World) -> None:
+    world.configure(backup_rds="instance:shop")
+    assert check(world)["backup"] == {"ok": True, "rds": "instance:shop"}
 
 
 def test_a_deployment_without_redis_has_nothing_wrong(world: World) -> None:
