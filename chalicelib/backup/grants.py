@@ -17,13 +17,13 @@ SHOWN_BY = {
     "events": ("EVENT",),
     "routines": ("EXECUTE", "CREATE ROUTINE", "ALTER ROUTINE", "SHOW CREATE ROUTINE", "SHOW_ROUTINE"),
 }
-_NAME = r"(\*|`(?:[^`]|``)+`)"
-_GRANT = re.compile(rf"GRANT (.+?) ON {_NAME}\.{_NAME} TO (\S+)")
+_NAME = r"(?:\*|`(?:[^`]|``)+`)"
+_GRANT = re.compile(rf"GRANT (?P<privileges>.+?) ON (?P<schema>{_NAME})\.(?P<table>{_NAME}) TO (?P<grantee>\S+)")
 # In a grant on schemas: a wildcard that is none, the two that are, and all else.
 _PIECES = re.compile(r"\\([%_])|(%)|(_)|(.)", re.DOTALL)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Grant:
     """Privileges of a user or a role, on what names and patterns say as the server writes them."""
 
@@ -70,8 +70,8 @@ def check_sight(connection: Any, schema: str) -> None:
 
 def read_grants(texts: Iterable[str]) -> list[Grant]:
     """Return the grants on schemas and tables among what the server says of a user."""
-    matches = filter(None, map(_GRANT.match, texts))
-    return [Grant(frozenset(match[1].split(", ")), *match.groups()[1:]) for match in matches]
+    found = (match.groupdict() for match in map(_GRANT.match, texts) if match is not None)
+    return [Grant(**told | {"privileges": frozenset(told["privileges"].split(", "))}) for told in found]
 
 
 def seen_by(grants: Iterable[Grant], schema: str) -> set[str]:

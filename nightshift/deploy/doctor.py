@@ -21,7 +21,6 @@ VISIBILITY_FACTOR = 6
 DEFAULT_TIMEOUT_SECONDS = 60
 # What Lambda leaves to all functions without a reservation.
 UNRESERVED = 100
-NOT_IN_RDS = {"DBInstanceNotFound", "DBClusterNotFoundFault"}
 UNREACHABLE = ("timed out", "timeout", "can't connect", "could not connect", "connection refused")
 
 
@@ -76,8 +75,8 @@ def examine_before(client: Callable[[str], Any], project: Path, stage: str, regi
         yield _check_time(configured["lambda_functions"])
         yield _check_concurrency(client("lambda"), configured["lambda_functions"])
         yield from _check_mail(client("sesv2"), environment["MAIL_FROM"])
-        if "BACKUP_RDS" in environment:
-            yield _check_rds(client("rds"), environment["BACKUP_RDS"])
+        if setting := environment.get("BACKUP_RDS"):
+            yield _check_rds(client("rds"), setting)
 
 
 def _check_python() -> Finding:
@@ -197,14 +196,10 @@ def _check_rds(rds: Any, setting: str) -> Finding:
             rds.describe_db_clusters(DBClusterIdentifier=database)
         else:
             rds.describe_db_instances(DBInstanceIdentifier=database)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in NOT_IN_RDS:
-            return problem(
-                "BACKUP_RDS",
-                f"there is no {kind} {database} in this region: set BACKUP_RDS to RDS's identifier of the database",
-            )
-        return warning("BACKUP_RDS", f"RDS does not tell of {database}: {error}")
-    except BotoCoreError as error:
+    except (rds.exceptions.DBInstanceNotFoundFault, rds.exceptions.DBClusterNotFoundFault):
+        advice = "set BACKUP_RDS to RDS's identifier of the database"
+        return problem("BACKUP_RDS", f"there is no {kind} {database} in this region: {advice}")
+    except (BotoCoreError, ClientError) as error:
         return warning("BACKUP_RDS", f"RDS does not tell of {database}: {error}")
     return ok("BACKUP_RDS", f"RDS has the {kind} {database}")
 

@@ -198,6 +198,7 @@ def test_deploying_makes_everything_and_finds_it_well(cloud: Cloud) -> None:
     assert f"database: empty → {newest()}" in told
     assert "✗" not in told
     assert "database, from inside    server mysql" in told
+    assert "backup, from inside      reads application" in told
     assert "cache, from inside       server redis" in told
 
 
@@ -253,8 +254,12 @@ def test_every_function_answers_an_invocation_with_nothing(cloud: Cloud) -> None
     outcomes = {task: cloud.invoke(task)["outcome"] for task in tasks}
     # No source is set.
     assert outcomes == dict.fromkeys(tasks, "succeeded") | {"external_sync": "skipped"}
-    done = cloud.run("chalice", "invoke", "-n", "operate", "--stage", STAGE, given="")
-    assert "the payload must be an object with a command of migrate, check" in done.stdout + done.stderr
+    for function, told in (
+        ("operate", "the payload must be an object with a command of migrate, check"),
+        ("mail_feedback", "this is no event of SNS"),
+    ):
+        done = cloud.run("chalice", "invoke", "-n", function, "--stage", STAGE, given="")
+        assert told in done.stdout + done.stderr
 
 
 def test_a_fire_with_a_payload_reaches_every_reader(cloud: Cloud) -> None:
@@ -543,6 +548,8 @@ def test_the_database_is_backed_up_to_the_bucket_and_read_back(cloud: Cloud) -> 
     assert None not in (listed["finished_at"], listed["verified_at"])
     found = cloud.client("s3").list_objects_v2(Bucket=bucket_of(cloud), Prefix=f"backups/{made['backup']}/")
     assert {"manifest.json", "verified.json"} < {each["Key"].rpartition("/")[2] for each in found["Contents"]}
+    drilled = cloud.invoke("backup_drill")
+    assert (drilled["outcome"], drilled["failed"], drilled["succeeded"] > 20) == ("succeeded", 0, True)
 
 
 def test_a_backup_is_verified_drilled_and_restored_into_a_schema_that_is_named(cloud: Cloud) -> None:
