@@ -32,6 +32,7 @@ runs = Table(
     Column("error", Text),
     UniqueConstraint("task", "scheduled_for", name="uq_runs_fire"),
     Index("ix_runs_status", "status", "task"),
+    Index("ix_runs_ended", "task", "finished_at"),
     **MYSQL,
 )
 

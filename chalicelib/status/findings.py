@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from chalicelib.claims import MISSED
 from chalicelib.outcome import Outcome
 from chalicelib.schedule import Schedule
 from chalicelib.status.backups import BackupsStatus
@@ -46,7 +47,7 @@ def find(
     return (
         *_watch(tasks, now=now),
         *_settled(tasks, Outcome.DEAD.value, "was given up", now=now),
-        *_settled(tasks, "missed", "missed its fire", now=now),
+        *_settled(tasks, MISSED, "missed its fire", now=now),
         *_silent(tasks, now=now),
         *_lapsed(running, now=now),
         *_backups(backups, backup_schedule, now=now),
@@ -64,12 +65,12 @@ def _watch(tasks: Sequence[TaskStatus], *, now: datetime) -> Iterator[Finding]:
 
 def _settled(tasks: Sequence[TaskStatus], status: str, verb: str, *, now: datetime) -> Iterator[Finding]:
     for task in tasks:
-        run = task.settled
-        if run is not None and run.status == status:
-            matter = f"{verb} of {at(run.scheduled_for, now=now)}"
-            if status != "missed":
+        for run in task.settled:
+            if run.status == status:
                 matter = f"{verb} on {at(run.finished_at or run.started_at, now=now)}"
-            yield Finding(section="tasks", subject=task.name, matter=matter, reason=run.error)
+                if status == MISSED:
+                    matter = f"{verb} of {at(run.scheduled_for, now=now)}"
+                yield Finding(section="tasks", subject=task.name, matter=matter, reason=run.error)
 
 
 def _silent(tasks: Sequence[TaskStatus], *, now: datetime) -> Iterator[Finding]:

@@ -49,10 +49,13 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Latest:
-    """A task's latest run, the latest that came to an end of its own, and its latest fire by the schedule."""
+    """A task's latest run, what it has come to, and its latest fire by the schedule.
+
+    `settled` are the run for the latest fire that is over and the run that ended last, which may be of an earlier one.
+    """
 
     run: Run | None = None
-    settled: Run | None = None
+    settled: tuple[Run, ...] = ()
     fired_at: datetime | None = None
 
 
@@ -64,15 +67,17 @@ def read_running(connection: Connection) -> tuple[Run, ...]:
 
 def read_latest(connection: Connection, tasks: Collection[str]) -> dict[str, Latest]:
     """Return the latest runs of each task."""
+    is_settled = and_(runs.c.status != "running", not_(_HELD_BACK))
     ways = {
-        "run": runs.c.id.is_not(None),
-        "settled": and_(runs.c.status != "running", not_(_HELD_BACK)),
-        "fired": runs.c.trigger == "schedule",
+        "run": (runs.c.scheduled_for, runs.c.id.is_not(None)),
+        "settled": (runs.c.scheduled_for, is_settled),
+        "ended": (runs.c.finished_at, is_settled),
+        "fired": (runs.c.scheduled_for, runs.c.trigger == "schedule"),
     }
     queries = [
-        _latest_first(task, runs.c.id, literal(way).label("way")).where(condition).limit(1)
+        _latest_first(task, runs.c.id, literal(way).label("way"), by=moment).where(condition).limit(1)
         for task in tasks
-        for way, condition in ways.items()
+        for way, (moment, condition) in ways.items()
     ]
     ids = {(row.task, row.way): row.id for row in _together(connection, queries)}
     of_ids = select(*SHAPE).where(runs.c.id.in_(set(ids.values())))
@@ -81,7 +86,7 @@ def read_latest(connection: Connection, tasks: Collection[str]) -> dict[str, Lat
     return {
         task: Latest(
             run=found.get((task, "run")),
-            settled=found.get((task, "settled")),
+            settled=tuple({run.id: run for way in ("settled", "ended") if (run := found.get((task, way)))}.values()),
             fired_at=found[task, "fired"].scheduled_for if (task, "fired") in found else None,
         )
         for task in tasks
@@ -93,7 +98,8 @@ def read_durations(connection: Connection, tasks: Collection[str]) -> dict[str, 
     found: dict[str, list[int]] = {task: [] for task in tasks}
     queries = []
     for task in tasks:
-        recent = _latest_first(task, runs.c.status, runs.c.started_at, runs.c.finished_at).limit(LOOKED_AT).subquery()
+        columns = (runs.c.scheduled_for, runs.c.status, runs.c.started_at, runs.c.finished_at)
+        recent = _latest_first(task, *columns, by=runs.c.scheduled_for).limit(LOOKED_AT).subquery()
         succeeded = select(recent).where(recent.c.status == Outcome.SUCCEEDED.value)
         queries.append(succeeded.order_by(recent.c.scheduled_for.desc()).limit(SHOWN))
     for row in sorted(_together(connection, queries), key=lambda row: row.scheduled_for):
@@ -101,9 +107,8 @@ def read_durations(connection: Connection, tasks: Collection[str]) -> dict[str, 
     return {task: tuple(durations) for task, durations in found.items()}
 
 
-def _latest_first(task: str, *columns: ColumnElement[Any]) -> Select[Any]:
-    of_task = select(runs.c.task, runs.c.scheduled_for, *columns).where(runs.c.task == task)
-    return of_task.order_by(runs.c.scheduled_for.desc())
+def _latest_first(task: str, *columns: ColumnElement[Any], by: ColumnElement[Any]) -> Select[Any]:
+    return select(runs.c.task, *columns).where(runs.c.task == task).order_by(by.desc())
 
 
 def _together(connection: Connection, queries: Sequence[Select[Any]]) -> Sequence[Row[Any]]:

@@ -25,7 +25,8 @@ WATCH_LATE = timedelta(minutes=15)
 class TaskStatus:
     """A task: `schedule` as text and in `words`, `durations` in milliseconds with the latest last.
 
-    `settled` is its latest run that is over and was not held back on purpose. `fires` are the next ones, none of an
+    `settled` are the run for its latest fire that is over and the run that ended last, if it is another; none that was
+    held back on purpose. `fires` are the next ones, none of an
     interval, whose moments nobody knows; `local_fires` are the same as clocks of the schedule's zone show them.
     `unheard_since` is when a fire was due that nobody has seen, or decided about; None when all is in order.
     """
@@ -38,7 +39,7 @@ class TaskStatus:
     days: tuple[Day, ...]
     durations: tuple[int, ...]
     latest: Run | None
-    settled: Run | None
+    settled: tuple[Run, ...]
     fires: tuple[datetime, ...]
     local_fires: tuple[str, ...]
     unheard_since: datetime | None

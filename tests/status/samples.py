@@ -56,7 +56,7 @@ def task(**changed: Any) -> TaskStatus:
         "days": days("succeeded"),
         "durations": (1200, 3400, 1600),
         "latest": run(),
-        "settled": run(),
+        "settled": (run(),),
         "fires": (MORNING + DAY, MORNING + 2 * DAY, MORNING + 3 * DAY),
         "local_fires": ("3 Mar 08:00 UTC", "4 Mar 08:00 UTC", "5 Mar 08:00 UTC"),
         "unheard_since": None,
@@ -98,7 +98,7 @@ def status(**changed: Any) -> Status:
             Finding(section="queue", subject="2 jobs", matter="were given up"),
         ),
         "tasks": (
-            task(latest=failed, settled=failed, days=days(*reversed(WORST))),
+            task(latest=failed, settled=(failed,), days=days(*reversed(WORST))),
             task(name="database_cleanup", pause=PAUSE, durations=()),
             task(name="monthly_report", words="At 09:00 on the first day of every month, Europe/Berlin"),
             task(name="external_sync", is_interval=True, schedule="every 15 minutes", fires=(), latest=None),

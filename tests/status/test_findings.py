@@ -74,6 +74,31 @@ def test_a_fire_that_was_held_back_on_purpose_is_no_trouble_and_hides_none(
     assert deployment.told() == ["daily_digest was given up on 1 Mar 08:00"]
 
 
+def test_an_earlier_fire_whose_run_ends_badly_after_a_later_one_is_told_until_one_ends_well(
+    deployment: Deployment,
+) -> None:
+    late = to_ms(MORNING + 3 * HOUR)
+    deployment.ran("daily_digest", MORNING - DAY, "dead", finished_at=late)
+    deployment.ran("daily_digest", MORNING)
+    assert deployment.told() == ["daily_digest was given up on 2 Mar 11:00"]
+    deployment.ran("daily_digest", MORNING - 2 * DAY, finished_at=late + 1)
+    assert deployment.told() == []
+
+
+def test_an_earlier_fire_that_is_made_up_for_does_not_hide_that_the_latest_was_given_up(
+    deployment: Deployment,
+) -> None:
+    deployment.ran("daily_digest", MORNING, "dead")
+    deployment.ran("daily_digest", MORNING - DAY, finished_at=to_ms(NOW))
+    assert deployment.told() == ["daily_digest was given up on 2 Mar 08:00"]
+
+
+def test_the_latest_fire_and_an_earlier_one_that_ended_after_it_are_both_told(deployment: Deployment) -> None:
+    deployment.ran("daily_digest", MORNING, "failed")
+    deployment.ran("daily_digest", MORNING - DAY, "dead", finished_at=to_ms(NOW))
+    assert deployment.told() == ["daily_digest was given up on 2 Mar 12:00", "daily_digest failed on 2 Mar 08:00"]
+
+
 def test_a_run_that_begins_anew_does_not_hide_that_the_last_was_given_up(deployment: Deployment) -> None:
     deployment.ran("daily_digest", MORNING - DAY, "dead")
     deployment.ran("daily_digest", MORNING, "running", lease_until=to_ms(NOW))
