@@ -17,7 +17,8 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 from chalicelib.config import check_ping, is_reference
 from chalicelib.context import Context
 from chalicelib.errors import NightshiftError
-from chalicelib.telemetry import logger, redact
+from chalicelib.redaction import redact
+from chalicelib.telemetry import logger
 
 Signal = Literal["start", "success", "fail"]
 

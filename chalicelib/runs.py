@@ -13,8 +13,9 @@ from chalicelib.fire import Trigger, is_of_rule, read_fire
 from chalicelib.outcome import Counts, Outcome
 from chalicelib.pings import Ping, Signal
 from chalicelib.queue.message import Message
+from chalicelib.redaction import redact
 from chalicelib.tasks import Task
-from chalicelib.telemetry import bind, bound, logger, redact, report
+from chalicelib.telemetry import bind, bound, logger, report
 from chalicelib.trace import Trace, carried, trace_of
 
 # What a run's end is to whoever waits for it: one that was not needed is as good, one that will be tried again no end.

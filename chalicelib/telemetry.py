@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.attempts import Attempt
 from chalicelib.outcome import Counts, Outcome
+from chalicelib.redaction import may_tell, redact
 from chalicelib.sentence import is_named
 
 NAMESPACE = "Nightshift"
@@ -21,70 +21,10 @@ SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "nightshift")
 # The keys of the line's layout, among those that the logger calls current.
 LAYOUT = frozenset({"level", "location", "message", "timestamp", "service", "sampling_rate"})
 
-# A local part ends after 64 characters, and so does the search for where it began, however long the text.
-_ADDRESS = re.compile(r"([\w.!#$%&'*+/=?^`{|}~-])[\w.!#$%&'*+/=?^`{|}~-]{0,63}@([\w-]+(?:\.[\w-]+)+)")
-
-
-def mask_addresses(text: str) -> str:
-    """Return the text with every e-mail address reduced to its first character and domain."""
-    return _ADDRESS.sub(r"\1***@\2", text) if "@" in text else text
-
-
-# What a person would not want to see in a log, by the names that people give it.
-_NAMES = (
-    "passw|passphrase|pwd|secret|token|authori[sz]ation|credential|cookie|signature|"
-    "(?:api|access|private).?key|card.?num"
-)
-_SECRET = re.compile(_NAMES, re.I)
-# The same in text that holds JSON, also as a string within a string. Each step is bounded: the text may be long.
-_SECRET_IN_TEXT = re.compile(
-    rf"""((?:{_NAMES})[\w.-]{{0,40}}\\{{0,8}}(?:["']?\s{{0,8}}[:=]|["']\s{{0,8}},)\s{{0,8}})"""
-    # Quoted, quoted within a string, an object or a list, which may end anywhere in such a text, or a bare word.
-    r"""("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|\\{1,8}["'][^"'\\]*|[\[{].*|"""
-    r"""(?:(?:bearer|basic)\s{1,8})?[^\s,;&}\]"'\\]+)""",
-    re.I | re.S,
-)
-# Who one is at a server, before its name: with a password, in which anything may stand, or without.
-_SECRET_IN_URL = re.compile(r"""(://)(?:[^\s/?#:@]{0,256}:[^\s"'<>]{0,256}|[^\s/?#"'<>]{0,256})@""")
-_SECRET_BY_ITSELF = re.compile(r"(\bbearer\s{1,8}|[?&](?:key|sig|code|auth)=)[^\s&\"'\\]{6,}", re.I)
-# Without any of these, as nearly every line is, a text has nothing to hide; looking for them takes no time.
-_SIGNS = (
-    *("@", "://", "key", "passw", "passphrase", "pwd", "secret", "token", "authori", "credential", "cookie"),
-    *("signature", "bearer", "card"),
-)
-
-_COUNTS = vars(Counts()).keys()
-
-
-def redact(value: Any) -> Any:
-    """Return a value with secrets replaced, by their names and in URLs, and addresses masked; as JSON can tell it."""
-    if isinstance(value, dict):
-        # Counts are no secret whatever they count, such as a table of tokens.
-        return {
-            redact(str(key)): "[redacted]" if _SECRET.search(str(key)) and not _is_counts(item) else redact(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [redact(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    text = _SECRET_IN_URL.sub(r"\1[redacted]@", str(value))
-    text = _SECRET_BY_ITSELF.sub(r"\1[redacted]", text)
-    return mask_addresses(_SECRET_IN_TEXT.sub(r"\1[redacted]", text))
-
-
-def _is_counts(item: Any) -> bool:
-    return isinstance(item, dict) and item.keys() == _COUNTS
-
-
-def _may_tell(text: str) -> bool:
-    lowered = text.lower()
-    return any([sign in lowered for sign in _SIGNS])  # noqa: C419 (a generator takes twice as long)
-
 
 def _serialise(line: dict[str, Any]) -> str:
     text = json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str)
-    if _may_tell(text):
+    if may_tell(text):
         text = json.dumps(redact(line), ensure_ascii=False, separators=(",", ":"))
     # A lone surrogate has no UTF-8, and writing it would lose the line; as an escape it is JSON.
     return text.encode("utf-8", "backslashreplace").decode()

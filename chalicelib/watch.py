@@ -13,9 +13,10 @@ from chalicelib.backup import catalogue
 from chalicelib.context import Context
 from chalicelib.errors import RunFailedError, TransientError
 from chalicelib.outcome import Counts
+from chalicelib.redaction import redact
 from chalicelib.schedule import Schedule
 from chalicelib.status import stored
-from chalicelib.telemetry import bound, logger, redact, report
+from chalicelib.telemetry import bound, logger, report
 
 
 def watch(context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:

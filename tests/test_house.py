@@ -102,6 +102,7 @@ LEVELS = [
     ["chalicelib.mail.notices", "chalicelib.mail.subscriptions"],
     ["chalicelib.mail.suppressions"],
     ["chalicelib.telemetry"],
+    ["chalicelib.redaction"],
     ["chalicelib.attempts"],
     ["chalicelib.sentence"],
     ["chalicelib.migrations.env", "chalicelib.migrations.versions.*", "chalicelib.migrations"],

@@ -12,7 +12,8 @@ from chalicelib.mail import notices, subscriptions, suppressions
 from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.mail.text import clean
 from chalicelib.outcome import Counts
-from chalicelib.telemetry import bound, logger, redact, report
+from chalicelib.redaction import redact
+from chalicelib.telemetry import bound, logger, report
 
 
 def receive(event: object, context: Context) -> dict[str, Any]:

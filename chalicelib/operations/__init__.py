@@ -20,9 +20,9 @@ from chalicelib.operations import (
     status,
     suppressions,
 )
+from chalicelib.redaction import redact
 from chalicelib.schedule import Schedule
 from chalicelib.sentence import named
-from chalicelib.telemetry import redact
 
 # By command: the request that it takes, and what does it.
 COMMANDS: dict[str, tuple[Any, Callable[[Context, Any], dict[str, Any]]]] = {

@@ -15,8 +15,8 @@ from chalicelib.operations import dead_letters
 from chalicelib.queue import claims, outbox
 from chalicelib.queue.job import WAITING, Status, envelope_of
 from chalicelib.queue.message import decode_data, encode_data, read_data
+from chalicelib.redaction import redact
 from chalicelib.schema import jobs
-from chalicelib.telemetry import redact
 
 MOST = 1000
 STATUSES = (*Status, "all")

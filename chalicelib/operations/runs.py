@@ -14,9 +14,9 @@ from chalicelib.errors import InvalidRequestError
 from chalicelib.nearest import hint
 from chalicelib.operations import schedules
 from chalicelib.outcome import Outcome
+from chalicelib.redaction import redact
 from chalicelib.schedule import Schedule
 from chalicelib.schema import runs
-from chalicelib.telemetry import redact
 
 STATUSES = ("all", "running", *Outcome, MISSED)
 TIMES = ("scheduled_for", "started_at", "finished_at")

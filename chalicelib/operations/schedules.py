@@ -18,9 +18,9 @@ from chalicelib.nearest import suggestion
 from chalicelib.pauses import Pause
 from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
+from chalicelib.redaction import redact
 from chalicelib.schedule import Schedule
 from chalicelib.schema import runs
-from chalicelib.telemetry import redact
 
 Found = TypeVar("Found")
 

@@ -9,8 +9,8 @@ from chalicelib.clock import from_ms, iso
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
 from chalicelib.mail import suppressions
+from chalicelib.redaction import mask_addresses
 from chalicelib.schema import suppressions as table
-from chalicelib.telemetry import mask_addresses
 
 MOST = 1000
 

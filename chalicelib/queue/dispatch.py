@@ -17,8 +17,9 @@ from chalicelib.queue.job import OVER, TAKEN, Status, raw_body, read_row
 from chalicelib.queue.message import Message
 from chalicelib.queue.queues import Queues
 from chalicelib.queue.work_queue import BATCH
+from chalicelib.redaction import redact
 from chalicelib.schema import jobs
-from chalicelib.telemetry import bound, redact, report
+from chalicelib.telemetry import bound, report
 
 # It comes every minute: what falls due before the next time is sent now, with a delay that SQS keeps to the second.
 LOOKAHEAD_MS = 90_000

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from chalicelib.clock import from_ms
+from chalicelib.redaction import redact
 from chalicelib.schema import backups
-from chalicelib.telemetry import redact
 
 LATEST, LONG = 5, 1000
 

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, case, func, or_, select, true
 from chalicelib.clock import from_ms, to_ms
 from chalicelib.pauses import ALL_JOBS
 from chalicelib.queue.job import TAKEN, WAITING, Status
+from chalicelib.redaction import redact
 from chalicelib.schema import jobs
-from chalicelib.telemetry import redact
 
 QUEUES = ("work", "priority")
 MOST_DEAD, LONG = 20, 1000

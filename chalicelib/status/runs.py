@@ -13,8 +13,8 @@ from chalicelib.claims import MISSED
 from chalicelib.clock import from_ms
 from chalicelib.errors import OverlapError, PausedError
 from chalicelib.outcome import Outcome
+from chalicelib.redaction import redact
 from chalicelib.schema import runs
-from chalicelib.telemetry import redact
 
 # How many durations of a task are shown, among how many of its latest runs they are looked for, …
 SHOWN, LOOKED_AT = 30, 500

@@ -10,13 +10,14 @@ from chalicelib import pauses
 from chalicelib.clock import from_ms
 from chalicelib.context import Context
 from chalicelib.pauses import Pause
+from chalicelib.redaction import redact
 from chalicelib.schedule import Schedule
 from chalicelib.status.backups import BackupsStatus, read_backups
 from chalicelib.status.findings import Finding, find
 from chalicelib.status.queue import QueueStatus, read_queue
 from chalicelib.status.runs import Run, read_running
 from chalicelib.status.tasks import TaskStatus, read_tasks
-from chalicelib.telemetry import SERVICE, redact
+from chalicelib.telemetry import SERVICE
 
 BACKUP = "database_backup"
 

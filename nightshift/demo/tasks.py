@@ -15,8 +15,8 @@ from sqlalchemy import Engine, func, select
 from chalicelib import warming
 from chalicelib.cleanup.rules import RULES
 from chalicelib.clock import iso
+from chalicelib.redaction import mask_addresses
 from chalicelib.reports.month import Month
-from chalicelib.telemetry import mask_addresses
 from nightshift.demo.backups import back_up_and_restore
 from nightshift.demo.part import Part, columns, fire, overview
 from nightshift.demo.sync import sync_twice
