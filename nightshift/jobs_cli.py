@@ -16,6 +16,8 @@ Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of
 JobId = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
 TypeName = Annotated[str | None, typer.Option("--type", help="Only jobs of this type.", autocompletion=complete_type)]
 Words = Annotated[str | None, typer.Option("--error", help="Only jobs whose last error has these words.")]
+# Of jobs at once, the most that the operator's function takes.
+ROUND = 1000
 COLUMNS = ("id", "type", "status", "attempts", "created_at", "last_error")
 
 
@@ -72,8 +74,7 @@ def retry(
     Example: nightshift jobs retry --type send_email --error throttled --stage prod
     """
     with sentences():
-        answer = ask(stage, "jobs.retry", ids=ids, type=type_, error=error, limit=1000)
-        _tell("Retried", answer, as_json=as_json)
+        _tell("Retried", _all(stage, "jobs.retry", ids=ids, type=type_, error=error), as_json=as_json)
 
 
 @app.command()
@@ -111,9 +112,8 @@ def forget(
     with sentences():
         if not ids and not yes and (type_ or error):
             # Those that were told, and no others that were given up meanwhile.
-            ids = _confirm(ask(stage, "jobs.list", type=type_, error=error, limit=1000)["jobs"])
-        answer = ask(stage, "jobs.forget", ids=ids, type=type_, error=error, limit=1000)
-        _tell("Forgot", answer, as_json=as_json)
+            ids = _confirm(_all(stage, "jobs.list", type=type_, error=error)["jobs"])
+        _tell("Forgot", _all(stage, "jobs.forget", ids=ids, type=type_, error=error), as_json=as_json)
 
 
 @app.command()
@@ -163,6 +163,21 @@ def resume(type_: JobType, as_json: AsJson = False, stage: StageName = None) -> 
         answer = ask(stage, "jobs.resume", type=type_)
         did = f"Resumed {plain(type_)}." if answer["resumed"] else f"{plain(type_)} was not paused."
         tell(answer, [did], as_json=as_json)
+
+
+def _all(stage: str | None, command: str, *, ids: list[str] | None = None, **asked: str | None) -> dict[str, Any]:
+    """Ask in rounds, each a transaction of its own, and return the answers as one."""
+    parts = [ids[n : n + ROUND] for n in range(0, len(ids), ROUND)] if ids else [None]
+    together: dict[str, Any] = {}
+    for part in parts:
+        after = None
+        while True:
+            answer = ask(stage, command, ids=part, after=after, limit=ROUND, **asked)
+            after = answer.pop("next", None)
+            together = {key: together.get(key, []) + found for key, found in answer.items()}
+            if after is None:
+                break
+    return together
 
 
 def _confirm(found: list[dict[str, Any]]) -> list[str]:

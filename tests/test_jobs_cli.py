@@ -153,6 +153,18 @@ def test_jobs_are_retried_by_id_and_by_what_they_have_in_common(shell: JobsShell
     assert (set(shell.statuses().values()), shell.letters()) == ({"pending"}, 0)
 
 
+def test_more_than_one_round_takes_are_retried_or_forgotten_all_the_same(shell: JobsShell) -> None:
+    ids = [f"{n:04}" for n in range(1100)]
+    dead = {"type": "send_email", "data": "{}", "status": "dead", "created_at": 0, "last_error": "broke"}
+    shell.execute(insert(jobs).values([{"id": id_, **dead} for id_ in ids]))
+    assert json.loads(shell.tell("retry", "--type", "send_email", "--json")) == {"retried": ids}
+    shell.execute(update(jobs).values(status="dead"))
+    done = answered(shell, "y\n", "forget", "--error", "broke", "--json")
+    assert "Forget for ever: 1100 send_email?" in done.stderr
+    assert sorted(json.loads(done.stdout)["forgotten"]) == ids
+    assert shell.statuses() == {}
+
+
 def test_an_edited_job_waits_to_be_performed_with_its_new_data(shell: JobsShell) -> None:
     shell.give_up()
     data = {"to": "ann@example.org", "subject": "Hi", "text": "Hi."}

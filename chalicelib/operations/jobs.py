@@ -1,10 +1,11 @@
 """Jobs, as an operator sees and mends them: list, show, retry, edit, forget, cancel."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 
 from chalicelib import handlers
 from chalicelib.clock import from_ms, iso
@@ -23,18 +24,24 @@ STATUSES = (*Status, "all")
 TIMES = ("created_at", "due_at", "expires_at", "started_at", "ended_at", "completed_at")
 
 
+# Where a job stands among all: when it was created, in epoch milliseconds, and its id.
+Place = tuple[int, str]
 # What is empty, as a shell's variable that was never set, must not mean every job.
 Words = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which jobs: by id, type, and words of their last error. Without a status, those that were given up."""
+    """Which jobs: by id, type, and words of their last error. Without a status, those that were given up.
+
+    An answer that reaches the limit has a `next`; what is asked `after` that begins behind it.
+    """
 
     ids: Annotated[tuple[str, ...], msgspec.Meta(max_length=MOST)] = ()
     type: Words | None = None
     error: Words | None = None
     status: str = Status.DEAD
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 50
+    after: Place | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -57,11 +64,13 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 def list_jobs(context: Context, asked: Filter) -> dict[str, Any]:
     """Return the newest jobs that match, without their data."""
-    query = select(jobs).where(_matching(asked)).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(asked.limit)
-    rows = context.database.autocommit(lambda connection: connection.execute(query).all())
-    if asked.type and not rows:
+    query = select(jobs).where(_matching(asked)).order_by(jobs.c.created_at.desc(), jobs.c.id)
+    if asked.after:
+        query = query.where(_is_behind(jobs.c.created_at < asked.after[0], asked.after))
+    rows = context.database.autocommit(lambda connection: connection.execute(query.limit(asked.limit)).all())
+    if asked.type and not (rows or asked.after):
         _check_type(context, asked.type)
-    return {"jobs": [_describe(row) for row in rows]}
+    return {"jobs": [_describe(row) for row in rows], **_next([(row.created_at, row.id) for row in rows], asked)}
 
 
 def show(context: Context, asked: One) -> dict[str, Any]:
@@ -79,10 +88,9 @@ def show(context: Context, asked: One) -> dict[str, Any]:
 
 
 def retry(context: Context, asked: Filter) -> dict[str, Any]:
-    """Let jobs that were given up be tried anew, at once, with all their attempts; return their ids."""
-    ids = _given_up(context, asked)
-    _reopen(context, ids)
-    return {"retried": ids}
+    """Let jobs that were given up be tried anew, at once, with all their attempts; return their ids, oldest first."""
+    found = _given_up(context, asked)
+    return {"retried": _reopen(context, [id_ for _, id_ in found]), **_next(found, asked)}
 
 
 def edit(context: Context, asked: Edit) -> dict[str, Any]:
@@ -106,12 +114,17 @@ def edit(context: Context, asked: Edit) -> dict[str, Any]:
 
 
 def forget(context: Context, asked: Filter) -> dict[str, Any]:
-    """Delete jobs that were given up, and their dead letters; return their ids."""
-    ids = _given_up(context, asked)
-    gone = delete(jobs).where(jobs.c.id.in_(ids), jobs.c.status == Status.DEAD)
+    """Delete jobs that were given up, and their dead letters; return their ids, oldest first."""
+    found = _given_up(context, asked)
+    ids = [id_ for _, id_ in found]
     dead_letters.remove(context, ids)
-    context.database.autocommit(lambda connection: connection.execute(gone))
-    return {"forgotten": ids}
+
+    def work(connection: Connection) -> list[str]:
+        still = _still_given_up(connection, ids)
+        connection.execute(delete(jobs).where(jobs.c.id.in_(still)))
+        return still
+
+    return {"forgotten": context.database.transact(work), **_next(found, asked)}
 
 
 def cancel(context: Context, asked: One) -> dict[str, Any]:
@@ -129,19 +142,36 @@ def cancel(context: Context, asked: One) -> dict[str, Any]:
     return {"cancelled": [asked.id]}
 
 
-def _given_up(context: Context, asked: Filter) -> list[str]:
+def _given_up(context: Context, asked: Filter) -> list[Place]:
     if asked.status != Status.DEAD:
         raise InvalidRequestError("only jobs that were given up can be retried or forgotten: leave status at dead")
     if not (asked.ids or asked.type or asked.error):
         raise InvalidRequestError("say which jobs: ids, a type, or words of their error")
-    query = select(jobs.c.id).where(_matching(asked)).order_by(jobs.c.created_at, jobs.c.id)
+    query = select(jobs.c.created_at, jobs.c.id).where(_matching(asked)).order_by(jobs.c.created_at, jobs.c.id)
+    if asked.after:
+        query = query.where(_is_behind(jobs.c.created_at > asked.after[0], asked.after))
     query = query.limit(len(asked.ids) if asked.ids else asked.limit)
-    ids = context.database.autocommit(lambda connection: list(connection.execute(query).scalars()))
-    if asked.type and not ids:
+    found = [(row.created_at, row.id) for row in context.database.autocommit(lambda c: c.execute(query).all())]
+    if asked.type and not (found or asked.after):
         _check_type(context, asked.type)
-    if missing := set(asked.ids) - set(ids):
+    if missing := set(asked.ids) - {id_ for _, id_ in found}:
         raise InvalidRequestError(f"no job that was given up, and matches, has the id {', '.join(sorted(missing))}")
-    return ids
+    return found
+
+
+def _is_behind(is_elsewhen: ColumnElement[bool], place: Place) -> ColumnElement[bool]:
+    return or_(is_elsewhen, and_(jobs.c.created_at == place[0], jobs.c.id > place[1]))
+
+
+def _next(found: Sequence[Place], asked: Filter) -> dict[str, Any]:
+    return {"next": list(found[-1])} if len(found) == asked.limit and not asked.ids else {}
+
+
+def _still_given_up(connection: Connection, ids: list[str]) -> list[str]:
+    """Return those of the jobs that nobody has retried or forgotten meanwhile, nor will in this transaction's time."""
+    query = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.status == Status.DEAD).with_for_update()
+    found = set(connection.execute(query).scalars())
+    return [id_ for id_ in ids if id_ in found]
 
 
 def _check_type(context: Context, type_: str) -> None:
@@ -151,12 +181,20 @@ def _check_type(context: Context, type_: str) -> None:
         handlers.find(type_)
 
 
-def _reopen(context: Context, ids: list[str]) -> None:
+def _reopen(context: Context, ids: list[str]) -> list[str]:
+    """Have those of the jobs tried that are given up, and return them; one that was edited while it waits is sent."""
     now_ms = context.clock.now_ms()
-    context.database.transact(lambda connection: claims.reopen(connection, ids, dispatch_ms=now_ms))
+
+    def work(connection: Connection) -> list[str]:
+        still = _still_given_up(connection, ids)
+        claims.reopen(connection, still, dispatch_ms=now_ms)
+        return still
+
+    reopened = context.database.transact(work)
     # The rows are open before their dead letters go: a kill in between leaves letters of jobs that live, not less.
     dead_letters.remove(context, ids)
     outbox.send_now(context.database, context.queues, ids, clock=context.clock)
+    return reopened
 
 
 def _find(connection: Connection, id_: str) -> Any:

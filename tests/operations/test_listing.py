@@ -129,6 +129,20 @@ def test_words_of_an_error_are_found_as_they_are(desk: Desk, words: str, ids: li
     assert listed(desk, error=words) == ids
 
 
+def test_a_list_goes_on_where_its_limit_ended_it(desk: Desk) -> None:
+    ids = [desk.insert(id=f"{n:02}", created_at=n // 3) for n in range(10)]
+    found: list[str] = []
+    after: dict[str, Any] = {}
+    while True:
+        answer = desk.ask("list", status="all", limit=4, **after)
+        found += [job["id"] for job in answer["jobs"]]
+        if "next" not in answer:
+            break
+        after = {"after": answer["next"]}
+    assert found == listed(desk, status="all", limit=1000)
+    assert sorted(found) == ids
+
+
 def test_a_limit_keeps_the_newest(desk: Desk) -> None:
     for n in range(60):
         desk.insert(id=f"{n:02}", status="dead", created_at=n)

@@ -1,12 +1,16 @@
 """Retrying jobs that were given up: anew, at once, and all that were named or none."""
 
+from collections.abc import Callable, Collection
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.errors import TransientError
+from chalicelib.context import Context
+from chalicelib.errors import PermanentError, TransientError
+from chalicelib.operations import dead_letters
 from nightshift.testkit.kit import NOON
 from tests.operations.conftest import Desk
 
@@ -59,8 +63,39 @@ def test_a_limit_retries_the_oldest(desk: Desk) -> None:
     oldest = desk.give_up()
     desk.kit.clock.advance(1)
     newest = desk.give_up()
-    assert desk.ask("retry", type="greet", limit=1) == {"retried": [oldest]}
+    assert desk.ask("retry", type="greet", limit=1)["retried"] == [oldest]
     assert desk.letters() == [newest]
+
+
+def test_in_rounds_each_is_retried_once_also_where_it_is_given_up_again_meanwhile(desk: Desk) -> None:
+    ids = [desk.give_up(data={"name": str(n)}) for n in range(5)]
+    desk.error = PermanentError("it broke again")
+    retried: list[str] = []
+    after: dict[str, Any] = {}
+    while True:
+        answer = desk.ask("retry", type="greet", limit=2, **after)
+        retried += answer["retried"]
+        desk.kit.drain()
+        if "next" not in answer:
+            break
+        after = {"after": answer["next"]}
+    assert sorted(retried) == sorted(ids)
+    assert set(desk.statuses().values()) == {"dead"}
+
+
+def test_who_comes_second_is_told_what_is_left(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = desk.give_up(), desk.give_up()
+
+    def others_first(remove: Callable[..., None], context: Context, ids: Collection[str]) -> None:
+        monkeypatch.setattr(dead_letters, "remove", remove)
+        desk.ask("retry", ids=[theirs])
+        remove(context, ids)
+
+    monkeypatch.setattr(dead_letters, "remove", partial(others_first, dead_letters.remove))
+    assert desk.ask("forget", ids=[mine, theirs]) == {"forgotten": [mine]}
+    assert desk.statuses() == {theirs: "pending"}
+    desk.kit.drain()
+    assert desk.statuses() == {theirs: "completed"}
 
 
 def test_where_nothing_matches_nothing_is_done(desk: Desk) -> None:
