@@ -6,8 +6,8 @@ from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, Response, ScheduleExpression, SNSEvent, SQSEvent
 
-from chalicelib.errors import ConfigurationError
 from chalicelib.schedule import Schedule
+from chalicelib.stage import schedule_of
 
 # Chalice's own log handler off: the logger of telemetry.py bears the same name, and each line would come twice.
 app = Chalice(app_name="nightshift", configure_logs=False)
@@ -55,12 +55,7 @@ def scheduled(text: str) -> Callable[[Callable[[CloudWatchEvent], Any]], Callabl
 
     def register(function: Callable[[CloudWatchEvent], Any]) -> Callable[[Any, Any], Any]:
         name = function.__name__
-        variable = f"{name.upper()}_SCHEDULE"
-        override = os.environ.get(variable)
-        try:
-            SCHEDULES[name] = Schedule(override or text)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{variable if override else name}: {error}") from None
+        SCHEDULES[name] = schedule_of(name, text)
         return answers_people(app.schedule(Rule(SCHEDULES[name]))(function))
 
     return register

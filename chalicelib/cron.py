@@ -60,6 +60,14 @@ def plain(text: str) -> str:
     )
 
 
+def without_vain_days(cron: str) -> str:
+    """Return five fields without days that restrict nothing, since either of them is enough and one takes them all."""
+    minute, hour, _, month, _ = cron.split()
+    engine = CronSim(cron, datetime(2024, 1, 1, tzinfo=UTC))
+    takes_all = len(engine.days) == 31 or len({n % 7 for n in engine.weekdays if isinstance(n, int)}) == 7
+    return f"{minute} {hour} * {month} *" if takes_all and not engine.day_and else cron
+
+
 def check(cron: str) -> None:
     """Raise ValueError, with the reason, for the first of five fields that cannot be."""
     for n, (field, word) in enumerate(zip(FIELDS, cron.split(), strict=True)):

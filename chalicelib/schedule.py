@@ -78,7 +78,9 @@ class Schedule:
         if self._interval:
             number, unit = self._interval
             return f"Every {unit}" if number == 1 else f"Every {number} {unit}s"
-        return _ORDINAL.sub(lambda found: found[1] + _ENDINGS[found[1]], explain(self.cron))
+        # By itself cronsim tells of `1-31 * 1` that it is on Mondays.
+        told = explain(cron.without_vain_days(self.cron))
+        return _ORDINAL.sub(lambda found: found[1] + _ENDINGS[found[1]], told)
 
     @property
     def is_fixed(self) -> bool:

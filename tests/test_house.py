@@ -123,6 +123,7 @@ LEVELS = [
     ["chalicelib.window"],
     ["chalicelib.mail.text"],
     ["chalicelib.eventbridge"],
+    ["chalicelib.stage"],
     ["chalicelib.deadline", "chalicelib.schedule"],
     ["chalicelib.errors", "chalicelib.clock", "chalicelib.nearest", "chalicelib.trace", "chalicelib.zones"],
     ["chalicelib.cron"],

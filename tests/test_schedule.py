@@ -210,6 +210,15 @@ def test_an_interval_may_be_written_in_any_case(text: str) -> None:
         ("*/111 * * * *", "Every 111th minute of every hour"),
         ("*/101 * * * *", "Every 101st minute of every hour"),
         ("0 0 1 * *", "At 00:00 on the first day of every month"),
+        # Either day is enough, and one of them takes every day, …
+        ("0 8 1-31 * 1", "At 08:00 every day"),
+        ("0 8 1/1 2 5", "At 08:00 every day in February"),
+        ("0 8 15 * 0/1", "At 08:00 every day"),
+        ("0 8 15 * 1-7", "At 08:00 every day"),
+        # … neither does, or both must be.
+        ("0 8 1-30 * 1", "At 08:00 on every day of month from 1 through 30 and on Monday"),
+        ("0 8 */2 * 0-6", "At 08:00 on every second day of month if it's on Sunday through Saturday"),
+        ("0 8 1-31 * *", "At 08:00 every day"),
     ],
 )
 def test_it_is_told_in_english(text: str, words: str) -> None:

@@ -3,11 +3,9 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from chalicelib.claims import Run
 from chalicelib.schedule import Schedule
 from nightshift import triggers
 from nightshift.make import task
@@ -135,24 +133,3 @@ def test_a_page_without_the_table_or_no_page_is_left_alone(project: Path, name: 
     assert made(project)[f"docs/{name}"] == "# Ours\n"
     page.unlink()
     assert f"docs/{name}" not in made(project)
-
-
-def test_each_run_of_a_task_has_a_window_that_begins_where_that_of_the_one_before_ends(project: Path) -> None:
-    source = made(project, text="0 9 * * 1  Europe/Berlin")["chalicelib/tasks/weekly.py"]
-    names: dict[str, Any] = {}
-    exec(source, names)
-    asked: list[tuple[datetime, datetime]] = []
-
-    def find(_context: object, start: datetime, end: datetime) -> list[str]:
-        asked.append((start, end))
-        return []
-
-    names["_find"] = find
-    # The second is an hour sooner in UTC.
-    for fire in (datetime(2026, 3, 23, 8, tzinfo=UTC), datetime(2026, 3, 30, 7, tzinfo=UTC)):
-        run = Run(id=None, task="weekly", attempt=1, scheduled_for=fire, trigger="schedule", dry_run=False)
-        names["TASK"].perform(None, run)
-    assert asked == [
-        (datetime(2026, 3, 16, 8, tzinfo=UTC), datetime(2026, 3, 23, 8, tzinfo=UTC)),
-        (datetime(2026, 3, 23, 8, tzinfo=UTC), datetime(2026, 3, 30, 7, tzinfo=UTC)),
-    ]
