@@ -20,7 +20,7 @@ from nightshift import (
     worker_cli,
 )
 from nightshift.completion import complete_stage
-from nightshift.options import AsJson
+from nightshift.options import AsJson, check_stage
 from nightshift.terminal import console, print_json, print_lines, sentences
 from nightshift.waiting import waiting
 
@@ -40,6 +40,7 @@ StageName = Annotated[
     str,
     typer.Option(
         "--stage",
+        callback=check_stage,
         help="A stage of .chalice/config.json and infra/stages.json.",
         autocompletion=complete_stage,
     ),

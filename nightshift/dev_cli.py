@@ -14,6 +14,7 @@ from nightshift.terminal import console, sentences
 from nightshift.usage import UsageError
 
 DAY = timedelta(days=1)
+SPEED = 3600
 FOLDER = Path(".nightshift")
 Listening = TypeVar("Listening", bound=AbstractContextManager[object])
 
@@ -28,7 +29,10 @@ def dev(
     until: Annotated[
         str | None, typer.Option(help="Where a replay ends, without what is due then; by default a day later.")
     ] = None,
-    speed: Annotated[float, typer.Option(min=1, max=100_000, help="How many times as fast a replay goes.")] = 3600,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=1, max=100_000, help=f"How many times as fast a replay goes; {SPEED} by default."),
+    ] = None,
     remote: Annotated[bool, typer.Option("--remote", help="The database may be on another machine.")] = False,
 ) -> None:
     """Live the day here: every schedule fires by the clock, the worker drains, and the status page has buttons.
@@ -43,10 +47,10 @@ def dev(
 
     with sentences():
         if at is not None:
-            _replay(at, until, speed=speed)
+            _replay(at, until, speed=SPEED if speed is None else speed)
             return
-        if until is not None:
-            raise UsageError("--until is the end of a replay, and needs --at")
+        if until is not None or speed is not None:
+            raise UsageError("--until and --speed are those of a replay, and need --at")
         check_database(os.environ.get("DATABASE_URL"), may_be_remote=remote)
         from nightshift.dev.run import live
         from nightshift.dev.server import Server

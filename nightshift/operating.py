@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 # Of what is asked here: no Lambda ends it, but whoever is killed is in the way of others for as long.
 TIMEOUT_MS = 3_600_000
-# What commands about backups that there are never look at: whoever restores has lost enough.
-UNUSED = dict.fromkeys(
+# What these commands never look at, by their first words: whoever restores has lost enough.
+_UNUSED = dict.fromkeys(
     ("WORK_QUEUE_URL", "PRIORITY_QUEUE_URL", "DEAD_LETTER_QUEUE_URL", "SITE_URL", "UNSUBSCRIBE_URL"),
     "https://unused.invalid/",
 ) | {"MAIL_FROM": "unused@unused.invalid", "SITE_NAME": "unused", "UNSUBSCRIBE_SECRETS": 32 * "u"}
+UNUSED = {"backup": _UNUSED, **dict.fromkeys(("schedule", "runs"), _UNUSED | {"BUCKET": "unused"})}
+USING_ALL = frozenset({"backup.create", "schedule.backfill"})
 
 
 def ask(stage: str | None, command: str, **request: Any) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def _ask_here(request: Mapping[str, Any]) -> dict[str, Any]:
 
     _check_settings()
     command = request["command"]
-    unused = UNUSED if command.startswith("backup.") and command != "backup.create" else {}
+    unused = {} if command in USING_ALL else UNUSED.get(command.partition(".")[0], {})
     with _logging_beside(), changed(**unused | os.environ):
         from chalicelib import operations
         from chalicelib.context import from_lambda

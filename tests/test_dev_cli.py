@@ -16,7 +16,8 @@ def shell(tmp_path: Path) -> Shell:
     ("arguments", "complaint"),
     [
         (["--at", "yesterday"], "'yesterday' is no moment such as"),
-        (["--until", "2026-03-29"], "--until is the end of a replay, and needs --at"),
+        (["--until", "2026-03-29"], "--until and --speed are those of a replay, and need --at"),
+        (["--speed", "10"], "--until and --speed are those of a replay, and need --at"),
         (["--at", "2026-03-29", "--until", "2026-03-29"], "--until must be later than --at"),
     ],
 )

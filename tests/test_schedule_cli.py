@@ -154,12 +154,34 @@ def test_one_task_must_be_named_or_all(shell: Shell, arguments: list[str]) -> No
     assert shell.complaint(*arguments, code=2) == "name one task, or every one with --all"
 
 
-@pytest.mark.parametrize("reason", ["", "  "])
-def test_a_pause_without_a_reason_is_refused(shell: Shell, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("reason", "complaint"),
+    [
+        ("", "it is empty, and whoever finds it paused will ask why"),
+        ("  ", "it is empty, and whoever finds it paused will ask why"),
+        (501 * "x", "it has 501 characters, and 500 at most are kept"),
+    ],
+)
+def test_a_pause_without_a_reason_or_with_too_long_a_one_is_refused(shell: Shell, reason: str, complaint: str) -> None:
     done = shell.run("pause", "daily_digest", "--reason", reason, COLUMNS="200")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "it is empty, and whoever finds it paused will ask why" in done.stderr
+    assert complaint in done.stderr
     assert shell.execute(select(pauses)) == []
+
+
+@pytest.mark.parametrize("command", [["schedule", "list"], ["deploy"]])
+def test_a_stage_without_a_name_is_refused(shell: Shell, command: list[str]) -> None:
+    done = shell.run(*command, "--stage", "", COLUMNS="200")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it is empty; name a stage of .chalice/config.json" in done.stderr
+
+
+def test_schedules_and_runs_need_no_more_than_their_database(shell: Shell) -> None:
+    alone = Shell(environment=isolated(BASE) | {"DATABASE_URL": shell.environment["DATABASE_URL"]})
+    alone.tell("pause", "daily_digest", "--reason", "a move")
+    assert "a move" in alone.tell("schedule", "list")
+    assert alone.tell("resume", "daily_digest")
+    assert alone.tell("runs", "list") == "There are no such runs here.\n"
 
 
 def test_without_settings_a_sentence_says_which_are_missing() -> None:

@@ -134,7 +134,10 @@ def invoke(awslambda: Any, function: str, stage: str, request: Mapping[str, Any]
         if is_absent(error):
             raise absent(awslambda, function, stage) from None
         raise ValueError(f"{name} cannot be invoked: {refusal_of(error)}") from error
-    payload: dict[str, Any] = json.loads(answer["Payload"].read())
+    try:
+        payload: dict[str, Any] = json.loads(answer["Payload"].read())
+    except ValueError:
+        raise ValueError(f"what answers for {name} is not Lambda: look at AWS_ENDPOINT_URL and at proxies") from None
     if "FunctionError" not in answer:
         return payload
     told = str(payload.get("errorMessage", payload))

@@ -1,5 +1,6 @@
 """The server of the live page: this machine's own, and small. It changes nothing but by a form of its own page."""
 
+import sys
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,11 @@ class Server(ThreadingHTTPServer):
         # What the last button did, for the next page to tell.
         self.notice: str | None = None
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a visitor who is gone in the middle; anything else is told as ever."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
     @property
     def url(self) -> str:
         """The address of the page, with its token."""
@@ -48,6 +54,17 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
     server_version, sys_version = "nightshift", ""
     timeout = 10
+
+    def parse_request(self) -> bool:
+        """Read the request's head, and refuse an address that is none."""
+        if not super().parse_request():
+            return False
+        try:
+            urlsplit(self.path)
+        except ValueError:
+            self._answer(HTTPStatus.BAD_REQUEST, "that is no address")
+            return False
+        return True
 
     def do_GET(self) -> None:
         """Answer with the page."""

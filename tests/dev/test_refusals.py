@@ -74,6 +74,25 @@ def test_a_form_of_another_page_changes_nothing(visitor: Visitor, origin: str | 
     assert visitor.state() == before
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+def test_what_is_no_address_is_refused_with_a_sentence(visitor: Visitor, method: str) -> None:
+    answer = visitor.ask(method, "http://[::1", Host=visitor.host)
+    assert (answer.status, answer.text) == (400, "that is no address")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"), [(ConnectionResetError(), False), (BrokenPipeError(), False), (ValueError("odd"), True)]
+)
+def test_of_a_visitor_who_is_gone_in_the_middle_nothing_is_told(
+    visitor: Visitor, capsys: pytest.CaptureFixture[str], error: Exception, is_told: bool
+) -> None:
+    try:
+        raise error
+    except (ConnectionError, ValueError):
+        visitor.server.handle_error(None, ("127.0.0.1", 1))
+    assert (type(error).__name__ in capsys.readouterr().err) == is_told
+
+
 @pytest.mark.parametrize("query", ["", "?token=", "?token=wrong", "?token=%C3%BC", "?TOKEN={token}", "?token={token}x"])
 def test_without_the_token_nothing_is_shown(visitor: Visitor, query: str) -> None:
     visitor.give_up()
