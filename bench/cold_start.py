@@ -27,7 +27,7 @@ import boto3
 
 from bench import command
 from bench.child import result_of
-from bench.events import events_of, unsubscribing
+from bench.events import events_of, undue, unsubscribing
 from bench.first_call import ROUTES
 from bench.items import served, write_items
 from bench.machine import machine
@@ -63,6 +63,8 @@ class Case:
     function: str
     folders: tuple[str, ...]
     events: Iterator[Any] | None = None
+    # Of what a function may answer for it to be measured, where it answers with an outcome.
+    outcomes: frozenset[str] = frozenset({"succeeded", "skipped"})
 
 
 def main() -> None:
@@ -117,6 +119,9 @@ def cases_of(compiled: tuple[str, ...], *, source: tuple[str, ...]) -> dict[str,
     for each in triggers.read(PROJECT):
         cases[each.function] = Case(function=each.function, folders=compiled, events=events_of(each))
     cases["unsubscribe"] = Case(function=ROUTES, folders=compiled, events=repeat(unsubscribing()))
+    cases["a fire that is dropped"] = Case(
+        function="daily_digest", folders=compiled, events=undue(), outcomes=frozenset({"dropped"})
+    )
     cases["daily_digest, not compiled"] = replace(cases["daily_digest"], folders=source)
     return cases
 
@@ -149,6 +154,9 @@ def run(case: Case, environment: Mapping[str, str]) -> dict[str, float]:
     child = [*python, str(PROJECT / "bench" / "first_call.py"), case.function, *case.folders]
     began = time.perf_counter()
     told = result_of(child, given=events, environment=environment)
+    for answer in told["answers"]:
+        if isinstance(answer, dict) and "outcome" in answer and answer["outcome"] not in case.outcomes:
+            sys.exit(f"{case.function} answered {answer}")
     # The clock of perf_counter is the machine's, the same in every process.
     first, second = (1000 * (moment - began) for moment in told["answered"])
     answer = {"ready": 1000 * (told["asked"] - began), "first answer": first, "next answer": second - first}

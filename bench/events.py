@@ -32,6 +32,12 @@ def events_of(trigger: Trigger) -> Iterator[Any]:
                 yield {"command": "status"}
 
 
+def undue() -> Iterator[Any]:
+    """Yield fires of a rule at moments for which no schedule of ours asks, without end."""
+    now = datetime.now(UTC).replace(minute=59, second=0, microsecond=0)
+    return (scheduled_event(now - timedelta(days=n)) for n in count(1))
+
+
 def unsubscribing() -> dict[str, Any]:
     """Return what API Gateway sends for the button of the page of who wants no more mails."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}

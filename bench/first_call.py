@@ -44,13 +44,11 @@ def main() -> None:
     import app
 
     called: Any = getattr(app, function)
-    answered = []
+    answered, answers = [], []
     for event in events:
-        answer = called(event, Invocation(function))
+        answers.append(called(event, Invocation(function)))
         answered.append(time.perf_counter())
-        if isinstance(answer, dict) and answer.get("outcome") not in {None, "succeeded", "skipped"}:
-            sys.exit(f"{function} answered {answer}")
-    print(json.dumps({"asked": (asked or answered)[0], "answered": answered}))
+    print(json.dumps({"asked": (asked or answered)[0], "answered": answered, "answers": answers}, default=str))
 
 
 if __name__ == "__main__":

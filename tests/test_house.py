@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 LEVELS = [
     ["app"],
     ["chalicelib.queue.worker", "chalicelib.operations"],
-    ["chalicelib.operations.new_jobs"],
+    ["chalicelib.operations.mending", "chalicelib.operations.new_jobs"],
     ["chalicelib.operations.backups", "chalicelib.operations.jobs", "chalicelib.operations.status"],
     ["chalicelib.operations.dead_letters"],
     ["chalicelib.operations.checks", "chalicelib.operations.flow", "chalicelib.operations.suppressions"],

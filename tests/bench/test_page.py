@@ -36,6 +36,12 @@ def test_the_cold_start_of_each_function_is_measured() -> None:
     assert functions | {"unsubscribe"} <= measured
 
 
+def test_a_fire_that_is_dropped_takes_as_little_as_the_page_of_schedules_says() -> None:
+    assert "[less than a millisecond](speed.md#a-cold-start)" in (ROOT / "docs" / "schedules.md").read_text("utf-8")
+    [dropped] = [row for row in REPORT.parts["cold_start"].tables[0].rows if row.name == "a fire that is dropped"]
+    assert dropped.measures["next answer"].median < 1
+
+
 def test_the_digest_is_measured_at_three_sizes() -> None:
     assert [row.name for row in REPORT.parts["digest"].tables[0].rows] == [
         "1,000 readers",
