@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
 
 from chalicelib.claims import MISSED, find_pause, missed, take_turn
 from chalicelib.clock import from_ms, iso, to_ms
 from chalicelib.context import Context
-from chalicelib.errors import AbsentError, PausedError
+from chalicelib.errors import AbsentError, ConfigurationError, HeldBackError, PausedError
 from chalicelib.fire import Fire
 from chalicelib.outcome import Counts
 from chalicelib.queue import outbox
@@ -36,7 +37,7 @@ class Decision:
 
 
 def settle(context: Context, task: Task, schedule: Schedule) -> Counts:
-    """Decide about the fires of cron text since the last time, and tell.
+    """Decide about the fires of cron text since the last time, of the schedule that was seen then, and tell.
 
     Counts are fires: succeeded are made up for, skipped came in a pause, failed did not come.
     """
@@ -50,50 +51,90 @@ def settle(context: Context, task: Task, schedule: Schedule) -> Counts:
         if fires:
             told = {"task": task.name, "fires": len(fires), "first": iso(fires[0]), "last": iso(fires[-1])}
             write(message, extra=told)
-    count("fires_missed", decision.absent, task=task.name)
+    if schedule.every is None or decision.absent:
+        count("fires_missed", decision.absent, task=task.name)
     failed, succeeded, skipped = map(len, (decision.missed, decision.made_up_for, decision.held_back))
     return Counts(total=failed + succeeded + skipped, succeeded=succeeded, failed=failed, skipped=skipped)
 
 
 def _decide(connection: Connection, context: Context, task: Task, schedule: Schedule, *, now: datetime) -> Decision:
-    since, until = _checked_until(connection, task, schedule, now=now), now - task.grace
-    if since >= until or find_pause(connection, task.name):
+    take_turn(connection, task.name)
+    seen = _seen(connection, task)
+    before = schedule if seen.text == schedule.text else _as_it_was(seen.text)
+    since, until = from_ms(seen.checked_until), now - task.grace
+    if before is schedule and (schedule.every is not None or since >= until):
         return Decision()
-    of_task = select(runs.c.scheduled_for, runs.c.status, runs.c.error_type).where(
-        runs.c.task == task.name, runs.c.scheduled_for > to_ms(since)
-    )
-    # By moment, whether it came in a pause.
-    came = {
-        from_ms(row.scheduled_for): row.status == MISSED and row.error_type == PausedError.__name__
-        for row in connection.execute(of_task)
-    }
-    if any(moment > until for moment, was_paused in came.items() if was_paused):
+    paused = find_pause(connection, task.name)
+    held_back = _held_back(connection, task)
+    if before is schedule and paused:
+        return Decision()
+    if not paused and any(moment > until for moment in held_back):
         # The pause is hardly over. All that it held back is decided together, or the latest would not be the latest.
         return Decision()
-    due = list(takewhile(lambda moment: moment <= until, schedule.after(since)))
-    undone = [moment for moment in due if came.get(moment, True)]
-    most = {"skip": 0, "latest": 1, "all": task.catch_up_limit}[task.catch_up]
-    made_up_for = undone[max(len(undone) - most, 0) :]
-    absent = [moment for moment in undone if moment not in came]
-    reason = AbsentError(f"its fire did not come within {task.grace // MINUTE} minutes")
+    absent = _absent(connection, task, before, since=since, until=until)
+    reason = paused or AbsentError(f"its fire did not come within {task.grace // MINUTE} minutes")
     rows = [
         missed(task.name, moment, trigger="schedule", reason=reason, now_ms=to_ms(now))
         for moment in absent[-MOST_RECORDED:]
     ]
     if rows:
         connection.execute(insert(runs), rows)
+    # What a new schedule would have had due until now, nobody was to fire.
+    checked = {"text": schedule.text, "checked_until": to_ms(until if before is schedule else now)}
+    connection.execute(update(schedules).where(schedules.c.task == task.name).values(**checked))
+    if paused:
+        # Of a schedule that changes in a pause the fires wait for its end, with those that it holds back.
+        return Decision()
+    undone = sorted({*absent, *held_back})
+    # An interval's fires, which a pause may have held back long ago, have no moments that could be made up for.
+    catch_up = "skip" if before is not None and before.every else task.catch_up
+    most = {"skip": 0, "latest": 1, "all": task.catch_up_limit}[catch_up]
+    made_up_for = undone[max(len(undone) - most, 0) :]
     fires = [Fire(scheduled_for=moment, trigger="catch_up", dry_run=False) for moment in made_up_for]
     jobs = [NewJob(type="continue_run", data=fire.to_continue(task.name)) for fire in fires]
     outbox.enqueue_many(connection, jobs, clock=context.clock)
-    decided = update(schedules).where(schedules.c.task == task.name).values(checked_until=to_ms(until))
-    connection.execute(decided)
+    is_held_back = and_(_of_pauses(task), runs.c.scheduled_for <= to_ms(until))
+    connection.execute(update(runs).where(is_held_back).values(error_type=HeldBackError.__name__))
     lost = undone[: len(undone) - len(made_up_for)]
     return Decision(
         absent=len(absent),
-        missed=[moment for moment in lost if moment not in came],
-        held_back=[moment for moment in lost if moment in came],
+        missed=[moment for moment in lost if moment not in held_back],
+        held_back=[moment for moment in lost if moment in held_back],
         made_up_for=made_up_for,
     )
+
+
+def _absent(
+    connection: Connection, task: Task, schedule: Schedule | None, *, since: datetime, until: datetime
+) -> list[datetime]:
+    """Return the moments of fires that were due and did not come."""
+    if schedule is None:
+        return []
+    of_task = (runs.c.task == task.name, runs.c.scheduled_for > to_ms(since), runs.c.scheduled_for <= to_ms(until))
+    came = {from_ms(moment) for moment in connection.execute(select(runs.c.scheduled_for).where(*of_task)).scalars()}
+    return [due for due in takewhile(lambda moment: moment <= until, schedule.after(since)) if due not in came]
+
+
+def _held_back(connection: Connection, task: Task) -> set[datetime]:
+    """Return the moments of fires that a pause has held back and nobody has decided about, however long ago."""
+    return set(map(from_ms, connection.execute(select(runs.c.scheduled_for).where(_of_pauses(task))).scalars()))
+
+
+def _of_pauses(task: Task) -> ColumnElement[bool]:
+    return and_(runs.c.status == MISSED, runs.c.task == task.name, runs.c.error_type == PausedError.__name__)
+
+
+def _seen(connection: Connection, task: Task) -> Row[Any]:
+    """Return the task's schedule as the watch has seen it, and up to when its fires are decided about."""
+    return connection.execute(select(schedules).where(schedules.c.task == task.name)).one()
+
+
+def _as_it_was(text: str) -> Schedule | None:
+    try:
+        return Schedule(text) if text else None
+    except ConfigurationError:
+        # As an older version took it.
+        return None
 
 
 def listen(context: Context, task: Task, schedule: Schedule) -> Counts:
@@ -103,25 +144,12 @@ def listen(context: Context, task: Task, schedule: Schedule) -> Counts:
     latest = of_task.order_by(runs.c.scheduled_for.desc()).limit(1)
 
     def work(connection: Connection) -> datetime:
-        since = _checked_until(connection, task, schedule, now=now)
+        since = from_ms(_seen(connection, task).checked_until)
         return max(since, from_ms(connection.execute(latest).scalar() or 0))
 
-    heard = context.database.transact(work)
+    heard = context.database.autocommit(work)
     have_ceased = heard + every + task.grace < now
     if have_ceased:
         logger.error("fires have ceased", extra={"task": task.name, "latest": iso(heard)})
     count("fires_missed", int(have_ceased), task=task.name)
     return Counts(total=int(have_ceased), failed=int(have_ceased))
-
-
-def _checked_until(connection: Connection, task: Task, schedule: Schedule, *, now: datetime) -> datetime:
-    """Return up to when the fires of this schedule are decided about, and let nobody else decide meanwhile."""
-    take_turn(connection, task.name)
-    of_task = schedules.c.task == task.name
-    row = connection.execute(select(schedules).where(of_task)).one()
-    if row.text == schedule.text:
-        return from_ms(row.checked_until)
-    # New, or another one than before: what would have been due until now, nobody was to fire.
-    new = {"text": schedule.text, "checked_until": to_ms(now)}
-    connection.execute(update(schedules).where(of_task).values(**new))
-    return now

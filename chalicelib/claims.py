@@ -15,7 +15,7 @@ from chalicelib.clock import from_ms, iso, to_ms
 from chalicelib.context import Context
 from chalicelib.database import insert_missing
 from chalicelib.errors import NotOursError, OverlapError, PausedError, PermanentError
-from chalicelib.fire import Fire, Trigger
+from chalicelib.fire import OF_ITSELF, Fire, Trigger
 from chalicelib.outcome import Outcome
 from chalicelib.schema import runs, schedules
 
@@ -66,24 +66,29 @@ def _take(connection: Connection, context: Context, task: str, fire: Fire, *, ov
     of_fire = select(runs).where(runs.c.task == task, runs.c.scheduled_for == to_ms(fire.scheduled_for))
     # Locked, or whoever holds it could end it between this look and our update.
     found = connection.execute(of_fire.with_for_update()).one_or_none()
-    if found is not None:
-        _refuse_unless_free(found, request_id=context.request_id, now_ms=now_ms)
+    if found is not None and (holder := _in_its_way(found, request_id=context.request_id, now_ms=now_ms)):
+        if fire.trigger == "schedule" and found.status == "running":
+            # Whoever asked by hand does the fire's work, and where that fails it is repeated as a fire's.
+            connection.execute(update(runs).where(runs.c.id == found.id).values(trigger=fire.trigger))
+        return holder
     is_new = found is None or found.status == MISSED
-    if is_new and fire.trigger == "schedule" and (paused := find_pause(connection, task)):
+    if is_new and fire.trigger in OF_ITSELF and (paused := find_pause(connection, task)):
         return _record_missed(connection, task, fire, found, paused, now_ms=now_ms)
     # What has begun goes on.
     if (found is None or found.status != "running") and (running := _find_running(connection, task, now_ms=now_ms)):
-        if not is_new or overlap == "queue" or fire.trigger == "catch_up":
+        if not is_new or overlap == "queue" or fire.trigger in {"catch_up", "backfill"}:
             running = _wait(connection, context, task, fire, running)
         elif fire.trigger == "manual":
             # A person is told at once, and needs no record of it.
             return running
         return _record_missed(connection, task, fire, found, running, now_ms=now_ms)
+    # One that was given up and is asked for again has all its attempts, and a day for them.
+    is_anew = is_new or (found is not None and found.status == Outcome.DEAD)
     run = Run(
         id=str(uuid.uuid4()) if found is None else found.id,
         task=task,
         attempt=1 if found is None else found.attempt + 1,
-        failures=0 if found is None else found.failures,
+        failures=0 if found is None or is_anew else found.failures,
         checkpoint=json.loads(found.checkpoint) if found is not None and found.checkpoint else None,
         **vars(fire),
     )
@@ -95,10 +100,10 @@ def _take(connection: Connection, context: Context, task: str, fire: Fire, *, ov
         "request_id": context.request_id,
         "lease_until": now_ms + context.remaining_ms() + LEASE_GRACE_MS,
         "finished_at": None,
-        **({"started_at": now_ms, "error_type": None, "error": None} if is_new else {}),
+        **({"started_at": now_ms, "failures": 0, "error_type": None, "error": None} if is_anew else {}),
     }
     if found is None:
-        new = {"id": run.id, "task": task, "scheduled_for": to_ms(run.scheduled_for), "failures": 0}
+        new = {"id": run.id, "task": task, "scheduled_for": to_ms(run.scheduled_for)}
         connection.execute(insert(runs).values(**new, **held))
     else:
         connection.execute(update(runs).where(runs.c.id == run.id).values(**held))
@@ -171,15 +176,17 @@ def missed(
     }
 
 
-def _refuse_unless_free(found: Row[Any], *, request_id: str, now_ms: int) -> None:
+def _in_its_way(found: Row[Any], *, request_id: str, now_ms: int) -> NotOursError | None:
+    """Return why nobody may take the run now, if so. Raises PermanentError for a repeated request of a dead one."""
     same_request = found.request_id == request_id
     if found.status in {Outcome.SUCCEEDED, Outcome.SKIPPED}:
-        raise NotOursError(f"run {found.id} {found.status} at {iso(from_ms(found.finished_at))}")
+        return NotOursError(f"run {found.id} {found.status} at {iso(from_ms(found.finished_at))}")
     if found.status == "running" and not same_request and found.lease_until > now_ms:
         until = iso(from_ms(found.lease_until))
-        raise NotOursError(f"run {found.id} is held by request {found.request_id} until {until}")
+        return NotOursError(f"run {found.id} is held by request {found.request_id} until {until}")
     if found.status == Outcome.DEAD and same_request:
         raise PermanentError(f"run {found.id} was given up: {found.error}")
+    return None
 
 
 def save_checkpoint(context: Context, run: Run, checkpoint: Mapping[str, Any]) -> None:

@@ -68,6 +68,10 @@ class PausedError(NotOursError):
     """The task is paused, and no run of it begins by itself."""
 
 
+class HeldBackError(NotOursError):
+    """A pause has held the fire back, and the watch has decided what becomes of it."""
+
+
 class OverlapError(NotOursError):
     """Another run of the task is not over."""
 

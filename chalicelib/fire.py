@@ -16,8 +16,10 @@ EXAMPLE = '"2016-08-04T08:00:00Z"'
 # The clocks of EventBridge, Lambda and a laptop agree to about a second; a minute is cron's own resolution.
 FUTURE_TOLERANCE = timedelta(minutes=1)
 
-# By a rule of EventBridge; by a person; by the watch or an operator, for a fire that was missed.
-Trigger = Literal["schedule", "manual", "catch_up"]
+# By a rule of EventBridge; by a person; by the watch for a fire that was missed, and by a person for such.
+Trigger = Literal["schedule", "manual", "catch_up", "backfill"]
+# Those by which a task runs of itself, which a pause holds back.
+OF_ITSELF = frozenset({"schedule", "catch_up"})
 
 
 @dataclass(frozen=True, kw_only=True)

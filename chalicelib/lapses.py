@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, and_, or_, select, update
 
 from chalicelib import pings
 from chalicelib.attempts import Attempt
-from chalicelib.clock import Clock, from_ms
+from chalicelib.clock import Clock, from_ms, iso
 from chalicelib.context import Context
 from chalicelib.errors import PermanentError
 from chalicelib.fire import Fire
@@ -24,6 +24,8 @@ from chalicelib.trace import trace_of
 LAPSED_AFTER = timedelta(minutes=15)
 # A run that ends its process each time would go on for ever otherwise.
 GIVEN_UP_AFTER = timedelta(days=1)
+# A run that lapsed so long ago did so while nobody watched.
+UNWATCHED_AFTER = timedelta(hours=1)
 MOST_AT_ONCE = 100
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -39,7 +41,8 @@ def take_up(context: Context) -> Counts:
     is_told = True
     for row in given_up:
         error = PermanentError(_reason(row))
-        with bound(run_id=row.id, attempt=row.attempt, trace_id=trace_of(row.id).id):
+        fields = {"scheduled_for": iso(from_ms(row.scheduled_for)), "trigger": row.trigger, "attempt": row.attempt}
+        with bound(run_id=row.id, trace_id=trace_of(row.id).id, **fields):
             report("run", row.task, Attempt(outcome=Outcome.DEAD, duration_ms=0, value=None, error=error))
             # Where one does not answer, the watch does not wait for a hundred.
             is_told = is_told and _tell(context, row, error)
@@ -65,14 +68,22 @@ def _take_up(connection: Connection, clock: Clock) -> tuple[list[Row[Any]], list
     query = select(runs).where(lapsed).order_by(runs.c.started_at).limit(MOST_AT_ONCE)
     # Locked, or whoever takes one up now could find it given up.
     rows = connection.execute(query.with_for_update()).all()
-    given_up = [row for row in rows if row.started_at < now_ms - GIVEN_UP_AFTER // MILLISECOND]
+    is_old = {row.id: row.started_at < now_ms - GIVEN_UP_AFTER // MILLISECOND for row in rows}
+    pairs = [(row, _job(row)) for row in rows if not is_old[row.id] or _is_unwatched(row, now_ms)]
+    ids = outbox.enqueue_many(connection, [job for _, job in pairs], clock=clock)
+    # The others have their job since an earlier time.
+    taken_up = [row for (row, job), id_ in zip(pairs, ids, strict=True) if job.id == id_]
+    given_up = [row for row in rows if is_old[row.id] and row not in taken_up]
     for row in given_up:
         dead = {"status": Outcome.DEAD.value, "finished_at": now_ms, "lease_until": 0, "error": _reason(row)}
         connection.execute(update(runs).where(runs.c.id == row.id).values(**dead))
-    pairs = [(row, _job(row)) for row in rows if row not in given_up]
-    ids = outbox.enqueue_many(connection, [job for _, job in pairs], clock=clock)
-    # The others have their job since an earlier time.
-    return [row for (row, job), id_ in zip(pairs, ids, strict=True) if job.id == id_], given_up
+    return taken_up, given_up
+
+
+def _is_unwatched(row: Row[Any], now_ms: int) -> bool:
+    """Return whether the attempt came to its end so long ago that a watch would have seen to it."""
+    ended_ms: int = row.lease_until if row.status == "running" else row.finished_at
+    return ended_ms < now_ms - UNWATCHED_AFTER // MILLISECOND
 
 
 def _job(row: Row[Any]) -> NewJob:

@@ -8,7 +8,7 @@ from chalicelib.attempts import Attempt, attempt
 from chalicelib.claims import Run
 from chalicelib.clock import iso
 from chalicelib.context import Context
-from chalicelib.errors import InvalidRequestError, OutOfTimeError, RunFailedError, TooManyFailedError
+from chalicelib.errors import InvalidRequestError, OutOfTimeError, PermanentError, RunFailedError, TooManyFailedError
 from chalicelib.fire import Trigger, is_of_rule, read_fire
 from chalicelib.outcome import Counts, Outcome
 from chalicelib.pings import Ping, Signal
@@ -93,6 +93,9 @@ def _perform(task: Task, context: Context, run: Run) -> Counts | None:
     try:
         counts = task.perform(context, run)
     except OutOfTimeError as rest:
+        if run.dry_run:
+            # Whoever goes on with it would do it.
+            raise PermanentError(f"a dry run is not handed on, and its time was up: {rest}") from rest
         # Released before it is sent: whoever gets the message must find the run free.
         claims.release(context, run)
         context.queues.work.send([Message(type="continue_run", data=run.to_continue(task.name))])

@@ -56,7 +56,8 @@ def _watch(context: Context, planned: Mapping[str, Schedule]) -> Counts:
 
 def _look_after(context: Context, name: str, schedule: Schedule) -> Counts:
     task = tasks.find(name)
-    return (catch_up.settle if schedule.every is None else catch_up.listen)(context, task, schedule)
+    settled = catch_up.settle(context, task, schedule)
+    return settled if schedule.every is None else settled + catch_up.listen(context, task, schedule)
 
 
 def _store_page(context: Context, planned: Mapping[str, Schedule]) -> None:

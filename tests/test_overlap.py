@@ -12,6 +12,7 @@ from chalicelib.attempts import Attempt, attempt
 from chalicelib.claims import Run
 from chalicelib.context import Context
 from chalicelib.errors import NotOursError, RunFailedError
+from chalicelib.operations import schedules
 from chalicelib.outcome import Counts
 from nightshift.testkit.kit import Killed
 from tests.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on, utc
@@ -88,6 +89,15 @@ def test_what_a_person_asks_for_beside_another_run_waits_where_the_task_queues(m
     plan.settle()
     assert plan.became() == {"02 07:30": "succeeded", "02 08:00": "succeeded"}
     assert [(run.trigger, dict(run.options)) for run in plan.performed[1:]] == [("manual", {"colour": "green"})]
+
+
+def test_a_dry_run_that_cannot_end_in_its_time_is_never_handed_on(make_plan: MakePlan) -> None:
+    plan = make_plan("skip")
+    plan.meanwhile(hand_on)
+    with pytest.raises(RunFailedError, match="a dry run is not handed on, and its time was up: the deadline is near"):
+        plan.invoke(dry_run=True)
+    plan.settle()
+    assert ([run.dry_run for run in plan.performed], plan.rows(), plan.kit.jobs()) == ([True], [], [])
 
 
 def test_a_dry_run_stands_in_nobodys_way_and_nobody_in_its_own(make_plan: MakePlan) -> None:
@@ -277,3 +287,62 @@ def test_a_fire_that_waits_when_its_task_is_paused_is_made_up_for_after_the_paus
     assert plan.watch()["succeeded"] == 1
     plan.settle()
     assert plan.became() == {"02 08:00": "succeeded", "02 09:00": "succeeded"}
+
+
+def test_a_fire_that_has_waited_for_longer_than_its_grace_is_made_up_for_after_a_pause_too(make_plan: MakePlan) -> None:
+    plan = make_plan("queue", "0,2 8 * * *", catch_up="latest", grace=MINUTE)
+
+    def fire_and_pause() -> None:
+        plan.fire(EIGHT + 2 * MINUTE)
+        # By now the watch is done with that moment, whose fire came.
+        assert plan.watch(EIGHT + 4 * MINUTE)["total"] == 0
+        plan.pause()
+
+    plan.meanwhile(fire_and_pause)
+    plan.fire(EIGHT)
+    plan.settle()
+    assert plan.became() == {"02 08:00": "succeeded", "02 08:02": "missed"}
+    plan.resume()
+    assert plan.watch(utc("02 10:00"))["succeeded"] == 1
+    assert plan.watch()["total"] == 0
+    plan.settle()
+    assert plan.became() == {"02 08:00": "succeeded", "02 08:02": "succeeded"}
+
+
+def test_what_makes_up_for_fires_is_held_back_by_the_next_pause_and_what_a_person_asks_for_is_not(
+    make_plan: MakePlan,
+) -> None:
+    plan = make_plan("skip", "0 8 * * *", catch_up="all", catch_up_limit=9)
+    plan.pause()
+    for day in (2, 3, 4):
+        plan.fire(utc(f"{day:02} 08:00"))
+    plan.resume()
+    assert plan.watch(utc("04 09:00"))["succeeded"] == 3
+    plan.pause()
+    plan.settle()
+    assert (plan.performed, set(plan.became().values())) == ([], {"missed"})
+    period = schedules.Backfill(task=NAME, first=utc("02 08:00"), last=utc("02 09:00"))
+    schedules.backfill(plan.kit.context(), period, plan.planned)
+    plan.settle()
+    assert [run.scheduled_for for run in plan.performed] == [utc("02 08:00")]
+    plan.resume()
+    assert plan.watch(utc("06 07:00"))["succeeded"] == 2 + 1
+    plan.settle()
+    assert set(plan.became().values()) == {"succeeded"}
+    assert len(plan.performed) == 4
+
+
+def test_a_run_by_hand_in_the_minute_of_a_fire_is_repeated_as_that_fire(make_plan: MakePlan) -> None:
+    plan = make_plan("skip", "0 8 * * *", catch_up="all", catch_up_limit=9)
+
+    def fire_and_fail() -> None:
+        assert "is held by request" in plan.fire(EIGHT)["reason"]
+        fail()
+
+    plan.meanwhile(fire_and_fail)
+    plan.at(EIGHT)
+    with pytest.raises(RunFailedError):
+        plan.invoke()
+    assert plan.watch(EIGHT + 20 * MINUTE)["succeeded"] == 1
+    plan.settle()
+    assert plan.became() == {"02 08:00": "succeeded"}

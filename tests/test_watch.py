@@ -164,9 +164,50 @@ def test_a_schedule_that_is_new_or_changed_counts_nothing_before_it_was_seen(mak
     assert counts(plan.watch(utc("02 09:15"))) == (1, 0, 0)
     # And one that comes back is as good as new.
     plan.deploy("0 5,6 * * *")
-    plan.watch(utc("03 12:00"))
-    plan.watch(utc("03 13:00"))
+    plan.watch(utc("02 09:20"))
+    assert counts(plan.watch(utc("03 04:00"))) == (0, 0, 0)
     assert set(plan.became()) == {"02 09:00"}
+
+
+@pytest.mark.parametrize("after", ["0 9 * * *", "every 15 minutes"])
+def test_fires_that_nobody_watched_before_a_schedule_changed_are_those_of_the_old_one(
+    make_plan: MakePlan, after: str
+) -> None:
+    plan = make_plan(catch_up="all", catch_up_limit=9)
+    plan.at(utc("04 10:00"))
+    plan.deploy(after)
+    assert counts(plan.watch())[0] == 3
+    assert counts(plan.watch(utc("04 10:05"))) == (0, 0, 0)
+    plan.settle()
+    assert plan.became() == {f"{day:02} 08:00": "succeeded" for day in (2, 3, 4)}
+
+
+def test_a_schedule_that_changes_in_a_pause_leaves_the_fires_before_to_be_made_up_for(make_plan: MakePlan) -> None:
+    plan = make_plan(catch_up="all", catch_up_limit=9)
+    plan.pause()
+    plan.fire(utc("02 08:00"))
+    assert counts(plan.watch(utc("02 08:30"))) == (0, 0, 0)
+    # That of the third does not even come.
+    plan.at(utc("03 10:00"))
+    plan.deploy("0 9 * * *")
+    assert counts(plan.watch()) == (0, 0, 0)
+    plan.fire(utc("04 09:00"))
+    plan.resume()
+    assert counts(plan.watch(utc("04 09:20"))) == (3, 0, 0)
+    assert counts(plan.watch(utc("04 09:25"))) == (0, 0, 0)
+    plan.settle()
+    assert plan.became() == {"02 08:00": "succeeded", "03 08:00": "succeeded", "04 09:00": "succeeded"}
+
+
+def test_an_interval_that_becomes_cron_text_makes_up_for_nothing_of_its_pauses(make_plan: MakePlan) -> None:
+    plan = make_plan("every 30 minutes", catch_up="all", catch_up_limit=9)
+    plan.pause()
+    plan.fire(START + 30 * MINUTE)
+    plan.resume()
+    plan.deploy("0 9 * * *")
+    assert counts(plan.watch(START + 60 * MINUTE)) == (0, 1, 0)
+    plan.settle()
+    assert plan.became() == {"02 07:30": "missed"}
 
 
 def test_a_long_schedule_is_known_again(make_plan: MakePlan) -> None:
@@ -441,10 +482,47 @@ def test_a_run_that_is_not_over_after_a_day_is_given_up_and_alarms(make_plan: Ma
     lines = log()
     (line,) = told(lines, "run dead")
     assert (line["task"], line["run_id"], line["error"]) == (NAME, plan.rows()[0].id, reason)
+    assert (line["scheduled_for"], line["trigger"]) == ("2026-03-02T08:00:00Z", "schedule")
     assert [line["task"] for line in lines if "run_dead" in line and line["run_dead"] == [1.0]] == [NAME]
     (row,) = (row for row in plan.rows() if row.scheduled_for == to_ms(utc("02 08:00")))
     assert (row.status, row.error) == ("dead", reason)
     assert counts(plan.watch(utc("03 08:02"))) == (0, 0, 0)
+
+
+def test_a_run_that_lapsed_while_nobody_watched_is_taken_up_before_it_is_given_up(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    die_in_the_middle(plan, utc("02 08:00"))
+    # The next day's fire did not come.
+    assert counts(plan.watch(utc("03 09:00"))) == (1, 0, 1)
+    assert counts(plan.watch(utc("03 09:05"))) == (0, 0, 1)
+    assert plan.became()["02 08:00"] == "dead"
+
+
+def test_a_run_that_lapsed_while_nobody_watched_may_end_well(make_plan: MakePlan) -> None:
+    plan = make_plan()
+    die_in_the_middle(plan, utc("02 08:00"))
+    plan.watch(utc("03 07:59"))
+    plan.settle()
+    assert plan.became() == {"02 08:00": "succeeded"}
+
+
+def test_a_dead_run_that_is_asked_for_again_has_all_its_attempts_and_a_day_for_them(make_plan: MakePlan) -> None:
+    plan = make_plan("0 8 * * 1", max_attempts=2)
+    for minutes in (0, 1):
+        plan.meanwhile(fail)
+        with pytest.raises(RunFailedError):
+            plan.fire(utc("02 08:00"), at=utc("02 08:00") + minutes * MINUTE, request_id="r1")
+    assert plan.became() == {"02 08:00": "dead"}
+    plan.at(utc("05 08:00"))
+    plan.meanwhile(fail)
+    with pytest.raises(RunFailedError):
+        plan.invoke(scheduled_for="2026-03-02T08:00:00Z")
+    assert plan.became() == {"02 08:00": "failed"}
+    die_in_the_middle(plan, utc("05 08:01"), scheduled_for="2026-03-02T08:00:00Z")
+    assert counts(plan.watch(utc("05 08:30"))) == (1, 0, 0)
+    plan.settle()
+    assert plan.became() == {"02 08:00": "succeeded"}
+    assert [run.failures for run in plan.performed] == [0, 1, 0, 1, 1]
 
 
 def test_a_run_that_is_at_work_is_left_alone(make_plan: MakePlan) -> None:

@@ -161,7 +161,7 @@ def _just_before(moment: datetime) -> datetime:
 
 
 def _job(task: str, moment: datetime) -> NewJob:
-    fire = Fire(scheduled_for=moment, trigger="catch_up", dry_run=False)
+    fire = Fire(scheduled_for=moment, trigger="backfill", dry_run=False)
     key = f"backfill {task} {iso(moment)}"
     return NewJob(type="continue_run", data=fire.to_continue(task), idempotency_key=key, unique_for=3600)
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, literal, no
 
 from chalicelib.claims import MISSED
 from chalicelib.clock import from_ms
-from chalicelib.errors import OverlapError, PausedError
+from chalicelib.errors import HeldBackError, OverlapError, PausedError
 from chalicelib.outcome import Outcome
 from chalicelib.redaction import redact
 from chalicelib.schema import runs
@@ -24,7 +24,8 @@ MOST_RUNNING, LONG = 50, 1000
 SHAPE = [column for column in runs.c if column.key not in {"options", "checkpoint", "request_id", "failures"}]
 # A fire that was held back on purpose tells nothing of how the task is.
 _HELD_BACK = and_(
-    runs.c.status == MISSED, runs.c.error_type.in_([error.__name__ for error in (PausedError, OverlapError)])
+    runs.c.status == MISSED,
+    runs.c.error_type.in_([error.__name__ for error in (PausedError, HeldBackError, OverlapError)]),
 )
 
 

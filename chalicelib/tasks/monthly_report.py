@@ -11,6 +11,7 @@ from chalicelib.claims import Run
 from chalicelib.clock import from_ms
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
+from chalicelib.fire import OF_ITSELF
 from chalicelib.mail.text import clean
 from chalicelib.outcome import Counts
 from chalicelib.queue import outbox
@@ -31,7 +32,7 @@ FORMATS = {
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Which month (2026-02) instead of the last that has ended, and whether to mail it; a schedule's fire does."""
+    """Which month (2026-02) instead of the last that has ended, and whether to mail it; what runs of itself does."""
 
     month: str | None = None
     mail: bool | None = None
@@ -45,7 +46,7 @@ def perform(context: Context, run: Run) -> Counts:
     if not month.is_closed(now, zone):
         raise InvalidRequestError(f"the month {month} has not ended yet; ask for an earlier one")
     administrators = _find_administrators(context)
-    is_mailed = run.trigger == "schedule" if options.mail is None else options.mail
+    is_mailed = run.trigger in OF_ITSELF if options.mail is None else options.mail
     if run.dry_run:
         return Counts(total=len(administrators), skipped=len(administrators))
     report = context.database.transact(
@@ -84,7 +85,7 @@ def _enqueue_mails(context: Context, run: Run, report: Report, administrators: l
     link = context.store.link(_key(report.month, "html"), seconds=LINK_SECONDS)
     content = msgspec.json.decode(msgspec.json.encode(mail_content(report, link=link)))
     # A schedule's mails are one a month, whatever is repeated; those that somebody asks for one a request.
-    occasion = str(report.month) if run.trigger == "schedule" else str(run.id)
+    occasion = str(report.month) if run.trigger in OF_ITSELF else str(run.id)
     mails = [
         NewJob(
             type="send_email",

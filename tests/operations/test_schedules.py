@@ -192,7 +192,7 @@ def test_a_backfill_runs_each_fire_of_the_period_that_has_no_run_or_a_missed_one
     triggers = execute(
         kit, select(runs_table.c.trigger).where(runs_table.c.scheduled_for == to_ms(utc("2026-03-24T00:05")))
     )
-    assert [each.trigger for each in triggers] == ["catch_up"]
+    assert [each.trigger for each in triggers] == ["backfill"]
 
 
 def row(moment: str, status: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from chalicelib import claims, runs
 from chalicelib.application import posts, users
 from chalicelib.clock import to_ms
 from chalicelib.errors import RunFailedError, TransientError
+from chalicelib.fire import Trigger
 from chalicelib.reports.month import Month
 from chalicelib.schema import activity, activity_days, jobs, month_figures, sessions
 from chalicelib.store import Store
@@ -248,6 +249,20 @@ def test_a_months_mail_goes_out_once_however_often_the_schedule_fires(world: Wor
         world.clock.advance(60 * minutes)
         assert fire(world, FIRST + timedelta(minutes=minutes))["outcome"] == "succeeded"
         world.drain()
+    assert sorted(world.recipients()) == ["admin0@example.com", "admin1@example.com"]
+
+
+@pytest.mark.parametrize(("trigger", "mails"), [("catch_up", 2), ("backfill", 0)])
+def test_a_fire_that_is_made_up_for_mails_as_the_schedule_does_and_a_backfill_nobody(
+    world: World, trigger: Trigger, mails: int
+) -> None:
+    late = {"scheduled_for": FIRST.isoformat()}
+    runs.execute("monthly_report", event=late, context=world.context(), trigger=trigger)
+    world.drain()
+    assert len(world.recipients()) == mails
+    world.clock.advance(60)
+    fire(world, FIRST + timedelta(minutes=1))
+    world.drain()
     assert sorted(world.recipients()) == ["admin0@example.com", "admin1@example.com"]
 
 
