@@ -65,9 +65,9 @@ def _decide(connection: Connection, context: Context, task: Task, schedule: Sche
     if before is schedule and (schedule.every is not None or since >= until):
         return Decision()
     paused = find_pause(connection, task.name)
-    held_back = _held_back(connection, task)
     if before is schedule and paused:
         return Decision()
+    held_back = _held_back(connection, task)
     if not paused and any(moment > until for moment in held_back):
         # The pause is hardly over. All that it held back is decided together, or the latest would not be the latest.
         return Decision()

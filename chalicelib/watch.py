@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib import catch_up, lapses, tasks
 from chalicelib.attempts import attempt
-from chalicelib.backup import catalogue
+from chalicelib.backup import ages, snapshots
 from chalicelib.context import Context
 from chalicelib.errors import RunFailedError, TransientError
 from chalicelib.outcome import Counts
@@ -20,7 +20,7 @@ from chalicelib.telemetry import bound, logger, report
 
 
 def watch(context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
-    """Look after every task's fires, the runs that nobody goes on with and the backups' age, and return the summary.
+    """Look after all fires, runs that nobody goes on with, the backups' age and RDS's snapshots; return the summary.
 
     Counts are runs and fires: succeeded are taken up or made up for, skipped were held back by a pause, failed are
     missed or given up. Raises RunFailedError, so that Lambda's alarms see it; the next time looks at the same again.
@@ -39,7 +39,9 @@ def _watch(context: Context, planned: Mapping[str, Schedule]) -> Counts:
     looks: list[tuple[str, Callable[[], Any]]] = [
         ("runs", partial(lapses.take_up, context)),
         *((name, partial(_look_after, context, name, schedule)) for name, schedule in planned.items()),
-        ("backups", partial(catalogue.tell_ages, context.database, context.clock)),
+        ("backups", partial(ages.tell_ages, context.database, context.clock)),
+        # Last: RDS may take its time.
+        ("snapshots", partial(snapshots.look_after, context)),
     ]
     counts, broken = Counts(), []
     for name, look in looks:

@@ -71,7 +71,7 @@ LEVELS = [
     ["chalicelib.backup.explained", "chalicelib.backup.loading", "chalicelib.backup.statement"],
     ["chalicelib.backup.script", "chalicelib.backup.sharing", "chalicelib.backup.tokens"],
     ["chalicelib.backup.exports"],
-    ["chalicelib.backup.verify", "chalicelib.backup.prune", "chalicelib.backup.catalogue"],
+    ["chalicelib.backup.verify", "chalicelib.backup.prune", "chalicelib.backup.catalogue", "chalicelib.backup.ages"],
     ["chalicelib.backup.archive", "chalicelib.backup.reader", "chalicelib.backup.marks", "chalicelib.backup.retention"],
     ["chalicelib.backup.parts", "chalicelib.backup.listing", "chalicelib.backup.rds"],
     ["chalicelib.backup.manifest", "chalicelib.backup.frames"],

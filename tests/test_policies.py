@@ -16,6 +16,7 @@ from sqlalchemy import insert, text, update
 import app
 from chalicelib import context as context_module
 from chalicelib import operations, runs, secrets, watch
+from chalicelib.backup import snapshots
 from chalicelib.backup.folder import DRILLED, VERIFIED
 from chalicelib.backup.policy import read_policy
 from chalicelib.backup.reader import Reader
@@ -33,6 +34,7 @@ from nightshift.deploy import functions, policies
 from nightshift.local.environment import ACCOUNT, PRIORITY_QUEUE, QUEUE
 from nightshift.local.invocation import scheduled_event, sqs_event
 from nightshift.local.servers import free_port
+from nightshift.testkit.kit import Invocation
 from tests.world import MORNING, YESTERDAY, World
 
 PROJECT = Path(__file__).parent.parent
@@ -306,8 +308,17 @@ def watches(world: World) -> Iterator[None]:
     seen = [{"task": name, "text": each.text, "checked_until": 0} for name, each in app.SCHEDULES.items()]
     since = to_ms(MORNING - timedelta(days=40))
     world.execute(insert(schedules), [row | {"checked_until": since} for row in seen if row["task"] != "daily_digest"])
+    leave_to_clear_up(world)
+    for kind in ("instance", "cluster"):
+        leave_to_rds(world, kind)
+        world.clock.advance(3600)
+        make_backup(world.context(seconds=5))
     yield
     assert watch.watch(world.context(), app.SCHEDULES)["succeeded"] > 2
+    for kind in ("instance", "cluster"):
+        leave_to_rds(world, kind)
+        for _ in range(2):
+            watch.watch(world.context(), app.SCHEDULES)
 
 
 def operate(world: World) -> Iterator[None]:
@@ -376,15 +387,25 @@ def backs_up_by_every_road(world: World, make: Callable[[Context], Any]) -> None
     make(world.context())
     s3, rds = world.aws.client("s3"), world.aws.client("rds")
     for kind in ("instance", "cluster"):
-        world.configure(
-            backup_rds=f"{kind}:shop", backup_export_role="arn:aws:iam::1:role/x", backup_export_key="arn:k"
-        )
+        leave_to_rds(world, kind)
         for _ in range(3):
             world.clock.advance(2 * DAY)
             # Too little time for any dump.
             make(world.context(seconds=5))
+            for _ in range(2):
+                snapshots.look_after(as_the_watch(world))
             for task in rds.describe_export_tasks()["ExportTasks"]:
                 s3.put_object(Bucket=world.settings.bucket, Key=f"exports/{task['ExportTaskIdentifier']}/1.parquet")
+
+
+def leave_to_rds(world: World, kind: str) -> None:
+    world.configure(backup_rds=f"{kind}:shop", backup_export_role="arn:aws:iam::1:role/x", backup_export_key="arn:k")
+
+
+def as_the_watch(world: World) -> Context:
+    """Return the context of an invocation of another function, whose calls are not this one's."""
+    invocation = Invocation(clock=world.clock, deadline_ms=world.clock.now_ms() + 60_000, aws_request_id="watch")
+    return Context(invocation, settings=world.settings, clock=world.clock, client=world.aws.client)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ after a restore it is that of an earlier time, and a killed process leaves a row
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, case, func, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from chalicelib.backup.folder import moment_of
 from chalicelib.backup.manifest import Manifest
@@ -15,7 +15,6 @@ from chalicelib.backup.retention import UNFINISHED, Kept
 from chalicelib.clock import Clock, to_ms
 from chalicelib.database import Database
 from chalicelib.schema import backups
-from chalicelib.telemetry import age
 
 Kind = Literal["dump", "snapshot"]
 
@@ -27,23 +26,6 @@ SETTLED_MS = 3_600_000
 # How far S3's clock and ours may differ.
 SAME_MS = 60_000
 KILLED = "it was begun and left unfinished; the process was killed"
-HOUR_MS = 3_600_000
-
-
-def tell_ages(database: Database, clock: Clock) -> None:
-    """Write as metrics how old the newest backup is that was read back, and how long ago one was restored on trial.
-
-    What was never done has no age, but that of a first drill begins with the first backup. Raises DBAPIError.
-    """
-    is_verified = (backups.c.status == "finished") & backups.c.verified_at.is_not(None)
-    verified_at = func.max(case((is_verified, backups.c.taken_at)))
-    drilled_at = func.coalesce(func.max(backups.c.drilled_at), func.min(backups.c.finished_at))
-    newest = select(verified_at, drilled_at)
-    verified_ms, drilled_ms = database.autocommit(lambda connection: connection.execute(newest).one())
-    now_ms = clock.now_ms()
-    for metric, since_ms in (("backup_verified_age", verified_ms), ("backup_drilled_age", drilled_ms)):
-        if since_ms is not None:
-            age(metric, (now_ms - since_ms) / HOUR_MS, task="database_backup")
 
 
 class Catalogue:
@@ -84,6 +66,12 @@ class Catalogue:
         """Record why a backup is not to be relied on."""
         self._set(id, error=str(error)[:MAX_ERROR], verified_at=None)
 
+    def is_any_open(self) -> bool:
+        """Return whether a backup is being made, or was not read back."""
+        is_open = backups.c.status.in_(("running", "finished")) & backups.c.verified_at.is_(None)
+        query = select(backups.c.id).where(backups.c.kind == self._kind, is_open).limit(1)
+        return self._database.autocommit(lambda connection: connection.execute(query).first()) is not None
+
     def mend(self, found: Sequence[Kept]) -> int:
         """Make the rows say what a complete list says, and return how many said something else."""
         return self._database.transact(lambda connection: self._mend(connection, {b.id: b for b in found}))
@@ -122,9 +110,11 @@ class Catalogue:
             said = _finished(backup)
             if row.status != "finished":
                 return {"error": None, "removed_at": None, **said}
-            return {
+            marks = {
                 name: said[name] for name in ("verified_at", "drilled_at") if _differ(row._mapping[name], said[name])
             }
+            # What kept it from being read back is over.
+            return marks | {"error": None} if marks.get("verified_at") else marks
         if row.status == "finished" and row.finished_at < now_ms - SETTLED_MS:
             return {"status": "removed", "removed_at": now_ms}
         if row.status == "running" and row.started_at < now_ms - 1000 * UNFINISHED.total_seconds():

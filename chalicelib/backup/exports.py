@@ -1,6 +1,6 @@
 """The other road, for a database too big for one Lambda: RDS makes snapshots and exports them to the bucket.
 
-What takes hours there is begun by one run and noticed by a later one; nothing waits. A snapshot is a backup as soon as
+What takes hours there is begun and looked at again every few minutes; nothing waits. A snapshot is a backup as soon as
 it is available, and is restored as a database of its own. Its export is Parquet below `exports/`; that it came to its
 end is the proof that all of the snapshot can be read.
 """
@@ -44,7 +44,8 @@ class Progress:
 def advance(rds: Rds, snapshots: Sequence[Snapshot], *, to: Destination, now: datetime) -> Progress:
     """Begin the export of each snapshot that has become available, and note on each how its export ended.
 
-    For every run to call. Snapshots whose export is over are in `complete` or `failed` once; a failure stops no other.
+    To be called again and again. Snapshots whose export is over are in `complete` or `failed` once; a failure stops no
+    other.
     """
     steps: dict[str, Step] = {}
     failed: dict[str, str] = {}
@@ -82,7 +83,7 @@ def _advance(rds: Rds, snapshot: Snapshot, *, to: Destination, now: datetime) ->
 
 
 def _failed(rds: Rds, snapshot: Snapshot, sentence: str) -> PermanentError:
-    # Or each run would tell it again.
+    # Or it would be told each time.
     rds.tag(snapshot, "failed")
     return PermanentError(sentence)
 

@@ -12,7 +12,27 @@ from chalicelib.backup.rds import Kind, Rds
 from chalicelib.backup.retention import decide
 from chalicelib.clock import from_ms
 from chalicelib.context import Context
-from chalicelib.errors import ConfigurationError
+from chalicelib.deadline import time_limit
+from chalicelib.errors import ConfigurationError, PermanentError
+from chalicelib.telemetry import logger
+
+# Of the watch's minute, which a client that waits for an answer and asks again could spend whole.
+LONGEST_SECONDS = 20.0
+
+
+def look_after(context: Context) -> None:
+    """Go on with the snapshots that are not read back yet, where RDS makes any, and else ask it nothing.
+
+    What becomes of one of them is told by its row, the log and the age of the newest that was read back.
+    Raises ConfigurationError, PermanentError, TransientError, DBAPIError.
+    """
+    is_any_open = Catalogue(context.database, context.clock, kind="snapshot").is_any_open
+    if context.settings.backup_rds is None or not is_any_open():
+        return
+    with time_limit(LONGEST_SECONDS):
+        progress = Snapshots(context).advance()
+    for id, reason in progress.failed.items():
+        logger.error("snapshot not read back", extra={"snapshot": id, "error": reason})
 
 
 class Snapshots:
@@ -33,7 +53,7 @@ class Snapshots:
         self._catalogue = Catalogue(context.database, context.clock, kind="snapshot")
 
     def begin(self, *, run_id: str, attempt: int) -> str:
-        """Have RDS begin a snapshot, and return its id; what becomes of it a later run notices."""
+        """Have RDS begin a snapshot, and return its id; `advance` notices what becomes of it."""
         id = new_id(from_ms(self._context.clock.now_ms()), run_id=run_id, attempt=attempt)
         self._catalogue.begin(id, run_id=run_id)
         self._rds.create(id)
@@ -43,7 +63,11 @@ class Snapshots:
         """Begin the exports of snapshots that are there, notice those that are over, and mend the catalogue."""
         now = from_ms(self._context.clock.now_ms())
         progress = advance(self._rds, self._rds.list(), to=self._to, now=now)
-        self._catalogue.mend(self._rds.list())
+        found = {snapshot.id: snapshot for snapshot in self._rds.list()}
+        self._catalogue.mend(tuple(found.values()))
+        for id, reason in progress.failed.items():
+            is_made = id in found and found[id].finished_at is not None
+            (self._catalogue.distrust if is_made else self._catalogue.fail)(id, PermanentError(reason))
         return progress
 
     def prune(self, *, dry_run: bool) -> Pruned:

@@ -2,19 +2,22 @@
 
 from datetime import timedelta
 
+from chalicelib.backup.ages import relies_on_snapshots
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.manifest import Part
 from chalicelib.backup.restore import Progress
 from chalicelib.claims import Run
 from chalicelib.context import Context
-from chalicelib.errors import PermanentError
+from chalicelib.errors import NotOursError, PermanentError
 from chalicelib.outcome import Counts
 from chalicelib.tasks import Task
 from chalicelib.telemetry import bind
 
 
 def perform(context: Context, run: Run) -> Counts:
-    """Drill; counts are tables."""
+    """Drill, unless RDS makes the backups; counts are tables."""
+    if relies_on_snapshots(context.database):
+        raise NotOursError("RDS makes the backups, and its exports read all of each; a drill restores dumps alone")
     backups = Backups(context)
     newest = backups.list().newest_verified
     if newest is None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from chalicelib.backup.catalogue import KILLED, RECENT, Catalogue, tell_ages
+from chalicelib.backup.ages import relies_on_snapshots, tell_ages
+from chalicelib.backup.catalogue import KILLED, RECENT, Catalogue
 from chalicelib.backup.folder import moment_of
 from chalicelib.backup.manifest import Manifest, Part
 from chalicelib.clock import from_ms, to_ms
@@ -297,3 +298,40 @@ def test_the_time_without_a_drill_begins_with_the_first_backup_and_anew_with_eac
     catalogue.mend([])
     assert [row["status"] for row in rows(database)] == ["removed"]
     assert ages() == {"backup_drilled_age": 2.0}
+
+
+def test_where_rds_makes_the_backups_no_age_of_a_drill_is_told_until_there_is_a_dump_again(
+    ages: Callable[[], dict[str, float]], catalogue: Catalogue, database: Database, clock: FrozenClock
+) -> None:
+    made(catalogue, clock, ID)
+    catalogue.trust(ID, since="drilled_at")
+    Catalogue(database, clock, kind="snapshot").begin("20261128T010000Z-00000001", run_id=None)
+    assert relies_on_snapshots(database)
+    assert ages() == {}
+    catalogue.begin("20261129T010000Z-00000001", run_id=None)
+    assert not relies_on_snapshots(database)
+    assert ages() == {"backup_drilled_age": 0.0}
+
+
+def test_what_is_being_made_or_was_not_read_back_is_open(
+    catalogue: Catalogue, database: Database, clock: FrozenClock
+) -> None:
+    assert not catalogue.is_any_open()
+    catalogue.begin(ID, run_id=None)
+    assert catalogue.is_any_open()
+    assert not Catalogue(database, clock, kind="snapshot").is_any_open()
+    catalogue.mend([Found(id=ID)])
+    assert catalogue.is_any_open()
+    catalogue.mend([Found(id=ID, verified_at=NOW)])
+    assert not catalogue.is_any_open()
+
+
+def test_what_kept_a_backup_from_being_read_back_is_forgotten_once_it_was(
+    catalogue: Catalogue, database: Database
+) -> None:
+    catalogue.mend([Found(id=ID)])
+    catalogue.distrust(ID, TransientError("the export cannot be begun"))
+    catalogue.mend([Found(id=ID)])
+    assert rows(database)[0]["error"] == "the export cannot be begun"
+    catalogue.mend([Found(id=ID, verified_at=NOW)])
+    assert "error" not in rows(database)[0]

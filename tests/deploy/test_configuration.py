@@ -133,22 +133,14 @@ def test_every_function_may_tell_x_ray_where_that_is_switched_on_and_none_elsewh
 
 BACKING_UP = ("database_backup", "operate", "work", "work_priority")
 ROLE = "arn:aws:iam::123456789012:role/nightshift-dev-exports"
-OF_RDS = {
-    "MakeSnapshots",
-    "KeepSnapshots",
-    "ListSnapshots",
-    "FollowExports",
-    "PassExportRole",
-    "SeeExportKey",
-    "GrantExportKey",
-    "RemoveExports",
-}
+OF_RDS = {"MakeSnapshots", "KeepSnapshots", "ListSnapshots", "RemoveExports"}
+OF_EXPORTS = {"ExportSnapshots", "ListSnapshots", "FollowExports", "PassExportRole", "SeeExportKey", "GrantExportKey"}
 
 
 def test_without_rds_nobody_may_do_anything_to_it(project: Path) -> None:
     configuration.write(project, DEV, QUEUES | {"BackupExportRoleArn": ROLE})
-    for function in BACKING_UP:
-        assert OF_RDS.isdisjoint(resources(project, function))
+    for function in (*BACKING_UP, "watch"):
+        assert (OF_RDS | OF_EXPORTS).isdisjoint(resources(project, function))
     assert "rds:" not in "".join(path.read_text() for path in (project / ".chalice").glob("policy-dev-*.json"))
 
 
@@ -165,7 +157,7 @@ def test_the_stages_own_database_is_left_to_rds_where_there_is_a_role_for_its_ex
     ("database", "arn", "snapshot"),
     [("instance:shop", "db:shop", "snapshot"), ("cluster:shop", "cluster:shop", "cluster-snapshot")],
 )
-def test_with_rds_who_backs_up_may_have_it_make_snapshots_of_this_database(
+def test_with_rds_who_backs_up_may_have_it_make_snapshots_of_this_database_and_the_watch_may_have_them_exported(
     project: Path, database: str, arn: str, snapshot: str
 ) -> None:
     configuration_ = configuration.read(project)
@@ -179,8 +171,14 @@ def test_with_rds_who_backs_up_may_have_it_make_snapshots_of_this_database(
         assert found["MakeSnapshots"] == [f"{rds}:{arn}", f"{rds}:{snapshot}:nightshift-*"]
         assert found["KeepSnapshots"] == f"{rds}:{snapshot}:nightshift-*"
         assert found["ListSnapshots"] == [f"{rds}:{arn}", f"{rds}:{snapshot}:*"]
-        assert (found["PassExportRole"], found["GrantExportKey"]) == (ROLE, QUEUES["KeyArn"])
         assert found["RemoveExports"] == f"{QUEUES['BucketArn']}/exports/*"
+        # Who makes and removes them need not export them, …
+        assert (OF_EXPORTS - OF_RDS).isdisjoint(found)
+    # … which the watch does, and that is all.
+    found = resources(project, "watch")
+    assert found.keys() & (OF_RDS | OF_EXPORTS) == OF_EXPORTS
+    assert found["ExportSnapshots"] == f"{rds}:{snapshot}:nightshift-*"
+    assert (found["PassExportRole"], found["GrantExportKey"]) == (ROLE, QUEUES["KeyArn"])
 
 
 def test_no_policy_is_longer_than_iam_takes(project: Path) -> None:

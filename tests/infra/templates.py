@@ -75,14 +75,24 @@ def within(node: Any) -> Iterator[dict[str, Any]]:
         yield from within(part)
 
 
-def deployed(concern: str) -> dict[str, dict[str, Any]]:
-    """Return the properties of a stack's resources by name, as the stage has them, each function worked out."""
+def deployed(concern: str, **given: Any) -> dict[str, dict[str, Any]]:
+    """Return the properties of a stack's resources by name, as the stage has them, each function worked out.
+
+    `given` are parameters with other values than the stage's; loops are unrolled over the stage's.
+    """
     values: dict[str, Any] = {**PSEUDO, **GIVEN, "Stage": STAGE, "AlertsTopicArn": "arn:topic", **QUEUE_NAMES}
     template = TEMPLATES[concern]
     values |= {
         name: parameter["Default"] for name, parameter in template["Parameters"].items() if "Default" in parameter
     }
-    return {name: worked_out(resource["Properties"], values) for name, resource in template["Resources"].items()}
+    values |= given
+    conditions = template.get("Conditions", {})
+    values |= {name: worked_out(condition, {**values, **conditions}) for name, condition in conditions.items()}
+    return {
+        name: worked_out(resource["Properties"], values)
+        for name, resource in template["Resources"].items()
+        if "Condition" not in resource or values[resource["Condition"]]
+    }
 
 
 def worked_out(node: Any, values: Mapping[str, Any]) -> Any:
@@ -94,6 +104,16 @@ def worked_out(node: Any, values: Mapping[str, Any]) -> Any:
     match [(key, worked_out(part, values)) for key, part in node.items()]:
         case [("Ref", name)]:
             return values[name]
+        case [("Condition", name)]:
+            return worked_out(values[name], values)
+        case [("Fn::If", [name, then, otherwise])]:
+            return then if values[name] else otherwise
+        case [("Fn::Not", [fact])]:
+            return not fact
+        case [("Fn::And", facts)]:
+            return all(facts)
+        case [("Fn::Equals", [one, other])]:
+            return one == other
         case [("Fn::Sub", str(text))]:
             return _filled(text, values)
         case [("Fn::Sub", [text, more])]:

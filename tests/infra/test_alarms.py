@@ -115,7 +115,8 @@ def test_one_fire_that_did_not_come_alarms_until_the_watch_has_looked_again() ->
 def test_one_run_that_was_given_up_alarms_and_only_a_success_ends_it() -> None:
     for _, alarm in of_metric("run_dead"):
         assert alarm["Properties"].items() >= FIRST.items()
-        # Or a success soon after the death would be summed up with it, and nothing later would end the alarm.
+        # The shortest there is, since a success in the same period is summed up with the death, and nothing later ends
+        # the alarm. Their minimum would let the success hide the death, which is worse.
         assert alarm["Properties"]["Period"] == 60
 
 

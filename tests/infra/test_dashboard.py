@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from tests.infra.emitted import Emitted
-from tests.infra.templates import GIVEN, PSEUDO, QUEUE_NAMES, deployed
+from tests.infra.templates import GIVEN, PSEUDO, QUEUE_NAMES, STAGE, TASKS, deployed
 from tests.infra.watching import FIELDS_OF_AWS, fields_of, searched, selects, shown_by, watched_by
 
 WIDGETS: list[dict[str, Any]] = json.loads(deployed("dashboard")["Dashboard"]["DashboardBody"])["widgets"]
 ALARMS = deployed("alarms")
+# In one widget; CloudWatch refuses a dashboard with more.
+MOST_ALARMS = 100
 of_metrics = pytest.mark.parametrize(
     "properties",
     [widget["properties"] for widget in WIDGETS if widget["type"] == "metric"],
@@ -20,9 +22,14 @@ of_metrics = pytest.mark.parametrize(
 )
 
 
+def title_of(widget: dict[str, Any]) -> str:
+    """Return what a widget is called; text has no title."""
+    return str(widget["properties"].get("title", widget["type"]))
+
+
 def titled(title: str) -> dict[str, Any]:
     """Return the properties of the one widget with this title."""
-    (found,) = (widget["properties"] for widget in WIDGETS if widget["properties"]["title"] == title)
+    (found,) = (widget["properties"] for widget in WIDGETS if title_of(widget) == title)
     return dict(found)
 
 
@@ -58,7 +65,7 @@ def test_a_search_that_finds_nothing_is_noticed(mistaken: str, emitted: Emitted)
 
 def test_no_two_widgets_lie_on_each_other_and_none_sticks_out() -> None:
     boxes = {
-        widget["properties"]["title"]: {
+        title_of(widget): {
             (x, y)
             for x in range(widget["x"], widget["x"] + widget["width"])
             for y in range(widget["y"], widget["y"] + widget["height"])
@@ -70,20 +77,55 @@ def test_no_two_widgets_lie_on_each_other_and_none_sticks_out() -> None:
     assert {x for box in boxes.values() for x, _ in box} == set(range(24))
 
 
-def test_it_shows_each_alarm_or_the_metric_of_those_that_a_loop_makes() -> None:
+def listed_in(properties: dict[str, Any]) -> list[str]:
+    """Return the names of the alarms that a widget lists."""
     begin = "arn:aws:cloudwatch:eu-central-1:123456789012:alarm:"
-    listed = [arn.removeprefix(begin) for arn in titled("Alarms")["alarms"]]
-    assert len(set(listed)) == len(listed)
+    return [arn.removeprefix(begin) for arn in properties["alarms"]]
+
+
+def test_it_shows_each_alarm_or_just_what_it_watches_of_those_that_a_loop_makes() -> None:
+    listed = listed_in(titled("Alarms of the whole stage"))
+    assert len(set(listed)) == len(listed) <= MOST_ALARMS
     assert set(listed) <= {alarm["AlarmName"] for alarm in ALARMS.values()}
+    # With its dimensions, which a search has not all of: what told nothing for two weeks it does not find.
     shown = {
-        (metric.namespace, metric.name)
+        (metric.namespace, metric.name, metric.dimensions)
         for widget in WIDGETS
         if widget["type"] == "metric"
         for metric in shown_by(widget["properties"])
     }
     for alarm in ALARMS.values():
         if alarm["AlarmName"] not in listed:
-            assert {(metric.namespace, metric.name) for metric in watched_by(alarm)} <= shown, alarm["AlarmName"]
+            watched = {(metric.namespace, metric.name, metric.dimensions) for metric in watched_by(alarm)}
+            assert watched <= shown, alarm["AlarmName"]
+
+
+@pytest.mark.parametrize("title", ["Runs given up, by day", "Fires missed, by day"])
+def test_what_became_of_a_monthly_task_is_shown_until_it_runs_again(title: str) -> None:
+    assert titled(title)["start"] == "-P35D"
+    # Which CloudWatch keeps for longer than that only by the hour and longer.
+    assert titled(title)["period"] >= 3600
+
+
+@pytest.mark.parametrize(
+    ("removed", "gone"),
+    [
+        (["database_backup", "backup_drill"], {"verified-backup", "backup-drill"}),
+        (["database_backup"], {"verified-backup", "backup-drill"}),
+        (["backup_drill"], {"backup-drill"}),
+        (["daily_digest"], set()),
+    ],
+)
+def test_a_project_without_backups_or_drills_has_no_alarm_on_them_and_lists_none(
+    removed: list[str], gone: set[str]
+) -> None:
+    # What only begins or ends as they do is another task.
+    tasks = [task for task in [*TASKS, "database_backup_copy", "my_backup_drill"] if task not in removed]
+    alarms = {alarm["AlarmName"] for alarm in deployed("alarms", Tasks=tasks).values()}
+    assert {alarm["AlarmName"] for alarm in ALARMS.values()} - alarms == {f"nightshift-{STAGE}-{name}" for name in gone}
+    (body,) = (each["DashboardBody"] for each in deployed("dashboard", Tasks=tasks).values())
+    (listing,) = (widget for widget in json.loads(body)["widgets"] if widget["type"] == "alarm")
+    assert set(listed_in(listing["properties"])) <= alarms
 
 
 def test_it_shows_every_queue_and_every_function() -> None:

@@ -10,10 +10,12 @@ from sqlalchemy import select, text, update
 from chalicelib import runs
 from chalicelib.backup.archive import Archive
 from chalicelib.backup.backups import Backups
+from chalicelib.backup.catalogue import Catalogue
 from chalicelib.backup.drill import Drilled
 from chalicelib.backup.folder import key_of
 from chalicelib.backup.policy import read_policy
 from chalicelib.backup.reader import Reader
+from chalicelib.backup.snapshots import look_after
 from chalicelib.engine import engine_for
 from chalicelib.errors import PermanentError, RunFailedError
 from chalicelib.schema import backups as backups_table
@@ -170,11 +172,13 @@ def test_one_that_would_take_too_long_is_left_to_rds_where_the_settings_say_how(
         filled.clock.advance(86_400)
         snapshot = back_up(filled)["snapshot"]
         assert catalogue(filled)[-1].id == snapshot
+        assert catalogue(filled)[-1].status == "running"
+        for _ in range(2):
+            look_after(filled.context())
+        assert catalogue(filled)[-1].status == "finished"
+        assert catalogue(filled)[-1].verified_at is not None
     assert len(rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]) == 2
     assert len(rds.describe_export_tasks()["ExportTasks"]) == 2
-    snapshots = [row for row in catalogue(filled) if row.kind == "snapshot"]
-    assert [row.status for row in snapshots] == ["finished", "finished"]
-    assert snapshots[0].verified_at is not None
 
 
 @mariadb_only
@@ -276,3 +280,16 @@ def test_a_drill_that_finds_a_difference_takes_the_backup_its_mark(
 def test_without_any_verified_backup_the_drill_is_dead_with_a_sentence(filled: World) -> None:
     with pytest.raises(RunFailedError, match="there is no verified backup to restore; run database_backup first"):
         drill(filled)
+
+
+def test_where_rds_makes_the_backups_the_drill_is_not_needed_whatever_dumps_there_are(filled: World) -> None:
+    back_up(filled)
+    (dump,) = catalogue(filled)
+    filled.clock.advance(60)
+    Catalogue(filled.context().database, filled.clock, kind="snapshot").begin("20160804T080100Z-00000001", run_id=None)
+    summary = drill(filled)
+    assert (summary["outcome"], summary["reason"]) == (
+        "skipped",
+        "RDS makes the backups, and its exports read all of each; a drill restores dumps alone",
+    )
+    assert catalogue(filled)[0] == dump
