@@ -16,7 +16,7 @@ from chalicelib.queue import claims, endings
 from chalicelib.queue.delivery import Delivery
 from chalicelib.queue.execution import execute
 from chalicelib.queue.outbox import send_now
-from chalicelib.queue.results import BACKUP_MS, Performed, Result, after_attempt, without_attempt
+from chalicelib.queue.results import BACKUP_MS, Performed, Result, after_attempt, type_of, without_attempt
 from chalicelib.queue.verdict import Claim, Decision, Policy, Verdict
 from chalicelib.telemetry import bound, logger, summarise, summarise_together
 from chalicelib.trace import carried
@@ -115,7 +115,7 @@ class Batch:
             self._unbegun.append(delivery)
             return
         self._has_begun = True
-        with bound(**_bindings(delivery, decision)), carried(delivery.trace):
+        with bound(type=type_of(handler), **_bindings(delivery, decision)), carried(delivery.trace):
             ended, seconds = execute(self._context, handler, delivery, decision, find=self._find)
         self._unrecorded.append(Performed(delivery=delivery, decision=decision, handler=handler, ended=ended))
         if seconds > ALONE_AFTER_SECONDS or ended.error is not None:

@@ -55,13 +55,13 @@ def without_attempt(
         value=None,
         error=error,
     )
-    return Result(delivery=delivery, type=_type_of(handler), ended=ended, stays=stays, after_seconds=after_seconds)
+    return Result(delivery=delivery, type=type_of(handler), ended=ended, stays=stays, after_seconds=after_seconds)
 
 
 def after_attempt(performed: Performed, *, now_ms: int) -> tuple[Result, Ending]:
     """Return the result of an attempt, and how its row says that it ended."""
     ended, delivery, handler = performed.ended, performed.delivery, performed.handler
-    result = Result(delivery=delivery, type=_type_of(handler), ended=ended, stays=False)
+    result = Result(delivery=delivery, type=type_of(handler), ended=ended, stays=False)
     error = None if ended.error is None else f"{type(ended.error).__name__}: {ended.told}"
     ending = Ending(job_id=delivery.job_id, outcome=ended.outcome, error=error)
     if ended.outcome is not Outcome.FAILED:
@@ -82,6 +82,7 @@ def after_attempt(performed: Performed, *, now_ms: int) -> tuple[Result, Ending]
     )
 
 
-def _type_of(handler: Handler | None) -> str:
+def type_of(handler: Handler | None) -> str:
+    """Return how lines and metrics call the type of a job."""
     # A type without a handler is no dimension of a metric: anybody can send any.
     return handler.type if handler else "unknown"

@@ -1,6 +1,7 @@
 """The worker: what becomes of a job and of its message, however the message comes and however the attempt ends."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from chalicelib.queue import worker
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.job import OVER, Status
 from chalicelib.queue.results import BACKUP_MS, MOST_RECEIVES
+from chalicelib.telemetry import logger
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS
 from tests.queue.samples import (
@@ -32,6 +34,8 @@ from tests.queue.samples import (
 )
 
 MESSAGE = {"type": "note", "data": {"text": "hello"}}
+
+Log = Callable[[], list[dict[str, Any]]]
 
 
 def reasons(kit: Kit) -> list[str]:
@@ -268,6 +272,29 @@ def test_a_type_that_nobody_handles_is_dead_at_once_and_the_reason_names_those_t
     assert kit.work(kit.receive()) == {"messages": 1, "dead": 1}
     assert (kit.job(job_id).type, kit.job(job_id).status) == ("unheard_of", "dead")
     assert reasons(kit) == [f"there is no handler for jobs of type 'unheard_of'; there are {', '.join(known())}"]
+
+
+def test_each_line_that_a_handler_writes_has_the_type_and_the_id_of_its_own_job(kit: Kit, log: Log) -> None:
+    for type_ in ("note", "memo"):
+        handle(kit, lambda job: logger.info("noted", extra={"job": [job.type, job.id]}), type_=type_)
+    for type_ in ("note", "memo", "note"):
+        kit.send({"type": type_, "data": {}})
+    assert kit.work(kit.receive()) == {"messages": 3, "succeeded": 3}
+    noted = [line for line in log() if line.get("message") == "noted"]
+    assert sorted(line["type"] for line in noted) == ["memo", "note", "note"]
+    assert all([line["type"], line["job_id"]] == line["job"] for line in noted)
+
+
+def test_a_line_of_a_job_that_nobody_handles_has_the_type_that_its_summary_line_has(kit: Kit, log: Log) -> None:
+    ids = {kit.send({"type": "unheard_of", "data": {}}), kit.send("no JSON")}
+    kit.sqs.refuse = {"SendMessage"}
+    kit.work(kit.receive())
+    lines = [line for line in log() if line.get("job_id") in ids]
+    assert {(line["message"], line["job_id"], line["type"]) for line in lines} == {
+        (message, id_, "unknown")
+        for message in ("a job was given up and not buried, and is tried again", "job failed")
+        for id_ in ids
+    }
 
 
 @pytest.mark.parametrize(
