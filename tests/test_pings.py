@@ -236,6 +236,8 @@ def leave_to_give_up(plan: Plan, *moments: Any) -> None:
     for moment in moments:
         with pytest.raises(Killed):
             plan.fire(moment)
+    # It takes each up first, and nothing comes of that.
+    plan.watch(moments[-1] + 60 * MINUTE)
 
 
 def test_a_run_that_the_watch_gives_up_is_told_of(plan: Plan, service: Service) -> None:

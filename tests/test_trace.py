@@ -103,7 +103,7 @@ def test_a_message_that_is_read_has_its_own_trace_or_none_wherever_it_is_read() 
 def story(log: Log, trace_id: str) -> list[tuple[str, str]]:
     """Return of each line of a trace what it says, and of which task or type."""
     lines = [line for line in log() if trace_id in (line.get("trace_id"), *line.get("trace_ids", ()))]
-    return [(line["message"], line.get("type") or line["task"]) for line in lines]
+    return [(line["message"], line.get("task") or line["type"]) for line in lines]
 
 
 def test_one_trace_finds_a_digest_from_its_run_to_each_job(world: World, log: Log) -> None:
