@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Connection, Update, and_, case, func, literal, select, update
 
@@ -111,18 +112,17 @@ class Ledger:
 
     def claim(self, user_ids: Sequence[str]) -> frozenset[str]:
         """Move pending deliveries to sending, and return those that were pending: of several callers, one has each."""
-        if len(user_ids) == 1:
-            moved = self.move(user_ids, before=Status.PENDING, after=Status.SENDING)
-            return frozenset(user_ids if moved else ())
-        pending = select(deliveries.c.user_id).where(self._standing(user_ids, Status.PENDING)).with_for_update()
+        # By which they are known again where the answer to the statement was lost, and it is repeated.
+        mark = uuid4().hex
+        moving = self._moving(user_ids, before=Status.PENDING, after=Status.SENDING).values(provider_id=mark)
+        is_ours = and_(self._standing(user_ids, Status.SENDING), deliveries.c.provider_id == mark)
 
         def work(connection: Connection) -> frozenset[str]:
-            # Locked until they are moved: an UPDATE alone tells how many it moved, and not which.
-            found = frozenset(connection.execute(pending).scalars())
-            connection.execute(self._moving(found, before=Status.PENDING, after=Status.SENDING))
-            return found
+            if connection.execute(moving).rowcount == len(user_ids):
+                return frozenset(user_ids)
+            return frozenset(connection.execute(select(deliveries.c.user_id).where(is_ours)).scalars())
 
-        return self._database.transact(work)
+        return self._database.autocommit(work)
 
     def move(
         self,

@@ -4,6 +4,7 @@ pending → sending → sent | refused | unknown. Only a mail that SES certainly
 """
 
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -22,18 +23,23 @@ def begin(database: Database, clock: Clock, *, job_id: str, attempt: int) -> Sta
     """
     of_job = emails.c.job_id == job_id
     job_ended_at = select(jobs.c.ended_at).where(jobs.c.id == job_id).scalar_subquery().label("job_ended_at")
-    find = select(emails.c.status, emails.c.settled_at, job_ended_at).where(of_job).with_for_update()
+    find = select(emails.c.status, emails.c.settled_at, emails.c.provider_id, job_ended_at).where(of_job)
+    # By which it is known again where the answer to the commit was lost, and all is repeated.
+    mark = uuid4().hex
 
     def work(connection: Connection) -> Status:
         now_ms = clock.now_ms()
-        sending = {"status": Status.SENDING.value, "claimed_at": now_ms, "settled_at": None, "error": None}
-        row = connection.execute(find).one_or_none()
+        begun = {"claimed_at": now_ms, "settled_at": None, "provider_id": mark, "error": None}
+        sending = {"status": Status.SENDING.value, **begun}
+        row = connection.execute(find.with_for_update()).one_or_none()
         if row is None:
             connection.execute(insert(emails).values(job_id=job_id, **sending))
             return Status.SENDING
+        if row.status == Status.SENDING and row.provider_id == mark:
+            return Status.SENDING
         if row.status == Status.SENDING:
             error = "the process ended before SES's answer was recorded"
-            unknown = {"status": Status.UNKNOWN.value, "settled_at": now_ms, "error": error}
+            unknown = {"status": Status.UNKNOWN.value, "settled_at": now_ms, "provider_id": None, "error": error}
             connection.execute(update(emails).where(of_job).values(**unknown))
             return Status.UNKNOWN
         if row.status == Status.SENT or (row.status == Status.UNKNOWN and not _is_reopened(row, attempt)):

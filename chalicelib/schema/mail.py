@@ -26,6 +26,7 @@ deliveries = Table(
     Column("status", String(16), nullable=False),
     Column("claimed_at", Millis),
     Column("settled_at", Millis),
+    # SES's own; while a mail is being sent, the mark of who sends it.
     Column("provider_id", String(128)),
     Column("error", String(500)),
     **MYSQL,
@@ -40,6 +41,7 @@ emails = Table(
     Column("status", String(16), nullable=False),
     Column("claimed_at", Millis),
     Column("settled_at", Millis),
+    # SES's own; while a mail is being sent, the mark of who sends it.
     Column("provider_id", String(128)),
     Column("error", String(500)),
     **MYSQL,

@@ -15,6 +15,7 @@ from chalicelib.engine import engine_for
 from chalicelib.mail.deliveries import Ledger, Status
 from chalicelib.schema import deliveries
 from nightshift.testkit.kit import Kit
+from tests.mail.losing import lose_one_answer
 
 DAY = "2026-03-01"
 IDS = [f"user-{number:02}" for number in range(12)]
@@ -57,6 +58,16 @@ def test_of_those_wanted_only_the_pending_ones_are_had(ledger: Ledger) -> None:
     ledger.claim(IDS[2:4])
     ledger.move(IDS[4:5], before=Status.PENDING, after=Status.WITHDRAWN)
     assert ledger.claim([*IDS[:6], "nobody"]) == {*IDS[:2], IDS[5]}
+
+
+@pytest.mark.parametrize("wanted", [IDS[:1], IDS[:5]])
+def test_a_claim_whose_answer_is_lost_is_known_again(
+    ledger: Ledger, rows: Rows, database_url: str, monkeypatch: pytest.MonkeyPatch, wanted: list[str]
+) -> None:
+    ledger.claim(wanted[1:2])
+    lose_one_answer(Kit(database_url).context().database.engine, monkeypatch)
+    assert ledger.claim(wanted) == {*wanted} - {*wanted[1:2]}
+    assert {user_id for user_id, row in rows().items() if row.status == "sending"} == set(wanted)
 
 
 def test_claims_of_several_at_once_never_share_a_row(ledger: Ledger, database_url: str) -> None:

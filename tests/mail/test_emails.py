@@ -12,6 +12,7 @@ from chalicelib.schema import emails as table
 from chalicelib.schema import jobs
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import NOON, Kit
+from tests.mail.losing import lose_one_answer
 
 JOB = "job-1"
 
@@ -51,6 +52,14 @@ def ledger(database_url: str) -> Ledger:
     ledger = Ledger(Kit(database_url).context().database)
     ledger.add_job()
     return ledger
+
+
+def test_a_beginning_whose_answer_is_lost_is_known_again(
+    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_one_answer(Kit(database_url).context().database.engine, monkeypatch)
+    assert ledger.begin() is Status.SENDING
+    assert ledger.begin() is Status.UNKNOWN
 
 
 def test_a_mail_that_nobody_began_is_being_sent_from_now_on(ledger: Ledger) -> None:
