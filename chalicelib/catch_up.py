@@ -1,6 +1,6 @@
 """Catching up: each fire that is due has its run, or is made up for, or is recorded as missed; each is decided once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -62,12 +62,18 @@ def _decide(connection: Connection, context: Context, task: Task, schedule: Sche
     seen = _seen(connection, task)
     before = schedule if seen.text == schedule.text else _as_it_was(seen.text)
     since, until = from_ms(seen.checked_until), now - task.grace
-    if before is schedule and (schedule.every is not None or since >= until):
+    if before is schedule and since >= until and schedule.every is None:
         return Decision()
     paused = find_pause(connection, task.name)
     if before is schedule and paused:
         return Decision()
     held_back = _held_back(connection, task)
+    if before is not None and before.every is not None:
+        # An interval's own fires have no moments that could be made up for; those before are of what was cron text.
+        _decided(connection, task, {moment for moment in held_back if moment > since})
+        held_back = {moment for moment in held_back if moment <= since}
+        if before is schedule and not held_back:
+            return Decision()
     if not paused and any(moment > until for moment in held_back):
         # The pause is hardly over. All that it held back is decided together, or the latest would not be the latest.
         return Decision()
@@ -80,21 +86,19 @@ def _decide(connection: Connection, context: Context, task: Task, schedule: Sche
     if rows:
         connection.execute(insert(runs), rows)
     # What a new schedule would have had due until now, nobody was to fire.
-    checked = {"text": schedule.text, "checked_until": to_ms(until if before is schedule else now)}
-    connection.execute(update(schedules).where(schedules.c.task == task.name).values(**checked))
+    checked = now if before is not schedule else since if schedule.every else until
+    new = {"text": schedule.text, "checked_until": to_ms(checked)}
+    connection.execute(update(schedules).where(schedules.c.task == task.name).values(**new))
     if paused:
         # Of a schedule that changes in a pause the fires wait for its end, with those that it holds back.
         return Decision()
     undone = sorted({*absent, *held_back})
-    # An interval's fires, which a pause may have held back long ago, have no moments that could be made up for.
-    catch_up = "skip" if before is not None and before.every else task.catch_up
-    most = {"skip": 0, "latest": 1, "all": task.catch_up_limit}[catch_up]
+    most = {"skip": 0, "latest": 1, "all": task.catch_up_limit}[task.catch_up]
     made_up_for = undone[max(len(undone) - most, 0) :]
     fires = [Fire(scheduled_for=moment, trigger="catch_up", dry_run=False) for moment in made_up_for]
     jobs = [NewJob(type="continue_run", data=fire.to_continue(task.name)) for fire in fires]
     outbox.enqueue_many(connection, jobs, clock=context.clock)
-    is_held_back = and_(_of_pauses(task), runs.c.scheduled_for <= to_ms(until))
-    connection.execute(update(runs).where(is_held_back).values(error_type=HeldBackError.__name__))
+    _decided(connection, task, held_back)
     lost = undone[: len(undone) - len(made_up_for)]
     return Decision(
         absent=len(absent),
@@ -118,6 +122,12 @@ def _absent(
 def _held_back(connection: Connection, task: Task) -> set[datetime]:
     """Return the moments of fires that a pause has held back and nobody has decided about, however long ago."""
     return set(map(from_ms, connection.execute(select(runs.c.scheduled_for).where(_of_pauses(task))).scalars()))
+
+
+def _decided(connection: Connection, task: Task, held_back: Collection[datetime]) -> None:
+    if held_back:
+        moments = runs.c.scheduled_for.between(to_ms(min(held_back)), to_ms(max(held_back)))
+        connection.execute(update(runs).where(_of_pauses(task), moments).values(error_type=HeldBackError.__name__))
 
 
 def _of_pauses(task: Task) -> ColumnElement[bool]:

@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -84,6 +84,9 @@ def _take(connection: Connection, context: Context, task: str, fire: Fire, *, ov
         return _record_missed(connection, task, fire, found, running, now_ms=now_ms)
     # One that was given up and is asked for again has all its attempts, and a day for them.
     is_anew = is_new or (found is not None and found.status == Outcome.DEAD)
+    if found is not None and not is_anew and found.trigger == "schedule":
+        # A person's run that the fire has met, as whoever goes on with it may not know.
+        fire = replace(fire, trigger="schedule")
     run = Run(
         id=str(uuid.uuid4()) if found is None else found.id,
         task=task,

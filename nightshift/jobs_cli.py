@@ -7,7 +7,7 @@ import typer
 
 from nightshift.completion import complete_type
 from nightshift.options import AsJson, JobType, Reason, StageName
-from nightshift.terminal import fields, plain, print_json, print_lines, sentences, table, tell
+from nightshift.terminal import complain, fields, plain, print_json, print_lines, sentences, table, tell
 from nightshift.waiting import ask
 
 app = typer.Typer(no_args_is_help=True, help="See and mend the jobs of the queue.")
@@ -166,13 +166,22 @@ def resume(type_: JobType, as_json: AsJson = False, stage: StageName = None) -> 
 
 
 def _all(stage: str | None, command: str, *, ids: list[str] | None = None, **asked: str | None) -> dict[str, Any]:
-    """Ask in rounds, each a transaction of its own, and return the answers as one."""
+    """Ask in rounds, each a transaction of its own, and return the answers as one.
+
+    Where a round fails, it is told how many jobs those before were about. Raises as `ask`.
+    """
     parts = [ids[n : n + ROUND] for n in range(0, len(ids), ROUND)] if ids else [None]
     together: dict[str, Any] = {}
     for part in parts:
         after = None
         while True:
-            answer = ask(stage, command, ids=part, after=after, limit=ROUND, **asked)
+            answer = None
+            try:
+                answer = ask(stage, command, ids=part, after=after, limit=ROUND, **asked)
+            finally:
+                if answer is None and together:
+                    done = sum(map(len, together.values()))
+                    complain(f"{command.replace('.', ' ')} was through with {done} jobs, and then this happened")
             after = answer.pop("next", None)
             together = {key: together.get(key, []) + found for key, found in answer.items()}
             if after is None:

@@ -165,6 +165,19 @@ def test_more_than_one_round_takes_are_retried_or_forgotten_all_the_same(shell: 
     assert shell.statuses() == {}
 
 
+def test_a_round_that_fails_tells_what_those_before_did(shell: JobsShell) -> None:
+    ids = [f"{n:04}" for n in range(1001)]
+    dead = {"type": "send_email", "data": "{}", "status": "dead", "created_at": 0}
+    shell.execute(insert(jobs).values([{"id": id_, **dead} for id_ in ids]))
+    done = shell.run("forget", *ids, "nobody", COLUMNS="200")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        "nightshift: jobs forget was through with 1000 jobs, and then this happened",
+        "nightshift: no job that was given up, and matches, has the id nobody",
+    ]
+    assert shell.statuses() == {"1000": "dead"}
+
+
 def test_an_edited_job_waits_to_be_performed_with_its_new_data(shell: JobsShell) -> None:
     shell.give_up()
     data = {"to": "ann@example.org", "subject": "Hi", "text": "Hi."}

@@ -346,3 +346,18 @@ def test_a_run_by_hand_in_the_minute_of_a_fire_is_repeated_as_that_fire(make_pla
     assert plan.watch(EIGHT + 20 * MINUTE)["succeeded"] == 1
     plan.settle()
     assert plan.became() == {"02 08:00": "succeeded"}
+
+
+def test_a_run_by_hand_that_a_fire_has_met_is_that_fires_also_when_it_is_handed_on(make_plan: MakePlan) -> None:
+    plan = make_plan("skip", "0 8 * * *")
+
+    def fire_and_hand_on() -> None:
+        plan.fire(EIGHT)
+        hand_on()
+
+    plan.meanwhile(fire_and_hand_on)
+    plan.at(EIGHT)
+    assert plan.invoke()["handed_on"] is True
+    plan.meanwhile(fail)
+    plan.kit.drain()
+    assert [(row.status, row.trigger) for row in plan.rows()] == [("failed", "schedule")]

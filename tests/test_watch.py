@@ -205,9 +205,31 @@ def test_an_interval_that_becomes_cron_text_makes_up_for_nothing_of_its_pauses(m
     plan.fire(START + 30 * MINUTE)
     plan.resume()
     plan.deploy("0 9 * * *")
-    assert counts(plan.watch(START + 60 * MINUTE)) == (0, 1, 0)
+    assert counts(plan.watch(START + 60 * MINUTE)) == (0, 0, 0)
     plan.settle()
     assert plan.became() == {"02 07:30": "missed"}
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_cron_text_that_becomes_an_interval_in_a_pause_has_its_fires_made_up_for_and_the_interval_has_not(
+    make_plan: MakePlan, is_back: bool
+) -> None:
+    plan = make_plan(catch_up="all", catch_up_limit=9)
+    plan.pause()
+    plan.fire(utc("02 08:00"))
+    plan.deploy("every 30 minutes")
+    assert counts(plan.watch(utc("02 09:00"))) == (0, 0, 0)
+    plan.fire(utc("02 09:30"))
+    if is_back:
+        plan.deploy("0 8 * * *")
+        assert counts(plan.watch(utc("02 10:00"))) == (0, 0, 0)
+    plan.resume()
+    moment = utc("02 10:20") if is_back else utc("02 09:45")
+    assert counts(plan.watch(moment)) == (1, 0, 0)
+    assert counts(plan.watch(moment + 5 * MINUTE)) == (0, 0, 0)
+    plan.settle()
+    assert plan.became() == {"02 08:00": "succeeded", "02 09:30": "missed"}
+    assert {row.error_type for row in plan.rows()} == {None, "HeldBackError"}
 
 
 def test_a_long_schedule_is_known_again(make_plan: MakePlan) -> None:

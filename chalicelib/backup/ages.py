@@ -9,7 +9,7 @@ from chalicelib.telemetry import age
 
 HOUR_MS = 3_600_000
 # How the newest backup was made, or is being made, which is what a deployment relies on.
-NEWEST_KIND = select(backups.c.kind).order_by(backups.c.taken_at.desc()).limit(1)
+NEWEST_KIND = select(backups.c.kind).where(backups.c.status != "failed").order_by(backups.c.taken_at.desc()).limit(1)
 
 
 def relies_on_snapshots(database: Database) -> bool:

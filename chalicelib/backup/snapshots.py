@@ -13,7 +13,7 @@ from chalicelib.backup.retention import decide
 from chalicelib.clock import from_ms
 from chalicelib.context import Context
 from chalicelib.deadline import time_limit
-from chalicelib.errors import ConfigurationError, PermanentError
+from chalicelib.errors import ConfigurationError, NightshiftError, PermanentError
 from chalicelib.telemetry import logger
 
 # Of the watch's minute, which a client that waits for an answer and asks again could spend whole.
@@ -56,7 +56,11 @@ class Snapshots:
         """Have RDS begin a snapshot, and return its id; `advance` notices what becomes of it."""
         id = new_id(from_ms(self._context.clock.now_ms()), run_id=run_id, attempt=attempt)
         self._catalogue.begin(id, run_id=run_id)
-        self._rds.create(id)
+        try:
+            self._rds.create(id)
+        except NightshiftError as error:
+            self._catalogue.fail(id, error)
+            raise
         return id
 
     def advance(self) -> Progress:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
@@ -51,10 +52,11 @@ def _check_database(context: Context) -> dict[str, Any]:
 
 
 def _check_backup(context: Context) -> dict[str, Any]:
-    if database := context.settings.backup_rds:
-        return {"rds": database}
+    from chalicelib.backup.ages import relies_on_snapshots
     from chalicelib.backup.backups import Backups
 
+    if relies_on_snapshots(context.database):
+        return {"rds": context.settings.backup_rds}
     return {"reads": Backups(context).check_sight()}
 
 
@@ -84,7 +86,8 @@ def _check_queue(context: Context) -> dict[str, Any]:
 
 PROBES = {
     "database": _check_database,
-    "backup": _check_backup,
+    # Of a project that has the task.
+    **({"backup": _check_backup} if find_spec("chalicelib.tasks.database_backup") else {}),
     "cache": _check_cache,
     "mail": _check_mail,
     "queue": _check_queue,

@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import insert, make_url, text
 
 from chalicelib.engine import engine_for
 from chalicelib.errors import InvalidRequestError
 from chalicelib.migrations import newest
 from chalicelib.operations import operate
+from chalicelib.schema import backups
 from nightshift.local.servers import free_port
 from tests.world import World
 
@@ -73,9 +74,13 @@ def test_a_user_who_is_not_shown_all_that_a_backup_needs_is_told(world: World, r
     assert check(world)["backup"]["error"].startswith(lack)
 
 
-def test_where_rds_makes_the_backups_no_user_need_see_anything(world: World) -> None:
+def test_only_where_rds_makes_the_backups_no_user_need_see_anything(world: World) -> None:
     world.configure(backup_rds="instance:shop")
-    assert check(world)["backup"] == {"ok": True, "rds": "instance:shop"}
+    assert "reads" in check(world)["backup"]
+    for status, told in (("failed", "reads"), ("running", "rds")):
+        new = {"id": status, "kind": "snapshot", "status": status, "taken_at": world.clock.now_ms()}
+        world.execute(insert(backups).values(**new))
+        assert set(check(world)["backup"]) == {"ok", told}
 
 
 def test_a_deployment_without_redis_has_nothing_wrong(world: World) -> None:

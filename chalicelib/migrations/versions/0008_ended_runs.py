@@ -1,4 +1,4 @@
-"""An index by which the run of a task is found that ended last."""
+"""An index by which the run of a task is found that ended last, and what the watch has decided about pauses."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,9 +10,13 @@ INDEX = "ix_runs_ended"
 
 
 def upgrade() -> None:
-    """Create the index, unless an interrupted upgrade has."""
+    """Create the index, unless an interrupted upgrade has, and mark the fires that are decided about."""
     if INDEX not in _indexes():
         op.create_index(INDEX, "runs", ["task", "finished_at"])
+    op.execute(
+        "UPDATE runs SET error_type = 'HeldBackError' WHERE status = 'missed' AND error_type = 'PausedError'"
+        " AND scheduled_for <= (SELECT checked_until FROM schedules WHERE schedules.task = runs.task)"
+    )
 
 
 def downgrade() -> None:
