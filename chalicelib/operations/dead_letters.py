@@ -22,8 +22,8 @@ def redrive(context: Context, _request: Nothing) -> dict[str, Any]:
     """Have everything on the dead-letter queue tried anew, and return how many messages became what.
 
     `retried`: their job's row is open again. `sent`: SQS had given them up before a worker could, and they are back
-    on the work queue. `settled`: their job was done or closed meanwhile. `kept`: nobody could read them, or their job
-    was given up again.
+    on the work queue. `settled`: their job was done or closed meanwhile. `kept`: nobody could read them or send them
+    again, or their job was given up again.
     """
     letters = context.queues.dead_letters
     counts = dict.fromkeys(("retried", "sent", "settled", "kept"), 0)
@@ -64,8 +64,12 @@ def _redrive(context: Context, letter: DeadLetter, retried: set[str]) -> str:
         return "settled"
     if message is None:
         return "kept"
-    # With the id that it had: a copy under another would be another job.
-    context.queues.named(row.queue if row else "work").send([msgspec.structs.replace(message, id=id_)])
+    try:
+        # With the id that it had: a copy under another would be another job.
+        context.queues.named(row.queue if row else "work").send([msgspec.structs.replace(message, id=id_)])
+    except InvalidRequestError:
+        # In ASCII it is longer than what came, and its id may be anybody's: it must not hold up those behind it.
+        return "kept"
     return "sent"
 
 

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 # Long enough to look at every dead letter once, and short enough not to hide them from others for long.
 LOOK_SECONDS = 60
 
+# Beside each body that we bury; a producer has attributes of its own, and what has not all of these is not ours.
+ATTRIBUTES = frozenset({"job_id", "error_type", "reason"})
+
 # SQS refuses a whole message for one such character in an attribute.
 _NOT_IN_ATTRIBUTES = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """A message of the dead-letter queue; SQS itself moves messages there too, and says neither job nor reason."""
+    """A message of the dead-letter queue; one that SQS itself moved there says neither job nor reason."""
 
     message_id: str
     receipt_handle: str
@@ -53,10 +56,12 @@ class DeadLetters:
             "error_type": type(error).__name__,
             "reason": _NOT_IN_ATTRIBUTES.sub("?", str(error)[:1000]) or "no reason given",
         }
+        # SQS counts a message as a whole: one that is too long by its reason alone would never be taken.
+        size = len(body.encode()) + sum(len(f"{name}String{value}".encode()) for name, value in values.items())
         try:
             self._sqs.send_message(
                 QueueUrl=self._url,
-                MessageBody=self._payloads.store(body) if len(body.encode()) > LIMIT else body,
+                MessageBody=self._payloads.store(body) if size > LIMIT else body,
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": value} for name, value in values.items()
                 },
@@ -78,12 +83,13 @@ class DeadLetters:
             messages = answer.get("Messages", [])
             for message in messages:
                 attributes: Any = message.get("MessageAttributes", {})
+                ours = attributes if attributes.keys() >= ATTRIBUTES else {}
                 yield DeadLetter(
                     message_id=message["MessageId"],
                     receipt_handle=message["ReceiptHandle"],
                     body=message["Body"],
-                    job_id=attributes.get("job_id", {}).get("StringValue"),
-                    reason=attributes.get("reason", {}).get("StringValue"),
+                    job_id=ours.get("job_id", {}).get("StringValue"),
+                    reason=ours.get("reason", {}).get("StringValue"),
                 )
             if not messages:
                 return

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from chalicelib.errors import InvalidRequestError, NightshiftError, PermanentError, TransientError
+from chalicelib.queue.dead_letters import ATTRIBUTES
 from chalicelib.queue.job import Status, check_envelope, new_row
 from chalicelib.queue.message import Message, decode, encode
 from chalicelib.queue.payloads import MAX_BYTES, Payloads
@@ -75,7 +76,7 @@ def read(record: Mapping[str, Any], payloads: Payloads) -> Delivery:
     except (InvalidRequestError, PermanentError, TransientError) as error:
         refusal = error
     attributes, of_letter = record.get("attributes") or {}, record.get("messageAttributes") or {}
-    is_redriven = "reason" in of_letter
+    is_redriven = of_letter.keys() >= ATTRIBUTES
     # What is moved gets another id from SQS, and what cannot be read has none of its own.
     buried_as = of_letter.get("job_id", {}).get("stringValue") if is_redriven else None
     return Delivery(

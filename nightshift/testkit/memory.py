@@ -11,6 +11,8 @@ from chalicelib.clock import Clock
 
 VISIBILITY_SECONDS = 1800
 MOST_RECEIVES = 10
+# Of a message with its attributes, and of all messages of one call.
+MOST_BYTES = 262_144
 
 
 @dataclass(kw_only=True)
@@ -43,11 +45,16 @@ class MemorySqs:
     def send_message(self, **call: Any) -> dict[str, Any]:
         """Put one message on a queue."""
         self._check("SendMessage")
+        if _size(call) > MOST_BYTES:
+            raise _refusal("InvalidParameterValue", f"Message must be shorter than {MOST_BYTES} bytes.", "SendMessage")
         return {"MessageId": self._put(call["QueueUrl"], call)}
 
     def send_message_batch(self, **call: Any) -> dict[str, Any]:
         """Put up to ten messages on a queue."""
         self._check("SendMessageBatch")
+        if sum(map(_size, call["Entries"])) > MOST_BYTES:
+            code = "AWS.SimpleQueueService.BatchRequestTooLong"
+            raise _refusal(code, f"Batch requests cannot be longer than {MOST_BYTES} bytes.", "SendMessageBatch")
         for entry in call["Entries"]:
             self._put(call["QueueUrl"], entry)
         return {"Successful": [{"Id": entry["Id"]} for entry in call["Entries"]]}
@@ -117,7 +124,17 @@ class MemorySqs:
 
     def _check(self, operation: str) -> None:
         if operation in self.refuse:
-            raise ClientError({"Error": {"Code": "InternalError", "Message": "it is broken"}}, operation)
+            raise _refusal("InternalError", "it is broken", operation)
+
+
+def _refusal(code: str, message: str, operation: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+def _size(entry: dict[str, Any]) -> int:
+    attributes = entry.get("MessageAttributes", {}).items()
+    texts = (f"{name}{value['DataType']}{value['StringValue']}" for name, value in attributes)
+    return sum(len(text.encode()) for text in (entry["MessageBody"], *texts))
 
 
 def _describe(held: Held) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib.errors import PermanentError, TransientError
-from chalicelib.queue.payloads import CLASSES, LIMIT
+from chalicelib.queue.payloads import CLASSES, LIMIT, MAX_BYTES
 from nightshift.local.environment import BUCKET
 from nightshift.testkit.kit import DEAD, PRIORITY, WORK, Killed
 from tests.operations.conftest import Desk
@@ -37,6 +37,15 @@ def redrive(desk: Desk, **counts: int) -> None:
 
 def pointer(key: str, bucket: str = BUCKET) -> str:
     return json.dumps([CLASSES[0], {"s3BucketName": bucket, "s3Key": key}])
+
+
+def attributes(**values: str) -> dict[str, Any]:
+    return {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
+
+
+def ours(job_id: str) -> dict[str, str]:
+    """Return what a worker writes beside the body of a job that it gives up."""
+    return {"job_id": job_id, "error_type": "PermanentError", "reason": "no"}
 
 
 def test_an_empty_queue_is_nothing_to_do(desk: Desk) -> None:
@@ -105,9 +114,7 @@ def test_a_job_that_failed_and_waits_is_not_hurried_by_its_letter(desk: Desk) ->
 @pytest.mark.parametrize("status", ["completed", "cancelled", "expired"])
 def test_the_letter_of_a_job_that_is_over_goes_and_the_job_stays_as_it_is(desk: Desk, status: str) -> None:
     desk.insert(id="one", status=status, dispatch_at=None)
-    by_worker = {"QueueUrl": DEAD, "MessageBody": "?"}
-    attributes = {"job_id": {"DataType": "String", "StringValue": "one"}}
-    desk.kit.sqs.send_message(**by_worker, MessageAttributes=attributes)
+    desk.kit.sqs.send_message(QueueUrl=DEAD, MessageBody="?", MessageAttributes=attributes(**ours("one")))
     desk.bury_unexplained(HELLO | {"id": "one"})
     redrive(desk, settled=2)
     desk.kit.settle()
@@ -115,8 +122,8 @@ def test_the_letter_of_a_job_that_is_over_goes_and_the_job_stays_as_it_is(desk: 
 
 
 def test_the_letter_of_a_job_whose_row_is_pruned_does_it_again_under_its_id(desk: Desk) -> None:
-    attributes = {"job_id": {"DataType": "String", "StringValue": "one"}}
-    desk.kit.sqs.send_message(QueueUrl=DEAD, MessageBody=json.dumps(HELLO), MessageAttributes=attributes)
+    by_worker = attributes(**ours("one"))
+    desk.kit.sqs.send_message(QueueUrl=DEAD, MessageBody=json.dumps(HELLO), MessageAttributes=by_worker)
     redrive(desk, sent=1)
     desk.kit.drain()
     assert [job.id for job in desk.done] == ["one"]
@@ -138,6 +145,53 @@ def test_a_letter_that_nobody_can_read_stays_to_be_seen(desk: Desk, body: str) -
     redrive(desk, kept=2)
     desk.kit.drain()
     assert [job.id for job in desk.done] == [good]
+
+
+@pytest.mark.parametrize("body", [HELLO, HELLO | {"id": "one"}], ids=["without id", "with id"])
+@pytest.mark.parametrize(
+    "theirs",
+    [{"job_id": "x" * 40}, {"job_id": "trace 17"}, {"job_id": "J9", "reason": "urgent"}],
+    ids=["too long", "with a space", "valid"],
+)
+def test_a_producers_own_attributes_give_its_job_no_other_id(
+    desk: Desk, theirs: dict[str, str], body: dict[str, Any]
+) -> None:
+    sent = desk.kit.sqs.send_message(
+        QueueUrl=DEAD, MessageBody=json.dumps(body), MessageAttributes=attributes(**theirs)
+    )
+    redrive(desk, sent=1)
+    desk.kit.drain()
+    assert [job.id for job in desk.done] == [body.get("id", sent["MessageId"])]
+
+
+@pytest.mark.parametrize("command", ["retry", "forget", "edit"])
+def test_a_letter_of_which_only_its_producer_says_so_does_not_go_with_a_job(desk: Desk, command: str) -> None:
+    job_id = desk.give_up()
+    theirs = attributes(job_id=job_id, reason="urgent")
+    desk.kit.sqs.send_message(QueueUrl=DEAD, MessageBody=json.dumps(HELLO), MessageAttributes=theirs)
+    which = {"id": job_id, "data": {"name": "Eve"}} if command == "edit" else {"ids": [job_id]}
+    desk.ask(command, **which)
+    assert [held.attributes for held in desk.kit.sqs.messages(DEAD)] == [theirs]
+
+
+@pytest.mark.parametrize("job_id", ["x" * 40, "trace 17", "🐙"])
+def test_a_letter_that_cannot_be_sent_again_stays_and_holds_up_no_other(desk: Desk, job_id: str) -> None:
+    forged = attributes(**ours(job_id))
+    desk.kit.sqs.send_message(QueueUrl=DEAD, MessageBody=json.dumps(HELLO), MessageAttributes=forged)
+    behind = [desk.have_sqs_give_up(HELLO), desk.give_up()]
+    redrive(desk, sent=1, retried=1, kept=1)
+    assert desk.letters() == [job_id]
+    desk.kit.drain()
+    assert sorted(job.id for job in desk.done) == sorted(behind)
+
+
+def test_a_body_that_is_too_long_only_once_it_is_ascii_stays_and_holds_up_no_other(desk: Desk) -> None:
+    desk.kit.s3.objects["payloads/1"] = json.dumps(
+        HELLO | {"more": "ä" * (MAX_BYTES // 3)}, ensure_ascii=False
+    ).encode()
+    desk.bury_unexplained(pointer("payloads/1"))
+    desk.give_up()
+    redrive(desk, retried=1, kept=1)
 
 
 def test_a_job_that_is_given_up_again_meanwhile_is_not_retried_for_ever(

@@ -13,10 +13,12 @@ from botocore.exceptions import ClientError
 
 from chalicelib.errors import InvalidRequestError, PermanentError, TransientError
 from chalicelib.queue.dead_letters import DeadLetter, DeadLetters
-from chalicelib.queue.payloads import LIMIT, MAX_BYTES, Payloads
+from chalicelib.queue.payloads import CLASSES, LIMIT, MAX_BYTES, Payloads
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import ACCOUNT, DEAD_LETTER_QUEUE
+from nightshift.testkit.kit import DEAD, WORK, Kit
 from nightshift.testkit.memory import MemoryS3
+from tests.queue.samples import fail, statuses
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -63,6 +65,14 @@ def buried(error: Exception | None, *, body: str = BODY) -> dict[str, Any]:
     dead_letters(recorder, "https://sqs.example.com/1/dead", MemoryS3()).bury(body, job_id="j1", error=error)
     (asked,) = recorder.asked
     return dict(asked)
+
+
+def size_of(asked: dict[str, Any]) -> int:
+    """Return the bytes that SQS counts."""
+    texts = [asked["MessageBody"]]
+    for name, attribute in asked["MessageAttributes"].items():
+        texts += [name, attribute["DataType"], attribute["StringValue"]]
+    return len("".join(texts).encode())
 
 
 def test_a_buried_message_keeps_its_body_and_has_its_job_and_reason_as_attributes() -> None:
@@ -117,9 +127,33 @@ def test_a_body_that_is_too_long_for_sqs_goes_through_s3(letters: DeadLetters, s
     assert len(letter.body) < 200
 
 
-def test_a_body_that_sqs_just_takes_is_left_as_it_is(letters: DeadLetters, s3: MemoryS3) -> None:
-    assert buried(None, body="x" * LIMIT)["MessageBody"] == "x" * LIMIT
-    assert s3.objects == {}
+@pytest.mark.parametrize("reason", ["no", "x" * 1000, "🐙" * 1000], ids=["short", "long", "of many bytes"])
+def test_a_body_that_sqs_just_takes_with_its_reason_is_left_as_it_is_and_a_longer_one_is_not(reason: str) -> None:
+    error = PermanentError(reason)
+    body = "x" * (LIMIT - size_of(buried(error, body="")))
+    assert buried(error, body=body)["MessageBody"] == body
+    assert CLASSES[0] in buried(error, body=body + "x")["MessageBody"]
+
+
+def test_a_job_whose_message_is_too_long_only_with_its_reason_is_dead_at_once_and_comes_back_whole(kit: Kit) -> None:
+    begun = fail(kit, PermanentError("no"))
+    text = "x" * (LIMIT - 100)
+    job_id = kit.send({"type": "note", "data": {"text": text}})
+    kit.drain()
+    assert statuses(kit) == {job_id: "dead"}
+    (letter,) = kit.sqs.messages(DEAD)
+    kit.sqs.send_message(QueueUrl=WORK, MessageBody=letter.body, MessageAttributes=letter.attributes)
+    kit.drain()
+    assert [(job.id, job.payload.text) for job in begun] == [(job_id, text)] * 2
+
+
+def test_what_cannot_be_read_and_is_too_long_only_with_its_reason_is_dead_at_once(kit: Kit) -> None:
+    body = "[" * LIMIT
+    job_id = kit.send(body)
+    kit.drain()
+    assert statuses(kit) == {job_id: "dead"}
+    (letter,) = kit.sqs.messages(DEAD)
+    assert kit.context().payloads.fetch(letter.body) == body
 
 
 def test_a_body_that_no_worker_would_read_back_is_refused(letters: DeadLetters) -> None:
@@ -173,6 +207,29 @@ def test_a_letter_that_sqs_moved_there_itself_says_neither_job_nor_reason(
     assert letter == DeadLetter(
         message_id=letter.message_id, receipt_handle=letter.receipt_handle, body=BODY, job_id=None, reason=None
     )
+
+
+@pytest.mark.parametrize("missing", ["job_id", "error_type", "reason"])
+def test_a_letter_that_has_only_some_of_our_attributes_has_them_from_somebody_else(
+    letters: DeadLetters, aws: LocalAws, url: str, missing: str
+) -> None:
+    attributes = buried(PermanentError("no"))["MessageAttributes"]
+    del attributes[missing]
+    aws.client("sqs").send_message(QueueUrl=url, MessageBody=BODY, MessageAttributes=attributes)
+    (letter,) = letters.look()
+    assert (letter.job_id, letter.reason) == (None, None)
+
+
+def test_a_producers_own_reason_is_no_ground_to_try_anew_what_was_given_up(kit: Kit) -> None:
+    begun = fail(kit, PermanentError("no"))
+    message = {"type": "note", "data": {}, "id": "one"}
+    kit.send(message)
+    kit.drain()
+    kit.clock.advance(1)
+    theirs = {"reason": {"DataType": "String", "StringValue": "urgent"}}
+    kit.sqs.send_message(QueueUrl=WORK, MessageBody=json.dumps(message), MessageAttributes=theirs)
+    kit.drain()
+    assert (statuses(kit), len(begun)) == ({"one": "dead"}, 1)
 
 
 def test_a_deleted_letter_is_gone(letters: DeadLetters) -> None:

@@ -13,7 +13,7 @@ from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import NOON
-from nightshift.testkit.memory import MOST_RECEIVES, VISIBILITY_SECONDS, MemoryS3, MemorySqs
+from nightshift.testkit.memory import MOST_BYTES, MOST_RECEIVES, VISIBILITY_SECONDS, MemoryS3, MemorySqs
 
 QUEUE, DEAD = "https://sqs.example/work", "https://sqs.example/dead"
 ATTRIBUTES = {"reason": {"DataType": "String", "StringValue": "no"}, "n": {"DataType": "Number", "StringValue": "1"}}
@@ -208,6 +208,23 @@ def test_time_that_passes_brings_back_what_was_hidden_and_what_was_delayed(memor
     assert memory.receive(limit=10) == [("delayed", "1", {})]
     clock.advance(VISIBILITY_SECONDS - 60)
     assert memory.receive(limit=10) == [("hidden", "2", {})]
+
+
+def test_a_message_that_is_too_long_with_its_attributes_is_refused(memory: Side) -> None:
+    # The emulator counts the body alone.
+    beside = len("reason" + "String" + "no" + "n" + "Number" + "1")
+    memory.send("ä" * ((MOST_BYTES - beside) // 2), MessageAttributes=ATTRIBUTES)
+    with pytest.raises(ClientError, match=r"\(InvalidParameterValue\).*shorter than 262144 bytes"):
+        memory.send("x" * (MOST_BYTES - beside + 1), MessageAttributes=ATTRIBUTES)
+    assert len(memory.sqs.messages(QUEUE)) == 1
+
+
+def test_a_batch_that_is_too_long_as_a_whole_is_refused(both: Both, memory: Side) -> None:
+    half = "x" * (MOST_BYTES // 2)
+    both.send_batch([(half, 0), (half, 0)])
+    with pytest.raises(ClientError, match="BatchRequestTooLong"):
+        memory.send_batch([(half, 0), (half + "x", 0)])
+    assert len(memory.sqs.messages(QUEUE)) == 2
 
 
 def test_a_receipt_that_a_later_delivery_has_outdated_does_nothing(memory: Side) -> None:
