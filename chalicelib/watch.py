@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib import catch_up, lapses, tasks
 from chalicelib.attempts import attempt
-from chalicelib.backup import ages, snapshots
+from chalicelib.backup import ages
 from chalicelib.context import Context
 from chalicelib.errors import RunFailedError, TransientError
 from chalicelib.outcome import Counts
@@ -41,7 +41,7 @@ def _watch(context: Context, planned: Mapping[str, Schedule]) -> Counts:
         *((name, partial(_look_after, context, name, schedule)) for name, schedule in planned.items()),
         ("backups", partial(ages.tell_ages, context.database, context.clock)),
         # Last: RDS may take its time.
-        ("snapshots", partial(snapshots.look_after, context)),
+        ("snapshots", partial(_look_after_snapshots, context)),
     ]
     counts, broken = Counts(), []
     for name, look in looks:
@@ -60,6 +60,14 @@ def _look_after(context: Context, name: str, schedule: Schedule) -> Counts:
     task = tasks.find(name)
     settled = catch_up.settle(context, task, schedule)
     return settled if schedule.every is None else settled + catch_up.listen(context, task, schedule)
+
+
+def _look_after_snapshots(context: Context) -> None:
+    if context.settings.backup_rds is not None:
+        # Few deployments have any, and what looks after them takes its time to import.
+        from chalicelib.backup import snapshots
+
+        snapshots.look_after(context)
 
 
 def _store_page(context: Context, planned: Mapping[str, Schedule]) -> None:

@@ -21,13 +21,12 @@ LONGEST_SECONDS = 20.0
 
 
 def look_after(context: Context) -> None:
-    """Go on with the snapshots that are not read back yet, where RDS makes any, and else ask it nothing.
+    """Go on with the snapshots that are not read back yet, and where there are none, ask RDS nothing.
 
     What becomes of one of them is told by its row, the log and the age of the newest that was read back.
     Raises ConfigurationError, PermanentError, TransientError, DBAPIError.
     """
-    is_any_open = Catalogue(context.database, context.clock, kind="snapshot").is_any_open
-    if context.settings.backup_rds is None or not is_any_open():
+    if not Catalogue(context.database, context.clock, kind="snapshot").is_any_open():
         return
     with time_limit(LONGEST_SECONDS):
         progress = Snapshots(context).advance()

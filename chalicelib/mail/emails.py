@@ -29,8 +29,13 @@ def begin(database: Database, clock: Clock, *, job_id: str, attempt: int) -> Sta
 
     def work(connection: Connection) -> Status:
         now_ms = clock.now_ms()
-        begun = {"claimed_at": now_ms, "settled_at": None, "provider_id": mark, "error": None}
-        sending = {"status": Status.SENDING.value, **begun}
+        sending = {
+            "status": Status.SENDING.value,
+            "claimed_at": now_ms,
+            "settled_at": None,
+            "provider_id": mark,
+            "error": None,
+        }
         row = connection.execute(find.with_for_update()).one_or_none()
         if row is None:
             connection.execute(insert(emails).values(job_id=job_id, **sending))
