@@ -68,7 +68,7 @@ def measure(sizes: argparse.Namespace) -> Part:
     enter(isolated(os.environ))
     with tempfile.TemporaryDirectory() as made, mariadb_server(Path(made), *SERVER) as url, fake_s3() as s3:
         fill(url, rows=sizes.rows)
-        pid = int((Path(made) / "mariadb.pid").read_text(encoding="ascii"))
+        pid = int((Path(made) / "server.pid").read_text(encoding="ascii"))
         table = compare(ways_out(url, s3, Path(made)), pid, rounds=sizes.rounds, usual=USUAL)
         about = f"{sizes.rows:,} rows of four tables, {sizes.rounds} rounds, without TLS."
         return Part(about=about, machine=machine(url), tables=(table,), left_out=missing("mydumper"))

@@ -71,7 +71,7 @@ def measure(sizes: argparse.Namespace) -> Part:
     with tempfile.TemporaryDirectory() as made, mariadb_server(Path(made), *SERVER) as url, files_in(made) as s3:
         fill(url, rows=sizes.rows)
         back_up(url, Path(made))
-        pid = int((Path(made) / "mariadb.pid").read_text(encoding="ascii"))
+        pid = int((Path(made) / "server.pid").read_text(encoding="ascii"))
         ways = ways_in(url, s3, Path(made))
         table = compare(ways, pid, rounds=sizes.rounds, usual=USUAL, before=lambda: make_empty(url))
         about = f"{sizes.rows:,} rows of four tables, {sizes.rounds} rounds."

@@ -62,7 +62,7 @@ def measure(sizes: argparse.Namespace) -> Part:
             write_items(folder / f"{count}.json", count, version=1)
         for count in {sizes.items, sizes.sample}:
             write_items(folder / f"{count}-changed.json", count, version=2)
-        do = partial(run_child, int((folder / "mariadb.pid").read_text(encoding="ascii")))
+        do = partial(run_child, int((folder / "server.pid").read_text(encoding="ascii")))
         tables = []
         for name, setting in (("on disk at once", 1), ("on disk in its time", 0))[: 1 if sizes.quick else 2]:
             flush(str(setting))

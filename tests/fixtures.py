@@ -18,7 +18,7 @@ from chalicelib.engine import engine_for
 from chalicelib.telemetry import LAYOUT, logger
 from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.environment import enter, isolated, local_environment
-from nightshift.local.servers import mariadb_server, redis_server
+from nightshift.local.servers import mariadb_server, mysql_server, redis_server
 from tests.emptying import empty
 from tests.prepared import prepare_at_once
 from tests.services import needed
@@ -74,6 +74,12 @@ def aws(emulator: LocalAws) -> LocalAws:
 
 
 @pytest.fixture(scope="session")
+def mysql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with needed(mysql_server, tmp_path_factory.mktemp("mysql")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def mariadb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with needed(mariadb_server, tmp_path_factory.mktemp("mariadb")) as url:
         yield url
@@ -97,7 +103,7 @@ def _migrated(url: str) -> Engine:
     return engine
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
+@pytest.fixture(params=["sqlite", "mysql", "mariadb"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """An empty, migrated database of each kind in turn."""
     url: str = request.getfixturevalue(f"{request.param}_url")

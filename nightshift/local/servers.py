@@ -1,4 +1,4 @@
-"""MariaDB and Redis as private throw-away servers: own folder, free port, checked to be our own process."""
+"""MySQL, MariaDB and Redis as private throw-away servers: own folder, free port, checked to be our own process."""
 
 import os
 import shutil
@@ -14,6 +14,8 @@ import pymysql
 import redis
 
 START_SECONDS = 60
+# Where `.ci/mysql` installs MySQL. Debian's `mysqld` on the PATH is a link to MariaDB's server.
+MYSQL_FOLDER = Path("/opt/nightshift-mysql")
 
 
 class NotInstalledError(Exception):
@@ -60,36 +62,67 @@ class Server:
             self.process.wait()
 
 
+def find_mysql() -> str:
+    """Return the path of a real MySQL's server: $MYSQLD, or where `.ci/mysql` installs it. Raises NotInstalledError."""
+    path = os.environ.get("MYSQLD") or str(MYSQL_FOLDER / "bin" / "mysqld")
+    if shutil.which(path) is None:
+        raise NotInstalledError(f"{path} is not installed: run .ci/mysql, or set MYSQLD to the path of MySQL's mysqld")
+    return path
+
+
+def prepare_mysql(folder: Path, *options: str) -> Server:
+    """Return a MySQL, yet to be started, with its data in the folder and an empty database.
+
+    Raises NotInstalledError.
+    """
+    program = find_mysql()
+    return _prepare_database(
+        folder,
+        [program, "--no-defaults", "--initialize-insecure"],
+        [program, "--no-defaults", "--mysqlx=OFF", "--secure-file-priv=", "--sync-binlog=0"],
+        options,
+    )
+
+
 def prepare_mariadb(folder: Path, *options: str) -> Server:
     """Return a MariaDB, yet to be started, with its data in the folder and an empty database.
 
     Raises NotInstalledError.
     """
-    server, installer = _find("mariadbd"), _find("mariadb-install-db")
+    program, installer = _find("mariadbd"), _find("mariadb-install-db")
+    return _prepare_database(
+        folder,
+        [installer, "--no-defaults", "--auth-root-authentication-method=normal"],
+        [program, "--no-defaults"],
+        options,
+    )
+
+
+def _prepare_database(folder: Path, install: list[str], serve: list[str], options: tuple[str, ...]) -> Server:
     user = ["--user=root"] if os.geteuid() == 0 else []
     data, temporary = folder / "data", folder / "temporary"
     # Its own: a server that starts removes what it takes for another's remains.
     temporary.mkdir(exist_ok=True)
     installed = subprocess.run(
-        [installer, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", *user],
-        # It starts a server too. By its option for this, which it does not quote, no folder could have a space.
+        [*install, f"--datadir={data}", *user],
+        # The installer starts a server too. By its option for this, which it does not quote, no folder could have a
+        # space.
         env=os.environ | {"TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert installed.returncode == 0, f"{installer} made no database in {data}:\n{installed.stdout}"
+    assert installed.returncode == 0, f"{install[0]} made no database in {data}:\n{installed.stdout}"
     port = free_port()
     arguments = [
-        server,
-        "--no-defaults",
+        *serve,
         f"--datadir={data}",
         f"--tmpdir={temporary}",
         "--bind-address=127.0.0.1",
         f"--port={port}",
-        f"--socket={folder / 'mariadb.sock'}",
-        f"--pid-file={folder / 'mariadb.pid'}",
-        # The data goes with the test, so nothing waits for the disk.
+        f"--socket={folder / 'server.sock'}",
+        f"--pid-file={folder / 'server.pid'}",
+        # The data is deleted after the test, so nothing waits for the disk.
         "--innodb-flush-log-at-trx-commit=0",
         "--innodb-buffer-pool-size=256M",
         *user,
@@ -107,7 +140,7 @@ def prepare_mariadb(folder: Path, *options: str) -> Server:
     return Server(
         url=f"mysql+pymysql://root@127.0.0.1:{port}/nightshift",
         arguments=arguments,
-        log=folder / "mariadb.log",
+        log=folder / "server.log",
         check=check,
         retry_on=pymysql.err.OperationalError,
     )
@@ -129,6 +162,13 @@ def prepare_redis(folder: Path, *options: str) -> Server:
         check=check,
         retry_on=redis.ConnectionError,
     )
+
+
+@contextmanager
+def mysql_server(folder: Path, *options: str) -> Iterator[str]:
+    """Run a MySQL with its data in the folder; give the URL of an empty database. Raises NotInstalledError."""
+    with _running(prepare_mysql(folder, *options)) as url:
+        yield url
 
 
 @contextmanager
