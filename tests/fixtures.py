@@ -85,6 +85,13 @@ def mariadb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(params=["mysql", "mariadb"])
+def server_url(request: pytest.FixtureRequest) -> str:
+    """Each database server in turn, whose schema `nightshift` may hold anything."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with needed(redis_server, tmp_path_factory.mktemp("redis")) as url:

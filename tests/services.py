@@ -12,6 +12,9 @@ from nightshift.local.servers import NotInstalledError
 
 T = TypeVar("T")
 
+# For what SQLite does not have: locks of rows, connections that break, plans.
+on_each_server = pytest.mark.parametrize("database_url", ["mysql", "mariadb"], indirect=True)
+
 
 @contextmanager
 def needed(

@@ -13,6 +13,7 @@ from chalicelib.database import Database, error_code, insert_missing
 from chalicelib.engine import engine_for
 from chalicelib.schema import digests
 from nightshift.testkit.clock import FrozenClock
+from tests.services import on_each_server
 from tests.world import MORNING
 
 ROW = {"subject": "s", "content": "c", "post_count": 1, "created_at": 0}
@@ -38,9 +39,6 @@ def rival(database: Database) -> Iterator[Connection]:
     with engine.connect() as connection:
         yield connection
     engine.dispose()
-
-
-mariadb_only = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 
 
 def set_subject(connection: Connection, day: str, subject: str) -> None:
@@ -105,7 +103,7 @@ class Counted:
         monkeypatch.setattr(PyMySQLConnection, "_execute_command", note)
 
 
-@mariadb_only
+@on_each_server
 def test_a_statement_by_itself_is_one_round_trip_and_a_transaction_adds_two(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +116,7 @@ def test_a_statement_by_itself_is_one_round_trip_and_a_transaction_adds_two(
     assert [sent.split()[0] for sent in counted.sent] == ["BEGIN", "UPDATE", "COMMIT"]
 
 
-@mariadb_only
+@on_each_server
 def test_a_transaction_that_fails_is_rolled_back_before_the_connection_is_used_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +132,7 @@ def test_a_transaction_that_fails_is_rolled_back_before_the_connection_is_used_a
     assert [sent.split()[0] for sent in counted.sent] == ["BEGIN", "UPDATE", "ROLLBACK"]
 
 
-@mariadb_only
+@on_each_server
 def test_a_deadlock_is_repeated_whole(database: Database, rival: Connection, clock: FrozenClock) -> None:
     # Heavier than ours, so that the server chooses ours as the victim.
     rival.execute(insert(digests), [{"day": f"rival{n}", **ROW} for n in range(50)])
@@ -162,7 +160,7 @@ def test_a_deadlock_is_repeated_whole(database: Database, rival: Connection, clo
     assert (subjects(database)["a"], subjects(database)["b"]) == ("ours 2", "ours 2")
 
 
-@mariadb_only
+@on_each_server
 def test_a_lock_wait_is_repeated_after_a_rollback_of_the_earlier_statements(
     database: Database, rival: Connection
 ) -> None:
@@ -183,7 +181,7 @@ def test_a_lock_wait_is_repeated_after_a_rollback_of_the_earlier_statements(
     assert database.transact(lambda connection: connection.execute(count).scalar_one()) == 2
 
 
-@mariadb_only
+@on_each_server
 def test_a_connection_that_the_server_closed_is_made_again(database: Database, rival: Connection) -> None:
     tries = 0
 
@@ -198,12 +196,13 @@ def test_a_connection_that_the_server_closed_is_made_again(database: Database, r
     assert (tries, subjects(database)["a"]) == (2, "ours")
 
 
-@mariadb_only
+@on_each_server
 def test_a_read_only_server_is_tried_anew_and_then_named(
     database: Database, rival: Connection, clock: FrozenClock
 ) -> None:
     # Not root, whom a read-only server still lets write.
-    rival.execute(text("CREATE OR REPLACE USER reader@localhost IDENTIFIED BY 'r'"))
+    rival.execute(text("DROP USER IF EXISTS reader@localhost"))
+    rival.execute(text("CREATE USER reader@localhost IDENTIFIED BY 'r'"))
     rival.execute(text("GRANT ALL ON nightshift.* TO reader@localhost"))
     rival.execute(text("SET GLOBAL read_only = 1"))
     try:

@@ -114,9 +114,9 @@ def test_in_another_thread_there_is_no_limit_and_no_error() -> None:
 
 
 def test_a_statement_that_is_interrupted_takes_its_connection_along_and_the_next_has_a_fresh_one(
-    mariadb_url: str,
+    server_url: str,
 ) -> None:
-    database = Database(engine_for.__wrapped__(mariadb_url), FrozenClock(MORNING))
+    database = Database(engine_for.__wrapped__(server_url), FrozenClock(MORNING))
     ids: list[int] = []
 
     def note_id(connection: Any) -> int:

@@ -101,15 +101,16 @@ def test_rds_is_verified_against_its_packaged_roots(monkeypatch: pytest.MonkeyPa
     assert len(ssl.create_default_context(cafile=RDS_ROOTS).get_ca_certs()) > 50
 
 
-def test_a_rotated_password_is_fetched_once_more(mariadb_url: str, aws: LocalAws, world_environment: None) -> None:
+def test_a_rotated_password_is_fetched_once_more(server_url: str, aws: LocalAws, world_environment: None) -> None:
     manager = aws.client("secretsmanager")
     arn = manager.create_secret(Name="db", SecretString=json.dumps({"username": "app", "password": "old"}))["ARN"]
     secrets.forget()
-    root = engine_for(mariadb_url)
+    root = engine_for(server_url)
     with root.begin() as connection:
-        connection.execute(text("CREATE OR REPLACE USER app@localhost IDENTIFIED BY 'old'"))
+        connection.execute(text("DROP USER IF EXISTS app@localhost"))
+        connection.execute(text("CREATE USER app@localhost IDENTIFIED BY 'old'"))
         connection.execute(text("GRANT ALL ON nightshift.* TO app@localhost"))
-    engine = engine_for(mariadb_url, credentials=arn)
+    engine = engine_for(server_url, credentials=arn)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT USER()")).scalar_one() == "app@localhost"
     engine.dispose()
@@ -179,8 +180,8 @@ class Watched:
 
 
 @pytest.fixture
-def watched(mariadb_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    watched = Watched(mariadb_url, monkeypatch)
+def watched(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    watched = Watched(server_url, monkeypatch)
     yield watched
     watched.engine.dispose()
 
@@ -191,10 +192,10 @@ def kill(url: str, connection_id: int) -> None:
 
 
 def test_a_connection_that_the_server_closed_while_it_was_idle_is_replaced_without_an_error(
-    watched: Watched, mariadb_url: str
+    watched: Watched, server_url: str
 ) -> None:
     before = watched.connection_id()
-    kill(mariadb_url, before)
+    kill(server_url, before)
     watched.idle(IDLE_SECONDS + 0.1)
     assert watched.connection_id() != before
     assert (watched.pings, watched.connects) == (1, 1)
@@ -217,10 +218,10 @@ def test_a_connection_in_use_is_not_asked_each_time_whether_it_is_there(watched:
 
 
 def test_one_that_the_server_closed_in_use_is_replaced_by_the_repeated_transaction(
-    watched: Watched, mariadb_url: str
+    watched: Watched, server_url: str
 ) -> None:
     before = watched.connection_id()
-    kill(mariadb_url, before)
+    kill(server_url, before)
     clock = FrozenClock(MORNING)
     query = text("SELECT CONNECTION_ID()")
     after = Database(watched.engine, clock).transact(lambda connection: connection.execute(query).scalar_one())

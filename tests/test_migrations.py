@@ -13,7 +13,7 @@ from chalicelib.engine import engine_for
 from chalicelib.schema import deliveries
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
+@pytest.fixture(params=["sqlite", "mysql", "mariadb"])
 def empty(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine on a database of its own, without tables."""
     if request.param == "sqlite":
@@ -21,10 +21,11 @@ def empty(request: pytest.FixtureRequest) -> Iterator[Engine]:
         yield engine
         engine.dispose()
         return
-    server = engine_for(request.getfixturevalue("mariadb_url"))
+    server = engine_for(request.getfixturevalue(f"{request.param}_url"))
     with server.begin() as connection:
-        connection.execute(text("CREATE OR REPLACE DATABASE empty"))
-    engine = create_engine(server.url.set(database="empty"))
+        connection.execute(text("DROP DATABASE IF EXISTS untouched"))
+        connection.execute(text("CREATE DATABASE untouched"))
+    engine = create_engine(server.url.set(database="untouched"))
     yield engine
     engine.dispose()
 
@@ -64,10 +65,11 @@ def test_an_interrupted_upgrade_is_completed_by_the_next_one(empty: Engine) -> N
     assert "deliveries" in inspect(empty).get_table_names()
 
 
-def test_the_ledger_joins_users_whatever_their_collation(mariadb_url: str) -> None:
-    server = engine_for(mariadb_url)
+def test_the_ledger_joins_users_whatever_their_collation(server_url: str) -> None:
+    server = engine_for(server_url)
     with server.begin() as connection:
-        connection.execute(text("CREATE OR REPLACE DATABASE collated"))
+        connection.execute(text("DROP DATABASE IF EXISTS collated"))
+        connection.execute(text("CREATE DATABASE collated"))
     engine = create_engine(server.url.set(database="collated"))
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE users (id CHAR(36) COLLATE utf8mb4_bin PRIMARY KEY, email VARCHAR(99))"))

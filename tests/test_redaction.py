@@ -30,6 +30,7 @@ from nightshift.local.servers import free_port
 from nightshift.testkit.kit import Kit
 from tests.mail.test_feedback import bounce
 from tests.plan import Plan, utc
+from tests.services import on_each_server
 from tests.sync.upstream import Reply, Upstream, upstream
 from tests.world import World
 
@@ -181,7 +182,7 @@ def test_a_deployment_that_works_tells_no_secret(planted: World, output: Output)
     assert PLANTED not in told
 
 
-@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+@on_each_server
 def test_a_database_that_refuses_everything_tells_no_secret(planted: World, output: Output) -> None:
     refuse(planted, {table.name for table in metadata.sorted_tables})
     answers = call_all(planted) | operate_all()

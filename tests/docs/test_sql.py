@@ -7,6 +7,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from tests.docs.pages import PAGES, blocks
+from tests.services import on_each_server
 
 STATEMENT = re.compile(r"(?:SELECT .+ FROM|DELETE FROM|INSERT INTO|UPDATE \w+ SET|CREATE INDEX) .+", re.DOTALL)
 
@@ -29,7 +30,7 @@ def test_blocks_and_sentences_are_looked_through() -> None:
 
 
 @pytest.mark.parametrize(("page", "statement"), statements())
-@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+@on_each_server
 def test_each_statement_runs_on_our_tables(page: str, statement: str, database_url: str) -> None:
     engine = create_engine(database_url, poolclass=NullPool)
     with engine.connect() as connection:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-import pytest
 from sqlalchemy import Connection, create_engine, delete, event, insert, select, text, update
 
 from chalicelib.context import Context
@@ -15,8 +14,6 @@ from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
 from chalicelib.schema import jobs, pauses
 from nightshift.testkit.kit import DEAD, WORK, Kit
-
-mariadb_only = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

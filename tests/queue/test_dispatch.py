@@ -30,12 +30,12 @@ from tests.queue.samples import (
     left,
     listening,
     lock,
-    mariadb_only,
     pause,
     resume,
     rival,
     statuses,
 )
+from tests.services import on_each_server
 
 DAY = 86_400
 
@@ -294,7 +294,7 @@ def test_a_kill_between_sqs_and_the_commit_sends_twice_and_the_job_is_done_once(
     assert (len(begun), left(kit), kit.job("j").status) == (1, [], "completed")
 
 
-@mariadb_only
+@on_each_server
 def test_a_job_that_another_dispatch_is_sending_is_left_to_it(kit: Kit) -> None:
     ids = insert_many(kit, 10)
     insert_job(kit, id="free", dispatch_at=1)
@@ -307,7 +307,7 @@ def test_a_job_that_another_dispatch_is_sending_is_left_to_it(kit: Kit) -> None:
     assert len(set(sent(kit))) == len(sent(kit)) == 11
 
 
-@mariadb_only
+@on_each_server
 def test_several_at_once_send_each_job_once(kit: Kit) -> None:
     count, rivals = 120, 3
     ids = insert_many(kit, count)

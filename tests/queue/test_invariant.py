@@ -47,7 +47,8 @@ from chalicelib.telemetry import logger
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
 from nightshift.testkit.memory import Held, MemoryS3, MemorySes, MemorySqs
-from tests.queue.samples import execute, fail, handle, insert_job, mariadb_only, statuses
+from tests.queue.samples import execute, fail, handle, insert_job, statuses
+from tests.services import on_each_server
 from tests.sweep import stories
 
 STORIES = int(os.environ.get("INVARIANT_STORIES", "0"))
@@ -824,7 +825,7 @@ def engine_of(kit: Kit) -> Engine:
     return kit.context().database.engine
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
+@pytest.fixture(params=["sqlite", "mysql", "mariadb"])
 def url(request: pytest.FixtureRequest) -> str:
     own: str = request.getfixturevalue(f"{request.param}_url")
     # Who waits for a lock that another process holds, in the same thread, would wait for ever.
@@ -878,7 +879,7 @@ def rival(url: str, ids: Sequence[str], barrier: Any) -> None:
         execute(kit, insert(external_data), row)
 
 
-@mariadb_only
+@on_each_server
 def test_four_workers_with_copies_of_the_same_500_messages_do_each_job_once(database_url: str) -> None:
     kit = Kit(database_url)
     # The first half is recorded, and of it they find the rows; of the others they insert them.

@@ -26,11 +26,11 @@ from tests.queue.samples import (
     insert_job,
     left,
     listening,
-    mariadb_only,
     rival,
     statuses,
     until_waiting,
 )
+from tests.services import on_each_server
 
 USER = {"id": "u1", "user_id": "u", "created_at": 0, "updated_at": 0}
 
@@ -246,7 +246,7 @@ def test_two_messages_with_one_key_in_one_batch_are_one_job(kit: Kit) -> None:
     assert left(kit) == []
 
 
-@mariadb_only
+@on_each_server
 def test_two_transactions_with_one_key_at_once_enqueue_one_job(kit: Kit) -> None:
     found: list[str] = []
     with rival(kit) as connection:

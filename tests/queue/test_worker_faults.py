@@ -28,11 +28,11 @@ from tests.queue.samples import (
     left,
     listening,
     lock,
-    mariadb_only,
     rival,
     statuses,
     until_waiting,
 )
+from tests.services import on_each_server
 
 MESSAGE = {"type": "note", "data": {"text": "hello"}}
 DEADLOCK, LOCK_WAIT, LOST, READ_ONLY = 1213, 1205, 2013, 1290
@@ -252,7 +252,7 @@ def test_a_statement_that_fails_in_passing_is_repeated_and_the_job_is_done_once(
     assert (len(failures), len(begun), kit.job(job_id).status) == (1, 1, "completed")
 
 
-@mariadb_only
+@on_each_server
 @pytest.mark.parametrize("nth", [1, 2], ids=["claim", "record"])
 def test_a_commit_whose_answer_is_lost_does_a_job_once(kit: Kit, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
     dialect = kit.context().database.engine.dialect
@@ -277,7 +277,7 @@ def test_a_commit_whose_answer_is_lost_does_a_job_once(kit: Kit, monkeypatch: py
     assert (len(begun), kit.job(job_id).status, kit.job(job_id).attempts) == (1, "completed", 1)
 
 
-@mariadb_only
+@on_each_server
 def test_a_connection_that_the_server_closes_in_mid_batch_is_made_again(kit: Kit) -> None:
     connection_ids: list[int] = []
 
@@ -313,7 +313,7 @@ def impatient(kit: Kit) -> Iterator[Connection]:
             engine.dispose()
 
 
-@mariadb_only
+@on_each_server
 def test_a_row_that_somebody_locks_stays_as_it_is_and_its_message_on_the_queue(kit: Kit) -> None:
     begun = handle(kit)
     job_id = kit.enqueue("note", {})
@@ -328,7 +328,7 @@ def test_a_row_that_somebody_locks_stays_as_it_is_and_its_message_on_the_queue(k
     assert (len(begun), kit.job(job_id).status) == (1, "completed")
 
 
-@mariadb_only
+@on_each_server
 def test_a_lock_that_is_let_go_meanwhile_is_waited_for(kit: Kit) -> None:
     begun = handle(kit)
     job_id = kit.enqueue("note", {})
@@ -344,7 +344,7 @@ def test_a_lock_that_is_let_go_meanwhile_is_waited_for(kit: Kit) -> None:
     assert (len(begun), kit.job(job_id).status) == (1, "completed")
 
 
-@mariadb_only
+@on_each_server
 def test_a_deadlock_with_another_process_is_resolved_and_each_job_is_done_once(kit: Kit) -> None:
     begun = handle(kit)
     ids = sorted(kit.enqueue("note", {}) for _ in range(2))
@@ -383,11 +383,12 @@ def read_only(kit: Kit) -> Iterator[None]:
             other.execute(text("SET GLOBAL read_only = 0"))
 
 
-@mariadb_only
+@on_each_server
 def test_a_server_that_became_read_only_costs_no_job_an_attempt(database_url: str) -> None:
     root = Kit(database_url)
     # Not root, whom a read-only server still lets write.
-    execute(root, "CREATE OR REPLACE USER worker@localhost IDENTIFIED BY 'w'")
+    execute(root, "DROP USER IF EXISTS worker@localhost")
+    execute(root, "CREATE USER worker@localhost IDENTIFIED BY 'w'")
     execute(root, "GRANT ALL ON nightshift.* TO worker@localhost")
     url = make_url(database_url).set(username="worker", password="w").render_as_string(hide_password=False)
     kit = Kit(url)
@@ -403,7 +404,7 @@ def test_a_server_that_became_read_only_costs_no_job_an_attempt(database_url: st
     assert (len(begun), {(job.status, job.attempts) for job in kit.jobs()}) == (2, {("completed", 1)})
 
 
-@mariadb_only
+@on_each_server
 def test_what_the_database_cannot_hold_costs_its_neighbours_nothing(kit: Kit) -> None:
     begun = handle(kit)
     kit.send(MESSAGE)

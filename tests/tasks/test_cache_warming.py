@@ -27,7 +27,7 @@ from nightshift.local.invocation import scheduled_event
 from nightshift.local.servers import free_port, redis_server
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import NOON, Killed, Kit
-from tests.services import needed
+from tests.services import needed, on_each_server
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "cache_warming.md"
 LATER = NOON + timedelta(minutes=30)
@@ -93,18 +93,20 @@ def test_a_reader_finds_the_popular_posts_and_the_active_users_with_the_moment(k
     assert {each["computed_at"] for each in found.values()} == {"2026-03-02T12:00:05Z"}
 
 
-@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+@on_each_server
 def test_with_the_documented_index_only_the_popular_posts_are_read(kit: Kit) -> None:
     (documented,) = re.findall(r"CREATE INDEX (ix_\w+ ON posts \(.*?\))", DOCUMENT.read_text(encoding="utf-8"))
     execute(kit, text(f"CREATE INDEX {documented}"))
     row = {"title": "t", "points": 1, "comments": 2, "created_at": 3}
-    execute(kit, insert(posts).values([{"id": f"{n:04}", "views": n % 50, **row} for n in range(3000)]))
+    # MySQL reads a smaller table as a whole, and sorts it.
+    execute(kit, insert(posts).values([{"id": str(n), "views": n % 200, **row} for n in range(10_000)]))
     execute(kit, text("ANALYZE TABLE posts"))
-    before = rows_read(kit)
+    # On MySQL a look at the status reads rows of the server's own.
+    first, before = rows_read(kit), rows_read(kit)
     values = kit.context().database.transact(lambda connection: warming.compute(connection, at=NOON))
-    read = rows_read(kit) - before
+    read = rows_read(kit) - before - (before - first)
     execute(kit, text("DROP INDEX ix_posts_views ON posts"))
-    assert {post["views"] for post in values["popular_posts"]} == {49, 48}
+    assert {post["views"] for post in values["popular_posts"]} == {199, 198}
     assert read < 300
 
 
