@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from tests.services import describe_servers
 from tests.sharing import import_in_turn, run_and_tell_the_result
 
 
@@ -18,6 +19,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Use one worker more than there are processors: tests wait for servers, and for other processes."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which servers the tests ran on."""
+    terminalreporter.write_line(describe_servers())
 
 
 def pytest_collection(session: pytest.Session) -> None:

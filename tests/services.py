@@ -1,6 +1,9 @@
 """What tests need of this machine: without it they are skipped, or fail where CI has promised it."""
 
 import os
+import re
+import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -8,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from nightshift.local.servers import NotInstalledError
+from nightshift.local.servers import NotInstalledError, find_program
 
 T = TypeVar("T")
 
@@ -34,3 +37,18 @@ def needed(
         yield given
     finally:
         running.__exit__(None, None, None)
+
+
+def describe_servers() -> str:
+    """Return the version of each server that tests run on, or why its tests are skipped."""
+    described = [f"SQLite {sqlite3.sqlite_version}"]
+    for name, program in {"MySQL": "mysqld", "MariaDB": "mariadbd", "Redis": "redis-server"}.items():
+        try:
+            path = find_program(program)
+        except NotInstalledError as error:
+            described.append(f"no {name} ({error})")
+        else:
+            text = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+            version = re.search(r"\d+\.\d+\.\d+", text)
+            described.append(f"{name} {version[0] if version else text.strip()} ({path})")
+    return "servers: " + ", ".join(described)

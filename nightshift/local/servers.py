@@ -14,7 +14,7 @@ import pymysql
 import redis
 
 START_SECONDS = 60
-# Where `.ci/mysql` installs MySQL. Debian's `mysqld` on the PATH is a link to MariaDB's server.
+# Where `.ci/mysql` installs MySQL.
 MYSQL_FOLDER = Path("/opt/nightshift-mysql")
 
 
@@ -22,12 +22,33 @@ class NotInstalledError(Exception):
     """A server program is not on this machine."""
 
 
-def _find(program: str) -> str:
-    # Debian puts servers where a user's PATH does not look.
-    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+def find_program(program: str) -> str:
+    """Return the path of a server's program; for `mysqld`, of a real MySQL. Raises NotInstalledError."""
+    if program == "mysqld":
+        return _find_mysql()
+    path = _on_path(program)
     if path is None:
         raise NotInstalledError(f"{program} is not installed")
     return path
+
+
+def _find_mysql() -> str:
+    chosen = os.environ.get("MYSQLD")
+    for path in [chosen] if chosen else [str(MYSQL_FOLDER / "bin" / "mysqld"), _on_path("mysqld")]:
+        if path and shutil.which(path) and "MariaDB" not in _version(path):
+            return path
+    where = chosen or f"mysqld of MySQL (neither on the PATH nor in {MYSQL_FOLDER})"
+    raise NotInstalledError(f"{where} is not installed: run .ci/mysql, or set MYSQLD to the path of MySQL's mysqld")
+
+
+def _on_path(program: str) -> str | None:
+    # Debian puts servers where a user's PATH does not look.
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def _version(path: str) -> str:
+    # Debian's `mysqld` on the PATH is a link to MariaDB's server.
+    return subprocess.run([path, "--no-defaults", "--version"], capture_output=True, text=True, check=True).stdout
 
 
 @dataclass(kw_only=True)
@@ -62,20 +83,12 @@ class Server:
             self.process.wait()
 
 
-def find_mysql() -> str:
-    """Return the path of a real MySQL's server: $MYSQLD, or where `.ci/mysql` installs it. Raises NotInstalledError."""
-    path = os.environ.get("MYSQLD") or str(MYSQL_FOLDER / "bin" / "mysqld")
-    if shutil.which(path) is None:
-        raise NotInstalledError(f"{path} is not installed: run .ci/mysql, or set MYSQLD to the path of MySQL's mysqld")
-    return path
-
-
 def prepare_mysql(folder: Path, *options: str) -> Server:
     """Return a MySQL, yet to be started, with its data in the folder and an empty database.
 
     Raises NotInstalledError.
     """
-    program = find_mysql()
+    program = find_program("mysqld")
     return _prepare_database(
         folder,
         [program, "--no-defaults", "--initialize-insecure"],
@@ -89,7 +102,7 @@ def prepare_mariadb(folder: Path, *options: str) -> Server:
 
     Raises NotInstalledError.
     """
-    program, installer = _find("mariadbd"), _find("mariadb-install-db")
+    program, installer = find_program("mariadbd"), find_program("mariadb-install-db")
     return _prepare_database(
         folder,
         [installer, "--no-defaults", "--auth-root-authentication-method=normal"],
@@ -157,7 +170,7 @@ def prepare_redis(folder: Path, *options: str) -> Server:
 
     return Server(
         url=f"redis://127.0.0.1:{port}/0",
-        arguments=[_find("redis-server"), *only_here, *options],
+        arguments=[find_program("redis-server"), *only_here, *options],
         log=folder / "redis.log",
         check=check,
         retry_on=redis.ConnectionError,
