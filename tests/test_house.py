@@ -81,6 +81,7 @@ LEVELS = [
     ["chalicelib.backup.wire"],
     ["chalicelib.queue.outbox", "chalicelib.queue.endings"],
     ["chalicelib.queue.dispatch"],
+    ["chalicelib.queue.backlogs"],
     ["chalicelib.queue.claims", "chalicelib.queue.delivery"],
     ["chalicelib.pauses", "chalicelib.pings"],
     ["chalicelib.queue.verdict"],

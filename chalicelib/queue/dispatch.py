@@ -1,6 +1,6 @@
 """Dispatch: puts the jobs that are due and undelivered on their queues, and clears away what is over."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, false, select, update
@@ -12,6 +12,7 @@ from chalicelib.database import Database
 from chalicelib.errors import InvalidRequestError, RunFailedError
 from chalicelib.outcome import Counts
 from chalicelib.pauses import ALL_JOBS
+from chalicelib.queue.backlogs import Backlog, find_backlogs, lock_due
 from chalicelib.queue.claims import paused_types
 from chalicelib.queue.job import OVER, TAKEN, Status, raw_body, read_row
 from chalicelib.queue.message import Message
@@ -48,12 +49,7 @@ def _dispatch(context: Context) -> Counts:
     Counts are jobs: succeeded were sent or pruned, skipped were over or had expired, failed can be made no message
     and are dead.
     """
-    counts = Counts()
-    while not context.is_out_of_time():
-        sent = send_due(context.database, context.queues, clock=context.clock)
-        counts += sent
-        if sent.total < BATCH:
-            break
+    counts = send_backlogs(context.database, context.queues, clock=context.clock, is_out_of_time=context.is_out_of_time)
     retention_ms = 86_400_000 * context.settings.jobs_retention_days
     while not context.is_out_of_time():
         pruned = _prune(context.database, before_ms=context.clock.now_ms() - retention_ms)
@@ -63,8 +59,29 @@ def _dispatch(context: Context) -> Counts:
     return counts
 
 
-def send_due(database: Database, queues: Queues, *, clock: Clock, only: Collection[str] | None = None) -> Counts:
-    """Put up to ten jobs that are due on their queues, of those with the ids of `only` where it is given.
+def send_backlogs(
+    database: Database, queues: Queues, *, clock: Clock, is_out_of_time: Callable[[], bool] = lambda: False
+) -> Counts:
+    """Put every job that is due on its queue, ten at a time: those of the priority queue first, then types in turn.
+
+    Jobs of a type that comes up meanwhile are sent by the next dispatch. Counts and errors as of `send_due`.
+    """
+    counts = Counts()
+    backlogs: Sequence[Backlog] = database.autocommit(find_backlogs)
+    while backlogs and not is_out_of_time():
+
+        def work(connection: Connection, backlogs: Sequence[Backlog] = backlogs) -> tuple[Counts, Sequence[Backlog]]:
+            now_ms = clock.now_ms()
+            rows, following = lock_due(connection, backlogs, until_ms=now_ms + LOOKAHEAD_MS, most=BATCH)
+            return _send(connection, rows, queues, now_ms=now_ms), following
+
+        sent, backlogs = database.transact(work)
+        counts += sent
+    return counts
+
+
+def send_due(database: Database, queues: Queues, *, clock: Clock, only: Collection[str]) -> Counts:
+    """Put those of up to ten jobs, by id, that are due on their queues.
 
     Counts are jobs: succeeded were sent, skipped were over or had expired, failed can be made no message and are
     dead. Raises TransientError when SQS refuses; then they are still due. The rows are locked while SQS is called,
@@ -73,43 +90,44 @@ def send_due(database: Database, queues: Queues, *, clock: Clock, only: Collecti
 
     def work(connection: Connection) -> Counts:
         now_ms = clock.now_ms()
-        rows = connection.execute(_due(connection, now_ms=now_ms, only=only)).all()
-        # Whoever closed one by hand need not know of dispatch_at.
-        closed = {row.id for row in rows if row.status in OVER}
-        expired = {row.id for row in rows if _is_expired(row, now_ms=now_ms)} - closed
-        _end(connection, closed, now_ms=now_ms)
-        _end(connection, expired, now_ms=now_ms, status=Status.EXPIRED.value)
-        counts = Counts(total=len(rows), skipped=len(closed | expired))
-        outgoing: dict[str, list[tuple[Any, Message]]] = {}
-        for row in rows:
-            if row.id not in closed | expired:
-                try:
-                    message = read_row(row)
-                except InvalidRequestError as error:
-                    queues.dead_letters.bury(raw_body(row), job_id=row.id, error=error)
-                    _end(connection, [row.id], now_ms=now_ms, status=Status.DEAD.value, last_error=str(error))
-                    counts += Counts(failed=1)
-                else:
-                    outgoing.setdefault(row.queue, []).append((row, message))
-        for name, pairs in outgoing.items():
-            delays = [row.dispatch_at - now_ms for row, _ in pairs]
-            queues.named(name).send([message for _, message in pairs], delays_ms=delays)
-            for row, _ in pairs:
-                again_ms = max(row.dispatch_at, now_ms) + LOST_AFTER_MS
-                connection.execute(update(jobs).where(jobs.c.id == row.id).values(dispatch_at=again_ms))
-            counts += Counts(succeeded=len(pairs))
-        return counts
+        return _send(connection, _lock(connection, only, now_ms=now_ms), queues, now_ms=now_ms)
 
     return database.transact(work)
 
 
-def _due(connection: Connection, *, now_ms: int, only: Collection[str] | None) -> Any:
-    query = select(jobs).where(jobs.c.dispatch_at <= now_ms + LOOKAHEAD_MS)
+def _lock(connection: Connection, ids: Collection[str], *, now_ms: int) -> Sequence[Any]:
+    query = select(jobs).where(jobs.c.id.in_(list(ids)), jobs.c.dispatch_at <= now_ms + LOOKAHEAD_MS)
     if paused := paused_types(connection):
         query = query.where(false() if ALL_JOBS in paused else jobs.c.type.not_in(sorted(paused)))
-    if only is not None:
-        query = query.where(jobs.c.id.in_(list(only)))
-    return query.order_by(jobs.c.dispatch_at).limit(BATCH).with_for_update(skip_locked=True)
+    return connection.execute(query.order_by(jobs.c.dispatch_at).with_for_update(skip_locked=True)).all()
+
+
+def _send(connection: Connection, rows: Sequence[Any], queues: Queues, *, now_ms: int) -> Counts:
+    # Whoever closed one by hand need not know of dispatch_at.
+    closed = {row.id for row in rows if row.status in OVER}
+    expired = {row.id for row in rows if _is_expired(row, now_ms=now_ms)} - closed
+    _end(connection, closed, now_ms=now_ms)
+    _end(connection, expired, now_ms=now_ms, status=Status.EXPIRED.value)
+    counts = Counts(total=len(rows), skipped=len(closed | expired))
+    outgoing: dict[str, list[tuple[Any, Message]]] = {}
+    for row in rows:
+        if row.id not in closed | expired:
+            try:
+                message = read_row(row)
+            except InvalidRequestError as error:
+                queues.dead_letters.bury(raw_body(row), job_id=row.id, error=error)
+                _end(connection, [row.id], now_ms=now_ms, status=Status.DEAD.value, last_error=str(error))
+                counts += Counts(failed=1)
+            else:
+                outgoing.setdefault(row.queue, []).append((row, message))
+    for name, pairs in outgoing.items():
+        delays = [row.dispatch_at - now_ms for row, _ in pairs]
+        queues.named(name).send([message for _, message in pairs], delays_ms=delays)
+        for row, _ in pairs:
+            again_ms = max(row.dispatch_at, now_ms) + LOST_AFTER_MS
+            connection.execute(update(jobs).where(jobs.c.id == row.id).values(dispatch_at=again_ms))
+        counts += Counts(succeeded=len(pairs))
+    return counts
 
 
 def _is_expired(row: Any, *, now_ms: int) -> bool:

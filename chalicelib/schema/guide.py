@@ -92,7 +92,8 @@ jobs = Table(
     Column("envelope", Text),
     Index("ix_jobs_status", "status", "created_at"),
     Index("uq_jobs_unique_key", "unique_key", unique=True),
-    Index("ix_jobs_dispatch", "dispatch_at"),
+    # Dispatch walks it by queue and type, so that what is paused costs it nothing.
+    Index("ix_jobs_backlog", "queue", "type", "dispatch_at"),
     Index("ix_jobs_ended", "status", "ended_at"),
     **MYSQL,
 )

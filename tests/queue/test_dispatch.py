@@ -3,12 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from random import Random
 from threading import Barrier, Lock, Thread
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, insert, update
 
 from chalicelib.clock import from_ms
 from chalicelib.database import Database
@@ -19,6 +20,7 @@ from chalicelib.queue.dispatch import LOOKAHEAD_MS, LOST_AFTER_MS, PRUNE_CHUNK
 from chalicelib.queue.job import OVER, TAKEN, WAITING, Job, Status
 from chalicelib.queue.outbox import NewJob, enqueue_many
 from chalicelib.queue.payloads import LIMIT
+from chalicelib.schema import jobs
 from nightshift.testkit.kit import DEAD, PRIORITY, WORK, Killed, Kit
 from tests.queue.samples import (
     Note,
@@ -36,6 +38,7 @@ from tests.queue.samples import (
     statuses,
 )
 from tests.services import on_each_server
+from tests.sweep import some
 
 DAY = 86_400
 
@@ -284,7 +287,8 @@ def test_a_kill_between_sqs_and_the_commit_sends_twice_and_the_job_is_done_once(
     insert_job(kit, id="j")
 
     def die(_connection: Any) -> None:
-        raise Killed
+        if kit.sqs.messages(WORK):
+            raise Killed
 
     with listening(kit, "commit", die), pytest.raises(Killed):
         kit.dispatch()
@@ -326,8 +330,7 @@ def test_several_at_once_send_each_job_once(kit: Kit) -> None:
         context = kit.context()
         try:
             barrier.wait()
-            while dispatch.send_due(Database(engine, kit.clock), context.queues, clock=kit.clock).total:
-                pass
+            dispatch.send_backlogs(Database(engine, kit.clock), context.queues, clock=kit.clock)
         except Exception as error:  # noqa: BLE001 (told below, in the thread that pytest watches)
             failures.append(error)
         finally:
@@ -377,3 +380,92 @@ def test_a_run_of_dispatch_is_one_line_and_its_metrics(kit: Kit, log: Callable[[
     assert (line["message"], line["task"], line["outcome"]) == ("run succeeded", "dispatch", "succeeded")
     assert (line["total"], line["succeeded"]) == (3, 3)
     assert (metrics["task"], metrics["run_succeeded"], metrics["items_succeeded"]) == ("dispatch", [1.0], [3.0])
+
+
+def rows_read(kit: Kit) -> int:
+    """Return how many index entries and rows the kit's own connection has read so far."""
+    status = "SHOW SESSION STATUS LIKE 'Handler_read%%'"
+    with kit.context().database.engine.connect() as connection:
+        return sum(int(row[1]) for row in connection.exec_driver_sql(status))
+
+
+@on_each_server
+def test_dispatch_reads_nothing_of_what_is_paused_over_or_not_yet_due(kit: Kit) -> None:
+    types = ["note", "other", "paused"]
+
+    def cost() -> int:
+        insert_job(kit, id=f"due-{len(kit.jobs())}", type="other")
+        before = rows_read(kit)
+        kit.dispatch()
+        return rows_read(kit) - before
+
+    later = kit.clock.now_ms() + 10 * LOOKAHEAD_MS
+    for type_ in types:
+        insert_job(kit, id=f"over-{type_}", type=type_, status="completed", dispatch_at=None)
+    pause(kit, "paused")
+    few = cost()
+    with kit.context().database.begin() as connection:
+        enqueue_many(connection, [NewJob(type="paused", data={}) for _ in range(2000)], clock=kit.clock)
+        new = [NewJob(type="note", data={}, run_at=from_ms(later)) for _ in range(1000)]
+        enqueue_many(connection, new, clock=kit.clock)
+        over = [NewJob(type="other", data={}) for _ in range(1000)]
+        ids = enqueue_many(connection, over, clock=kit.clock)
+        connection.execute(
+            update(jobs).where(jobs.c.id.in_(ids)).values(status="completed", dispatch_at=None, ended_at=later)
+        )
+    assert cost() <= few + 20
+
+
+@on_each_server
+def test_urgent_jobs_go_first_also_those_that_arrive_while_dispatch_sends(kit: Kit) -> None:
+    insert_many(kit, 25)
+    urgent = insert_many(kit, 12, queue="priority")
+    order: list[str] = []
+    send = kit.sqs.send_message_batch
+
+    def remember(**call: Any) -> dict[str, Any]:
+        if len(order) == 2:
+            insert_job(kit, id="late", queue="priority", type="unheard_of_before")
+            urgent.append(insert_job(kit, id="urgent", queue="priority"))
+        order.append("priority" if call["QueueUrl"].endswith(PRIORITY) else "work")
+        return send(**call)
+
+    kit.sqs.send_message_batch = remember  # type: ignore[method-assign]
+    kit.dispatch()
+    # Twelve take two batches, and eight of work fill the second.
+    assert order[:5] == ["priority", "priority", "work", "priority", "work"]
+    assert sorted(sent(kit, queue=PRIORITY)) == sorted(urgent)
+    kit.dispatch()
+    assert sent(kit, queue=PRIORITY)[-1] == "late"
+
+
+def test_types_take_turns_so_a_flood_of_one_delays_no_other_for_long(kit: Kit) -> None:
+    insert_many(kit, 45)
+    new = [NewJob(type="other", data={}) for _ in range(12)]
+    with kit.context().database.begin() as connection:
+        others = enqueue_many(connection, new, clock=kit.clock)
+    kit.dispatch()
+    assert set(others) <= set(sent(kit)[:40])
+    assert len(set(sent(kit))) == 57
+
+
+@pytest.mark.parametrize("seed", some(4, of=100))
+def test_every_due_job_is_sent_once_whatever_its_queue_and_type_unless_it_is_paused(kit: Kit, seed: int) -> None:
+    random = Random(seed)
+    types, queues = ["a", "b", "c", "d"], ["work", "priority", "mine"]
+    stopped = set(random.sample(types, random.randint(0, 2)))
+    for type_ in stopped:
+        pause(kit, type_)
+    expected = set()
+    rows = []
+    for n in range(random.randint(0, 60)):
+        type_, queue = random.choice(types), random.choice(queues)
+        at = random.choice([0, kit.clock.now_ms(), kit.clock.now_ms() + 2 * LOOKAHEAD_MS, None])
+        rows.append({"id": f"j{n}", "type": type_, "queue": queue, "dispatch_at": at, "data": "{}", "created_at": n})
+        if type_ not in stopped and at in {0, kit.clock.now_ms()}:
+            expected.add(f"j{n}")
+    if rows:
+        execute(kit, insert(jobs), rows)
+    kit.dispatch()
+    everything = sent(kit) + sent(kit, queue=PRIORITY)
+    assert (len(everything), set(everything)) == (len(expected), expected)

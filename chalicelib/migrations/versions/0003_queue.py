@@ -31,7 +31,7 @@ JOB_COLUMNS: list[sa.Column[Any]] = [
     sa.Column("envelope", sa.Text),
 ]
 JOB_INDEXES = {
-    "ix_jobs_dispatch": ["dispatch_at"],
+    "ix_jobs_backlog": ["queue", "type", "dispatch_at"],
     "ix_jobs_ended": ["status", "ended_at"],
     "uq_jobs_unique_key": ["unique_key"],
 }
