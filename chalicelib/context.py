@@ -119,10 +119,14 @@ class Context:
         """The secrets of unsubscribe links: the first signs, all verify."""
         from chalicelib import secrets
 
-        try:
-            return read_secrets(secrets.resolve(self.settings.unsubscribe_secrets))
-        except ValueError as error:
-            raise ConfigurationError(f"what UNSUBSCRIBE_SECRETS refers to {error}") from None
+        return _read_unsubscribe_secrets(secrets.resolve(self.settings.unsubscribe_secrets))
+
+    def rotated_unsubscribe_secrets(self) -> tuple[str, ...]:
+        """Return the secrets of unsubscribe links as they are now, for a link that the ones in memory do not verify."""
+        from chalicelib import secrets
+
+        text = secrets.resolve_again(self.settings.unsubscribe_secrets, now_ms=self.clock.now_ms())
+        return _read_unsubscribe_secrets(text)
 
     @property
     def mail_account(self) -> Account:
@@ -186,6 +190,13 @@ def client(service: str) -> Any:
     config = Config(connect_timeout=5, read_timeout=30, retries=retries, **SIGNING.get(service, {}))
     session: Any = boto3
     return session.client(service, config=config)
+
+
+def _read_unsubscribe_secrets(text: str) -> tuple[str, ...]:
+    try:
+        return read_secrets(text)
+    except ValueError as error:
+        raise ConfigurationError(f"what UNSUBSCRIBE_SECRETS refers to {error}") from None
 
 
 @cache

@@ -80,7 +80,14 @@ def _refusal(url: str, ping: Ping, *, until: float) -> str:
     except (NightshiftError, ValueError, OSError) as error:
         return str(error) or type(error).__name__
     # Nor is a redirect followed: the place that it leads to would be told the secret.
-    return "" if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES else f"it answered {status}"
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return ""
+    if is_reference(url):
+        from chalicelib import secrets
+
+        # The URL may have been changed since this process read it, so the next ping reads it again.
+        secrets.forget()
+    return f"it answered {status}"
 
 
 def _ask(url: str, ping: Ping, *, until: float) -> int:

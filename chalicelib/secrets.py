@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,12 +22,27 @@ def resolve(text: str) -> str:
     return fetch(text) if is_reference(text) else text
 
 
+def resolve_again(text: str, *, now_ms: int) -> str:
+    """Return what `resolve` does, as Secrets Manager has it in this minute."""
+    return _fetch_in_minute(text, now_ms // 60_000) if is_reference(text) else text
+
+
 @cache
 def fetch(arn: str) -> str:
     """Return a secret's text, kept for the life of the process until `forget`.
 
     Raises ConfigurationError where the secret is missing or forbidden, TransientError where it cannot be had now.
     """
+    return _read(arn)
+
+
+@lru_cache(maxsize=8)
+def _fetch_in_minute(arn: str, _minute: int) -> str:
+    # Strangers can cause this by sending what no secret has signed: each call to Secrets Manager costs money.
+    return _read(arn)
+
+
+def _read(arn: str) -> str:
     try:
         return _client().get_secret_value(SecretId=arn)["SecretString"]
     except ClientError as error:
@@ -40,6 +55,7 @@ def fetch(arn: str) -> str:
 def forget() -> None:
     """Let the next use of each secret fetch it anew, because it may have been rotated."""
     fetch.cache_clear()
+    _fetch_in_minute.cache_clear()
 
 
 @cache

@@ -368,6 +368,15 @@ def test_the_url_may_be_a_secret(referring: Callable[[str], World], service: Ser
     assert service.targets == [f"POST /ping/{KEY}/start?rid={rid}", f"POST /ping/{KEY}?rid={rid}"]
 
 
+def test_changed_url_is_read_again_after_a_refusal(referring: Callable[[str], World], service: Service) -> None:
+    world = referring(service.url("/ping/old"))
+    secrets.fetch(world.settings.pings["daily_digest"])
+    world.aws.client("secretsmanager").put_secret_value(SecretId="ping", SecretString=service.url("/ping/new"))
+    service.answer = REFUSED
+    world.fire(MORNING)
+    assert [each.target.partition("?")[0] for each in service.told] == ["/ping/old/start", "/ping/new"]
+
+
 def test_a_secret_that_is_no_url_is_a_warning_that_does_not_repeat_it(
     referring: Callable[[str], World], log: Log
 ) -> None:

@@ -3,7 +3,7 @@
 import html
 import re
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -14,13 +14,23 @@ from chalice.app import Response
 
 from chalicelib.attempts import attempt
 from chalicelib.context import Context
+from chalicelib.errors import NotOursError
 from chalicelib.mail import subscriptions, unsubscribe
-from chalicelib.outcome import Counts
+from chalicelib.outcome import Counts, Outcome
 from chalicelib.telemetry import bound, report
 
 MAILING = "daily_digest"
-# In a form, and in multipart, which the RFC prefers. A body that is longer than either is not searched.
-ONE_CLICK = re.compile(rb'\bList-Unsubscribe(?:=|"\r?\n(?:[^\r\n]+\r?\n){0,9}\r?\n)One-Click\b')
+# RFC 8058's field in a form, and in multipart, which the RFC prefers. Not every mail client keeps to its letters.
+ONE_CLICK = re.compile(
+    rb"""
+    (?:\A|[&;]) \s* List-Unsubscribe = One-Click \s* (?:[&;]|\Z)
+    | \bname = "?List-Unsubscribe\b [^\r\n]*+ \r?\n
+      (?:[^\r\n]++ \r?\n){0,9}
+      \r?\n One-Click \s* (?:\n|\Z)
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+# A longer body is not searched.
 LONGEST_BODY = 10_000
 BUTTON = """<form method="post">
 <input type="hidden" name="List-Unsubscribe" value="One-Click">
@@ -46,12 +56,17 @@ ASKING = Page(
     note="Nothing changes until you press the button.",
     button=BUTTON,
 )
-# Of a link that somebody cut or made up too: who tries them out learns nothing.
 DONE = Page(
     status=200,
     title="You are unsubscribed",
     text="$site_name mails you no more digests. One that is on its way may still arrive.",
-    note="If others follow, use the link in the latest: this one may have been cut short.",
+    note="If others follow, use the link in the latest.",
+)
+UNKNOWN = Page(
+    status=400,
+    title="This link does not work",
+    text="It may have been cut short, or it is no longer valid. Please use the link in the latest digest.",
+    note="Nothing has changed.",
 )
 FAILED = Page(
     status=503,
@@ -60,30 +75,46 @@ FAILED = Page(
     note="The link stays valid.",
     button=BUTTON,
 )
+# By how the attempt to unsubscribe ended.
+PAGES = {
+    Outcome.SUCCEEDED: DONE,
+    Outcome.SKIPPED: UNKNOWN,
+    Outcome.FAILED: FAILED,
+    Outcome.DEAD: FAILED,
+}
 
 
 def answer(request: Any, context: Context) -> Response:
     """Answer a request of Chalice's: unsubscribe for a POST with `List-Unsubscribe=One-Click`, else show what would.
 
-    A GET changes nothing, since scanners of mails follow links. The answers to known, unknown and forged tokens are
-    the same, however often they come.
+    A GET changes nothing, since scanners of mails follow links. Users who are subscribed, who are not and who have
+    left get the same answer. Only a link that we signed is answered with success.
     """
-    body = request.raw_body if request.method == "POST" else b""
-    if len(body) > LONGEST_BODY or not ONE_CLICK.search(body):
+    if request.method != "POST":
         return _show(ASKING, context)
+    body = request.raw_body
+    if len(body) > LONGEST_BODY or not ONE_CLICK.search(body):
+        # A mail client must not take the question for the answer.
+        return _show(replace(ASKING, status=400), context)
     token = (request.query_params or {}).get("token", "")
     with bound(request_id=context.request_id):
         ended = attempt(lambda: _unsubscribe(context, token), clock=context.clock, last=False)
         report("run", "unsubscribe", ended)
-    return _show(FAILED if ended.outcome.is_failure else DONE, context)
+    return _show(PAGES[ended.outcome], context)
 
 
 def _unsubscribe(context: Context, token: str) -> Counts:
-    user_id, mailing = unsubscribe.verify(token, secrets=context.unsubscribe_secrets) or ("", "")
+    user_id, mailing = _verify(context, token) or ("", "")
     if mailing != MAILING:
-        return Counts(total=1, skipped=1)
+        raise NotOursError("none of UNSUBSCRIBE_SECRETS has signed this link for this mailing")
     is_out = context.database.transact(lambda connection: subscriptions.end(connection, user_id))
     return Counts(total=1, succeeded=int(is_out), skipped=int(not is_out))
+
+
+def _verify(context: Context, token: str) -> tuple[str, str] | None:
+    found = unsubscribe.verify(token, secrets=context.unsubscribe_secrets)
+    # This process may have read the secrets before they were rotated.
+    return found or unsubscribe.verify(token, secrets=context.rotated_unsubscribe_secrets())
 
 
 def _show(page: Page, context: Context) -> Response:
