@@ -166,19 +166,20 @@ if os.environ.get("UNSUBSCRIBE_ROUTE") == "on":
     @app.route("/unsubscribe", methods=["GET", "POST"], content_types=FORMS)
     def unsubscribe() -> Response:
         """Ask, and on a press of the button or a mail client's word unsubscribe."""
-        from chalicelib.context import from_lambda
+        from chalicelib.context import PATIENCE_OF_PEOPLE_MS, from_lambda
         from chalicelib.mail import unsubscribing
 
-        return unsubscribing.answer(app.current_request, from_lambda(app.lambda_context))
+        context = from_lambda(app.lambda_context, patience_ms=PATIENCE_OF_PEOPLE_MS)
+        return unsubscribing.answer(app.current_request, context)
 
 
 @app.lambda_function(name="operate")
 def operate(event: Any, context: Any) -> Any:
     """Do what an operator asks, inside the deployment; who may invoke it, IAM says."""
     from chalicelib import operations
-    from chalicelib.context import from_lambda
+    from chalicelib.context import PATIENCE_OF_PEOPLE_MS, from_lambda
 
-    return operations.operate(event, from_lambda(context), SCHEDULES)
+    return operations.operate(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES)
 
 
 def _execute(task: str, event: CloudWatchEvent) -> Any:

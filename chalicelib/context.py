@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 # What finishing takes: saving, handing on, the summary line, on a slow day.
 RESERVE_MS = 10_000
+# How long a transaction waits for a database that restarts or fails over, where the deadline leaves as much. A person
+# who waits for an answer learns sooner that there is none.
+LONGEST_PATIENCE_MS, PATIENCE_OF_PEOPLE_MS = 600_000, 15_000
 REDIS_TIMEOUT_SECONDS = 1.0
 
 
@@ -43,10 +46,17 @@ class Context:
     """One invocation's surroundings. Connections and clients outlive it, for the next one in this process."""
 
     def __init__(
-        self, lambda_context: LambdaContext, *, settings: Settings, clock: Clock, client: Callable[[str], Any]
+        self,
+        lambda_context: LambdaContext,
+        *,
+        settings: Settings,
+        clock: Clock,
+        client: Callable[[str], Any],
+        patience_ms: int = LONGEST_PATIENCE_MS,
     ) -> None:
         self._lambda_context = lambda_context
         self._client = client
+        self._most_patience_ms = patience_ms
         self.settings = settings
         self.clock = clock
         self.request_id = lambda_context.aws_request_id
@@ -71,7 +81,10 @@ class Context:
 
         settings = self.settings
         engine = engine_for(settings.database_url, credentials=settings.database_credentials, ca=settings.database_ca)
-        return Database(engine, self.clock)
+        return Database(engine, self.clock, patience_ms=self._patience_ms)
+
+    def _patience_ms(self) -> int:
+        return min(self._most_patience_ms, self.remaining_ms() - RESERVE_MS)
 
     @cached_property
     def connector(self) -> Callable[..., Any]:
@@ -156,15 +169,18 @@ class Context:
         return Pace(rate=rate, workers=self.settings.mail_workers, redis=self.cache, clock=self.clock)
 
 
-def from_lambda(lambda_context: Any) -> Context:
-    """Return the context of an invocation on Lambda, or of one that looks like it. Raises ConfigurationError."""
+def from_lambda(lambda_context: Any, *, patience_ms: int = LONGEST_PATIENCE_MS) -> Context:
+    """Return the context of an invocation on Lambda, or of one that looks like it.
+
+    `patience_ms` limits how long a transaction waits for a database that refuses. Raises ConfigurationError.
+    """
     from chalicelib import telemetry
 
     telemetry.sample()
     settings = _settings_of(tuple(pair for pair in os.environ.items() if is_setting(pair[0])))
     # The local runtime brings a clock of its own, which a night passes on in seconds.
     clock = getattr(lambda_context, "clock", None) or SystemClock()
-    return Context(lambda_context, settings=settings, clock=clock, client=client)
+    return Context(lambda_context, settings=settings, clock=clock, client=client, patience_ms=patience_ms)
 
 
 @cache

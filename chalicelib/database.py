@@ -10,6 +10,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 
 from chalicelib.clock import Clock
+from chalicelib.engine import CONNECT_TIMEOUT_SECONDS
 
 T = TypeVar("T")
 
@@ -18,22 +19,34 @@ TRANSACTION_ATTEMPTS = 4
 DEADLOCK, LOCK_WAIT_TIMEOUT, RECORD_CHANGED = 1213, 1205, 1020
 # As in the module sqlite3, which deployments on MySQL do not import.
 SQLITE_BUSY = 5
-# Server gone, connection lost, read-only (the old writer after a failover), idle connection closed by the server.
-LOST_CONNECTION = frozenset({2006, 2013, 1290, 4031})
+CONFLICTS = frozenset({DEADLOCK, LOCK_WAIT_TIMEOUT, RECORD_CHANGED, SQLITE_BUSY})
+# Server gone, connection lost, idle connection closed by the server, connection killed (MariaDB).
+LOST_CONNECTION = frozenset({2006, 2013, 4031, 1927})
+# What a server answers while it restarts or fails over, and the statement had no effect. It cannot be connected to
+# (2002, 2003), has no connection left (1040, 1203), shuts down (1053), is offline (3032), or is read-only, as the old
+# writer is after a failover (1290, 1792, 1836, and 1015 on Aurora).
+REFUSED = frozenset({2002, 2003, 1040, 1203, 1053, 3032, 1290, 1792, 1836, 1015})
+# The longest pause between two attempts at a server that refuses.
+LONGEST_PAUSE_SECONDS = 2.0
+# How long a transaction waits for such a server where no deadline of an invocation says otherwise.
+PATIENCE_MS = 30_000
 
 
 class Database:
     """Runs transactions."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, *, patience_ms: Callable[[], int] = lambda: PATIENCE_MS) -> None:
+        """`patience_ms` returns how long a transaction that begins now may wait for a server that refuses."""
         self.engine = engine
         self._clock = clock
+        self._patience_ms = patience_ms
 
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction and return what it returns.
 
         A deadlock, a lock wait or a lost connection rolls back and runs the whole of `work` again, up to four
-        attempts in all; `work` must therefore have no effect outside the database. Raises DBAPIError.
+        attempts in all; a server that refuses is asked again as long as there is patience. `work` must therefore
+        have no effect outside the database. Raises DBAPIError.
         """
         return self._repeat(self.begin, work)
 
@@ -55,23 +68,45 @@ class Database:
             yield connection
 
     def _repeat(self, begin: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], T]) -> T:
-        for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
+        give_up_ms = self._clock.now_ms() + self._patience_ms()
+        failures = pauses = 0
+        while True:
             try:
                 with begin() as connection:
                     return work(connection)
             except DBAPIError as error:
-                if attempt == TRANSACTION_ATTEMPTS or not self._can_retry(error):
+                # A jitter, not a secret.
+                seconds = random.uniform(0.5, 1.5) * min(0.1 * 2**pauses, LONGEST_PAUSE_SECONDS)  # noqa: S311
+                if is_refused(error):
+                    # A server that does not answer at all takes the whole time-out.
+                    next_ms = self._clock.now_ms() + 1000 * (seconds + CONNECT_TIMEOUT_SECONDS)
+                    can_repeat = next_ms < give_up_ms
+                else:
+                    failures += 1
+                    can_repeat = failures < TRANSACTION_ATTEMPTS and error_code(error) in LOST_CONNECTION | CONFLICTS
+                if error_code(error) in LOST_CONNECTION | REFUSED:
+                    # The pool may hold more connections to the server that went away or became read-only.
+                    self.engine.dispose()
+                if not can_repeat:
                     raise
-                self._clock.sleep(random.uniform(0.5, 1.5) * 0.05 * 2**attempt)  # noqa: S311 (jitter, not a secret)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+                pauses += 1
+                self._clock.sleep(seconds)
 
-    def _can_retry(self, error: DBAPIError) -> bool:
-        code = error_code(error)
-        if code in LOST_CONNECTION:
-            # The pool may hold more connections to the server that went away or became read-only.
-            self.engine.dispose()
-            return True
-        return code in {DEADLOCK, LOCK_WAIT_TIMEOUT, RECORD_CHANGED, SQLITE_BUSY}
+
+def is_server_fault(error: Exception | None) -> bool:
+    """Return whether a transaction failed for a reason that has nothing to do with its rows.
+
+    A connection that is lost each time, while connecting succeeds, is no such reason: the server closes it on a
+    statement longer than max_allowed_packet, so that statement may be the reason.
+    """
+    return isinstance(error, DBAPIError) and (is_refused(error) or error_code(error) in CONFLICTS)
+
+
+def is_refused(error: DBAPIError) -> bool:
+    """Return whether the server refused, and will probably accept the same within seconds or minutes."""
+    # PyMySQL gives a certificate that cannot be verified the code of a server that cannot be connected to.
+    cause = getattr(error.orig, "original_exception", None)
+    return error_code(error) in REFUSED and type(cause).__name__ != "SSLCertVerificationError"
 
 
 def error_code(error: DBAPIError) -> int | None:

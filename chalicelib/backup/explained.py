@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pymysql import err
-from pymysql.constants import CR, ER
+from pymysql.constants import ER
 
+from chalicelib.database import CONFLICTS, LOST_CONNECTION, REFUSED
 from chalicelib.errors import ConfigurationError, PermanentError, TransientError
 
-READ_ONLY, CONNECTION_KILLED, IDLE, CLOSED_HERE = 1290, 1927, 4031, 0
-# The server went away, is shutting down or read-only, somebody ended the connection, or holds a lock.
-LOST = frozenset({CR.CR_CONN_HOST_ERROR, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, ER.SERVER_SHUTDOWN})
-LOST |= {ER.CON_COUNT_ERROR, ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK, READ_ONLY, CONNECTION_KILLED, IDLE, CLOSED_HERE}
+CLOSED_HERE = 0
+LOST = REFUSED | LOST_CONNECTION | CONFLICTS | {CLOSED_HERE}
 DENIED = frozenset({ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR})
 DENIED |= {ER.COLUMNACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.PROCACCESS_DENIED_ERROR}
 DENIED |= {ER.BINLOG_CREATE_ROUTINE_NEED_SUPER}

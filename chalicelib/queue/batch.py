@@ -2,21 +2,31 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
 from chalicelib.attempts import Attempt, attempt
 from chalicelib.claims import LEASE_GRACE_MS
 from chalicelib.context import Context
+from chalicelib.database import is_server_fault
 from chalicelib.errors import NotOursError, OutOfTimeError, TransientError
 from chalicelib.handlers import Find, Handler
 from chalicelib.queue import claims, endings
 from chalicelib.queue.delivery import Delivery
 from chalicelib.queue.execution import execute
 from chalicelib.queue.outbox import send_now
-from chalicelib.queue.results import BACKUP_MS, Performed, Result, after_attempt, type_of, without_attempt
+from chalicelib.queue.results import (
+    BACKUP_MS,
+    Performed,
+    Result,
+    after_attempt,
+    seconds_until_next,
+    type_of,
+    without_attempt,
+)
 from chalicelib.queue.verdict import Claim, Decision, Policy, Verdict
 from chalicelib.telemetry import bound, logger, summarise, summarise_together
 from chalicelib.trace import carried
@@ -47,7 +57,7 @@ class Batch:
         # First those that somebody moved back: only they have what was given up tried again.
         for each in sorted(deliveries, key=lambda each: not each.is_redriven):
             if isinstance(each.refusal, TransientError):
-                self._leave(each, each.refusal)
+                self._leave(each, each.refusal, after_seconds=seconds_until_next(each))
             elif each.job_id in asked:
                 self._settle(each, "another message of this batch asks for the same job")
             else:
@@ -66,11 +76,11 @@ class Batch:
             return []
         taken = attempt(lambda: self._take(deliveries, alone=alone), clock=self._context.clock, last=False)
         if taken.value is None:
-            if not alone and not isinstance(taken.error, OperationalError):
+            if not alone and not is_server_fault(taken.error):
                 # It is one of them that the database does not take, or no handler can be made for.
                 return list(deliveries)
             for each in deliveries:
-                self._leave(each, taken.error)
+                self._leave(each, taken.error, after_seconds=seconds_until_next(each))
             return []
         decisions = {each.job_id: (each, taken.value[each.job_id]) for each in deliveries}
         logger.debug(
@@ -152,12 +162,15 @@ class Batch:
 
     def _hand_back(self) -> None:
         ids, now_ms = [each.job_id for each in self._unbegun], self._context.clock.now_ms()
-        if ids:
-            self._attempt(
-                lambda connection: endings.release(connection, ids, claim=self._claim, dispatch_ms=now_ms + BACKUP_MS)
-            )
+        if not ids:
+            return
+        released = self._attempt(
+            lambda connection: endings.release(connection, ids, claim=self._claim, dispatch_ms=now_ms + BACKUP_MS)
+        )
+        # Until the lease is over, every other worker leaves alone what could not be given back.
+        seconds = 0 if released.error is None else ceil((self._claim.lease_until - now_ms) / 1000)
         for each in self._unbegun:
-            self._leave(each, OutOfTimeError("the deadline is near, and it was not begun"), after_seconds=0)
+            self._leave(each, OutOfTimeError("the deadline is near, and it was not begun"), after_seconds=seconds)
 
     def _leave(self, delivery: Delivery, error: Exception | None, *, after_seconds: int | None = None) -> None:
         result = without_attempt(delivery, self._get(delivery.type), error, stays=True, after_seconds=after_seconds)

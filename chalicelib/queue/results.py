@@ -15,6 +15,9 @@ from chalicelib.queue.verdict import Decision
 LONGEST_VISIBILITY_SECONDS = 12 * 3600 - 900
 # SQS itself gives a message up at its tenth delivery; before that, dispatch sends a fresh one in its place.
 MOST_RECEIVES = 8
+# What the database or S3 keeps from being attempted comes again after seconds at first, then minutes. In all the times
+# that SQS delivers it, that is four hours.
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10, 3600
 # By then a message that was put off has come again, unless it was lost.
 BACKUP_MS = 15 * 60_000
 
@@ -56,6 +59,12 @@ def without_attempt(
         error=error,
     )
     return Result(delivery=delivery, type=type_of(handler), ended=ended, stays=stays, after_seconds=after_seconds)
+
+
+def seconds_until_next(delivery: Delivery) -> int:
+    """Return when a message comes again whose job could not be attempted: three times as late each time."""
+    seconds: int = FIRST_WAIT_SECONDS * 3 ** (delivery.receives - 1)
+    return min(seconds, LONGEST_WAIT_SECONDS)
 
 
 def after_attempt(performed: Performed, *, now_ms: int) -> tuple[Result, Ending]:

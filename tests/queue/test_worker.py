@@ -16,7 +16,7 @@ from chalicelib.outcome import Counts
 from chalicelib.queue import worker
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.job import OVER, Status
-from chalicelib.queue.results import BACKUP_MS, MOST_RECEIVES
+from chalicelib.queue.results import BACKUP_MS, FIRST_WAIT_SECONDS, MOST_RECEIVES
 from chalicelib.telemetry import logger
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS
@@ -670,7 +670,7 @@ def test_a_row_with_a_time_that_never_comes_costs_its_neighbours_nothing(kit: Ki
     kit.redeliver("odd")
     kit.send(MESSAGE)
     assert kit.work(kit.receive()) is None
-    assert (len(begun), left(kit), kit.job("odd").status) == (2, [VISIBILITY_SECONDS], "pending")
+    assert (len(begun), left(kit), kit.job("odd").status) == (2, [FIRST_WAIT_SECONDS], "pending")
 
 
 def test_data_of_a_million_elements_arrives_through_s3(kit: Kit) -> None:

@@ -15,9 +15,10 @@ from sqlalchemy.exc import OperationalError
 
 from chalicelib.queue.job import Job
 from chalicelib.queue.payloads import CLASSES
+from chalicelib.queue.results import FIRST_WAIT_SECONDS
 from chalicelib.schema import rate_slots
 from nightshift.local.environment import BUCKET
-from nightshift.testkit.kit import DEAD, Kit
+from nightshift.testkit.kit import DEAD, PRIORITY, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS
 from tests.queue.samples import (
     Note,
@@ -35,7 +36,7 @@ from tests.queue.samples import (
 from tests.services import on_each_server
 
 MESSAGE = {"type": "note", "data": {"text": "hello"}}
-DEADLOCK, LOCK_WAIT, LOST, READ_ONLY = 1213, 1205, 2013, 1290
+DEADLOCK, LOCK_WAIT, CANNOT_CONNECT, LOST = 1213, 1205, 2003, 2013
 
 
 def refuse(**_: Any) -> dict[str, Any]:
@@ -53,9 +54,8 @@ def refusing(kit: Kit, *operations: str) -> Iterator[None]:
 
 
 def staying(kit: Kit) -> int:
-    """Return how many messages come again after the queue's own time, and not sooner."""
-    # The clock moves while a transaction is repeated.
-    return sum(VISIBILITY_SECONDS - 10 <= seconds <= VISIBILITY_SECONDS for seconds in left(kit))
+    """Return how many messages come again after the seconds of a first failure, and not at once."""
+    return left(kit).count(FIRST_WAIT_SECONDS)
 
 
 def let_everything_come_again(kit: Kit) -> None:
@@ -79,8 +79,8 @@ def test_a_body_that_s3_does_not_give_now_stays_on_the_queue_and_is_done_later(
     assert [job.payload.text for job in begun] == ["hello"]
     # No row: nobody could read what kind of job it is.
     assert list(statuses(kit).values()) == ["completed"]
-    assert (left(kit), kit.sqs.messages(DEAD)) == ([VISIBILITY_SECONDS], [])
-    kit.clock.advance(VISIBILITY_SECONDS)
+    assert (left(kit), kit.sqs.messages(DEAD)) == ([FIRST_WAIT_SECONDS], [])
+    kit.clock.advance(FIRST_WAIT_SECONDS)
     kit.drain()
     assert [job.payload.text for job in begun] == ["hello", "from s3"]
 
@@ -169,11 +169,11 @@ def test_a_job_is_put_off_though_sqs_takes_no_new_message_for_it(kit: Kit) -> No
 
 
 @contextmanager
-def gone(kit: Kit) -> Iterator[None]:
+def gone(kit: Kit, code: int = CANNOT_CONNECT) -> Iterator[None]:
     """A database that answers nothing."""
 
     def fail_statement(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        raise OperationalError(statement, parameters, pymysql.err.OperationalError(LOST, "Lost connection"))
+        raise OperationalError(statement, parameters, pymysql.err.OperationalError(code, "gone"))
 
     with listening(kit, "before_cursor_execute", fail_statement):
         yield
@@ -185,13 +185,42 @@ def test_while_the_database_is_away_every_message_stays_and_nothing_is_done(kit:
     with gone(kit):
         assert kit.work(messages) is None
     assert (begun, kit.jobs()) == ([], [])
-    # It was asked four times, and not four times for each message.
-    assert len(kit.clock.slept) == 3
+    # It waited almost to its deadline, once and not for each message.
+    assert 280 < sum(kit.clock.slept) < 290
     # Not at once: a database that is away would else use up their ten deliveries in a minute.
     assert staying(kit) == 5
-    kit.clock.advance(VISIBILITY_SECONDS)
+    kit.clock.advance(FIRST_WAIT_SECONDS)
     let_everything_come_again(kit)
     assert set(statuses(kit).values()) == {"completed"}
+
+
+def test_messages_wait_longer_each_time_that_the_database_is_away(kit: Kit) -> None:
+    handle(kit)
+    kit.send(MESSAGE, queue=PRIORITY)
+    waits: list[float] = []
+    with gone(kit):
+        for _ in range(9):
+            assert kit.work(kit.receive(queue=PRIORITY), queue=PRIORITY) is None
+            waits += left(kit, queue=PRIORITY)
+            kit.clock.advance(waits[-1])
+    assert waits == [10, 30, 90, 270, 810, 2430, 3600, 3600, 3600]
+    kit.drain(queue=PRIORITY)
+    assert list(statuses(kit).values()) == ["completed"]
+
+
+def test_a_connection_that_each_claim_loses_is_tried_with_one_message_at_a_time(kit: Kit) -> None:
+    # The server closes it on a statement longer than max_allowed_packet.
+    def lose(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "TOO LONG" in str(parameters):
+            raise OperationalError(statement, parameters, pymysql.err.OperationalError(LOST, "Lost connection"))
+
+    begun = handle(kit)
+    for word in ("short", "TOO LONG", "short"):
+        kit.send({"type": "note", "data": {"text": word}})
+    with listening(kit, "before_cursor_execute", lose):
+        assert kit.work(kit.receive()) is None
+    assert [job.payload.text for job in begun] == ["short", "short"]
+    assert (staying(kit), left(kit)) == (1, [FIRST_WAIT_SECONDS])
 
 
 def test_a_database_that_goes_away_in_mid_batch_loses_no_message_and_its_jobs_are_done_in_the_end(kit: Kit) -> None:
@@ -207,8 +236,10 @@ def test_a_database_that_goes_away_in_mid_batch_loses_no_message_and_its_jobs_ar
     assert kit.work(kit.receive()) is None
     cut.__exit__(None, None, None)
     # Of those before it, some may have been recorded already.
-    assert staying(kit) + Counter(statuses(kit).values())["completed"] == 5
-    assert staying(kit) >= 3
+    assert len(left(kit)) + Counter(statuses(kit).values())["completed"] == 5
+    # None comes again before its lease is over, when it would find itself held.
+    assert len(left(kit)) >= 3
+    assert min(left(kit)) >= 60
     handle(kit)
     let_everything_come_again(kit)
     assert set(statuses(kit).values()) == {"completed"}
