@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pymysql.connections import Connection
+from pymysql.err import MySQLError
 
 from tests.backup import everything, shop
 
@@ -83,7 +84,11 @@ def describe(connection: "Connection[Any]", schema: str) -> dict[str, Any]:
             return [tuple(v.decode("utf-8") if isinstance(v, bytes) else v for v in row) for row in cursor.fetchall()]
 
         def show(kind: str, name: str) -> tuple[Any, ...]:
-            cursor.execute(f"SHOW CREATE {kind} {quoted(name)}")
+            try:
+                cursor.execute(f"SHOW CREATE {kind} {quoted(name)}")
+            except MySQLError as error:
+                # Such as a view whose table is gone.
+                return (f"error {error.args[0]}",)
             # The last of a trigger is the moment of its creation.
             values = cursor.fetchall()[0][1 : -1 if kind == "TRIGGER" else None]
             return tuple(_without_schema(value, schema) for value in values)
@@ -134,10 +139,10 @@ def _without_schema(definition: bytes, schema: str) -> bytes:
 def _sums(ask: Any, table: str, columns: Iterable[Sequence[str]]) -> dict[str, Any]:
     """Return the number of rows, and sums over all rows of a hash of each column and of the whole row."""
     texts = {
-        name: f"IFNULL(MD5(CAST({quoted(name)}{'+0e0' * (kind in {'float', 'double'})} AS BINARY)),'NULL')"
+        name: f"IFNULL(SHA2(CAST({quoted(name)}{'+0e0' * (kind in {'float', 'double'})} AS BINARY),256),'NULL')"
         for name, kind in columns
     }
-    texts["whole rows"] = f"MD5(CONCAT({','.join(texts.values())}))"
+    texts["whole rows"] = f"SHA2(CONCAT({','.join(texts.values())}),256)"
     sums = [f"SUM(CAST(CONV(LEFT({text},12),16,10) AS UNSIGNED))" for text in texts.values()]
     (values,) = ask(f"SELECT COUNT(*),{','.join(sums)} FROM {quoted(table)}")
     return dict(zip(["rows", *texts], values, strict=True))

@@ -1,5 +1,6 @@
 """One cloud for all end-to-end tests, deployed once, in the order in which they are written."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,15 +11,22 @@ from tests.e2e.cloud import ROOT, SENDER, Cloud, copy_project, environment_of
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory, mariadb_url: str, redis_url: str) -> Iterator[Cloud]:
+def deployed_url(request: pytest.FixtureRequest) -> str:
+    """The database of the deployment: on the server that E2E_SERVER names, mysql or mariadb."""
+    url: str = request.getfixturevalue(f"{os.environ.get('E2E_SERVER', 'mysql')}_url")
+    return url
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory, deployed_url: str, redis_url: str) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("cloud")
     python = emulator_python(ROOT / ".venv-emulator")
     with ministack(folder / "emulator", python=python) as endpoint:
         cloud = Cloud(
             endpoint=endpoint,
-            project=copy_project(folder, database_url=mariadb_url, redis_url=redis_url),
+            project=copy_project(folder, database_url=deployed_url, redis_url=redis_url),
             environment=environment_of(endpoint, folder),
-            engine=engine_for(mariadb_url),
+            engine=engine_for(deployed_url),
         )
         cloud.client("sesv2").create_email_identity(EmailIdentity=SENDER)
         yield cloud

@@ -112,10 +112,10 @@ def test_it_reads_real_posts_and_names_bad_rows(tmp_path: Path) -> None:
     assert "&lt;b&gt;Real&lt;/b&gt;" in html
 
 
-def test_it_runs_on_mariadb_and_redis(mariadb_url: str, redis_url: str, tmp_path: Path) -> None:
-    engine = create_engine(mariadb_url)
+def test_it_runs_on_a_database_server_and_redis(server_url: str, redis_url: str, tmp_path: Path) -> None:
+    engine = create_engine(server_url)
     with engine.begin() as connection:
-        connection.execute(text("CREATE OR REPLACE DATABASE demo"))
+        connection.execute(text("CREATE DATABASE demo"))
     engine.dispose()
     url = engine.url.set(database="demo").render_as_string(hide_password=False)
     demo = run(tmp_path / "demo", "--users", "20", DATABASE_URL=url, REDIS_URL=redis_url)
