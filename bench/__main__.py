@@ -1,4 +1,4 @@
-"""python -m bench [PART ...] [--quick] [--write docs]: all that is measured, in one report."""
+"""python -m bench [PART ...] [--server NAME] [--quick] [--write docs]: all that is measured, in one report."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.markdown import as_markdown, sections
 from bench.running import run_all
+from bench.servers import NAMES, installed
 from bench.stored import as_json
 from scale.document import fill
 
@@ -27,20 +28,24 @@ PARTS = {
         "cost",
     )
 }
+# What hardly differs from one database server to another.
+ONCE = ("cold_start", "package", "cost")
 
 
-def main(words: Sequence[str], parts: Mapping[str, str]) -> int:
-    """Measure, print and write; return 1 if a part failed, and then write nothing."""
+def main(words: Sequence[str], parts: Mapping[str, str], servers: Sequence[str]) -> int:
+    """Measure on each server, print and write; return 1 if a part failed, and then write nothing."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("part", nargs="*", help=f"only these, of {', '.join(parts)}")
+    parser.add_argument("--server", choices=NAMES, help="only on this one; else on each that is installed")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything works")
     parser.add_argument("--write", type=Path, help="the folder of speed.md and bench.json")
     asked = parser.parse_args(words)
-    if asked.write and (asked.part or asked.quick):
-        parser.error("only a whole bench is written, in full size: leave out --write, or --quick and the parts")
+    if asked.write and (asked.part or asked.quick or asked.server):
+        parser.error("only a whole bench is written: leave out --write, or --quick, --server and the parts")
     if unknown := set(asked.part) - set(parts):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
-    report = run_all({name: parts[name] for name in asked.part or parts}, quick=asked.quick)
+    chosen = {name: parts[name] for name in asked.part or parts}
+    report = run_all(chosen, quick=asked.quick, servers=[asked.server] if asked.server else servers, once=ONCE)
     print(as_markdown(report))
     if report.failed:
         print(f"bench: failed: {', '.join(report.failed)}; nothing was written", file=sys.stderr)
@@ -53,4 +58,4 @@ def main(words: Sequence[str], parts: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], PARTS))
+    sys.exit(main(sys.argv[1:], PARTS, installed()))

@@ -1,10 +1,10 @@
-"""Backups of one MariaDB: ours beside mariadb-dump through gzip and zstd, and mydumper where it is installed.
+"""Backups of one server: ours beside its own dump through gzip and zstd, and mydumper where it is installed.
 
 python -m bench.backup [--rows 600000] [--rounds 3]
 
 Each way is a process, or several with pipes between them, of its own, and the ways of a round come in a random order.
 `time` is that on the clock, which other work on the machine lengthens; `client` and `server` are seconds of
-processors, of all that a way runs and of MariaDB; `memory` is that of its largest process. Ours pays for more than
+processors, of all that a way runs and of the server; `memory` is that of its largest process. Ours pays for more than
 the others do: a row count and a checksum of each table, and a digest of each part.
 """
 
@@ -27,12 +27,12 @@ import pymysql
 from bench import command
 from bench.child import processor_seconds, result_of
 from bench.fake_s3 import fake_s3
-from bench.filling import SERVER, fill
+from bench.filling import fill
 from bench.machine import machine
 from bench.report import Column, Part, Ratio, Table
+from bench.servers import Kind, database, find
 from bench.tabulate import tabulate
 from nightshift.local.environment import enter, isolated
-from nightshift.local.servers import mariadb_server
 
 # A process hands the most memory that it has held on to its children, so they are started by one that holds little.
 LAUNCH = """
@@ -47,7 +47,6 @@ if status:
 client, memory = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 print(json.dumps({"time": seconds, "client": client, "memory": memory, "size": int(size) / 1e6}))
 """
-USUAL = "mariadb-dump to zstd -3"
 SIZES = {"rows": (600_000, 2000), "rounds": (3, 1)}
 COLUMNS = (
     Column(name="time", unit="s"),
@@ -66,10 +65,16 @@ def main() -> None:
 def measure(sizes: argparse.Namespace) -> Part:
     """Back up in each way."""
     enter(isolated(os.environ))
-    with tempfile.TemporaryDirectory() as made, mariadb_server(Path(made), *SERVER) as url, fake_s3() as s3:
+    kind = find(sizes.server)
+    usual = usual_of(kind)
+    with (
+        tempfile.TemporaryDirectory() as made,
+        database(sizes.server, Path(made), options=kind.large) as url,
+        fake_s3() as s3,
+    ):
         fill(url, rows=sizes.rows)
         pid = int((Path(made) / "server.pid").read_text(encoding="ascii"))
-        table = compare(ways_out(url, s3, Path(made)), pid, rounds=sizes.rounds, usual=USUAL)
+        table = compare(ways_out(kind, url, s3, Path(made)), pid, rounds=sizes.rounds, usual=usual)
         about = f"{sizes.rows:,} rows of four tables, {sizes.rounds} rounds, without TLS."
         return Part(about=about, machine=machine(url), tables=(table,), left_out=missing("mydumper"))
 
@@ -79,15 +84,20 @@ def missing(program: str) -> tuple[str, ...]:
     return () if shutil.which(program) else (f"{program}, which is not installed.",)
 
 
-def ways_out(url: str, s3: str, folder: Path) -> dict[str, list[str]]:
+def usual_of(kind: Kind) -> str:
+    """Return the name of what is usually done: the server's own dump, compressed."""
+    return f"{Path(kind.dump).name} to zstd -3"
+
+
+def ways_out(kind: Kind, url: str, s3: str, folder: Path) -> dict[str, list[str]]:
     """Return how a backup is made, by name: a program and its arguments, which prints how many bytes came out."""
     address = urlsplit(url)
     where = f"--host=127.0.0.1 --port={address.port} --user=root"
-    dump = f"mariadb-dump {where} --skip-ssl --single-transaction"
+    dump = f"{kind.dump} {kind.client_options} {where} {kind.dump_options}"
     ours = [sys.executable, "-m", "bench.backup", "--child", url]
     ways = {
-        "mariadb-dump to gzip -6": ["sh", "-c", f"{dump} nightshift | gzip -6 | wc -c"],
-        USUAL: ["sh", "-c", f"{dump} nightshift | zstd -3 -q | wc -c"],
+        f"{Path(kind.dump).name} to gzip -6": ["sh", "-c", f"{dump} nightshift | gzip -6 | wc -c"],
+        usual_of(kind): ["sh", "-c", f"{dump} nightshift | zstd -3 -q | wc -c"],
         "ours, one connection": [*ours, "1", ""],
         "ours, two connections": [*ours, "2", ""],
         "ours, two, to S3": [*ours, "2", s3],

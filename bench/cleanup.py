@@ -2,7 +2,7 @@
 
 python -m bench.cleanup [--rows 500000] [--rounds 3]
 
-MariaDB flushes every commit, as by default. Each deletion is a process of its own, as on Lambda. The writer inserts
+The server flushes every commit, as by default. Each deletion is a process of its own, as on Lambda. The writer inserts
 sessions and touches those in use, one statement after the other; what it waits is what a visitor would. How long it
 waits where nobody deletes, the machine says, and whatever else is at work on it.
 """
@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,17 +26,16 @@ from sqlalchemy import make_url
 from bench import command
 from bench.machine import machine
 from bench.memory import peak_mib
-from bench.queue import DURABLE
+from bench.moments import NOW
 from bench.report import Column, Part, Ratio
+from bench.servers import DURABLE, database, mixed_id, numbers
 from bench.tabulate import tabulate
 from chalicelib import migrations
-from chalicelib.clock import to_ms
+from chalicelib.clock import iso, to_ms
 from chalicelib.engine import engine_for
 from nightshift.local.environment import enter, isolated, local_environment
-from nightshift.local.servers import mariadb_server
 
 NOBODY, GUIDE, OURS = "nobody deletes", "one DELETE (the guide)", "database_cleanup"
-NOW = datetime.now(UTC)
 CUTOFF_MS = to_ms(NOW - timedelta(days=30))
 OLD_MS, YOUNG_MS = to_ms(NOW - timedelta(days=40)), to_ms(NOW - timedelta(days=3))
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36"
@@ -65,11 +65,13 @@ def main() -> None:
 def compare(sizes: argparse.Namespace) -> Part:
     """Delete in each way, beside a writer."""
     enter(isolated(os.environ))
-    with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder), DURABLE) as url:
+    with tempfile.TemporaryDirectory() as folder, database(sizes.server, options=DURABLE) as url:
         migrations.upgrade(engine_for(url))
         fill(url, rows=sizes.rows)
         told, ways = machine(url), (NOBODY, GUIDE, OURS)
-        rounds = [{way: measure(way, url, Path(folder)) for way in ways} for _ in range(sizes.rounds)]
+        # A moment of its own in each round: what has run once for a moment does not run again.
+        moments = [NOW + timedelta(minutes=n) for n in range(sizes.rounds)]
+        rounds = [{way: measure(way, url, Path(folder), at=at) for way in ways} for at in moments]
     table = tabulate("", COLUMNS, {way: [each[way] for each in rounds] for way in ways}, ratios=RATIOS)
     about = f"{sizes.rows:,} sessions of which 30% are old, {sizes.rounds} rounds; the waits are a writer's."
     return Part(about=about, machine=told, tables=(table,))
@@ -81,15 +83,13 @@ def fill(url: str, *, rows: int) -> None:
         cursor.execute("CREATE TABLE all_sessions LIKE sessions")
         cursor.execute(
             "INSERT INTO all_sessions (id, user_id, user_agent, created_at, updated_at)"  # noqa: S608 (a number)
-            " SELECT LOWER(CONCAT_WS('-', LEFT(MD5(seq), 8), MID(MD5(seq), 9, 4), MID(MD5(seq), 13, 4),"
-            " MID(MD5(seq), 17, 4), RIGHT(MD5(seq), 12))), UUID(), %s, %s, IF(seq %% 10 < 3, %s, %s)"
-            f" FROM seq_1_to_{rows:d}",
+            f" SELECT {mixed_id('seq')}, UUID(), %s, %s, IF(seq %% 10 < 3, %s, %s) FROM {numbers(rows)}",
             (USER_AGENT, OLD_MS, OLD_MS, YOUNG_MS),
         )
 
 
-def measure(way: str, url: str, folder: Path) -> dict[str, float]:
-    """Delete in this way beside a writer, and return what the deletion took, and how long the writer waited."""
+def measure(way: str, url: str, folder: Path, *, at: datetime) -> dict[str, float]:
+    """Delete what is old at a moment, beside a writer; return what it took, and how long the writer waited."""
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("DROP TABLE sessions")
         cursor.execute("CREATE TABLE sessions LIKE all_sessions")
@@ -101,7 +101,7 @@ def measure(way: str, url: str, folder: Path) -> dict[str, float]:
     stop.unlink(missing_ok=True)
     writer = start(environment, "write", url, str(stop))
     time.sleep(WARM_UP_SECONDS)
-    done = read(start(environment, "delete", url, way))
+    done = read(start(environment, "delete", url, way, iso(at)))
     stop.touch()
     waits = sorted(read(writer)["waits"])
     wait = {"usual wait": median(waits), "wait of 1 in 100": waits[len(waits) * 99 // 100], "longest wait": waits[-1]}
@@ -128,7 +128,7 @@ def write(url: str, stop: str) -> dict[str, Any]:
     return {"waits": waits}
 
 
-def delete(url: str, way: str) -> dict[str, Any]:
+def delete(url: str, way: str, moment: str) -> dict[str, Any]:
     """Delete in this way, and return the rows, the seconds and the peak memory."""
     from chalicelib import runs
     from chalicelib.context import from_lambda
@@ -143,8 +143,7 @@ def delete(url: str, way: str) -> dict[str, Any]:
             deleted = cursor.execute("DELETE FROM sessions WHERE updated_at < %s", (CUTOFF_MS,))
     else:
         context = from_lambda(LocalContext(function_name="database_cleanup"))
-        # A moment of its own in each round: what has run once for a moment does not run again.
-        event = {"scheduled_for": datetime.now(UTC).isoformat(), "rules": ["sessions"]}
+        event = {"scheduled_for": moment, "rules": ["sessions"]}
         deleted = runs.execute("database_cleanup", event=event, context=context)["succeeded"]
     return {"deleted": deleted, "time": time.perf_counter() - began, "memory": peak_mib()}
 
@@ -171,8 +170,11 @@ def read(process: "subprocess.Popen[str]") -> dict[str, Any]:
     return answer
 
 
+WAYS: dict[str, Callable[..., dict[str, Any]]] = {"write": write, "delete": delete}
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        print(json.dumps({"write": write, "delete": delete}[sys.argv[2]](*sys.argv[3:])))
+        print(json.dumps(WAYS[sys.argv[2]](*sys.argv[3:])))
     else:
         main()

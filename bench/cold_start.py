@@ -2,10 +2,10 @@
 
 python -m bench.cold_start [--rounds 5]
 
-Every round runs each function once, so that a busy minute of the machine touches all of them. They find a MariaDB, a
-Redis and an emulator of AWS on this machine, and something small to do. `ready` is when a function first asks something
-of the network, `first answer` when all is done, both from the start of the process on; `next answer` is another event
-to the same, warm process. What it has of the first more is what a cold start costs.
+Every round runs each function once, so that a busy minute of the machine touches all of them. They find a database,
+a Redis and an emulator of AWS on this machine, and something small to do. `ready` is when a function first asks
+something of the network, `first answer` when all is done, both from the start of the process on; `next answer` is
+another event to the same, warm process. What it has of the first more is what a cold start costs.
 """
 
 import argparse
@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,9 @@ from bench.events import events_of, undue, unsubscribing
 from bench.first_call import ROUTES
 from bench.items import served, write_items
 from bench.machine import machine
+from bench.moments import NOW
 from bench.report import Column, Part
+from bench.servers import database
 from bench.tabulate import tabulate
 from chalicelib.application import posts, users
 from chalicelib.engine import engine_for
@@ -41,7 +42,7 @@ from nightshift.demo.loading import load, prepare_database
 from nightshift.deploy import package
 from nightshift.local.aws import local_aws
 from nightshift.local.environment import local_environment
-from nightshift.local.servers import mariadb_server, redis_server
+from nightshift.local.servers import redis_server
 
 PROJECT = Path(__file__).parent.parent
 # What Lambda's runtime carries beside the standard library.
@@ -53,6 +54,8 @@ COLUMNS = (
     Column(name="next answer", unit="ms"),
     Column(name="a cold start", unit="ms"),
 )
+# Posts of each month for which there is a fire.
+DAYS = 800
 CHALICE = "from chalice.app import Chalice; Chalice(app_name='bench')"
 
 
@@ -81,9 +84,9 @@ def measure(sizes: argparse.Namespace) -> Part:
         shutil.unpack_archive(archive, compiled)
         shutil.copytree(compiled, source, ignore=shutil.ignore_patterns("__pycache__"))
         link_runtime(runtime)
-        for name in ("redis", "mariadb", "api"):
+        for name in ("redis", "api"):
             (folder / name).mkdir()
-        url = stack.enter_context(mariadb_server(folder / "mariadb"))
+        url = stack.enter_context(database(sizes.server))
         redis_url = stack.enter_context(redis_server(folder / "redis"))
         write_items(folder / "api" / "items.json", 10, version=1)
         api = stack.enter_context(served(folder / "api"))
@@ -128,10 +131,10 @@ def cases_of(compiled: tuple[str, ...], *, source: tuple[str, ...]) -> dict[str,
 
 def fill(url: str) -> None:
     """Load a few users, and posts of each month for which there is a fire."""
-    engine, now = engine_for(url), datetime.now(UTC)
+    engine = engine_for(url)
     prepare_database(engine)
-    load(engine, users, make_users(5, now=now, seed=1))
-    load(engine, posts, make_posts(5000, until=now, days=600, seed=1))
+    load(engine, users, make_users(5, now=NOW, seed=1))
+    load(engine, posts, make_posts(5000, until=NOW, days=DAYS, seed=1))
 
 
 def link_runtime(folder: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from bench.markdown import tell_part
 from bench.report import Part
+from bench.servers import NAMES
 from bench.stored import with_ratios
 from nightshift.local.environment import enter, isolated
 from nightshift.local.servers import NotInstalledError
@@ -23,6 +24,7 @@ def run(measure: Callable[[argparse.Namespace], Part], about: str, sizes: Sizes)
     parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     for name, (full, _) in sizes.items():
         parser.add_argument(f"--{name}", type=int, help=f"{full:,} unless said otherwise")
+    parser.add_argument("--server", choices=NAMES, help="on which database; the first that is installed")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works")
     parser.add_argument("--json", action="store_true", help="as JSON")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The digest on MariaDB for a hundredth, a tenth and all of its readers: listed, and mailed in bulk and one by one.
+"""The digest for a hundredth, a tenth and all of its readers: listed, and mailed in bulk and one by one.
 
 python -m bench.digest [--readers 100000] [--posts 20000] [--rounds 3]
 
@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import tempfile
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,18 @@ from bench.child import result_of
 from bench.cleanup import connect
 from bench.invocation import SINGLY
 from bench.machine import machine
+from bench.moments import NOW, fires
 from bench.report import Column, Part, Ratio, Table
+from bench.servers import database
 from bench.tabulate import tabulate
 from chalicelib.application import posts, users
 from chalicelib.engine import engine_for
 from nightshift.demo.blog import make_posts, make_users
 from nightshift.demo.loading import load, prepare_database
-from nightshift.demo.run import SEED, fire_after_busiest_day
+from nightshift.demo.run import FIRE_HOUR, SEED
 from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.environment import QUEUE, enter, isolated, local_environment
 from nightshift.local.invocation import scheduled_event, sqs_event
-from nightshift.local.servers import mariadb_server
 
 SAMPLE_MESSAGES, DAYS = 10, 42
 SIZES = {"readers": (100_000, 1000), "posts": (20_000, 1000), "rounds": (3, 1)}
@@ -66,7 +66,7 @@ def compare(sizes: argparse.Namespace) -> Part:
     listed: Rounds = {}
     again: Rounds = {}
     mailed: dict[str, Rounds] = {"work": {}, SINGLY: {}}
-    with tempfile.TemporaryDirectory() as folder, local_aws() as aws, mariadb_server(Path(folder)) as url:
+    with tempfile.TemporaryDirectory() as folder, local_aws() as aws, database(sizes.server) as url:
         told = machine(url)
         for count in counts:
             name, schema = name_of(count), f"readers_{count}"
@@ -77,9 +77,9 @@ def compare(sizes: argparse.Namespace) -> Part:
                 local_environment(os.environ | {"DATABASE_URL": own}, endpoint=aws.endpoint, folder=Path(folder)) | PACE
             )
             fill(own, readers=count, post_count=sizes.posts)
-            last = fire_after_busiest_day(engine_for(own))
-            for n, (function, rounds) in enumerate(sizes.rounds * list(mailed.items())):
-                event = scheduled_event(last - timedelta(days=n))
+            ways = sizes.rounds * list(mailed.items())
+            for fire, (function, rounds) in zip(fires(len(ways), hour=FIRE_HOUR), ways, strict=True):
+                event = scheduled_event(fire)
                 listed.setdefault(name, []).append(list_readers(event))
                 again.setdefault(name, []).append(list_readers(event))
                 rounds.setdefault(name, []).append(mail(aws, function))
@@ -138,11 +138,11 @@ def take_messages(aws: LocalAws) -> list[dict[str, Any]]:
 
 def fill(url: str, *, readers: int, post_count: int) -> None:
     """Load users who all want the digest, and posts."""
-    engine, now = engine_for(url), datetime.now(UTC)
+    engine = engine_for(url)
     prepare_database(engine)
     wanted = {"is_verified": True, "email_digest": True}
-    load(engine, users, (user | wanted for user in make_users(readers, now=now, seed=SEED)))
-    load(engine, posts, make_posts(post_count, until=now, days=DAYS, seed=SEED))
+    load(engine, users, (user | wanted for user in make_users(readers, now=NOW, seed=SEED)))
+    load(engine, posts, make_posts(post_count, until=NOW, days=DAYS, seed=SEED))
 
 
 def measure(function: str, event: object) -> dict[str, Any]:

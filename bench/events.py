@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
+from bench.moments import NOW
 from chalicelib.clock import iso
 from nightshift.local.invocation import scheduled_event, sns_event, sqs_event
 from nightshift.triggers import Trigger
@@ -17,13 +18,12 @@ APART = timedelta(days=31)
 
 def events_of(trigger: Trigger) -> Iterator[Any]:
     """Yield events for a function, without end."""
-    now = datetime.now(UTC).replace(microsecond=0)
     for n in count(1):
         match trigger.kind:
             case "task":
-                yield {"scheduled_for": iso(now - n * APART)}
+                yield {"scheduled_for": iso(NOW - n * APART)}
             case "rate":
-                yield scheduled_event(now)
+                yield scheduled_event(NOW)
             case "queue":
                 yield sqs_event([_message()])
             case "topic":
@@ -34,8 +34,7 @@ def events_of(trigger: Trigger) -> Iterator[Any]:
 
 def undue() -> Iterator[Any]:
     """Yield fires of a rule at moments for which no schedule of ours asks, without end."""
-    now = datetime.now(UTC).replace(minute=59, second=0, microsecond=0)
-    return (scheduled_event(now - timedelta(days=n)) for n in count(1))
+    return (scheduled_event(NOW.replace(minute=59) - timedelta(days=n)) for n in count(1))
 
 
 def unsubscribing() -> dict[str, Any]:

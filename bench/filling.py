@@ -1,11 +1,12 @@
-"""A database worth backing up: four tables as applications have them, whose rows are made by MariaDB itself."""
+"""A database worth backing up: four tables as applications have them, whose rows are made by the server itself."""
 
 from typing import Any
 from urllib.parse import urlsplit
 
 import pymysql
 
-SERVER = ("--innodb-buffer-pool-size=2G", "--innodb-log-file-size=1G")
+from bench.servers import mixed, numbers
+
 WORDS = (
     "'the', 'quick', 'brown', 'fox', 'jumps', 'over', 'a', 'lazy', 'dog', 'and', 'nobody', 'knows', 'why', 'it', 'did'"
 )
@@ -24,15 +25,15 @@ TABLES = [
         " points INT, score DOUBLE, created_at BIGINT NOT NULL)",
         "seq, CONCAT('user', seq * 7919 % 5003), CONCAT('About \"things\", it''s Ünïcödé ', seq),"
         f" CONCAT_WS(' ', {', '.join(f'ELT(1 + CRC32(seq + {n}000000000) % 15, {WORDS})' for n in range(40))}, '\n',"
-        " REPEAT(MD5(seq % 1000), seq % 5)), IF(seq % 10, seq % 977, NULL), seq / 7, 1456000000000 + seq",
+        f" REPEAT({mixed('seq % 1000')}, seq % 5)), IF(seq % 10, seq % 977, NULL), seq / 7, 1456000000000 + seq",
     ),
     (
         0.2,
         "sessions (id CHAR(36) PRIMARY KEY, user_id CHAR(36) NOT NULL, user_agent VARCHAR(200), created_at"
         " BIGINT NOT NULL,"
         " updated_at BIGINT NOT NULL)",
-        "INSERT(MD5(seq), 9, 0, '-'), UUID(), 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
-        " Chrome/126.0 Safari/537.36', 1456000000000 + seq, 1456000000000 + seq * 2",
+        f"INSERT({mixed('seq')}, 9, 0, '-'), UUID(), 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"
+        " (KHTML, like Gecko) Chrome/126.0 Safari/537.36', 1456000000000 + seq, 1456000000000 + seq * 2",
     ),
     (
         0.15,
@@ -45,13 +46,13 @@ TABLES = [
 ]
 
 
-def fill(url: str, *, rows: int) -> None:
+def fill(url: str, *, rows: int, schema: str = "nightshift") -> None:
     """Make the tables that are backed up."""
     address = urlsplit(url)
-    where: dict[str, Any] = {"host": address.hostname, "port": address.port, "user": "root", "database": "nightshift"}
+    where: dict[str, Any] = {"host": address.hostname, "port": address.port, "user": "root", "database": schema}
     with pymysql.connect(**where, autocommit=True) as connection, connection.cursor() as cursor:
         for share, definition, values in TABLES:
             name = definition.partition(" ")[0]
             cursor.execute(f"CREATE TABLE {definition}")
-            cursor.execute(f"INSERT INTO {name} SELECT {values} FROM seq_1_to_{int(rows * share)} ORDER BY 1")  # noqa: S608
+            cursor.execute(f"INSERT INTO {name} SELECT {values} FROM {numbers(int(rows * share))} ORDER BY 1")  # noqa: S608
             cursor.execute(f"ANALYZE TABLE {name}")

@@ -17,9 +17,14 @@ def as_markdown(report: Report) -> str:
 
 
 def sections(report: Report) -> dict[str, str]:
-    """Return the text of each place of docs/speed.md: `run` for the whole, and each part's by its name."""
+    """Return the text of each place of docs/speed.md: `run` for the whole, and each part's by its name.
+
+    A part that was measured on two servers has the tables of both, the second after the first.
+    """
     told = {"run": tell_run(report)}
-    told |= {name: tell_part(part) for name, part in report.parts.items()}
+    for name, part in report.parts.items():
+        passes = [part, *([report.again[name]] if name in report.again else [])]
+        told[name] = "\n\n".join(map(tell_part, passes))
     return told | {name: f"**Failed:** {why}" for name, why in report.failed.items()}
 
 

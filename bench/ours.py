@@ -1,6 +1,6 @@
 """Nightshift's worker as a contender: batches of ten, as SQS's trigger hands them over, in a process of its own.
 
-python -m bench.ours messages.json
+python -m bench.ours messages.json WORKER WORKERS all|some
 """
 
 import contextlib
@@ -51,8 +51,8 @@ def perform(_context: Context, job: Job[Payload]) -> Counts:
 NOOP = Handler(type="noop", payload=Payload, perform=perform, max_attempts=3, backoff_seconds=(60,), timeout_seconds=60)
 
 
-def run_ours(url: str, workers: int, jobs: int, *, from_outbox: bool = False) -> Taken:
-    """Let as many workers have every message, each in an order of its own, as nobody's luck could be worse."""
+def run_ours(url: str, workers: int, jobs: int, *, from_outbox: bool = False, is_copied: bool = False) -> Taken:
+    """Let workers share the messages, or where these are copied, give every one to each in an order of its own."""
     prepare(url)
     with tempfile.TemporaryDirectory() as folder:
         messages = Path(folder) / "messages.json"
@@ -61,7 +61,9 @@ def run_ours(url: str, workers: int, jobs: int, *, from_outbox: bool = False) ->
             os.environ | {"DATABASE_URL": url}, endpoint="http://127.0.0.1:9", folder=Path(folder)
         )
         os.environ.update(environment)
-        return race([sys.executable, "-m", "bench.ours", str(messages)], workers=workers)
+        child = [sys.executable, "-m", "bench.ours", str(messages)]
+        dealt = "all" if is_copied else "some"
+        return race([[*child, str(number), str(workers), dealt] for number in range(workers)])
 
 
 def prepare(url: str) -> None:
@@ -105,22 +107,27 @@ def measure_enqueueing(url: str, jobs: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Work on the messages of the file, ten an invocation."""
-    messages = json.loads(Path(sys.argv[1]).read_text())
+    """Work on this worker's messages of the file, ten an invocation."""
+    messages, number, workers = json.loads(Path(sys.argv[1]).read_text()), int(sys.argv[2]), int(sys.argv[3])
     events = [sqs_event(messages[start : start + BATCH]) for start in range(0, len(messages), BATCH)]
-    # Each worker begins elsewhere, so that they meet.
-    turn = os.getpid() % len(events)
+    events = in_turn(events, number, workers) if sys.argv[4] == "all" else events[number::workers]
     with Path(os.devnull).open("w") as sink:
         logger.handlers[0].setStream(sink)  # type: ignore[attr-defined]
         prepare_connection()
         tally.wait_for_start()
         with contextlib.redirect_stdout(sink):
-            for event in events[turn:] + events[:turn]:
+            for event in events:
                 # What another worker holds stays on the queue: the trigger would deliver it again. There is no SQS here
                 # to be told so.
                 with contextlib.suppress(BatchFailedError, TransientError):
                     worker.work(event, invoked(), queue="work", find=find)
         tally.tell()
+
+
+def in_turn(events: list[dict[str, Any]], number: int, workers: int) -> list[dict[str, Any]]:
+    """Return all events, beginning where no other worker begins: each finds what another has begun, and what not."""
+    first = number * len(events) // workers
+    return events[first:] + events[:first]
 
 
 def invoked() -> Context:

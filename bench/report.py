@@ -1,7 +1,7 @@
 """What a bench has found: a report of parts, each with tables of measures; in Python as in docs/bench.json."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,10 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A whole bench: the parts by name, and of those that failed why; `quick` says that the sizes mean nothing."""
+    """A whole bench: the parts by name, and of those that failed why; `quick` says that the sizes mean nothing.
+
+    `again` are those parts that were measured on a second database server too.
+    """
 
     date: str
     machine: str
@@ -73,6 +76,7 @@ class Report:
     seconds: float
     parts: Mapping[str, Part]
     failed: Mapping[str, str]
+    again: Mapping[str, Part] = field(default_factory=dict)
 
 
 def ratio_of(table: Table, ratio: Ratio, row: Row) -> float | None:

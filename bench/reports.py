@@ -2,10 +2,10 @@
 
 python -m bench.reports [--sessions 1000000] [--users 50000] [--posts 50000] [--rounds 3]
 
-Each way is a process of its own on a private MariaDB; importing and connecting are not measured. The guide counts one
+Each way is a process of its own on a private server; importing and connecting are not measured. The guide counts one
 month with three queries, so twelve months are thirty-six; some read the rows instead and count them in Python. Ours
-records each day once, the day after (all 365 here, one after another), and counts a month once. A report is collected
-and written in its three formats, but not put into a bucket.
+records each day once, the day after (all of them here, one after another), and counts a month once. A report is
+collected and written in its three formats, but not put into a bucket.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from bench.cleanup import connect
 from bench.machine import machine
 from bench.memory import peak_mib
 from bench.report import Column, Part, Ratio
+from bench.servers import database, mixed_id, numbers
 from bench.tabulate import tabulate
 from chalicelib import migrations
 from chalicelib.clock import to_ms
 from chalicelib.engine import engine_for
 from nightshift.local.environment import enter, isolated, local_environment
-from nightshift.local.servers import mariadb_server
 
 UTC_ZONE = ZoneInfo("UTC")
 END = datetime(2026, 3, 1, tzinfo=UTC)
@@ -39,7 +39,13 @@ START = datetime(2025, 3, 1, tzinfo=UTC)
 DAYS = (END - START).days
 
 
-SIZES = {"sessions": (1_000_000, 2000), "users": (50_000, 200), "posts": (50_000, 200), "rounds": (3, 1)}
+SIZES = {
+    "sessions": (1_000_000, 2000),
+    "users": (50_000, 200),
+    "posts": (50_000, 200),
+    "days": (DAYS, 20),
+    "rounds": (3, 1),
+}
 COLUMNS = (Column(name="time", unit="s"), Column(name="memory", unit="MiB"))
 
 
@@ -51,7 +57,7 @@ def main() -> None:
 def measure(sizes: argparse.Namespace) -> Part:
     """Count in each way."""
     enter(isolated(os.environ))
-    with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder)) as url:
+    with tempfile.TemporaryDirectory() as folder, database(sizes.server) as url:
         fill(url, sizes)
         told = machine(url)
         environment = local_environment(
@@ -61,8 +67,8 @@ def measure(sizes: argparse.Namespace) -> Part:
         for _ in range(sizes.rounds):
             forget(url)
             for way in WAYS:
-                taken[way].append(run(environment, way, url))
-            taken[A_DAY].append({"time": taken[RECORD][-1]["time"] / DAYS})
+                taken[way].append(run(environment, way, url, sizes.days))
+            taken[A_DAY].append({"time": taken[RECORD][-1]["time"] / sizes.days})
     ratios = [Ratio(name="× the guide", column="time", to=GUIDE)]
     rows = f"{sizes.sessions:,} sessions, {sizes.users:,} users and {sizes.posts:,} posts"
     about = f"{rows} of twelve months, {sizes.rounds} rounds."
@@ -73,24 +79,23 @@ def fill(url: str, sizes: argparse.Namespace) -> None:
     """Spread the rows evenly over the twelve months; every session is of a user as good as chosen by lot."""
     migrations.upgrade(engine_for(url))
     start, length = to_ms(START), to_ms(END) - to_ms(START)
-    id_ = "INSERT(INSERT(INSERT(INSERT(MD5({}), 9, 0, '-'), 14, 0, '-'), 19, 0, '-'), 24, 0, '-')"
     at = f"{start} + FLOOR((seq - 0.5) * {length} / {{}})"
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO users (id, name, email, is_verified, is_admin, email_digest, created_at, updated_at)"  # noqa: S608 (sizes of our own)
-            f" SELECT {id_.format('seq')}, 'Reader', CONCAT(seq, '@example.com'), 1, 0, 1,"
-            f" {at.format(sizes.users)}, 0 FROM seq_1_to_{sizes.users:d}"
+            f" SELECT {mixed_id('seq')}, 'Reader', CONCAT(seq, '@example.com'), 1, 0, 1,"
+            f" {at.format(sizes.users)}, 0 FROM {numbers(sizes.users)}"
         )
         cursor.execute(
             "INSERT INTO posts (id, title, points, comments, views, created_at)"  # noqa: S608 (sizes of our own)
-            f" SELECT {id_.format('seq')}, CONCAT('Post ', seq), CRC32(seq) % 1000, 0, 0, {at.format(sizes.posts)}"
-            f" FROM seq_1_to_{sizes.posts:d}"
+            f" SELECT {mixed_id('seq')}, CONCAT('Post ', seq), CRC32(seq) % 1000, 0, 0, {at.format(sizes.posts)}"
+            f" FROM {numbers(sizes.posts)}"
         )
-        user_id = id_.format(f"1 + CRC32(seq) % {sizes.users:d}")
+        user_id = mixed_id(f"1 + CRC32(seq) % {sizes.users:d}")
         cursor.execute(
             "INSERT INTO sessions (id, user_id, user_agent, created_at, updated_at)"  # noqa: S608 (sizes of our own)
-            f" SELECT {id_.format('seq')}, {user_id}, 'Mozilla/5.0 (X11; Linux x86_64)', moment, moment"
-            f" FROM (SELECT seq, {at.format(sizes.sessions)} AS moment FROM seq_1_to_{sizes.sessions:d}) AS made"
+            f" SELECT {mixed_id('seq')}, {user_id}, 'Mozilla/5.0 (X11; Linux x86_64)', moment, moment"
+            f" FROM (SELECT seq, {at.format(sizes.sessions)} AS moment FROM {numbers(sizes.sessions)}) AS made"
         )
         cursor.execute("ANALYZE TABLE users, posts, sessions")
 
@@ -102,9 +107,9 @@ def forget(url: str) -> None:
             cursor.execute(f"TRUNCATE TABLE {table}")
 
 
-def run(environment: dict[str, str], way: str, url: str) -> dict[str, Any]:
+def run(environment: dict[str, str], way: str, url: str, days: int) -> dict[str, Any]:
     """Do one way in a process of its own."""
-    child = [sys.executable, "-m", "bench.reports", "--child", way, url]
+    child = [sys.executable, "-m", "bench.reports", "--child", way, url, str(days)]
     answer: dict[str, Any] = result_of(child, environment=environment)
     return answer
 
@@ -121,7 +126,7 @@ def months() -> list[tuple[int, int]]:
     return ranges
 
 
-def count_by_queries(url: str) -> list[int]:
+def count_by_queries(url: str, _days: int) -> list[int]:
     """Count each month with the guide's three queries, bounded so that they tell of past months too."""
     active = []
     with connect(url) as connection, connection.cursor() as cursor:
@@ -135,7 +140,7 @@ def count_by_queries(url: str) -> list[int]:
     return active
 
 
-def count_rows(url: str) -> list[int]:
+def count_rows(url: str, _days: int) -> list[int]:
     """Read the rows of each month and count them in Python."""
     active = []
     with connect(url) as connection, connection.cursor() as cursor:
@@ -151,19 +156,19 @@ def count_rows(url: str) -> list[int]:
     return active
 
 
-def record_days(url: str) -> list[int]:
-    """Record each day as the task does on the morning after, all long over."""
+def record_days(url: str, days: int) -> list[int]:
+    """Record each of so many days as the task does on the morning after, all long over."""
     from chalicelib.clock import SystemClock
     from chalicelib.database import Database
     from chalicelib.reports import activity
     from chalicelib.window import window_before
 
     database = Database(engine_for(url), SystemClock())
-    mornings = (START + timedelta(days=n, hours=25) for n in range(DAYS))
+    mornings = (START + timedelta(days=n, hours=25) for n in range(days))
     return [activity.record(database, SystemClock(), window_before(moment, UTC_ZONE)) for moment in mornings]
 
 
-def report(url: str) -> list[int]:
+def report(url: str, _days: int) -> list[int]:
     """Collect the report of the last month with those before it, and write it in three formats."""
     from chalicelib.config import read_settings
     from chalicelib.reports import page
@@ -179,9 +184,9 @@ def report(url: str) -> list[int]:
 
 
 GUIDE = "the guide's queries, for each month"
-RECORD = f"ours: recording {DAYS} days"
+RECORD = "ours: recording every day"
 A_DAY = "ours: one of these days"
-WAYS: dict[str, Callable[[str], list[int]]] = {
+WAYS: dict[str, Callable[[str, int], list[int]]] = {
     GUIDE: count_by_queries,
     "reading the rows, counting in Python": count_rows,
     RECORD: record_days,
@@ -190,11 +195,11 @@ WAYS: dict[str, Callable[[str], list[int]]] = {
 }
 
 
-def child(way: str, url: str) -> dict[str, Any]:
+def child(way: str, url: str, days: str) -> dict[str, Any]:
     """Do one way, and return the seconds, the peak memory and the last that it counted."""
     with engine_for(url).connect():
         began = time.perf_counter()
-        counted = WAYS[way](url)
+        counted = WAYS[way](url, int(days))
         seconds = time.perf_counter() - began
     return {"time": seconds, "memory": peak_mib(), "active": counted[-1]}
 

@@ -1,4 +1,4 @@
-"""Restores into one MariaDB: ours beside the mariadb client fed by zstd, and myloader where it is installed.
+"""Restores into one server: ours beside its own client fed by zstd, and myloader where it is installed.
 
 python -m bench.restore [--rows 600000] [--rounds 3]
 
@@ -23,19 +23,19 @@ import pymysql
 
 from bench import command
 from bench.backup import SIZES, compare, missing
-from bench.filling import SERVER, fill
+from bench.filling import fill
 from bench.machine import machine
 from bench.report import Part
+from bench.servers import Kind, database, find
 from chalicelib.backup.keys import keys_of
 from chalicelib.backup.making import back_up_schema
 from chalicelib.backup.plan import Plan
 from chalicelib.store import Store
 from nightshift.local.environment import enter, isolated
-from nightshift.local.servers import free_port, mariadb_server
+from nightshift.local.servers import free_port
 
 ID = "20261125T010000Z-00000000"
 BUCKET, SCHEMA = "bench", "restored"
-USUAL = "zstd -d to mariadb"
 
 
 class Folder(Store):
@@ -68,17 +68,27 @@ def main() -> None:
 def measure(sizes: argparse.Namespace) -> Part:
     """Restore in each way."""
     enter(isolated(os.environ))
-    with tempfile.TemporaryDirectory() as made, mariadb_server(Path(made), *SERVER) as url, files_in(made) as s3:
+    kind = find(sizes.server)
+    with (
+        tempfile.TemporaryDirectory() as made,
+        database(sizes.server, Path(made), options=kind.large) as url,
+        files_in(made) as s3,
+    ):
         fill(url, rows=sizes.rows)
-        back_up(url, Path(made))
+        back_up(kind, url, Path(made))
         pid = int((Path(made) / "server.pid").read_text(encoding="ascii"))
-        ways = ways_in(url, s3, Path(made))
-        table = compare(ways, pid, rounds=sizes.rounds, usual=USUAL, before=lambda: make_empty(url))
+        ways = ways_in(kind, url, s3, Path(made))
+        table = compare(ways, pid, rounds=sizes.rounds, usual=usual_of(kind), before=lambda: make_empty(url))
         about = f"{sizes.rows:,} rows of four tables, {sizes.rounds} rounds."
         return Part(about=about, machine=machine(url), tables=(table,), left_out=missing("myloader"))
 
 
-def back_up(url: str, folder: Path) -> None:
+def usual_of(kind: Kind) -> str:
+    """Return the name of what is usually done: a dump of the server's own, decompressed into its client."""
+    return f"zstd -d to {Path(kind.client).name}"
+
+
+def back_up(kind: Kind, url: str, folder: Path) -> None:
     """Back up in each way."""
     back_up_schema(
         connector(url, "nightshift"),
@@ -89,11 +99,12 @@ def back_up(url: str, folder: Path) -> None:
         connections=2,
         progress=lambda _: None,
     )
-    dump = f"mariadb-dump {client(url)} --single-transaction nightshift | zstd -3 -q -o {folder}/dump.zst"
+    connect = f"{kind.client_options} {address(url)}"
+    dump = f"{kind.dump} {connect} {kind.dump_options} nightshift | zstd -3 -q -o {folder}/dump.zst"
     subprocess.run(dump, shell=True, check=True)  # noqa: S602 (ours, without anybody's words)
     if shutil.which("mydumper"):
         mydumper = (
-            f"mydumper {client(url)} --threads=2 --compress=ZSTD --database=nightshift --outputdir={folder}/mydumper"
+            f"mydumper {address(url)} --threads=2 --compress=ZSTD --database=nightshift --outputdir={folder}/mydumper"
         )
         subprocess.run(mydumper.split(), check=True, capture_output=True)
 
@@ -105,31 +116,31 @@ def make_empty(url: str) -> None:
         cursor.execute(f"CREATE SCHEMA {SCHEMA}")
 
 
-def ways_in(url: str, s3: str, folder: Path) -> dict[str, list[str]]:
+def ways_in(kind: Kind, url: str, s3: str, folder: Path) -> dict[str, list[str]]:
     """Return how a backup is restored, by name: a program and its arguments, which prints how many bytes went in."""
-    mariadb = f"mariadb {client(url)} {SCHEMA}"
+    own = f"{kind.client} {kind.client_options} {address(url)} {SCHEMA}"
     ours = [sys.executable, "-m", "bench.restore", "--child", url, s3]
     parts = folder / BUCKET / "backups" / ID
     ways = {
-        USUAL: ["sh", "-c", f"zstd -dcq {folder}/dump.zst | {mariadb} && wc -c < {folder}/dump.zst"],
-        "our parts to mariadb": [
+        usual_of(kind): ["sh", "-c", f"zstd -dcq {folder}/dump.zst | {own} && wc -c < {folder}/dump.zst"],
+        f"our parts to {Path(kind.client).name}": [
             "sh",
             "-c",
-            f"for part in {parts}/*.zst; do zstd -dcq $part | {mariadb}; done; cat {parts}/*.zst | wc -c",
+            f"for part in {parts}/*.zst; do zstd -dcq $part | {own}; done; cat {parts}/*.zst | wc -c",
         ],
         "ours, reading first": [*ours, "check", "3"],
         "ours, one connection": [*ours, "restore", "1"],
         "ours, three connections": [*ours, "restore", "3"],
     }
     if shutil.which("myloader"):
-        load = f"myloader {client(url)} --threads=2 --database={SCHEMA} --directory={folder}/mydumper >&2; echo 0"
+        load = f"myloader {address(url)} --threads=2 --database={SCHEMA} --directory={folder}/mydumper >&2; echo 0"
         ways["myloader, two threads"] = ["sh", "-c", load]
     return ways
 
 
-def client(url: str) -> str:
-    """Return the options by which the clients connect."""
-    return f"--host=127.0.0.1 --port={urlsplit(url).port} --user=root --skip-ssl"
+def address(url: str) -> str:
+    """Return the options that say where the server is."""
+    return f"--host=127.0.0.1 --port={urlsplit(url).port} --user=root"
 
 
 def connector(url: str, schema: str | None) -> Callable[[], Any]:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,33 +20,43 @@ class FailedError(Exception):
     """A part came to no result; the text says why."""
 
 
-def run_all(modules: Mapping[str, str], *, quick: bool) -> Report:
-    """Run modules by the names of their parts, say on standard error where it is, and return what came of all."""
+def run_all(modules: Mapping[str, str], *, quick: bool, servers: Sequence[str], once: Collection[str] = ()) -> Report:
+    """Run modules by the names of their parts, say on standard error where it is, and return what came of all.
+
+    Each is run on the first of the servers, and on the second too, where there is one, unless it is of `once`.
+    """
     date, told, began = f"{datetime.now(UTC):%Y-%m-%d}", machine(), time.perf_counter()
+    passes: Sequence[str | None] = servers or (None,)
     parts: dict[str, Part] = {}
+    again: dict[str, Part] = {}
     failed: dict[str, str] = {}
 
     def so_far() -> Report:
         seconds = round(time.perf_counter() - began, 1)
-        return Report(date=date, machine=told, quick=quick, seconds=seconds, parts=parts, failed=failed)
+        return Report(date=date, machine=told, quick=quick, seconds=seconds, parts=parts, failed=failed, again=again)
 
     for name, module in modules.items():
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        try:
-            parts[name] = run_part(module, before=so_far())
-        except FailedError as error:
-            failed[name] = str(error)
-            print(f"{name} failed: {error}", file=sys.stderr, flush=True)
+        for server, done in zip(passes, (parts, again), strict=False):
+            if done is again and name in once:
+                continue
+            told_as = name if done is parts else f"{name} on {server}"
+            print(f"{told_as} ...", file=sys.stderr, flush=True)
+            try:
+                done[name] = run_part(module, server=server, before=so_far())
+            except FailedError as error:
+                failed[told_as] = str(error)
+                print(f"{told_as} failed: {error}", file=sys.stderr, flush=True)
     return so_far()
 
 
-def run_part(module: str, *, before: Report) -> Part:
+def run_part(module: str, *, server: str | None, before: Report) -> Part:
     """Run a part, which may read what was measured before it. Raises FailedError."""
     with tempfile.TemporaryDirectory() as folder:
         measured = Path(folder) / "bench.json"
         measured.write_text(as_json(before), encoding="utf-8")
+        options = ["--json", *["--quick"] * before.quick, *([f"--server={server}"] if server else [])]
         done = subprocess.run(
-            [sys.executable, "-m", module, "--json", *["--quick"] * before.quick],
+            [sys.executable, "-m", module, *options],
             cwd=PROJECT,
             env=os.environ | {"MEASURED": str(measured)},
             capture_output=True,

@@ -14,8 +14,8 @@ STORED = Path(__file__).parent.parent / "docs" / "bench.json"
 def as_json(report: Report) -> str:
     """Return a report as JSON."""
     told = msgspec.to_builtins(report)
-    for name, part in report.parts.items():
-        told["parts"][name] = with_ratios(part)
+    for pass_ in ("parts", "again"):
+        told[pass_] = {name: with_ratios(part) for name, part in getattr(report, pass_).items()}
     return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -1,10 +1,10 @@
-"""The external sync on MariaDB, beside the guide's way: each item by itself, looked for and then written.
+"""The external sync beside the guide's way: each item by itself, looked for and then written.
 
 python -m bench.sync [--items 50000] [--sample 3000] [--rounds 3] [--many 200000]
 
 Both read the same items from the same HTTP server, each in a process of its own; starting it does not count. What the
 guide's way takes for each item does not depend on how many there are, so it is measured with a sample. It commits every
-item, and MariaDB, as by default, then waits for the disk; both are measured once more where it does not. Beside the
+item, and the server, as by default, then waits for the disk; both are measured once more where it does not. Beside the
 time on the clock stands that of the processors, of client and server together, which other work on the machine does
 not lengthen, nor a slow disk.
 """
@@ -25,18 +25,18 @@ from bench.child import processor_seconds, result_of
 from bench.items import served, write_items
 from bench.machine import machine
 from bench.report import Column, Part, Ratio, Table
+from bench.servers import database, flush
 from bench.sync_ways import GUIDE, OURS
 from bench.tabulate import tabulate
 from chalicelib import migrations
 from chalicelib.engine import engine_for
 from nightshift.local.environment import enter, isolated, local_environment
-from nightshift.local.servers import mariadb_server
 
 GUIDE_TABLE = (
     "CREATE TABLE IF NOT EXISTS guide.external_data (id CHAR(36) PRIMARY KEY, "
     "external_id VARCHAR(255) NOT NULL UNIQUE, data MEDIUMTEXT NOT NULL, synced_at BIGINT NOT NULL)"
 )
-# Of a child: seconds on the clock, those of the processors (MariaDB's too), and MiB.
+# Of a child: seconds on the clock, those of the processors (the server's too), and MiB.
 Taken = dict[str, float]
 
 
@@ -53,10 +53,10 @@ def main() -> None:
 
 def measure(sizes: argparse.Namespace) -> Part:
     """Let both take the same items from one server, on a disk that is waited for and on one that is not."""
-    with tempfile.TemporaryDirectory() as made, served(Path(made)) as url, mariadb_server(Path(made)) as database:
+    with tempfile.TemporaryDirectory() as made, served(Path(made)) as url, database(sizes.server, Path(made)) as own:
         folder = Path(made)
         # Nothing of AWS is called.
-        base = isolated(os.environ) | {"DATABASE_URL": database}
+        base = isolated(os.environ) | {"DATABASE_URL": own}
         enter(base | local_environment(base, endpoint="http://127.0.0.1:9", folder=folder))
         for count in {sizes.items, sizes.sample, sizes.many}:
             write_items(folder / f"{count}.json", count, version=1)
@@ -64,12 +64,12 @@ def measure(sizes: argparse.Namespace) -> Part:
             write_items(folder / f"{count}-changed.json", count, version=2)
         do = partial(run_child, int((folder / "server.pid").read_text(encoding="ascii")))
         tables = []
-        for name, setting in (("on disk at once", 1), ("on disk in its time", 0))[: 1 if sizes.quick else 2]:
-            flush(str(setting))
+        for name, at_once in (("on disk at once", True), ("on disk in its time", False))[: 1 if sizes.quick else 2]:
+            flush(own, at_once=at_once)
             taken = compare(do, url, counts={GUIDE: sizes.sample, OURS: sizes.items}, rounds=sizes.rounds)
             tables += [tell(f"{when}, {name}", taken[when]) for when in TIMES]
         tables.append(take_many(do, url, folder / f"{sizes.many}.json", rounds=sizes.rounds))
-        told = machine(database)
+        told = machine(own)
     about = (
         f"{sizes.items:,} items, {sizes.sample:,} for {GUIDE}, and {sizes.many:,} at once; {sizes.rounds} rounds. "
         "Processors are client's and server's."
@@ -114,11 +114,11 @@ def take_many(do: Callable[[str, str], Taken], url: str, path: Path, *, rounds: 
 
 
 def run_child(server: int, way: str, argument: str) -> Taken:
-    """Do something in a fresh process; `server` is MariaDB's process id."""
+    """Do something in a fresh process; `server` is the database server's process id."""
     before = processor_seconds(server)
     taken: Taken = result_of([sys.executable, "-m", "bench.sync_ways", way, argument])
     if way == "parse":
-        # MariaDB has no part in it.
+        # The server has no part in it.
         return taken
     return taken | {"of processors": taken["of processors"] + processor_seconds(server) - before}
 
@@ -131,12 +131,6 @@ def empty() -> None:
     with engine.begin() as connection:
         for sql in ("CREATE DATABASE IF NOT EXISTS guide", GUIDE_TABLE, *(f"TRUNCATE {table}" for table in tables)):
             connection.execute(text(sql))
-
-
-def flush(setting: str) -> None:
-    """Have the server write every commit to the disk at once, 1, or once a second, 0."""
-    with engine_for(os.environ["DATABASE_URL"]).begin() as connection:
-        connection.execute(text(f"SET GLOBAL innodb_flush_log_at_trx_commit = {setting}"))
 
 
 if __name__ == "__main__":

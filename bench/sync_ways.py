@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import chalicelib.queue.payloads
 import chalicelib.sync.reading
 import chalicelib.tasks.external_sync  # noqa: F401
 from bench.memory import peak_mib
+from bench.moments import NOW
 from chalicelib import runs
 from chalicelib.clock import iso
 from chalicelib.context import from_lambda
@@ -36,7 +37,7 @@ def sync(url: str, *, is_snapshot: bool) -> None:
     source = sources.Source(name="default", url=url, is_internal=True, is_snapshot=is_snapshot, seconds=3600.0)
     sources.SOURCES = (source,)
     # A minute that no other run of this benchmark has, and all the time there is.
-    moment = iso(datetime.now(UTC) - timedelta(minutes=time.time_ns() // 1_000_000 % 10**7))
+    moment = iso(NOW - timedelta(minutes=time.monotonic_ns() // 1_000_000 % 10**7))
     context = from_lambda(LocalContext(function_name="external_sync", started=time.monotonic() + 10**6))
     summary = runs.execute("external_sync", event={"scheduled_for": moment}, context=context)
     if summary["outcome"] != "succeeded":

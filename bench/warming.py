@@ -2,11 +2,11 @@
 
 python -m bench.warming [--posts 20000] [--sessions 100000] [--rounds 100]
 
-MariaDB and Redis are private and on this machine, so a round trip costs a fraction of what it does over a network. Each
-round runs both ways, in an order of its own, on connections that are open. The guide's command is its own two queries
-(every column of the posts) and one SET after the other, in Python; ours claims the lock first. The run's own record in
-the database, which keeps a second run off and tells what became of it, is measured apart: the guide has none. So is
-what both take with an index of the views.
+The database and Redis are private and on this machine, so a round trip costs a fraction of what it does over a network.
+Each round runs both ways, in an order of its own, on connections that are open. The guide's command is its own two
+queries (every column of the posts) and one SET after the other, in Python; ours claims the lock first. The run's own
+record in the database, which keeps a second run off and tells what became of it, is measured apart: the guide has none.
+So is what both take with an index of the views.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ from sqlalchemy import Engine
 from bench import command
 from bench.cleanup import connect
 from bench.machine import machine
+from bench.moments import NOW
 from bench.report import Column, Part, Ratio, Table
+from bench.servers import database, mixed, numbers
 from bench.tabulate import tabulate
 from chalicelib import migrations, runs, warming
 from chalicelib.clock import iso, to_ms
@@ -40,10 +42,9 @@ from chalicelib.engine import engine_for
 from chalicelib.telemetry import logger
 from nightshift.local.environment import enter, local_environment
 from nightshift.local.invocation import LocalContext
-from nightshift.local.servers import mariadb_server, redis_server
+from nightshift.local.servers import redis_server
 
 GUIDE, OURS, RUN = "the guide's command", "Nightshift's warming", "the same as a run, recorded"
-NOW = datetime.now(UTC)
 ROUNDS_BEFORE, MANY = 5, 20
 # Each of ours is for a moment of its own: what was done for one is not done again.
 moments = (NOW - timedelta(hours=2) + timedelta(seconds=n) for n in count())
@@ -60,7 +61,7 @@ def main() -> None:
 
 def compare(sizes: argparse.Namespace) -> Part:
     """Warm in each way, without an index of the views and with one."""
-    with tempfile.TemporaryDirectory() as folder, mariadb_server(Path(folder)) as url:
+    with tempfile.TemporaryDirectory() as folder, database(sizes.server) as url:
         (Path(folder) / "redis").mkdir()
         with redis_server(Path(folder) / "redis") as redis_url:
             base = {**os.environ, "DATABASE_URL": url, "REDIS_URL": redis_url}
@@ -81,13 +82,13 @@ def fill(url: str, *, posts: int, sessions: int) -> None:
     with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO posts (id, title, url, author, points, comments, views, created_at) SELECT UUID(),"  # noqa: S608 (sizes of our own)
-            " CONCAT('A title of the length that titles have, number ', seq), CONCAT('https://example.org/', MD5(seq)),"
-            f" 'somebody', seq %% 500, seq %% 90, CRC32(seq) %% 100000, seq FROM seq_1_to_{posts:d}",
+            " CONCAT('A title of the length that titles have, number ', seq), CONCAT('https://example.org/', "
+            f"{mixed('seq')}), 'somebody', seq %% 500, seq %% 90, CRC32(seq) %% 100000, seq FROM {numbers(posts)}",
             (),
         )
         cursor.execute(
-            "INSERT INTO sessions (id, user_id, created_at, updated_at) SELECT UUID(), MD5(CRC32(seq) %% 20000), 0,"  # noqa: S608 (sizes of our own)
-            f" %s + seq * %s FROM seq_1_to_{sessions:d}",
+            "INSERT INTO sessions (id, user_id, created_at, updated_at) SELECT UUID(), "  # noqa: S608 (sizes of our own)
+            f"{mixed('CRC32(seq) %% 20000')}, 0, %s + seq * %s FROM {numbers(sessions)}",
             (to_ms(NOW - timedelta(days=2)), 2 * 86_400_000 // sessions),
         )
         cursor.execute("ANALYZE TABLE posts, sessions")

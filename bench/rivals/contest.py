@@ -32,14 +32,14 @@ def make_data(jobs: int) -> list[dict[str, str]]:
     return [{"user_id": str(UUID(int=number))} for number in range(jobs)]
 
 
-def race(command: Sequence[str], *, workers: int = 1) -> Taken:
-    """Run a script that talks by `tally` in as many processes, which begin once all are ready."""
+def race(commands: Sequence[Sequence[str]]) -> Taken:
+    """Run scripts that talk by `tally`, each in a process of its own, which begin once all are ready."""
     with ExitStack() as stack:
         children = [
             stack.enter_context(
                 subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             )
-            for _ in range(workers)
+            for command in commands
         ]
         for child in children:
             _read_line(child)

@@ -56,7 +56,8 @@ def fill(url: str, jobs: int) -> None:
     """Make the table anew, in a database of its own, with as many pending jobs."""
     rows = [(str(uuid4()), json.dumps(data), number) for number, data in enumerate(make_data(jobs))]
     with connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE OR REPLACE DATABASE guide")
+        cursor.execute("DROP DATABASE IF EXISTS guide")
+        cursor.execute("CREATE DATABASE guide")
         cursor.execute(TABLE)
         cursor.executemany("INSERT INTO guide.jobs (id, type, data, created_at) VALUES (%s, 'noop', %s, %s)", rows)
 

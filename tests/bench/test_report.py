@@ -13,7 +13,7 @@ from bench.stored import STORED, as_json, read_part, read_report
 from bench.tabulate import measure, tabulate
 from tests.bench import small_part
 
-PART = small_part.measure(argparse.Namespace(rounds=3))
+PART = small_part.measure(argparse.Namespace(rounds=3, server=None))
 REPORT = Report(
     date="2026-11-29", machine="a machine", quick=False, seconds=90.0, parts={"small": PART}, failed={"other": "why"}
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import PARTS, main
+from bench.running import run_all
 from bench.stored import read_report
 
 SMALL = {"small": "tests.bench.small_part"}
@@ -19,7 +20,7 @@ def docs(tmp_path: Path) -> Path:
 
 
 def test_a_bench_is_printed_and_written_as_page_and_json(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--write", str(docs)], SMALL) == 0
+    assert main(["--write", str(docs)], SMALL, []) == 0
     table = "| fast | 1.50 (1.00–2.00) |            |    0.5 |"
     page, printed = (docs / "speed.md").read_text(encoding="utf-8"), capsys.readouterr()
     assert page.startswith("Before.\n")
@@ -35,7 +36,7 @@ def test_a_bench_is_printed_and_written_as_page_and_json(docs: Path, capsys: pyt
 
 
 def test_a_quick_bench_says_that_it_means_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--quick"], SMALL) == 0
+    assert main(["--quick"], SMALL, []) == 0
     printed = capsys.readouterr().out
     assert "no figure means anything" in printed
     assert "| slow |    2.00 |" in printed
@@ -52,7 +53,7 @@ def test_a_quick_bench_says_that_it_means_nothing(capsys: pytest.CaptureFixture[
 def test_a_part_that_fails_is_told_and_the_others_run(
     docs: Path, capsys: pytest.CaptureFixture[str], module: str, reason: str
 ) -> None:
-    assert main(["--write", str(docs)], {"bad": module, **SMALL}) == 1
+    assert main(["--write", str(docs)], {"bad": module, **SMALL}, []) == 1
     printed = capsys.readouterr()
     assert re.search(rf"## bad\n\n\*\*Failed:\*\* .*{re.escape(reason)}", printed.out)
     assert "## small\n\nTwo ways." in printed.out
@@ -63,12 +64,12 @@ def test_a_part_that_fails_is_told_and_the_others_run(
 
 def test_a_part_reckons_with_what_the_same_bench_has_measured(capsys: pytest.CaptureFixture[str]) -> None:
     parts = {**SMALL, "reckoned": "tests.bench.reading_part"}
-    assert main([], parts) == 0
+    assert main([], parts, []) == 0
     assert "It took 3.0 s." in capsys.readouterr().out
 
 
 def test_a_part_that_lacks_what_it_reckons_with_fails_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([], {"reckoned": "tests.bench.reading_part"}) == 1
+    assert main([], {"reckoned": "tests.bench.reading_part"}, []) == 1
     assert "the bench has no 'time' of 'slow' in 'small'" in capsys.readouterr().out
 
 
@@ -76,12 +77,42 @@ def test_nothing_is_measured_in_the_account_of_whoever_runs_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nosuch")
-    assert main([], {"account": "tests.bench.account_part"}) == 0
+    assert main([], {"account": "tests.bench.account_part"}, []) == 0
     assert "It measures with the key local." in capsys.readouterr().out
 
 
+def test_each_part_is_measured_on_each_server_and_both_are_written(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--write", str(docs)], SMALL, ["mysql", "mariadb"]) == 0
+    page, report = (docs / "speed.md").read_text(encoding="utf-8"), read_report(docs / "bench.json")
+    assert 0 < page.index("on mysql;") < page.index("on mariadb;")
+    assert "small on mariadb ..." in capsys.readouterr().err
+    assert (report.parts["small"].machine, report.again["small"].machine) == ("on mysql", "on mariadb")
+
+
+def test_one_server_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--server", "mariadb"], SMALL, ["mysql", "mariadb"]) == 0
+    printed = capsys.readouterr().out
+    assert "on mariadb;" in printed
+    assert "on mysql;" not in printed
+
+
+def test_what_differs_by_no_server_is_measured_once() -> None:
+    modules = {"small": "tests.bench.small_part", "package": "tests.bench.small_part"}
+    report = run_all(modules, quick=True, servers=["mysql", "mariadb"], once=["package"])
+    assert list(report.parts) == ["small", "package"]
+    assert list(report.again) == ["small"]
+    assert report.parts["package"].machine == "on mysql"
+
+
+def test_a_part_that_fails_on_one_server_is_told_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([], {"bad": "tests.bench.failing_part"}, ["mysql", "mariadb"]) == 1
+    assert "bench: failed: bad, bad on mariadb; nothing was written" in capsys.readouterr().err
+
+
 def test_only_the_parts_that_are_named_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["small"], {**SMALL, "bad": "tests.bench.failing_part"}) == 0
+    assert main(["small"], {**SMALL, "bad": "tests.bench.failing_part"}, []) == 0
     assert "## small" in capsys.readouterr().out
 
 
@@ -90,12 +121,13 @@ def test_only_the_parts_that_are_named_run(capsys: pytest.CaptureFixture[str]) -
     [
         (["--quick", "--write", "docs"], "only a whole bench is written"),
         (["small", "--write", "docs"], "only a whole bench is written"),
+        (["--server", "mysql", "--write", "docs"], "only a whole bench is written"),
         (["smal"], "there is no part smal; there are small"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(capsys: pytest.CaptureFixture[str], words: list[str], reason: str) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(words, SMALL)
+        main(words, SMALL, [])
     assert ended.value.code == 2
     assert reason in capsys.readouterr().err
 
