@@ -170,6 +170,7 @@ def restore(url: str, s3: str, what: str, connections: str) -> int:
             tables=None,
             replace=False,
             elsewhere=False,
+            programs=True,
             own=False,
             by_checksum=False,
             connections=int(connections),

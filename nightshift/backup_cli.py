@@ -86,6 +86,13 @@ def restore(
     elsewhere: Annotated[
         bool, typer.Option("--elsewhere", help="Views and programs may name other schemas than the one restored into.")
     ] = False,
+    programs: Annotated[
+        bool | None,
+        typer.Option(
+            "--programs/--no-programs",
+            help="Restore routines, triggers and events of a backup without a key and trust it, or only tables.",
+        ),
+    ] = None,
     own: Annotated[bool, typer.Option("--own", help="Make the database user the definer of everything.")] = False,
     checksum: Annotated[bool, typer.Option("--checksum", help="Read every row again and compare.")] = False,
     plain_: Plain = False,
@@ -102,6 +109,7 @@ def restore(
         "tables": table_,
         "replace": replace or None,
         "elsewhere": elsewhere or None,
+        "programs": programs,
         "own": own or None,
         "by_checksum": checksum or None,
         "plain": plain_ or None,

@@ -69,7 +69,12 @@ LEVELS = [
     ["chalicelib.backup.columns", "chalicelib.backup.snapshot", "chalicelib.backup.unqualified"],
     ["chalicelib.backup.screening", "chalicelib.backup.target"],
     ["chalicelib.backup.explained", "chalicelib.backup.loading", "chalicelib.backup.statement"],
-    ["chalicelib.backup.script", "chalicelib.backup.sharing", "chalicelib.backup.tokens"],
+    [
+        "chalicelib.backup.script",
+        "chalicelib.backup.sharing",
+        "chalicelib.backup.tokens",
+        "chalicelib.backup.vocabulary",
+    ],
     ["chalicelib.backup.exports"],
     ["chalicelib.backup.verify", "chalicelib.backup.prune", "chalicelib.backup.catalogue", "chalicelib.backup.ages"],
     ["chalicelib.backup.archive", "chalicelib.backup.reader", "chalicelib.backup.marks", "chalicelib.backup.retention"],

@@ -30,18 +30,21 @@ class Contents:
         """All statements."""
         return [*self.tables, *self.programs]
 
-    def chosen(self, patterns: Sequence[str] | None) -> "Contents":
+    def chosen(self, patterns: Sequence[str] | None, *, programs: bool) -> "Contents":
         """Return it with only the tables and sequences of such names, and these tables' triggers.
 
-        Patterns are as a shell has them, None for everything. Raises InvalidRequestError where there is no such table.
+        Patterns are as a shell has them, None for everything; without `programs` there are only tables and sequences.
+        Raises InvalidRequestError where there is no such table.
         """
+        if not programs:
+            return Contents(tables=self.tables, programs=()).chosen(patterns, programs=True)
         if patterns is None:
             return self
         tables = [s for s in self.tables if not s.name or _matches(_unquoted(s.name), patterns)]
         if not any(statement.kind == "TABLE" for statement in tables):
             raise InvalidRequestError(f"the backup has no table like {' or '.join(patterns)}")
-        programs = [s for s in self.programs if not s.name or (s.table is not None and _matches(s.table, patterns))]
-        return Contents(tables=tables, programs=programs)
+        chosen = [s for s in self.programs if not s.name or (s.table is not None and _matches(s.table, patterns))]
+        return Contents(tables=tables, programs=chosen)
 
     def tables_of(self, manifest: Manifest) -> Sequence[Table]:
         """Return those of the manifest's tables that these statements make."""

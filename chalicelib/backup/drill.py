@@ -19,7 +19,7 @@ from chalicelib.backup.quoting import quoted
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.restoration import Restoration
 from chalicelib.backup.restore import Progress
-from chalicelib.backup.screening import refuse_foreign
+from chalicelib.backup.screening import Limits, screen
 from chalicelib.backup.target import Target, schemas_of
 from chalicelib.errors import ConfigurationError, NightshiftError, TransientError
 from chalicelib.telemetry import logger
@@ -46,7 +46,9 @@ def drill(reader: Reader, connect: Callable[[], Any], *, connections: int, progr
     """
     manifest = reader.manifest
     contents = read_contents(reader, rows=True, threads=connections, progress=progress.checked)
-    refuse_foreign(contents.tables, schemas=(), is_sealed=manifest.key_id is not None)
+    is_trusted = manifest.key_id is not None
+    # A foreign key is not followed while rows are loaded. Programs are not screened: none of them runs.
+    screen(contents.tables, Limits(is_trusted=is_trusted, is_foreign=lambda _: not is_trusted, may_refer=True))
     drop_left_over(connect)
     target = Target(connect, schema=f"{PREFIX}{secrets.token_hex(4)}")
     # The lock first: whoever looks for schemas that are left over shall not take this for one.

@@ -5,6 +5,7 @@ and the last parts that the schema's journal tells of.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +13,16 @@ from typing import Any
 import msgspec
 
 from chalicelib.backup.comparing import compare_programs
-from chalicelib.backup.contents import read_contents
+from chalicelib.backup.contents import Contents, read_contents
 from chalicelib.backup.journal import BEGUN, Journal
 from chalicelib.backup.manifest import Manifest, Part
 from chalicelib.backup.quoting import quoted
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.restoration import Restoration
-from chalicelib.backup.screening import refuse_foreign
+from chalicelib.backup.screening import Limits, screen
+from chalicelib.backup.statement import RUNNING
 from chalicelib.backup.target import SYSTEM, Target, schemas_of
-from chalicelib.errors import InvalidRequestError, TransientError
+from chalicelib.errors import InvalidRequestError, PermanentError, TransientError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +30,17 @@ class Request:
     """What is asked of a restore into a schema, which is made where it does not exist.
 
     `tables` are patterns as a shell has them: only tables of such names, with their triggers. `replace` says that what
-    has the backup's names may go. `elsewhere` allows definitions to reach what lies outside of the schema. `own` makes
-    the database user the definer of everything. `by_checksum` has all rows read and compared.
+    has the backup's names may go. `elsewhere` allows definitions to reach what lies outside of the schema. `programs`
+    is True to restore the routines, triggers and events of a backup without a key and to trust its definitions, False
+    to restore tables and rows alone. `own` makes the database user the definer of everything. `by_checksum` has all
+    rows read and compared.
     """
 
     schema: str
     tables: Sequence[str] | None
     replace: bool
     elsewhere: bool
+    programs: bool | None
     own: bool
     by_checksum: bool
     connections: int
@@ -75,12 +80,11 @@ def restore(reader: Reader, connect: Callable[[], Any], request: Request, *, pro
     is_resumed = request.schema in schemas and bool(_look(target, journal, request, manifest))
     # What begun restores have in their journal was read whole before, and each part is judged again as it is loaded.
     contents = read_contents(reader, rows=not is_resumed, threads=request.connections, progress=progress.checked)
-    contents = contents.chosen(request.tables)
-    if not request.elsewhere:
-        is_sealed = manifest.key_id is not None
-        # What names the schema that it comes from would have a copy write to the original.
-        foreign = {manifest.schema} if is_sealed else schemas | SYSTEM | {manifest.schema}
-        refuse_foreign(contents.definitions, schemas=foreign - {target.schema}, is_sealed=is_sealed)
+    contents = contents.chosen(request.tables, programs=request.programs is not False)
+    limits = _limits(request, manifest, schemas)
+    if not limits.is_trusted:
+        _refuse_running(contents, manifest)
+    screen(contents.definitions, limits)
     with target.alone():
         if request.schema not in schemas:
             target.create()
@@ -96,7 +100,7 @@ def restore(reader: Reader, connect: Callable[[], Any], request: Request, *, pro
         restoration.fill_tables(connections=request.connections, progress=progress.loaded)
         restoration.make_programs(own=request.own, events=True)
         differences = restoration.compare(by_checksum=request.by_checksum, connections=request.connections)
-        if request.tables is None and not request.replace:
+        if request.tables is None and request.programs is not False and not request.replace:
             differences += compare_programs(target, manifest.programs)
         journal.remove()
     tables = contents.tables_of(manifest)
@@ -107,6 +111,32 @@ def restore(reader: Reader, connect: Callable[[], Any], request: Request, *, pro
         is_resumed=is_resumed,
         differences=differences,
     )
+
+
+def _limits(request: Request, manifest: Manifest, schemas: set[str]) -> Limits:
+    is_sealed = manifest.key_id is not None
+    is_trusted = is_sealed or request.programs is True
+    # What names the schema that it comes from would have a copy write to the original.
+    foreign = {manifest.schema} if is_sealed else schemas | SYSTEM | {manifest.schema}
+    foreign = {schema.lower() for schema in foreign - {request.schema}}
+
+    def is_foreign(schema: str) -> bool:
+        if request.elsewhere:
+            return False
+        return schema.lower() in foreign if is_trusted else schema != request.schema
+
+    return Limits(is_trusted=is_trusted, is_foreign=is_foreign)
+
+
+def _refuse_running(contents: Contents, manifest: Manifest) -> None:
+    counts = Counter(program.kind.lower() for program in contents.programs if program.kind in RUNNING)
+    if counts:
+        found = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in sorted(counts.items()))
+        raise PermanentError(
+            f"the backup {manifest.id} is not encrypted, so that whoever may write to the bucket could have made it, "
+            f"and has programs that run with their definers' rights ({found}): say that programs are to be restored, "
+            "if you know it to be yours, or that they are to be left out"
+        )
 
 
 def _look(target: Target, journal: Journal, request: Request, manifest: Manifest) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from chalicelib.backup.script import statements_of
 from chalicelib.backup.tokens import Token, decode, encode, tokens_of
 from chalicelib.errors import DamagedError
 
-PROGRAMS = frozenset({"VIEW", "TRIGGER", "FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY", "EVENT"})
+# What runs: with the rights of its definer, when a table is used, when it is called, or by itself.
+RUNNING = frozenset({"TRIGGER", "FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY", "EVENT"})
+PROGRAMS = RUNNING | {"VIEW"}
 
 _SETTINGS = r"sql_mode|time_zone|character_set_client|collation_connection|foreign_key_checks|unique_checks"
 _SETTING = rf"(?:{_SETTINGS})=(?:'[\w,+:/-]*'|[01])"
@@ -55,8 +57,12 @@ class Statement:
     has_escapes: bool
 
     def tokens(self) -> Iterator[Token]:
-        """Yield its code. Raises DamagedError as `tokens_of`."""
+        """Yield its code and comments. Raises DamagedError as `tokens_of`."""
         return tokens_of(decode(self.text, charset=self.charset), has_escapes=self.has_escapes)
+
+    def code(self) -> Iterator[Token]:
+        """Yield its code. Raises DamagedError as `tokens_of`."""
+        return (token for token in self.tokens() if token.kind != "comment")
 
 
 class Statements:
@@ -99,7 +105,7 @@ class Statements:
             without_definer=encode(found.string.replace(parts.get("definer") or "", "", 1), charset=self._charset),
             **settings,
         )
-        if kind == "FUNCTION" and "SONAME" in {token.word for token in statement.tokens()}:
+        if kind == "FUNCTION" and "SONAME" in {token.word for token in statement.code()}:
             raise DamagedError("no backup has a function of a library")
         return replace(statement, table=_table_of(statement)) if kind == "TRIGGER" else statement
 
@@ -112,7 +118,7 @@ class Statements:
 
 def _table_of(trigger: Statement) -> str:
     # The first ON is that of the table: only the moment and what happens stand before it.
-    after = dropwhile(lambda token: token.word != "ON", trigger.tokens())
+    after = dropwhile(lambda token: token.word != "ON", trigger.code())
     _, table, dot = (*islice(after, 3), None, None, None)[:3]
     if table is None or table.name is None or (dot and dot.text == "."):
         raise DamagedError("no backup has such a trigger")

@@ -9,7 +9,8 @@ from chalicelib.errors import DamagedError
 # These have characters whose second byte is a quote or a backslash to everybody else.
 _CODECS = {"big5": "big5", "gbk": "gbk", "sjis": "shift_jis", "cp932": "cp932", "gb18030": "gb18030"}
 _PATTERN = r"""
-    (?P<space> \s+ | /\*(?!M?!).*?\*/ | --(?=\s|\Z)[^\n]* | \#[^\n]* )
+    (?P<space> [\ \t\n\v\f\r]+ )
+    | (?P<comment> /\*(?!M?!).*?\*/ | --(?=[\0-\x20\x7f]|\Z)[^\n]* | \#[^\n]* )
     | (?P<mark> /\*M?!\d* | \*/ )
     | (?P<name> `(?:[^`]|``)*+` )
     | (?P<string> '(?:[^'{0}]|{1}'')*+' | "(?:[^"{0}]|{1}"")*+" )
@@ -23,7 +24,7 @@ _AMBIGUOUS = "has comments that not all servers understand alike"
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of code: a name in backticks, a string in either quotes, a word, a sign.
+    """A piece of code: a name in backticks, a string in either quotes, a word, a sign, a comment.
 
     A mark begins or ends a comment that some servers execute; what stands within is code.
     """

@@ -40,6 +40,7 @@ class Restore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tables: Sequence[str] | None = None
     replace: bool = False
     elsewhere: bool = False
+    programs: bool | None = None
     own: bool = False
     by_checksum: bool = False
 
@@ -99,6 +100,7 @@ def restore(context: Context, asked: Restore) -> dict[str, Any]:
         tables=asked.tables,
         replace=asked.replace,
         elsewhere=asked.elsewhere,
+        programs=asked.programs,
         own=asked.own,
         by_checksum=asked.by_checksum,
         connections=context.settings.backup_connections,

@@ -124,7 +124,14 @@ def try_schema(server: Server, name: str, store: Store, schema: str, id: str) ->
         verify(store, id, keys=KEYS, plain=False, threads=2, progress=lambda _: None)
         remake(server, schema, before)
         request = Request(
-            schema=schema, tables=None, replace=False, elsewhere=True, own=False, by_checksum=True, connections=2
+            schema=schema,
+            tables=None,
+            replace=False,
+            elsewhere=True,
+            programs=None,
+            own=False,
+            by_checksum=True,
+            connections=2,
         )
         quiet = Progress(checked=lambda _: None, loaded=lambda _: None)
         restored = restore(Reader(store, id=id, keys=KEYS, plain=False), connector(server.url), request, progress=quiet)

@@ -17,7 +17,16 @@ from tests.backup import samples
 from tests.backup.archives import ID, PLAIN
 from tests.backup.whole import connector
 
-ALL = Request(schema="copy", tables=None, replace=False, elsewhere=False, own=False, by_checksum=True, connections=2)
+ALL = Request(
+    schema="copy",
+    tables=None,
+    replace=False,
+    elsewhere=False,
+    programs=True,
+    own=False,
+    by_checksum=True,
+    connections=2,
+)
 QUIET = Progress(checked=lambda _: None, loaded=lambda _: None)
 HOSTILE = "20261126T010000Z-4d5e6f01"
 TRIGGER = b"CREATE DEFINER=`root`@`localhost` TRIGGER `told` BEFORE INSERT ON `t` FOR EACH ROW SET NEW.b = 'told'"
