@@ -67,3 +67,10 @@ def classify(error: Exception, *, last: bool, permanent: tuple[type[Exception], 
         return Outcome.DEAD
     outcome = error.outcome if isinstance(error, NightshiftError) else Outcome.FAILED
     return Outcome.DEAD if outcome is Outcome.FAILED and last else outcome
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of what the functions held in which an error arose, such as a payload; it cannot be traced after that."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

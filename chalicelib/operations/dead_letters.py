@@ -15,6 +15,7 @@ from chalicelib.queue import claims, outbox
 from chalicelib.queue.dead_letters import DeadLetter, DeadLetters
 from chalicelib.queue.job import OVER, Status, read_row
 from chalicelib.queue.message import Message, decode
+from chalicelib.queue.rows import OUTGOING
 from chalicelib.schema import jobs
 
 
@@ -23,7 +24,7 @@ def redrive(context: Context, _request: Nothing) -> dict[str, Any]:
 
     `retried`: their job's row is open again. `sent`: SQS had given them up before a worker could, and they are back
     on the work queue. `settled`: their job was done or closed meanwhile. `kept`: nobody could read them or send them
-    again, or their job was given up again.
+    again, their job was given up again, or the database takes its id for that of another job.
     """
     letters = context.queues.dead_letters
     counts = dict.fromkeys(("retried", "sent", "settled", "kept"), 0)
@@ -49,8 +50,11 @@ def redrive(context: Context, _request: Nothing) -> dict[str, Any]:
 
 def _redrive(context: Context, letter: DeadLetter, retried: set[str]) -> str:
     id_, message = _read(context, letter)
-    query = select(jobs).where(jobs.c.id == id_)
+    query = select(*OUTGOING).where(jobs.c.id == id_)
     row = context.database.autocommit(lambda connection: connection.execute(query).one_or_none())
+    if row is not None and row.id != id_:
+        # The column's collation takes another job's id for this one, which therefore can have no row.
+        return "kept"
     if row is not None and row.status == Status.DEAD:
         # Its next letter may be here before we have seen all others, and would keep us at it for ever.
         if id_ in retried or not _can_be_sent(row):
@@ -62,7 +66,7 @@ def _redrive(context: Context, letter: DeadLetter, retried: set[str]) -> str:
         return "retried"
     if row is not None and row.status in OVER:
         return "settled"
-    if message is None:
+    if message is None or (message.data_in_row and row is None):
         return "kept"
     try:
         # With the id that it had: a copy under another would be another job.

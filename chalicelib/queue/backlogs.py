@@ -12,13 +12,14 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from chalicelib.pauses import ALL_JOBS
 from chalicelib.queue.claims import paused_types
+from chalicelib.queue.rows import OUTGOING
 from chalicelib.schema import jobs
 
 PRIORITY = "priority"
 
 # Built once: SQLAlchemy takes longer to build it than the database to execute it.
 _DUE = (
-    select(jobs)
+    select(*OUTGOING)
     .where(
         jobs.c.queue == bindparam("queue"),
         jobs.c.type == bindparam("type"),

@@ -1,25 +1,25 @@
 """The jobs of one SQS batch: claimed together, performed one by one, recorded together where that is as safe."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
-
-from chalicelib.attempts import Attempt, attempt
+from chalicelib.attempts import Attempt, attempt, forget_frames
 from chalicelib.claims import LEASE_GRACE_MS
 from chalicelib.context import Context
 from chalicelib.database import is_server_fault
 from chalicelib.errors import NotOursError, OutOfTimeError, TransientError
 from chalicelib.handlers import Find, Handler
 from chalicelib.queue import claims, endings
-from chalicelib.queue.delivery import Delivery
+from chalicelib.queue.claimer import Claimer
+from chalicelib.queue.delivery import Delivery, read_body
 from chalicelib.queue.execution import execute
+from chalicelib.queue.job import INVALID
 from chalicelib.queue.outbox import send_now
 from chalicelib.queue.results import (
     BACKUP_MS,
+    MOST_RECEIVES,
     Performed,
     Result,
     after_attempt,
@@ -27,13 +27,14 @@ from chalicelib.queue.results import (
     type_of,
     without_attempt,
 )
-from chalicelib.queue.verdict import Claim, Decision, Policy, Verdict
+from chalicelib.queue.verdict import Claim, Decision, Verdict
 from chalicelib.telemetry import bound, logger, summarise, summarise_together
 from chalicelib.trace import carried
 
-# No call that leaves the process comes back sooner. What took longer may have had an effect outside, and is recorded
-# before the next begins; so a kill repeats one such effect at most, as if nothing were recorded together.
+# No call over the network comes back sooner. What took longer may have had an effect there, and is recorded before
+# the next begins; so a kill repeats one such effect at most, as if nothing were recorded together.
 ALONE_AFTER_SECONDS = 100e-6
+SAME_JOB = "another message of this batch asks for the same job"
 
 
 class Batch:
@@ -43,11 +44,12 @@ class Batch:
         now_ms = context.clock.now_ms()
         lease_until = now_ms + context.remaining_ms() + LEASE_GRACE_MS
         self._context = context
-        self._queue = queue
         self._find = find
         self._claim = Claim(by=context.request_id, now_ms=now_ms, lease_until=lease_until)
+        self._claimer = Claimer(context, queue=queue, find=find, claim=self._claim)
         self._unrecorded: list[Performed] = []
         self._unbegun: list[Delivery] = []
+        self._asked: set[str] = set()
         self._has_begun = False
         self.results: list[Result] = []
 
@@ -56,25 +58,29 @@ class Batch:
         asked: dict[str, Delivery] = {}
         # First those that somebody moved back: only they have what was given up tried again.
         for each in sorted(deliveries, key=lambda each: not each.is_redriven):
-            if isinstance(each.refusal, TransientError):
-                self._leave(each, each.refusal, after_seconds=seconds_until_next(each))
-            elif each.job_id in asked:
-                self._settle(each, "another message of this batch asks for the same job")
+            if each.job_id in asked:
+                self._settle(each, SAME_JOB)
             else:
                 asked[each.job_id] = each
-        for apart in self._work_through(list(asked.values()), alone=False):
+        self._asked |= asked.keys()
+        together = [each for each in asked.values() if not each.is_unread]
+        # After the others: what is long may be what ends the process.
+        apart = [*self._work_through(together, alone=False), *(each for each in asked.values() if each.is_unread)]
+        for each in apart:
             # What was performed before is recorded first: this may be what ends the process.
             self._record()
-            self._work_through([apart], alone=True)
+            self._work_through([each], alone=True)
         self._record()
         self._hand_back()
 
     def _work_through(self, deliveries: Sequence[Delivery], *, alone: bool) -> list[Delivery]:
         """Claim the jobs and perform those that are ours; return the deliveries that are to be taken alone."""
+        if not deliveries:
+            return []
         if self._context.is_out_of_time():
             self._unbegun += deliveries
             return []
-        taken = attempt(lambda: self._take(deliveries, alone=alone), clock=self._context.clock, last=False)
+        taken = attempt(lambda: self._claimer.take(deliveries, alone=alone), clock=self._context.clock, last=False)
         if taken.value is None:
             if not alone and not is_server_fault(taken.error):
                 # It is one of them that the database does not take, or no handler can be made for.
@@ -88,45 +94,59 @@ class Batch:
         )
         for each, decision in decisions.values():
             if decision.verdict in {Verdict.TAKE, Verdict.GIVE_UP}:
-                self._perform(each, decision)
-            elif decision.verdict is Verdict.HELD:
+                self._begin(each, decision)
+            elif decision.verdict is Verdict.HELD and (each.receives < MOST_RECEIVES or each.is_unread):
                 self._leave(each, NotOursError(decision.reason))
             elif decision.verdict is not Verdict.TAKE_ALONE:
+                # Of a job that is held, dispatch sends a fresh message when the lease is over.
                 self._settle(each, decision.reason)
         put_off = [id_ for id_, (_, decision) in decisions.items() if decision.verdict is Verdict.PUT_OFF]
         if put_off:
             send_now(self._context.database, self._context.queues, put_off, clock=self._context.clock)
         return [each for each, decision in decisions.values() if decision.verdict is Verdict.TAKE_ALONE]
 
-    def _take(self, deliveries: Sequence[Delivery], *, alone: bool) -> dict[str, Decision]:
-        claim = replace(self._claim, now_ms=self._context.clock.now_ms())
-        asked = {each.job_id: each.new_row(queue=self._queue, now_ms=claim.now_ms) for each in deliveries}
-        redriven = {each.job_id: each.sent_ms for each in deliveries if each.is_redriven}
-        # Its message has no id of its own, and comes for the first time: looking for it would cost a round trip.
-        believed_new = {each.job_id for each in deliveries if each.is_first and not alone}
+    def _begin(self, delivery: Delivery, decision: Decision) -> None:
+        row, is_taken = decision.row, decision.verdict is Verdict.TAKE
+        if is_taken and delivery.is_unread and row.type == INVALID:
+            self._read_and_work(delivery)
+            return
+        if not is_taken or decision.is_new or row.data is not None:
+            self._perform(delivery, decision, long_data=None)
+            return
+        # What was performed before is recorded first: what is long may be what ends the process.
+        self._record()
+        read = self._attempt(lambda connection: claims.read_long(connection, row.id, claim=self._claim))
+        if read.error is not None:
+            self._leave(delivery, read.error)
+            return
+        self._perform(delivery, decision, long_data=read.value)
+        self._record()
 
-        def take(connection: Connection, believed_new: Collection[str]) -> dict[str, Decision]:
-            for id_, sent_ms in redriven.items():
-                # Of one that was begun again since, the message is only a copy.
-                claims.reopen(connection, [id_], dispatch_ms=claim.now_ms + BACKUP_MS, begun_before_ms=sent_ms)
-            return claims.take(
-                connection, asked, believed_new=believed_new, policy_of=self._policy_of, claim=claim, alone=alone
-            )
+    def _read_and_work(self, delivery: Delivery) -> None:
+        """Read a body that is in the bucket, and do what it asks for; until it is read, a claim stands for its job."""
+        read = read_body(delivery, self._context.payloads)
+        forgotten = self._attempt(
+            lambda connection: endings.forget_unread(connection, delivery.job_id, claim=self._claim)
+        )
+        if forgotten.error is not None:
+            self._leave(delivery, forgotten.error)
+        elif isinstance(read.refusal, TransientError):
+            self._leave(read, read.refusal, after_seconds=seconds_until_next(read))
+        elif read.job_id != delivery.job_id and read.job_id in self._asked:
+            self._settle(read, SAME_JOB)
+        else:
+            self._asked.add(read.job_id)
+            self._work_through([read], alone=True)
+            self._record()
 
-        try:
-            return self._context.database.autocommit(lambda connection: take(connection, believed_new))
-        except IntegrityError:
-            # One is there after all, or another worker recorded it between our look and our insert.
-            return self._context.database.autocommit(lambda connection: take(connection, ()))
-
-    def _perform(self, delivery: Delivery, decision: Decision) -> None:
-        handler = self._get(decision.row.type) if decision.row is not None else None
+    def _perform(self, delivery: Delivery, decision: Decision, *, long_data: str | None) -> None:
+        handler = self._claimer.handler_of(decision.row.type) if decision.row is not None else None
         if not self._has_time_for(handler):
             self._unbegun.append(delivery)
             return
         self._has_begun = True
         with bound(type=type_of(handler), **_bindings(delivery, decision)), carried(delivery.trace):
-            ended, seconds = execute(self._context, handler, delivery, decision, find=self._find)
+            ended, seconds = execute(self._context, handler, delivery, decision, long_data=long_data, find=self._find)
         self._unrecorded.append(Performed(delivery=delivery, decision=decision, handler=handler, ended=ended))
         if seconds > ALONE_AFTER_SECONDS or ended.error is not None:
             self._record()
@@ -145,6 +165,12 @@ class Batch:
         # One that could not be recorded has no row, and the database would take that of another for it.
         rows = [row for each, row in zip(performed, all_rows, strict=True) if each.decision.row is not None]
         recorded = self._attempt(lambda connection: endings.record(connection, rows, claim=self._claim, now_ms=now_ms))
+        if recorded.error is not None and len(performed) > 1 and not is_server_fault(recorded.error):
+            # It is one of them that the database does not take.
+            for each in performed:
+                self._unrecorded = [each]
+                self._record()
+            return
         if recorded.value:
             logger.warning("attempts at jobs ended after others had taken them over", extra={"jobs": recorded.value})
         if recorded.error is not None:
@@ -159,6 +185,7 @@ class Batch:
         for each, result in zip(performed, results, strict=True):
             if result.ended.error is not None or len(done) == 1:
                 summarise("job", result.type, result.ended, **_bindings(each.delivery, each.decision))
+            forget_frames(result.ended.error)
 
     def _hand_back(self) -> None:
         ids, now_ms = [each.job_id for each in self._unbegun], self._context.clock.now_ms()
@@ -169,30 +196,33 @@ class Batch:
         )
         # Until the lease is over, every other worker leaves alone what could not be given back.
         seconds = 0 if released.error is None else ceil((self._claim.lease_until - now_ms) / 1000)
+        # Each delivery counts for SQS, which gives up a message at its tenth: a fresh one takes its place before.
+        tired = [each.job_id for each in self._unbegun if each.receives >= MOST_RECEIVES]
+        fresh: set[str] = set()
+        if tired:
+            hastened = self._attempt(lambda connection: endings.hasten(connection, tired, now_ms=now_ms))
+            fresh = hastened.value or set()
+            send_now(self._context.database, self._context.queues, sorted(fresh), clock=self._context.clock)
         for each in self._unbegun:
-            self._leave(each, OutOfTimeError("the deadline is near, and it was not begun"), after_seconds=seconds)
+            if each.job_id in fresh:
+                self._settle(each, "the deadline is near, and a fresh message asks for the job")
+            else:
+                error = OutOfTimeError("the deadline is near, and it was not begun")
+                self._leave(each, error, after_seconds=seconds)
 
     def _leave(self, delivery: Delivery, error: Exception | None, *, after_seconds: int | None = None) -> None:
-        result = without_attempt(delivery, self._get(delivery.type), error, stays=True, after_seconds=after_seconds)
+        result = without_attempt(
+            delivery, self._claimer.handler_of(delivery.type), error, stays=True, after_seconds=after_seconds
+        )
         self._add(result, _bindings(delivery, None))
 
     def _settle(self, delivery: Delivery, reason: str) -> None:
-        result = without_attempt(delivery, self._get(delivery.type), NotOursError(reason), stays=False)
+        result = without_attempt(delivery, self._claimer.handler_of(delivery.type), NotOursError(reason), stays=False)
         self._add(result, _bindings(delivery, None))
 
     def _add(self, result: Result, bindings: Mapping[str, object]) -> None:
         summarise("job", result.type, result.ended, **bindings)
         self.results.append(result)
-
-    def _get(self, type_: str) -> Handler | None:
-        # What a broken module raises is raised again where its job is read.
-        return attempt(lambda: self._find(type_), clock=self._context.clock, last=False).value
-
-    def _policy_of(self, type_: str) -> Policy:
-        handler = self._get(type_)
-        if handler is None:
-            return Policy(max_attempts=1, interval_ms=None)
-        return Policy(max_attempts=handler.max_attempts, interval_ms=handler.rate.interval_ms if handler.rate else None)
 
     def _attempt(self, work: Any) -> Attempt[Any]:
         return attempt(lambda: self._context.database.autocommit(work), clock=self._context.clock, last=False)

@@ -10,14 +10,18 @@ from sqlalchemy import Connection, and_, bindparam, case, func, insert, or_, sel
 from chalicelib import pauses
 from chalicelib.clock import from_ms, iso
 from chalicelib.database import insert_missing
-from chalicelib.queue.job import TAKEN, WAITING, Status
+from chalicelib.errors import NightshiftError, NotOursError
+from chalicelib.queue.job import INVALID, TAKEN, WAITING, Status
+from chalicelib.queue.payloads import MAX_BYTES
+from chalicelib.queue.rows import DATA_BYTES, SHORT_DATA
 from chalicelib.queue.verdict import EARLY_MS, Claim, Decision, Policy, Verdict, judge
 from chalicelib.schema import jobs, rate_slots
 
 # Made once: building such a statement takes SQLAlchemy longer than the database takes to execute it.
 _BY_ID = jobs.c.id.in_(bindparam("ids", expanding=True))
-_READ = ("id", "type", "data", "status", "attempts", "due_at", "expires_at", "slot_at", "lease_until", "claimed_by")
-_FIND = select(*(jobs.c[name] for name in (*_READ, "envelope", "last_error"))).where(_BY_ID)
+_READ = ("id", "type", "status", "attempts", "due_at", "expires_at", "slot_at", "lease_until", "claimed_by")
+_COLUMNS = [jobs.c[name] for name in (*_READ, "envelope", "last_error")]
+_FIND = select(*_COLUMNS).where(_BY_ID)
 _IS_FREE = or_(jobs.c.status.in_(WAITING), and_(jobs.c.status.in_(TAKEN), jobs.c.lease_until <= bindparam("at_ms")))
 # The fence of whatever a claim writes: the job is still in its hands.
 IS_OURS = and_(
@@ -34,13 +38,20 @@ _CLAIM = (
         (jobs.c.started_at, bindparam("at_ms")),
         (jobs.c.claimed_by, bindparam("by")),
         (jobs.c.lease_until, bindparam("until_ms")),
-        (jobs.c.dispatch_at, bindparam("until_ms")),
+        # Of what cannot be read, dispatch can make no message: SQS brings the one that came once more.
+        (jobs.c.dispatch_at, case((jobs.c.type == INVALID, None), else_=bindparam("until_ms"))),
     )
 )
 _INSERT = insert(jobs)
 # What the database itself puts where a row says nothing.
 _DEFAULTS = {"status": "pending", "queue": "work", "attempts": 0, "due_at": 0, "dispatch_at": 0, "lease_until": 0}
-_OURS = select(jobs.c.id).where(_BY_ID, IS_OURS)
+# Not before the claim, which ends the time in which an operator may edit a job.
+_READ_CLAIMED = select(*_COLUMNS, SHORT_DATA).where(_BY_ID, IS_OURS)
+_READ_LONG = select(case((DATA_BYTES <= MAX_BYTES, jobs.c.data))).where(jobs.c.id == bindparam("id"), IS_OURS)
+
+
+class AlikeError(NightshiftError):
+    """The database takes the id of one of these jobs for that of another job, as its collation compares them."""
 
 
 def take(
@@ -48,6 +59,7 @@ def take(
     asked: Mapping[str, dict[str, Any]],
     *,
     believed_new: Collection[str],
+    without_data: Collection[str],
     policy_of: Callable[[str], Policy],
     claim: Claim,
     alone: bool,
@@ -55,13 +67,24 @@ def take(
     """Record the jobs that nobody has recorded, claim those that are free and due, and return what was decided.
 
     `asked` holds by job id the row that the job gets where it has none; those `believed_new` are not looked for
-    before. Raises IntegrityError where one of them is there after all, or was recorded just now: the same again, and
-    nothing believed, finds it.
+    before, and those `without_data` are never recorded. The decisions to take a job have its row as it was claimed.
+    Raises IntegrityError where one of the jobs believed to be new is there after all, or was recorded just now: the
+    same again, and nothing believed, finds it. Raises AlikeError unless `alone`.
     """
     looked_for = [id_ for id_ in asked if id_ not in believed_new]
-    found = {row.id: row for row in connection.execute(_FIND, {"ids": looked_for})} if looked_for else {}
+    rows = connection.execute(_FIND, {"ids": looked_for}).all() if looked_for else ()
+    # Ids compare by their bytes; the column's collation may also find other spellings of one.
+    found = {row.id: row for row in rows if row.id in asked}
     new = {id_: row for id_, row in asked.items() if id_ not in found}
-    decisions = _reject(connection, new, found, now_ms=claim.now_ms)
+    decisions = _reject(connection, new, now_ms=claim.now_ms)
+    for other in (row.id for row in rows if row.id not in asked):
+        if not alone:
+            raise AlikeError(f"one of the ids is stored as {other}")
+        reason = "the database takes the id {} for that of job {}; ids must differ by more than case or accents"
+        decisions = {id_: _give_up(reason.format(id_, other)) for id_ in asked}
+    for id_ in without_data:
+        if id_ in new:
+            decisions.setdefault(id_, _give_up(f"the data of job {id_} is in its row, and it has no row any more"))
     paused = paused_types(connection)
     for id_ in asked:
         if id_ not in decisions:
@@ -73,6 +96,18 @@ def take(
             decisions[id_] = decision
     _insert(connection, new, decisions, claim=claim, alone=alone)
     return decisions | _update(connection, {id_: decisions[id_] for id_ in found}, claim=claim, alone=alone)
+
+
+def read_long(connection: Connection, id_: str, *, claim: Claim) -> str | None:
+    """Return the data of a job that the claim holds, or None where it is longer than any may be.
+
+    Raises NotOursError where the claim does not hold it any more.
+    """
+    row = connection.execute(_READ_LONG, {"id": id_, "by": claim.by, "until_ms": claim.lease_until}).one_or_none()
+    if row is None:
+        raise NotOursError(f"job {id_} was taken over before its data was read")
+    text: str | None = row[0]
+    return text
 
 
 def paused_types(connection: Connection) -> set[str]:
@@ -87,7 +122,9 @@ def reopen(
 
     Where a moment is given, only those whose last attempt had begun by then.
     """
-    given_up = and_(jobs.c.id.in_(list(ids)), jobs.c.status == Status.DEAD)
+    exact_ids = [id_.encode().hex().upper() for id_ in ids]
+    # Ids compare by their bytes, whatever the column's collation; by its index they are found.
+    given_up = and_(jobs.c.id.in_(list(ids)), func.hex(jobs.c.id).in_(exact_ids), jobs.c.status == Status.DEAD)
     if begun_before_ms is not None:
         # Not when it ended: a message is buried, and may be moved back, before that is recorded.
         given_up = and_(given_up, func.coalesce(jobs.c.started_at, 0) <= begun_before_ms)
@@ -105,23 +142,19 @@ def find_keys(connection: Connection, keys: Collection[str | None], *, now_ms: i
     return {row.unique_key: row.id for row in connection.execute(select(jobs.c.unique_key, jobs.c.id).where(having))}
 
 
-def _reject(
-    connection: Connection, new: Mapping[str, dict[str, Any]], found: Mapping[str, Any], *, now_ms: int
-) -> dict[str, Decision]:
-    """Decide about those jobs that cannot be recorded beside another one."""
+def _reject(connection: Connection, new: Mapping[str, dict[str, Any]], *, now_ms: int) -> dict[str, Decision]:
+    """Decide about those jobs that are not recorded because another one has their key."""
     decisions: dict[str, Decision] = {}
     holders = find_keys(connection, [row["unique_key"] for row in new.values()], now_ms=now_ms)
-    # What the database found under an id that nobody asked for: its collation sees no difference.
-    alike = {id_.casefold() for id_ in found}
     for id_, row in new.items():
-        if id_.casefold() in alike:
-            reason = f"the database takes the id {id_} for that of another job; ids must differ by more than their case"
-            decisions[id_] = Decision(verdict=Verdict.GIVE_UP, row=None, reason=reason)
-        elif row["unique_key"] and holders.setdefault(row["unique_key"], id_) != id_:
+        if row["unique_key"] and holders.setdefault(row["unique_key"], id_) != id_:
             reason = f"job {holders[row['unique_key']]} has the idempotency key {row['idempotency_key']!r}"
             decisions[id_] = Decision(verdict=Verdict.SETTLED, row=None, reason=reason)
-        alike.add(id_.casefold())
     return decisions
+
+
+def _give_up(reason: str) -> Decision:
+    return Decision(verdict=Verdict.GIVE_UP, row=None, reason=reason)
 
 
 def _await_turn(connection: Connection, decision: Decision, interval_ms: float, *, now_ms: int) -> Decision:
@@ -156,7 +189,8 @@ def _changes(decision: Decision, *, claim: Claim, alone: bool) -> dict[str, Any]
                 "started_at": claim.now_ms,
                 "claimed_by": claim.by,
                 "lease_until": claim.lease_until,
-                "dispatch_at": claim.lease_until,
+                # As in the statement _CLAIM.
+                "dispatch_at": None if decision.row.type == INVALID else claim.lease_until,
             }
         case Verdict.EXPIRE:
             return {"status": Status.EXPIRED.value, "ended_at": claim.now_ms, "dispatch_at": None}
@@ -189,7 +223,10 @@ def _insert(
 def _update(
     connection: Connection, decisions: Mapping[str, Decision], *, claim: Claim, alone: bool
 ) -> dict[str, Decision]:
-    """Carry decisions out on rows that are there; return those that another worker was quicker to take."""
+    """Carry decisions out on rows that are there; return those to take, with the rows as they were claimed.
+
+    A row that another worker was quicker to take is held.
+    """
     for id_, decision in decisions.items():
         if decision.verdict in {Verdict.EXPIRE, Verdict.PUT_OFF}:
             changed = (
@@ -201,8 +238,12 @@ def _update(
         return {}
     fence = {"ids": ids, "by": claim.by, "until_ms": claim.lease_until}
     status = (Status.PROCESSING if alone else Status.CLAIMED).value
-    if connection.execute(_CLAIM, fence | {"at_ms": claim.now_ms, "to_status": status}).rowcount == len(ids):
-        return {}
-    ours = set(connection.execute(_OURS, fence).scalars())
+    connection.execute(_CLAIM, fence | {"at_ms": claim.now_ms, "to_status": status})
+    claimed = {row.id: row for row in connection.execute(_READ_CLAIMED, fence)}
     reason = "another worker took it just now"
-    return {id_: replace(decisions[id_], verdict=Verdict.HELD, reason=reason) for id_ in ids if id_ not in ours}
+    return {
+        id_: replace(decisions[id_], row=claimed[id_])
+        if id_ in claimed
+        else replace(decisions[id_], verdict=Verdict.HELD, reason=reason)
+        for id_ in ids
+    }

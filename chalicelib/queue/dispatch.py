@@ -17,6 +17,7 @@ from chalicelib.queue.claims import paused_types
 from chalicelib.queue.job import OVER, TAKEN, Status, raw_body, read_row
 from chalicelib.queue.message import Message
 from chalicelib.queue.queues import Queues
+from chalicelib.queue.rows import OUTGOING
 from chalicelib.queue.work_queue import BATCH
 from chalicelib.redaction import redact
 from chalicelib.schema import jobs
@@ -96,7 +97,7 @@ def send_due(database: Database, queues: Queues, *, clock: Clock, only: Collecti
 
 
 def _lock(connection: Connection, ids: Collection[str], *, now_ms: int) -> Sequence[Any]:
-    query = select(jobs).where(jobs.c.id.in_(list(ids)), jobs.c.dispatch_at <= now_ms + LOOKAHEAD_MS)
+    query = select(*OUTGOING).where(jobs.c.id.in_(list(ids)), jobs.c.dispatch_at <= now_ms + LOOKAHEAD_MS)
     if paused := paused_types(connection):
         query = query.where(false() if ALL_JOBS in paused else jobs.c.type.not_in(sorted(paused)))
     return connection.execute(query.order_by(jobs.c.dispatch_at).with_for_update(skip_locked=True)).all()

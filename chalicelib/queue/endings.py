@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, select, update
 
 from chalicelib.outcome import Outcome
 from chalicelib.queue.claims import IS_OURS
-from chalicelib.queue.job import Status
+from chalicelib.queue.job import INVALID, WAITING, Status
 from chalicelib.queue.verdict import Claim
 from chalicelib.schema import jobs
 
@@ -84,3 +84,15 @@ def release(connection: Connection, ids: Sequence[str], *, claim: Claim, dispatc
         )
     )
     connection.execute(given_back, _fence(ids, claim))
+
+
+def hasten(connection: Connection, ids: Sequence[str], *, now_ms: int) -> set[str]:
+    """Let those of the jobs that wait be sent by a fresh message at once, and return their ids."""
+    waiting = and_(jobs.c.id.in_(list(ids)), jobs.c.status.in_(WAITING))
+    connection.execute(update(jobs).where(waiting).values(dispatch_at=now_ms))
+    return set(connection.execute(select(jobs.c.id).where(waiting, jobs.c.dispatch_at == now_ms)).scalars())
+
+
+def forget_unread(connection: Connection, id_: str, *, claim: Claim) -> None:
+    """Delete the row that a claim made for a message whose body had yet to be read."""
+    connection.execute(delete(jobs).where(*_OURS, jobs.c.type == INVALID), _fence([id_], claim))

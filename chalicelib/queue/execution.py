@@ -7,21 +7,31 @@ from typing import Any
 from chalicelib.attempts import Attempt, attempt
 from chalicelib.context import RESERVE_MS, Context
 from chalicelib.deadline import time_limit
-from chalicelib.errors import PermanentError
+from chalicelib.errors import InvalidRequestError, PermanentError
 from chalicelib.handlers import Find, Handler
 from chalicelib.outcome import Counts, Outcome
 from chalicelib.queue.delivery import Delivery
 from chalicelib.queue.job import Job, envelope_of
 from chalicelib.queue.message import decode_data, read_data
+from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.queue.verdict import Decision, Verdict
 from chalicelib.telemetry import logger
 
 
 def execute(
-    context: Context, handler: Handler | None, delivery: Delivery, decision: Decision, *, find: Find
+    context: Context,
+    handler: Handler | None,
+    delivery: Delivery,
+    decision: Decision,
+    *,
+    long_data: str | None,
+    find: Find,
 ) -> tuple[Attempt[Any], float]:
-    """Return how the attempt ended, and the seconds that the handler itself took."""
-    read = attempt(lambda: _read(delivery, decision, find), clock=context.clock, last=True)
+    """Return how the attempt ended, and the seconds that the handler itself took.
+
+    `long_data` is that of a row which was too long to be read with others.
+    """
+    read = attempt(lambda: _read(delivery, decision, long_data, find), clock=context.clock, last=True)
     ended: Attempt[Any] = read
     started = time.perf_counter()
     if handler is not None and read.value is not None:
@@ -30,14 +40,19 @@ def execute(
     return (_bury(context, delivery, ended) if ended.outcome is Outcome.DEAD else ended), seconds
 
 
-def _read(delivery: Delivery, decision: Decision, find: Find) -> Job[Any]:
+def _read(delivery: Delivery, decision: Decision, long_data: str | None, find: Find) -> Job[Any]:
     if decision.verdict is Verdict.GIVE_UP:
         raise PermanentError(decision.reason)
     if delivery.refusal is not None:
         raise delivery.refusal
     row, envelope, handler = decision.row, envelope_of(decision.row), find(decision.row.type)
     # Otherwise the row's, which an operator may have edited since the message was sent.
-    data = delivery.message.data if delivery.message and decision.is_new else decode_data(row.data)
+    if delivery.message and decision.is_new:
+        data = delivery.message.data
+    elif (text := row.data if long_data is None else long_data) is not None:
+        data = decode_data(text)
+    else:
+        raise InvalidRequestError(f"the job's data has more than the {MAX_BYTES} bytes allowed")
     return Job(
         id=row.id,
         type=row.type,

@@ -13,10 +13,12 @@ import msgspec
 from chalicelib.clock import from_ms, to_ms
 from chalicelib.errors import InvalidRequestError
 from chalicelib.queue.message import Message, decode_data, encode
-from chalicelib.queue.payloads import MAX_BYTES
+from chalicelib.queue.payloads import LIMIT, MAX_BYTES
 
 P = TypeVar("P")
 
+# The type of a job of which nobody could read, or has read yet, what kind it is.
+INVALID = "invalid"
 # What a column of type TEXT holds.
 MAX_ENVELOPE = 65_535
 
@@ -103,13 +105,19 @@ def envelope_of(row: Any) -> Mapping[str, Any]:
 
 
 def read_row(row: Any) -> Message:
-    """Return the message that asks for the job of this row. Raises InvalidRequestError where it can be none."""
-    # Whoever wrote the row may have written anything.
+    """Return the message that asks for the job of this row, which has the columns of `rows.OUTGOING`.
+
+    Raises InvalidRequestError where it can be none.
+    """
+    if row.data_bytes > MAX_BYTES:
+        raise InvalidRequestError(f"the job's data has {row.data_bytes} bytes, and {MAX_BYTES} are allowed")
+    # Other services insert rows too, so anything may be wrong with one.
     try:
         envelope = dict(envelope_of(row))
         message = Message(
             type=row.type,
-            data=decode_data(row.data),
+            data={} if row.data is None else decode_data(row.data),
+            data_in_row=row.data is None,
             id=row.id,
             idempotency_key=row.idempotency_key,
             expires_at=None if row.expires_at is None else from_ms(row.expires_at),
@@ -120,8 +128,9 @@ def read_row(row: Any) -> Message:
         )
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidRequestError(f"the job's row is not valid: {error}") from error
-    check(message)
-    return message
+    # In ASCII short data may have become too long for a message too.
+    is_short = len(encode(message)) <= LIMIT
+    return message if is_short else msgspec.structs.replace(message, data={}, data_in_row=True)
 
 
 def check(message: Message) -> None:
@@ -132,9 +141,8 @@ def check(message: Message) -> None:
 
 def raw_body(row: Any) -> str:
     """Return what comes nearest to a message for a row of which none can be made."""
-    body = json.dumps({"type": row.type, "data": row.data, "id": row.id})
     # The row keeps what is too long.
-    return body if len(body) <= MAX_BYTES else json.dumps({"type": row.type, "data": {}, "id": row.id})
+    return json.dumps({"type": row.type, "data": {} if row.data is None else row.data, "id": row.id})
 
 
 def _ms(moment: datetime | None) -> int | None:

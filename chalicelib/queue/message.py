@@ -38,6 +38,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     tags: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=16)] = ()
     source: Label | None = None
+    # The data is in the job's row, being too long for a message.
+    data_in_row: bool = False
     # Made in a run or a job, it carries the trace of that on; no caller need think of it.
     traceparent: Label | None = msgspec.field(default_factory=trace.traceparent)
     unknown: dict[str, Any] = {}
@@ -79,6 +81,8 @@ def encode(message: Message) -> str:
     """Return the SQS body of a message, in ASCII. Raises InvalidRequestError for what no worker could decode."""
     fields = msgspec.structs.asdict(message)
     unknown = fields.pop("unknown")
+    if not message.data_in_row:
+        del fields["data_in_row"]
     for key in MOMENTS:
         if fields[key] is not None:
             fields[key] = _write_moment(key, fields[key])

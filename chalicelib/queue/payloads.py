@@ -35,6 +35,11 @@ class _Place(msgspec.Struct, frozen=True, rename={"bucket": "s3BucketName", "key
     key: str
 
 
+def is_pointer(body: str) -> bool:
+    """Return whether a body stands for one in a bucket."""
+    return _POINTER.match(body) is not None
+
+
 class Payloads:
     """The bodies that one bucket keeps, each under a key of its own below `payloads/`.
 
@@ -66,7 +71,7 @@ class Payloads:
         Raises InvalidRequestError for a pointer that we do not follow or an object that is no body, PermanentError
         where there is no object, TransientError where it cannot be read now.
         """
-        if not _POINTER.match(body):
+        if not is_pointer(body):
             return body
         key = self._read_key(body)
         content = self._read_object(key)

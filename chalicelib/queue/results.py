@@ -1,6 +1,6 @@
 """What becomes of a message after its job was attempted: acknowledged, or left to come again, and when."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -36,7 +36,8 @@ class Performed:
 class Result:
     """What became of a delivery. Where its message stays, it comes again after so many seconds, or in its time."""
 
-    delivery: Delivery
+    # And no more of the delivery, whose message may be large.
+    receipt_handle: str
     type: str
     ended: Attempt[Any]
     stays: bool
@@ -58,7 +59,8 @@ def without_attempt(
         value=None,
         error=error,
     )
-    return Result(delivery=delivery, type=type_of(handler), ended=ended, stays=stays, after_seconds=after_seconds)
+    handle = delivery.receipt_handle
+    return Result(receipt_handle=handle, type=type_of(handler), ended=ended, stays=stays, after_seconds=after_seconds)
 
 
 def seconds_until_next(delivery: Delivery) -> int:
@@ -70,7 +72,7 @@ def seconds_until_next(delivery: Delivery) -> int:
 def after_attempt(performed: Performed, *, now_ms: int) -> tuple[Result, Ending]:
     """Return the result of an attempt, and how its row says that it ended."""
     ended, delivery, handler = performed.ended, performed.delivery, performed.handler
-    result = Result(delivery=delivery, type=type_of(handler), ended=ended, stays=False)
+    result = Result(receipt_handle=delivery.receipt_handle, type=type_of(handler), ended=ended, stays=False)
     error = None if ended.error is None else f"{type(ended.error).__name__}: {ended.told}"
     ending = Ending(job_id=delivery.job_id, outcome=ended.outcome, error=error)
     if ended.outcome is not Outcome.FAILED:
@@ -80,7 +82,7 @@ def after_attempt(performed: Performed, *, now_ms: int) -> tuple[Result, Ending]
     # By the message's visibility where SQS lets us; otherwise by a fresh message, which dispatch sends in time.
     stays = seconds <= LONGEST_VISIBILITY_SECONDS and delivery.receives < MOST_RECEIVES
     return (
-        Result(delivery=delivery, type=result.type, ended=ended, stays=stays, after_seconds=ceil(seconds)),
+        replace(result, stays=stays, after_seconds=ceil(seconds)),
         Ending(
             job_id=ending.job_id,
             outcome=ending.outcome,

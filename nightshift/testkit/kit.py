@@ -100,7 +100,7 @@ class Kit:
         """
         name = "priority" if queue == PRIORITY else "work"
         try:
-            answer = worker.work(_event(messages), self.context(seconds=seconds), queue=name, find=self._find)
+            answer = worker.work(event(messages), self.context(seconds=seconds), queue=name, find=self._find)
         except (BatchFailedError, TransientError, Killed):
             return None
         for message in messages:
@@ -168,7 +168,8 @@ def _dying(perform: Callable[[Context, Job[Any]], Any], moment: str) -> Callable
     return call
 
 
-def _event(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def event(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return messages as the event of Lambda's trigger."""
     return {
         "Records": [
             {

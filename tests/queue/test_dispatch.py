@@ -8,7 +8,6 @@ from threading import Barrier, Lock, Thread
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 from sqlalchemy import create_engine, insert, update
 
 from chalicelib.clock import from_ms
@@ -346,31 +345,28 @@ def test_several_at_once_send_each_job_once(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize("queue", [WORK, PRIORITY])
-def test_data_that_is_too_long_for_sqs_goes_through_s3_and_arrives(kit: Kit, queue: str) -> None:
+def test_data_too_long_for_a_message_stays_in_its_row_and_arrives(kit: Kit, queue: str) -> None:
     begun = handle(kit)
     text = "x" * LIMIT
     insert_job(kit, id="long", data=json.dumps({"text": text}), queue="priority" if queue == PRIORITY else "work")
     kit.dispatch()
-    assert [len(held.body) < 200 for held in kit.sqs.messages(queue)] == [True]
-    assert len(kit.s3.objects) == 1
+    assert [json.loads(held.body) for held in kit.sqs.messages(queue)] == [
+        {"type": "note", "data": {}, "id": "long", "data_in_row": True}
+    ]
     kit.drain(queue=queue)
     assert [job.payload.text == text for job in begun] == [True]
     assert kit.job("long").status == "completed"
+    assert kit.s3.objects == {}
 
 
-def test_a_row_that_s3_does_not_take_stays_due_with_its_neighbours(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**_: Any) -> dict[str, Any]:
-        raise EndpointConnectionError(endpoint_url="https://s3.example")
-
-    insert_job(kit, id="long", data=json.dumps({"text": "x" * LIMIT}))
-    insert_job(kit, id="short")
-    with monkeypatch.context() as patch:
-        patch.setattr(kit.s3, "put_object", refuse)
-        with pytest.raises(RunFailedError, match="S3 does not take the payload"):
-            kit.dispatch()
-    assert kit.sqs.messages(WORK) == []
+def test_data_that_is_too_long_in_ascii_alone_stays_in_its_row_and_arrives(kit: Kit) -> None:
+    begun = handle(kit)
+    text = "я" * (LIMIT // 3)
+    insert_job(kit, id="long", data=json.dumps({"text": text}, ensure_ascii=False))
     kit.dispatch()
-    assert len(kit.sqs.messages(WORK)) == 2
+    assert '"data_in_row":true' in kit.sqs.messages(WORK)[0].body
+    kit.drain()
+    assert [job.payload.text == text for job in begun] == [True]
 
 
 def test_a_run_of_dispatch_is_one_line_and_its_metrics(kit: Kit, log: Callable[[], list[dict[str, Any]]]) -> None:

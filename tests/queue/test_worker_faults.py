@@ -95,17 +95,6 @@ def test_a_body_that_s3_has_no_more_is_dead_at_once(kit: Kit) -> None:
     assert dead_letters(kit) == [(json.loads(pointer), "the payload payloads/gone does not exist (any more)")]
 
 
-def test_a_job_whose_body_s3_lost_is_sent_again_from_its_row(kit: Kit) -> None:
-    begun = handle(kit)
-    job_id = kit.enqueue("note", {"text": "x" * 300_000})
-    kit.s3.objects.clear()
-    kit.drain()
-    assert (begun, kit.job(job_id).status) == ([], "pending")
-    kit.clock.advance(6 * 3600)
-    kit.settle(minutes=2)
-    assert ([job.id for job in begun], kit.job(job_id).status) == ([job_id], "completed")
-
-
 def mixed(kit: Kit) -> list[Job[Note]]:
     """Put three good jobs and two that fail at first on the queue, and return the list of attempts that have begun."""
 
