@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from chalicelib import deadline
 from chalicelib.database import Database
 from chalicelib.deadline import time_limit
 from chalicelib.engine import engine_for
@@ -111,6 +112,26 @@ def test_in_another_thread_there_is_no_limit_and_no_error() -> None:
     thread.start()
     thread.join()
     assert found == [(0.0, 0.0)]
+
+
+class Hanging:
+    """What a driver may be: closed by the collector, where Python drops every exception."""
+
+    def __del__(self) -> None:
+        receive()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_alarm_that_is_swallowed_by_a_destructor_rings_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "AGAIN_SECONDS", SHORT)
+
+    def work() -> None:
+        Hanging()
+        receive()
+
+    with pytest.raises(TimedOutError), time_limit(SHORT):
+        work()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_a_statement_that_is_interrupted_takes_its_connection_along_and_the_next_has_a_fresh_one(

@@ -7,7 +7,7 @@ from typing import Any
 from chalicelib.attempts import Attempt, attempt
 from chalicelib.context import RESERVE_MS, Context
 from chalicelib.deadline import time_limit
-from chalicelib.errors import InvalidRequestError, PermanentError
+from chalicelib.errors import InvalidRequestError, PermanentError, TimedOutError
 from chalicelib.handlers import Find, Handler
 from chalicelib.outcome import Counts, Outcome
 from chalicelib.queue.delivery import Delivery
@@ -74,7 +74,11 @@ def _call(context: Context, handler: Handler, job: Job[Any]) -> Attempt[Counts]:
         with time_limit(seconds):
             return handler.perform(context, job)
 
-    return attempt(call, clock=context.clock, last=job.is_last_attempt, permanent=handler.permanent)
+    ended = attempt(call, clock=context.clock, last=job.is_last_attempt, permanent=handler.permanent)
+    if isinstance(ended.error, TimedOutError):
+        # Interrupted at the wrong place, SQLAlchemy's pool counts a connection as in use for ever.
+        context.database.engine.dispose()
+    return ended
 
 
 def _bury(context: Context, delivery: Delivery, ended: Attempt[Any]) -> Attempt[Any]:

@@ -16,6 +16,7 @@ from chalicelib.queue.job import Job
 from nightshift.testkit.kit import DEAD, WORK, Killed, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS
 from tests.queue.samples import Note, change_job, dead_letters, fail, handle, insert_job, left, listening, statuses
+from tests.services import on_each_server
 
 MESSAGE = {"type": "note", "data": {"text": "hello"}}
 LEASE_SECONDS = 300 + 60
@@ -304,6 +305,24 @@ def test_an_attempt_that_takes_too_long_is_interrupted_and_its_neighbour_goes_on
     kit.settle()
     assert (kit.job(slow).status, kit.job(slow).attempts) == ("dead", 3)
     assert [reason for _, reason in dead_letters(kit)] == ["it took longer than the 0.05 s that it may take"]
+
+
+@on_each_server
+def test_time_limits_leave_no_place_in_the_pool_taken(kit: Kit) -> None:
+    connections: list[Any] = []
+
+    def leak(_job: Job[Note]) -> None:
+        # As an alarm does that rings while a connection is on its way into the pool or out of it.
+        connections.append(kit.context().database.engine.pool.connect())
+        hang(_job)
+
+    handle(kit, leak, timeout_seconds=0.05, max_attempts=1)
+    # More than the pool has places, of which one more would be waited for half a minute.
+    pool: Any = kit.context().database.engine.pool
+    ids = [kit.send(MESSAGE) for _ in range(pool.size() + pool._max_overflow + 1)]
+    kit.drain()
+    assert {kit.job(id_).status for id_ in ids} == {"dead"}
+    assert len(connections) == len(ids)
 
 
 def test_no_attempt_may_take_longer_than_its_invocation_has(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
