@@ -30,8 +30,8 @@ scale: $(STAMP) ## Simulate a million users and reckon what they cost, and write
 
 MINUTES ?= 10
 
-soak: $(STAMP) ## Live up to a year in MINUTES=10 with all failing that may fail, and check every promise
-	@.venv/bin/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --write docs
+soak: $(STAMP) ## Live up to a year in MINUTES=10 a server with all failing that may fail, and check every promise
+	@.venv/bin/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(SERVER),--server $(SERVER)) --write docs
 
 lint: $(STAMP) ## Check the style of the code, and the templates of CloudFormation
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/cfn-lint infra/*.yaml

@@ -9,7 +9,7 @@ from chalicelib.schedule import Schedule
 from nightshift.dev.timetable import Due
 
 # Every so many days on average. Each strikes while some task is at work, or so it would seem by its schedule.
-DAYS_BETWEEN = {"mariadb": 6, "redis": 6, "killer": 2}
+DAYS_BETWEEN = {"database": 6, "redis": 6, "killer": 2}
 # Seconds after a fire: most tasks are over by then.
 LATEST = 0.6
 LONGEST_OUTAGE = timedelta(minutes=20)
@@ -17,7 +17,7 @@ DAYS_BETWEEN_PAUSES, LONGEST_PAUSE = 20, timedelta(days=2)
 
 
 def chaos(planned: Mapping[str, Schedule], *, start: datetime, days: int, seed: int) -> Iterator[Due]:
-    """Yield what strikes in so many days: outages of `mariadb` and `redis`, the `killer`, the `operator`'s acts."""
+    """Yield what strikes in so many days: outages of `database` and `redis`, the `killer`, the `operator`'s acts."""
     rng = Random(f"chaos {seed}")  # noqa: S311 (no secret)
     end = start + timedelta(days=days)
     for name, between in DAYS_BETWEEN.items():

@@ -18,26 +18,31 @@ from nightshift.demo.loading import load
 from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.clock import LocalClock
 from nightshift.local.environment import enter, isolated, local_environment
-from nightshift.local.servers import Server, prepare_mariadb, prepare_redis
+from nightshift.local.servers import Server, prepare_mariadb, prepare_mysql, prepare_redis
 from soak.proxy import proxy
 from soak.settings import POSTS_A_DAY, SETTINGS, START, USERS
 from soak.upstream import upstream
 from soak.weather import Trouble, Weather
+
+PREPARE = {"mysql": prepare_mysql, "mariadb": prepare_mariadb}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """The servers, the emulator as nothing disturbs it, and the database."""
 
-    mariadb: Server
+    database: Server
     redis: Server
     aws: LocalAws
     engine: Engine
 
 
 @contextmanager
-def place(folder: Path, clock: LocalClock, weather: Weather, *, days: int, seed: int) -> Iterator[Place]:
-    """Enter it; the functions' calls go through the weather. Raises NotInstalledError."""
+def place(folder: Path, clock: LocalClock, weather: Weather, *, server: str, days: int, seed: int) -> Iterator[Place]:
+    """Enter it, with a database server of this name; the functions' calls go through the weather.
+
+    Raises NotInstalledError.
+    """
 
     def now() -> datetime:
         return from_ms(clock.now_ms())
@@ -48,21 +53,21 @@ def place(folder: Path, clock: LocalClock, weather: Weather, *, days: int, seed:
     base = {name: value for name, value in os.environ.items() if not name.endswith("_SCHEDULE")}
     enter(isolated(base))
     # Killed as a process is, it loses nothing that was committed.
-    mariadb = prepare_mariadb(_made(folder / "mariadb"), "--innodb-flush-log-at-trx-commit=2")
+    database = PREPARE[server](_made(folder / "database"), "--innodb-flush-log-at-trx-commit=2")
     redis = prepare_redis(_made(folder / "redis"))
     with ExitStack() as stack:
-        for server in (mariadb, redis):
-            server.start()
-            stack.callback(server.kill)
+        for each in (database, redis):
+            each.start()
+            stack.callback(each.kill)
         aws = stack.enter_context(local_aws(clock))
         endpoint = stack.enter_context(proxy(aws.endpoint, trouble))
         settings = {**SETTINGS, "EXTERNAL_SYNC_URL": stack.enter_context(upstream(now, trouble))}
-        urls = {"DATABASE_URL": mariadb.url, "REDIS_URL": redis.url}
+        urls = {"DATABASE_URL": database.url, "REDIS_URL": redis.url}
         enter(local_environment(base | urls, endpoint=endpoint, folder=folder) | settings)
-        engine = engine_for(mariadb.url)
+        engine = engine_for(database.url)
         stack.callback(engine.dispose)
         _fill(engine, days=days, seed=seed)
-        yield Place(mariadb=mariadb, redis=redis, aws=aws, engine=engine)
+        yield Place(database=database, redis=redis, aws=aws, engine=engine)
 
 
 def _fill(engine: Engine, *, days: int, seed: int) -> None:

@@ -52,12 +52,17 @@ def as_markdown(report: Report) -> Iterator[str]:
             yield "```"
 
 
-def write(report: Report, folder: Path) -> None:
-    """Write soak.json, and into its place in soak.md what that tells of the last one."""
+def tell(reports: Sequence[Report]) -> str:
+    """Return what a page tells of a soak on one server after the other."""
+    return "\n\n".join("\n".join(as_markdown(each)) for each in reports)
+
+
+def write(reports: Sequence[Report], folder: Path) -> None:
+    """Write soak.json, one report a server, and into its place in soak.md what that tells of the last soak."""
     page = folder / "soak.md"
-    told = {"last": "\n".join(as_markdown(report))}
+    told = {"last": tell(reports)}
     page.write_text(fill(page.read_text(encoding="utf-8"), told, mark="soak"), encoding="utf-8")
-    (folder / "soak.json").write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    (folder / "soak.json").write_text(json.dumps([asdict(each) for each in reports], indent=2) + "\n", encoding="utf-8")
 
 
 def failures(

@@ -1,4 +1,4 @@
-"""A soak's days: the local day on MariaDB and Redis, with everything failing that may fail, and then calm."""
+"""A soak's days: the local day on a database and Redis, with everything failing that may fail, and then calm."""
 
 import asyncio
 import time
@@ -106,13 +106,16 @@ class Year:
 
 
 @contextmanager
-def year(folder: Path, project: Path, *, days: int, seed: int) -> Iterator[Year]:
-    """Enter a place of its own in which a soak can be lived. Raises NotInstalledError."""
+def year(folder: Path, project: Path, *, server: str, days: int, seed: int) -> Iterator[Year]:
+    """Enter a place of its own, with a database server of this name, in which a soak can be lived.
+
+    Raises NotInstalledError.
+    """
     clock = LocalClock(ahead_ms=0)
     clock.set(to_ms(START))
     weather = Weather(start=START, days=days, seed=seed)
     with (
-        place(folder, clock, weather, days=days, seed=seed) as here,
+        place(folder, clock, weather, server=server, days=days, seed=seed) as here,
         Story(folder / "log.jsonl", clock) as story,
     ):
         # The application and the operator are in this process.
@@ -138,7 +141,7 @@ def year(folder: Path, project: Path, *, days: int, seed: int) -> Iterator[Year]
             weather=weather,
             rules=rules,
             functions=functions,
-            outages={"mariadb": Outages(here.mariadb), "redis": Outages(here.redis)},
+            outages={"database": Outages(here.database), "redis": Outages(here.redis)},
             killer=Killer(functions, seed=seed),
             operator=Operator(planned, clock),
             application=Application(clock, seed=seed),

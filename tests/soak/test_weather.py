@@ -65,14 +65,14 @@ def test_what_is_dropped_never_comes() -> None:
     rules = Rules(PLANNED, start=START, seed=1, steady=())
     for due in chaos(PLANNED, start=START, days=DAYS, seed=1):
         rules.put(due)
-    rules.drop({"mariadb", "redis", "killer", "operator"})
+    rules.drop({"database", "redis", "killer", "operator"})
     assert {due.function for due in rules.take(until=END)} == set(PLANNED)
 
 
 def test_whatever_is_killed_is_started_and_whatever_is_paused_is_resumed() -> None:
     found = list(chaos(PLANNED, start=START, days=DAYS, seed=1))
     acts = Counter((due.function, due.event["act"]) for due in found)
-    assert acts["mariadb", "kill"] == acts["mariadb", "start"] > 0
+    assert acts["database", "kill"] == acts["database", "start"] > 0
     assert acts["redis", "kill"] == acts["redis", "start"] > 0
     assert acts["operator", "pause"] == acts["operator", "resume"] > 0
     assert acts["killer", "kill"] > 0
