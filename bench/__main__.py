@@ -23,6 +23,8 @@ PARTS = {
         "warming",
         "backup",
         "restore",
+        "backlog",
+        "migrating",
         "cold_start",
         "package",
         "cost",

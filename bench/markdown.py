@@ -1,6 +1,6 @@
 """A report in Markdown: what a command prints, and what stands in docs/speed.md."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import floor, log10
 
 from bench.report import Column, Measure, Part, Report, Row, Table, ratio_of
@@ -16,12 +16,13 @@ def as_markdown(report: Report) -> str:
     return "\n\n".join(f"## {name}\n\n{text}" for name, text in sections(report).items())
 
 
-def sections(report: Report) -> dict[str, str]:
+def sections(report: Report, names: Collection[str] = ()) -> dict[str, str]:
     """Return the text of each place of docs/speed.md: `run` for the whole, and each part's by its name.
 
-    A part that was measured on two servers has the tables of both, the second after the first.
+    A part that was measured on two servers has the tables of both, the second after the first; one of `names` that was
+    not measured says so.
     """
-    told = {"run": tell_run(report)}
+    told = {"run": tell_run(report)} | dict.fromkeys(names, "Not measured yet.")
     for name, part in report.parts.items():
         passes = [part, *([report.again[name]] if name in report.again else [])]
         told[name] = "\n\n".join(map(tell_part, passes))
