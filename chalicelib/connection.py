@@ -12,6 +12,11 @@ class Connection(PyMySQLConnection):
 
     # Of the latest answer, which says whether a transaction is open.
     server_status: int
+    _read_timeout: float | None
+
+    def wait_up_to(self, seconds: float) -> None:
+        """Let statements take so long from now on."""
+        self._read_timeout = seconds
 
     def commit(self) -> None:
         """End the transaction, where there is one."""

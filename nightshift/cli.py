@@ -97,8 +97,9 @@ def migrate() -> None:
             raise ValueError(
                 "DATABASE_URL is not set: DATABASE_URL=mysql+pymysql://user:password@host/database nightshift migrate"
             )
-        migrations.upgrade(engine_for(url, ca=os.environ.get("DATABASE_CA")))
-        print_lines(["The database has the newest schema."])
+        engine = engine_for(url, ca=os.environ.get("DATABASE_CA"))
+        migrations.upgrade(engine)
+        print_lines(["The database has the newest schema.", *migrations.advice(engine)])
 
 
 @app.command()

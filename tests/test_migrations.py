@@ -1,16 +1,20 @@
 """Migrations on each database, on a new one and on one that belongs to an application already."""
 
 from collections.abc import Iterator
+from threading import Thread
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, column, create_engine, event, insert, inspect, select, table, text
 
 from chalicelib import migrations
 from chalicelib.application import metadata
-from chalicelib.engine import engine_for
-from chalicelib.schema import deliveries
+from chalicelib.engine import READ_TIMEOUT_SECONDS, engine_for
+from chalicelib.errors import PermanentError, TransientError
+from chalicelib.migrations import online
+from chalicelib.schema import deliveries, jobs
 
 
 @pytest.fixture(params=["sqlite", "mysql", "mariadb"])
@@ -78,3 +82,214 @@ def test_the_ledger_joins_users_whatever_their_collation(server_url: str) -> Non
         joined = text(f"SELECT COUNT(*) FROM {deliveries.name} JOIN users ON users.id = deliveries.user_id")
         assert connection.execute(joined).scalar_one() == 0
     engine.dispose()
+
+
+# As an application has it that follows the guide.
+GUIDE_JOBS = (
+    "CREATE TABLE jobs (id CHAR(36) PRIMARY KEY, type VARCHAR(64) NOT NULL, data TEXT NOT NULL,"
+    " status VARCHAR(16) NOT NULL, created_at BIGINT NOT NULL, completed_at BIGINT)"
+)
+WRITES = ("ALTER", "CREATE", "DROP", "UPDATE", "INSERT", "DELETE")
+
+
+class Cut(BaseException):
+    """The process ends."""
+
+
+def fresh(url: str, *statements: str) -> Engine:
+    """Return an engine on a database that holds what the statements make."""
+    server = engine_for(url)
+    with server.begin() as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS theirs"))
+        connection.execute(text("CREATE DATABASE theirs"))
+    engine = engine_for(server.url.set(database="theirs").render_as_string(hide_password=False))
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    return engine
+
+
+def fill_jobs(engine: Engine, count: int, *, status: str) -> None:
+    rows = [
+        {"id": f"{status}{n:06}", "type": "t", "data": "{}", "status": status, "created_at": n} for n in range(count)
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(table("jobs", *(column(name) for name in rows[0]))), rows)
+
+
+def dispatch_moments(engine: Engine) -> dict[str, set[int | None]]:
+    """Return by status the values of `dispatch_at`."""
+    found: dict[str, set[int | None]] = {}
+    with engine.connect() as connection:
+        for status, moment in connection.execute(select(jobs.c.status, jobs.c.dispatch_at)):
+            found.setdefault(status, set()).add(moment)
+    return found
+
+
+def test_an_upgrade_that_is_cut_off_after_each_statement_reaches_the_same_schema(mysql_url: str) -> None:
+    engine = fresh(mysql_url, GUIDE_JOBS, "CREATE INDEX theirs ON jobs (status, created_at, type)")
+    fill_jobs(engine, 3, status="pending")
+    fill_jobs(engine, 3, status="processing")
+    seen: set[str] = set()
+
+    def cut(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        # One that is repeated, because it does nothing the second time, is not cut again: else nothing would end.
+        told = f"{statement} {parameters}"
+        if statement.lstrip().upper().startswith(WRITES) and told not in seen:
+            seen.add(told)
+            raise Cut
+
+    event.listen(engine, "after_cursor_execute", cut)
+    while True:
+        try:
+            migrations.upgrade(engine)
+            break
+        except Cut:
+            engine.dispose()
+    event.remove(engine, "after_cursor_execute", cut)
+    assert len(seen) > 40
+    with engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    # Their own index stays, and is as good as ours; their column is not copied.
+    assert {
+        (each[0][0], each[0][3]) if isinstance(each, list) else (each[0], each[1].name) for each in differences
+    } == {
+        ("modify_type", "data"),
+        ("remove_index", "theirs"),
+        ("add_index", "ix_jobs_status"),
+    }
+    assert dispatch_moments(engine) == {"pending": {0}, "processing": {None}}
+
+
+def test_an_old_jobs_table_is_extended_without_writing_to_what_is_over(database_engine: Engine) -> None:
+    fill_jobs(database_engine, online.CHUNK + 5, status="pending")
+    fill_jobs(database_engine, 2 * online.CHUNK, status="completed")
+    written: list[int] = []
+
+    def count(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE jobs"):
+            written.append(cursor.rowcount)
+
+    event.listen(database_engine, "after_cursor_execute", count)
+    migrations.upgrade(database_engine)
+    assert written == [online.CHUNK, 5]
+    assert dispatch_moments(database_engine) == {"pending": {0}, "completed": {None}}
+    # Producers go on with the guide's columns.
+    fill_jobs(database_engine, 1, status="pend")
+    assert dispatch_moments(database_engine)["pend"] == {0}
+
+
+@pytest.fixture(params=["mysql", "mariadb"])
+def database_engine(request: pytest.FixtureRequest) -> Engine:
+    return fresh(request.getfixturevalue(f"{request.param}_url"), GUIDE_JOBS)
+
+
+def test_no_change_of_the_applications_tables_copies_them_or_locks_out_writers(database_engine: Engine) -> None:
+    statements: list[str] = []
+    event.listen(
+        database_engine,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_: statements.append(statement),
+    )
+    migrations.upgrade(database_engine)
+    changes = [each for each in statements if each.startswith("ALTER TABLE") or "INDEX" in each.split("(")[0]]
+    theirs = [each for each in changes if each.split()[2] in {"jobs", "external_data", "users", "posts", "sessions"}]
+    assert theirs
+    assert [each for each in theirs if not each.endswith(("ALGORITHM=INSTANT", online.IN_PLACE))] == []
+
+
+def test_a_short_data_column_is_left_alone_and_the_statement_for_it_is_offered(database_engine: Engine) -> None:
+    migrations.upgrade(database_engine)
+    (sentence,) = migrations.advice(database_engine)
+    statement = sentence.rpartition(": ")[2]
+    assert statement.startswith("ALTER TABLE jobs MODIFY data")
+    with database_engine.begin() as connection:
+        connection.execute(text(statement))
+    assert migrations.advice(database_engine) == []
+
+
+def test_a_large_table_that_can_only_be_copied_is_refused_with_the_statement_to_run(mysql_url: str) -> None:
+    # A full-text index keeps MySQL from adding columns at once.
+    engine = fresh(mysql_url, GUIDE_JOBS, "CREATE FULLTEXT INDEX words ON jobs (data)")
+    fill_jobs(engine, online.SMALL + 1, status="completed")
+    with pytest.raises(PermanentError, match="copying it") as caught:
+        migrations.upgrade(engine)
+    assert migrations.current(engine) == "0002"
+    statement = str(caught.value).rpartition("again: ")[2]
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+        connection.execute(text("DROP INDEX words ON jobs"))
+    migrations.upgrade(engine)
+    assert migrations.current(engine) == migrations.newest()
+
+
+def test_a_small_table_that_can_only_be_copied_is_copied(mysql_url: str) -> None:
+    engine = fresh(mysql_url, GUIDE_JOBS, "CREATE FULLTEXT INDEX words ON jobs (data)")
+    fill_jobs(engine, 3, status="pending")
+    migrations.upgrade(engine)
+    assert dispatch_moments(engine) == {"pending": {0}}
+
+
+def test_a_second_upgrade_is_refused_while_one_is_running(database_engine: Engine) -> None:
+    told: list[Exception] = []
+
+    def upgrade_too() -> None:
+        second = create_engine(database_engine.url)
+        try:
+            migrations.upgrade(second)
+        except TransientError as error:
+            told.append(error)
+        second.dispose()
+
+    def meanwhile(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("ALTER TABLE jobs ADD COLUMN") and not told:
+            thread = Thread(target=upgrade_too)
+            thread.start()
+            thread.join()
+
+    event.listen(database_engine, "before_cursor_execute", meanwhile)
+    migrations.upgrade(database_engine)
+    assert "another migration" in str(told[0])
+
+
+def test_an_upgrade_waits_for_a_long_transaction_and_lets_others_through(database_engine: Engine) -> None:
+    fill_jobs(database_engine, 1, status="pending")
+    theirs = create_engine(database_engine.url)
+    reader, writer = theirs.connect(), theirs.connect().execution_options(isolation_level="AUTOCOMMIT")
+    reader.execute(text("SELECT * FROM jobs"))
+    attempts: list[str] = []
+
+    def between_attempts(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "ADD COLUMN" in statement and "jobs" in statement:
+            attempts.append(statement)
+            if len(attempts) == 2:
+                # Nobody waits behind a change that waits no more.
+                _insert(writer)
+                reader.rollback()
+
+    event.listen(database_engine, "before_cursor_execute", between_attempts)
+    migrations.upgrade(database_engine)
+    assert len(attempts) == 2
+    assert dispatch_moments(database_engine) == {"pending": {0}}
+    reader.close()
+    writer.close()
+    theirs.dispose()
+
+
+def _insert(connection: Connection) -> None:
+    statement = "INSERT INTO jobs (id, type, data, status, created_at) VALUES ('late', 't', '{}', 'pending', 1)"
+    connection.execute(text(statement))
+
+
+def test_statements_of_an_upgrade_may_last_longer_than_others_do(database_engine: Engine) -> None:
+    limits: list[float | None] = []
+
+    def note(connection: Connection, *_: Any) -> None:
+        limits.append(getattr(connection.connection.driver_connection, "_read_timeout", None))
+
+    event.listen(database_engine, "before_cursor_execute", note)
+    migrations.upgrade(database_engine)
+    assert migrations.STATEMENT_SECONDS in limits
+    with database_engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+    assert limits[-1] == READ_TIMEOUT_SECONDS

@@ -20,12 +20,13 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def migrate(context: Context, _request: Nothing) -> dict[str, Any]:
-    """Bring the database to the newest schema, and return the revisions before and after."""
+    """Bring the database to the newest schema; return the revisions before and after, and what is left to change."""
     from chalicelib import migrations
 
-    before = migrations.current(context.database.engine)
-    migrations.upgrade(context.database.engine)
-    return {"before": before, "after": migrations.current(context.database.engine)}
+    engine = context.database.engine
+    before = migrations.current(engine)
+    migrations.upgrade(engine)
+    return {"before": before, "after": migrations.current(engine), "advice": migrations.advice(engine)}
 
 
 def check(context: Context, _request: Nothing) -> dict[str, Any]:

@@ -175,8 +175,9 @@ def _take_turn(connection: Connection, type_: str, interval_ms: float, *, now_ms
     turn_ms = max(next_at, now_ms)
     # Whoever else takes this turn in between gets it, and we look again.
     still = update(rate_slots).where(of_type, rate_slots.c.next_at == next_at)
-    is_ours = connection.execute(still.values(next_at=round(turn_ms + interval_ms))).rowcount == 1
-    return turn_ms if is_ours else None
+    # To the microsecond: rounded to milliseconds, 1,500 a second would be 1,000, and 3,000 no limit at all.
+    is_ours = connection.execute(still.values(next_at=round(turn_ms + interval_ms, 3))).rowcount == 1
+    return int(turn_ms) if is_ours else None
 
 
 def _changes(decision: Decision, *, claim: Claim, alone: bool) -> dict[str, Any]:

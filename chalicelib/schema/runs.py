@@ -1,6 +1,6 @@
 """The history of runs, and what operators and rate limits hold back."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, String, Table, Text, UniqueConstraint
 
 from chalicelib.application import MYSQL, Id, Millis, metadata
 from chalicelib.schema.types import LongText
@@ -21,7 +21,7 @@ runs = Table(
     Column("failures", Integer, nullable=False),
     Column("lease_until", Millis, nullable=False),
     Column("request_id", String(64), nullable=False),
-    Column("checkpoint", Text),
+    Column("checkpoint", LongText),
     Column("started_at", Millis, nullable=False),
     Column("finished_at", Millis),
     Column("total", BigInteger, nullable=False, server_default="0"),
@@ -58,11 +58,12 @@ pauses = Table(
     **MYSQL,
 )
 
-# The next free turn of each type that has a rate limit.
+# The next free turn of each type that has a rate limit, in milliseconds with fractions: of a thousand turns a second
+# and more, several share one millisecond.
 rate_slots = Table(
     "rate_slots",
     metadata,
     Column("type", String(64), primary_key=True),
-    Column("next_at", Millis, nullable=False),
+    Column("next_at", Double, nullable=False),
     **MYSQL,
 )

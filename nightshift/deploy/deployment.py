@@ -121,4 +121,5 @@ class Deployment:
 
     def _migrate(self) -> str:
         answer = functions.invoke(self.invoker(), "operate", self.stage.name, {"command": "migrate"})
-        return f"database: {answer['before'] or 'empty'} → {answer['after']}"
+        advice = "".join(f"; {each}" for each in answer["advice"])
+        return f"database: {answer['before'] or 'empty'} → {answer['after']}{advice}"

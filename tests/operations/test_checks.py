@@ -88,7 +88,11 @@ def test_a_deployment_without_redis_has_nothing_wrong(world: World) -> None:
 
 
 def test_migrating_tells_where_the_database_was_and_is(world: World) -> None:
-    assert operate({"command": "migrate"}, world.context(), {}) == {"before": newest(), "after": newest()}
+    assert operate({"command": "migrate"}, world.context(), {}) == {
+        "before": newest(),
+        "after": newest(),
+        "advice": [],
+    }
 
 
 @pytest.mark.parametrize("request_", [None, {}, [], "migrate", {"command": "drop"}, {"command": ["migrate"]}])

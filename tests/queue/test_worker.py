@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from chalicelib.clock import iso, to_ms
 from chalicelib.errors import InvalidRequestError, PermanentError
@@ -22,6 +22,7 @@ from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.job import OVER, Job, Status
 from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.queue.results import BACKUP_MS, FIRST_WAIT_SECONDS, MOST_RECEIVES
+from chalicelib.schema import rate_slots
 from chalicelib.telemetry import logger
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Kit
 from nightshift.testkit.kit import event as kit_event
@@ -816,3 +817,14 @@ def test_data_of_a_million_elements_arrives_through_s3(kit: Kit) -> None:
     kit.send(kit.context().payloads.store(body))
     assert kit.work(kit.receive()) == {"messages": 1, "succeeded": 1}
     assert sizes == [(1_000_000, 499_999_500_000)]
+
+
+@pytest.mark.parametrize("count", [700, 1500, 3000, 250_000])
+def test_a_rate_of_more_than_a_thousand_a_second_counts_microseconds(kit: Kit, count: int) -> None:
+    handle(kit, rate=Rate(count=count, seconds=1))
+    for _ in range(30):
+        kit.send(MESSAGE)
+    kit.drain()
+    with kit.context().database.begin() as connection:
+        next_ms = connection.execute(select(rate_slots.c.next_at)).scalar_one()
+    assert next_ms - kit.clock.now_ms() == pytest.approx(30 * 1000 / count, abs=30 * 0.001)

@@ -1,8 +1,6 @@
 """The guide's tables, which an application usually has already: created where missing, never dropped."""
 
-from alembic import op
-
-from chalicelib.application import metadata
+from chalicelib.migrations import online
 from chalicelib.schema import GUIDE_TABLES
 
 revision = "0001"
@@ -12,7 +10,8 @@ down_revision = None
 def upgrade() -> None:
     """Create the tables that the application lacks; docs/data.md says which indexes its own should have."""
     # These are the application's to change, so this creates them as they are declared today.
-    metadata.create_all(op.get_bind(), tables=GUIDE_TABLES, checkfirst=True)
+    for table in GUIDE_TABLES:
+        online.create_table(table)
 
 
 def downgrade() -> None:

@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("lease_until", sa.BigInteger, nullable=False),
         sa.Column("request_id", sa.String(64), nullable=False),
-        sa.Column("checkpoint", sa.Text),
+        sa.Column("checkpoint", LONG_TEXT),
         sa.Column("started_at", sa.BigInteger, nullable=False),
         sa.Column("finished_at", sa.BigInteger),
         *(

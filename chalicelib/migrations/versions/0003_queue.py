@@ -4,13 +4,19 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.mysql import MEDIUMTEXT
+from sqlalchemy.dialects.mysql import TEXT, VARCHAR
+
+from chalicelib.migrations import online
 
 revision = "0003"
 down_revision = "0002"
 
 ID = sa.String(36).with_variant(sa.CHAR(36), "mysql", "mariadb")
 MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mariadb_engine": "InnoDB", "mariadb_charset": "utf8mb4"}
+
+# Of any text, also where the application's table has an older character set.
+ANY_TEXT = sa.Text().with_variant(TEXT(charset="utf8mb4"), "mysql", "mariadb")
+ANY_KEY = sa.String(255).with_variant(VARCHAR(255, charset="utf8mb4"), "mysql", "mariadb")
 
 # Every one has a default or may be null: the application's own producers insert without them.
 JOB_COLUMNS: list[sa.Column[Any]] = [
@@ -24,12 +30,13 @@ JOB_COLUMNS: list[sa.Column[Any]] = [
     sa.Column("claimed_by", sa.String(64)),
     sa.Column("started_at", sa.BigInteger),
     sa.Column("ended_at", sa.BigInteger),
-    sa.Column("last_error", sa.Text),
-    sa.Column("idempotency_key", sa.String(255)),
+    sa.Column("last_error", ANY_TEXT),
+    sa.Column("idempotency_key", ANY_KEY),
     sa.Column("unique_key", sa.String(64)),
     sa.Column("unique_until", sa.BigInteger),
     sa.Column("envelope", sa.Text),
 ]
+JOBS = sa.table("jobs", sa.column("id"), sa.column("status"), sa.column("ended_at"), sa.column("dispatch_at"))
 JOB_INDEXES = {
     "ix_jobs_backlog": ["queue", "type", "dispatch_at"],
     "ix_jobs_ended": ["status", "ended_at"],
@@ -39,19 +46,13 @@ JOB_INDEXES = {
 
 def upgrade() -> None:
     """Extend `jobs` and create the tables; what an interrupted upgrade did already is kept."""
-    inspector = sa.inspect(op.get_bind())
-    columns = {column["name"]: column for column in inspector.get_columns("jobs")}
-    indexes = {index["name"] for index in inspector.get_indexes("jobs")}
-    for column in JOB_COLUMNS:
-        if column.name not in columns:
-            op.add_column("jobs", column.copy())
     # What was finished, or taken by another worker, before the queue came is not for dispatch to send.
-    op.execute("UPDATE jobs SET dispatch_at = NULL WHERE status <> 'pending' AND dispatch_at = 0")
-    if type(columns["data"]["type"]).__name__ in {"TEXT", "VARCHAR"} and op.get_bind().dialect.name != "sqlite":
-        op.alter_column("jobs", "data", type_=MEDIUMTEXT(), existing_nullable=False)
-    for name, indexed in JOB_INDEXES.items():
-        if name not in indexes:
-            op.create_index(name, "jobs", indexed, unique=name.startswith("uq_"))
+    if op.get_bind().dialect.name == "sqlite":
+        online.add_columns("jobs", JOB_COLUMNS)
+        op.execute("UPDATE jobs SET dispatch_at = NULL WHERE status <> 'pending' AND dispatch_at = 0")
+        online.add_indexes("jobs", JOB_INDEXES)
+    else:
+        _extend_in_use()
     op.create_table(
         "pauses",
         sa.Column("kind", sa.String(16), primary_key=True),
@@ -64,7 +65,7 @@ def upgrade() -> None:
     op.create_table(
         "rate_slots",
         sa.Column("type", sa.String(64), primary_key=True),
-        sa.Column("next_at", sa.BigInteger, nullable=False),
+        sa.Column("next_at", sa.Double, nullable=False),
         if_not_exists=True,
         **MYSQL,
     )
@@ -87,7 +88,7 @@ def downgrade() -> None:
         op.drop_table(table, if_exists=True)
     inspector = sa.inspect(op.get_bind())
     indexes = {index["name"] for index in inspector.get_indexes("jobs")}
-    for name in JOB_INDEXES:
+    for name in (*JOB_INDEXES, "ix_jobs_dispatch"):
         if name in indexes:
             op.drop_index(name, "jobs")
     columns = {column["name"] for column in inspector.get_columns("jobs")}
@@ -95,3 +96,14 @@ def downgrade() -> None:
         for column in JOB_COLUMNS:
             if column.name in columns:
                 batch.drop_column(column.name)
+
+
+def _extend_in_use() -> None:
+    """Extend `jobs` without writing to rows that are over: there may be millions, and few that wait."""
+    without_default = sa.Column("dispatch_at", sa.BigInteger)
+    online.add_columns("jobs", [without_default if each.name == "dispatch_at" else each for each in JOB_COLUMNS])
+    online.add_indexes("jobs", JOB_INDEXES | {"ix_jobs_status": ["status", "created_at"]})
+    online.set_default("jobs", "dispatch_at", "0")
+    # Those that the application inserts from here on have the default.
+    waiting = sa.and_(JOBS.c.status == "pending", JOBS.c.ended_at.is_(None), JOBS.c.dispatch_at.is_(None))
+    online.set_in_chunks(JOBS, waiting, {"dispatch_at": 0})

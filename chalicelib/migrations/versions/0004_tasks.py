@@ -7,6 +7,7 @@ from alembic import op
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 from chalicelib.application import users
+from chalicelib.migrations import online
 
 revision = "0004"
 down_revision = "0003"
@@ -26,13 +27,10 @@ EXTERNAL_COLUMNS: list[sa.Column[Any]] = [
 
 def upgrade() -> None:
     """Extend `external_data` and create the tables; what an interrupted upgrade did already is kept."""
-    inspector = sa.inspect(op.get_bind())
-    columns = {column["name"] for column in inspector.get_columns("external_data")}
-    for column in EXTERNAL_COLUMNS:
-        if column.name not in columns:
-            op.add_column("external_data", column.copy())
-    if "ix_external_data_source" not in {index["name"] for index in inspector.get_indexes("external_data")}:
-        op.create_index("ix_external_data_source", "external_data", ["source", "synced_at"])
+    online.add_columns("external_data", EXTERNAL_COLUMNS)
+    # 0006 gives it more columns.
+    if "ix_external_data_source" not in _indexes():
+        online.add_indexes("external_data", {"ix_external_data_source": ["source", "synced_at"]})
     op.create_table(
         "activity",
         sa.Column("day", sa.String(10), primary_key=True),
@@ -118,3 +116,7 @@ def _same_as_users_id() -> sa.types.TypeEngine[str]:
     columns = sa.inspect(bind).get_columns(users.name)
     type_ = next(column["type"] for column in columns if column["name"] == users.c.id.name)
     return sa.CHAR(36, collation=getattr(type_, "collation", None))
+
+
+def _indexes() -> set[str | None]:
+    return {index["name"] for index in sa.inspect(op.get_bind()).get_indexes("external_data")}

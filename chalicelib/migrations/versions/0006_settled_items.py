@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from chalicelib.migrations import online
+
 revision = "0006"
 down_revision = "0005"
 
@@ -25,6 +27,5 @@ def _replace(columns: list[str]) -> None:
     indexes = {index["name"]: index["column_names"] for index in sa.inspect(op.get_bind()).get_indexes(TABLE)}
     if indexes.get(NAME) == columns:
         return
-    if NAME in indexes:
-        op.drop_index(NAME, TABLE)
-    op.create_index(NAME, TABLE, columns)
+    instead_of = [NAME] if NAME in indexes else []
+    online.add_indexes(TABLE, {NAME: columns}, instead_of=instead_of)

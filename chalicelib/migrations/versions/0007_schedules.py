@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
+from chalicelib.migrations import online
+
 revision = "0007"
 down_revision = "0006"
 
@@ -22,10 +24,8 @@ def upgrade() -> None:
         if_not_exists=True,
         **MYSQL,
     )
-    if "options" not in _columns():
-        op.add_column("runs", sa.Column("options", LONG_TEXT))
-    if INDEX not in _indexes():
-        op.create_index(INDEX, "runs", ["status", "task"])
+    online.add_columns("runs", [sa.Column("options", LONG_TEXT)])
+    online.add_indexes("runs", {INDEX: ["status", "task"]})
 
 
 def downgrade() -> None:

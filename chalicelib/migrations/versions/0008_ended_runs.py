@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from chalicelib.migrations import online
+
 revision = "0008"
 down_revision = "0007"
 
@@ -11,8 +13,7 @@ INDEX = "ix_runs_ended"
 
 def upgrade() -> None:
     """Create the index, unless an interrupted upgrade has, and mark the fires that are decided about."""
-    if INDEX not in _indexes():
-        op.create_index(INDEX, "runs", ["task", "finished_at"])
+    online.add_indexes("runs", {INDEX: ["task", "finished_at"]})
     op.execute(
         "UPDATE runs SET error_type = 'HeldBackError' WHERE status = 'missed' AND error_type = 'PausedError'"
         " AND scheduled_for <= (SELECT checked_until FROM schedules WHERE schedules.task = runs.task)"

@@ -1,25 +1,39 @@
-"""Dispatch finds due jobs by queue and type, so the index by time alone makes way for one by all three."""
+"""An index by which dispatch finds due jobs of one queue and type, longer checkpoints, and finer turns."""
 
 import sqlalchemy as sa
 from alembic import op
 
+from chalicelib.migrations import online
+
 revision = "0009"
 down_revision = "0008"
 
-OLD, NEW = "ix_jobs_dispatch", "ix_jobs_backlog"
+JOB_INDEXES = {
+    "ix_jobs_backlog": ["queue", "type", "dispatch_at"],
+    # Tables that the application had before may lack it.
+    "ix_jobs_status": ["status", "created_at"],
+}
 
 
 def upgrade() -> None:
-    """Create the new index before the old one goes, so that dispatch never has neither."""
-    if NEW not in _indexes():
-        op.create_index(NEW, "jobs", ["queue", "type", "dispatch_at"])
-    if OLD in _indexes():
-        op.drop_index(OLD, "jobs")
+    """Make the indexes by one change, in which the old one goes, and widen columns of Nightshift's own tables."""
+    online.add_indexes("jobs", JOB_INDEXES, instead_of=["ix_jobs_dispatch"])
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    if _type("rate_slots", "next_at") != "DOUBLE":
+        if is_sqlite:
+            with op.batch_alter_table("rate_slots") as batch:
+                batch.alter_column("next_at", type_=sa.Double(), existing_nullable=False)
+        else:
+            online.change_freely("rate_slots", "MODIFY next_at DOUBLE NOT NULL")
+    if _type("runs", "checkpoint") == "TEXT" and not is_sqlite:
+        # A copy, in which only Nightshift's own functions wait: they alone write here.
+        online.change_freely("runs", "MODIFY checkpoint MEDIUMTEXT")
 
 
 def downgrade() -> None:
-    """Leave it: code of the revision before finds due jobs without the old index too, and 0003 takes it away."""
+    """Leave it: code of the revision before works with these too, and 0003 takes the indexes away."""
 
 
-def _indexes() -> set[str | None]:
-    return {index["name"] for index in sa.inspect(op.get_bind()).get_indexes("jobs")}
+def _type(table: str, name: str) -> str:
+    columns = sa.inspect(op.get_bind()).get_columns(table)
+    return next(type(column["type"]).__name__ for column in columns if column["name"] == name)
