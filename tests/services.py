@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 # For what SQLite does not have: locks of rows, connections that break, plans.
 on_each_server = pytest.mark.parametrize("database_url", ["mysql", "mariadb"], indirect=True)
+# For what only one of the servers has, among tests that take `server_url`.
+on_mysql = pytest.mark.parametrize("server_url", ["mysql"], indirect=True)
+on_mariadb = pytest.mark.parametrize("server_url", ["mariadb"], indirect=True)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from chalicelib.backup.plan import Plan
 from chalicelib.backup.programs import read_events, read_routines, read_triggers
 from chalicelib.backup.section import Section
 from chalicelib.backup.snapshot import Snapshot, let_go
-from chalicelib.backup.tables import TRANSACTIONAL, WITHOUT_ROWS, read_columns, read_sequences, read_tables
+from chalicelib.backup.tables import TRANSACTIONAL, WITHOUT_ROWS, read_sequences, read_tables
 from chalicelib.backup.views import in_order, read_views
 
 T = TypeVar("T")
@@ -31,7 +31,6 @@ class Dump:
         self.triggers = [trigger for trigger in read_triggers(first, schema) if trigger.table in names]
         self.events = [event for event in read_events(first) if plan.takes(event.name)]
         self._collation = snapshot.collation
-        self._columns = read_columns(first)
         let_go(first)
         with_rows = [t for t in self.tables if plan.takes_rows(t.name) and t.engine.upper() not in WITHOUT_ROWS]
         # Their rows are as they are when they are read, not as they were at the moment of the snapshot.
@@ -49,7 +48,7 @@ class Dump:
         Of rows, each connection's come on a thread of its own. Raises what `store` raises, pymysql.err.Error,
         PermanentError.
         """
-        programs = [*self.routines, *in_order(self.views, self._columns), *self.triggers, *self.events]
+        programs = [*self.routines, *in_order(self.views), *self.triggers, *self.events]
         tables = Section(kind="tables", text=[define_tables(self.sequences, self.tables)])
         rest = Section(kind="programs", text=[define_programs(programs, collation=self._collation)])
         return [store(tables), *self._lanes.write(store), store(rest)]

@@ -26,7 +26,8 @@ class Program:
     time_zone: str | None = None
     # A trigger's.
     table: str | None = None
-    # A view's: the other views whose names are in its definition.
+    # A view's: its columns' names, and the other views whose names are in its definition.
+    columns: tuple[str, ...] = ()
     named: frozenset[str] = frozenset()
 
 

@@ -77,19 +77,6 @@ def read_sequences(connection: Any) -> list[Sequence]:
     ]
 
 
-def read_columns(connection: Any) -> dict[str, list[str]]:
-    """Return the names of all columns of each table and view, by its name. Raises pymysql.err.Error."""
-    columns = defaultdict(list)
-    found = tell(
-        connection,
-        b"SELECT TABLE_NAME,COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE()"
-        b" ORDER BY TABLE_NAME,ORDINAL_POSITION",
-    )
-    for table, column in found:
-        columns[table].append(column)
-    return columns
-
-
 def _columns(connection: Any) -> dict[str, list[Column]]:
     found = tell(
         connection,
@@ -116,11 +103,15 @@ def _keys(connection: Any) -> dict[str, tuple[str, ...]]:
         b" FROM information_schema.STATISTICS WHERE TABLE_SCHEMA=DATABASE() AND NON_UNIQUE=0"
         b" ORDER BY TABLE_NAME,INDEX_NAME<>'PRIMARY',INDEX_NAME,SEQ_IN_INDEX",
     )
-    names = read_columns(connection)
+    # Also those that the server generates: this looks for columns that can be named.
+    named = tell(
+        connection, b"SELECT TABLE_NAME,COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE()"
+    )
+    names = set(named)
     keys: dict[str, tuple[str, ...]] = {}
     for (table, _), group in groupby(found, lambda part: part[:2]):
         parts = list(group)
         if table not in keys and all(is_fit for *_, is_fit in parts):
             # The end of a row's validity, which is part of a versioned table's keys, may be no column to be named.
-            keys[table] = tuple(column for _, _, column, _ in parts if column in names[table])
+            keys[table] = tuple(column for _, _, column, _ in parts if (table, column) in names)
     return keys

@@ -1,7 +1,8 @@
 """Definitions without the name of their own schema, so that they load into any other.
 
 The server names the schema where it need not: before a stored function, before a sequence, and wherever a trigger's
-author did.
+author did. MariaDB also does so before each table and column of a view whose definer is gone, or that selects from
+another schema.
 """
 
 import re
@@ -15,15 +16,20 @@ _NAME = rb"`(?:[^`]|``)++`"
 def unqualified(definition: bytes, schema: str) -> bytes:
     """Return a table's or a view's definition, as the server wrote it, without its schema's name.
 
-    A name before a parenthesis is a function's, and an argument of these three a sequence's; elsewhere the same name
-    may be a table's or a column's.
+    A name before a parenthesis is a function's, an argument of these three a sequence's, what follows FROM or JOIN a
+    table's, and of three names the first is a schema's; elsewhere the same name may be a table's.
     """
     own = re.escape(quoted(schema)) + rb"\."
     of_function = own + rb"(?=" + _NAME + rb"\()"
     of_sequence = rb"(?P<call>\b(?:nextval|lastval|setval)\()" + own
+    of_column = own + rb"(?=" + _NAME + rb"\.`)"
+    of_table = rb"(?P<before>\b(?:from|join) \(*)" + own + rb"(?=" + _NAME + rb"(?!\.))"
     # What is kept comes last, whole, so that nothing is found within it.
-    pattern = b"|".join([of_function, of_sequence, rb"(?P<kept>" + _STRING + rb"|" + _NAME + rb")"])
-    return re.sub(pattern, lambda found: found["kept"] or found["call"] or b"", definition, flags=re.DOTALL)
+    kept = rb"(?P<kept>" + _STRING + rb"|" + _NAME + rb")"
+    pattern = b"|".join([of_function, of_sequence, of_column, of_table, kept])
+    return re.sub(
+        pattern, lambda found: found["kept"] or found["call"] or found["before"] or b"", definition, flags=re.DOTALL
+    )
 
 
 def unqualified_trigger(definition: bytes, schema: str, *, name: str, table: str) -> bytes:

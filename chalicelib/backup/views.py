@@ -1,11 +1,11 @@
 """The views of a schema, in an order in which they can be made."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from chalicelib.backup.programs import Program, read_program
-from chalicelib.backup.quoting import quoted
+from chalicelib.backup.quoting import literal, quoted
 from chalicelib.backup.session import tell
 from chalicelib.backup.unqualified import unqualified
 
@@ -15,20 +15,36 @@ def read_views(connection: Any, schema: str) -> list[Program]:
     found = tell(
         connection,
         # Here the definition is in UTF-8; elsewhere it is in the character set of whoever made the view.
-        b"SELECT TABLE_NAME,VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA=DATABASE()"
-        b" ORDER BY TABLE_NAME",
+        b"SELECT TABLE_NAME,VIEW_DEFINITION,COLLATION_CONNECTION FROM information_schema.VIEWS"
+        b" WHERE TABLE_SCHEMA=DATABASE() ORDER BY TABLE_NAME",
     )
-    quotes = {name: quoted(name).decode() for name, _ in found}
+    quotes = {name: quoted(name).decode() for name, *_ in found}
     views = []
-    for name, text in found:
+    for name, text, collation in found:
+        # The server resolves the view's expressions to show it, and text that a function makes is in the session's
+        # character set: `collate utf8mb4_bin` behind it is refused where that is binary. It was not when the view was
+        # made, so the view is shown under the collation of that time.
+        connection.query(b"SET collation_connection=" + collation.encode())
         view = read_program(connection, "VIEW", name)
+        columns = _columns(connection, name)
         named = frozenset(other for other, quote in quotes.items() if other != name and quote in text)
-        views.append(replace(view, definition=unqualified(view.definition, schema), named=named))
+        views.append(replace(view, definition=unqualified(view.definition, schema), columns=columns, named=named))
+    connection.query(b"SET NAMES binary")
     return views
 
 
-def in_order(views: Sequence[Program], columns: Mapping[str, Sequence[str]]) -> Iterator[Program]:
-    """Yield views, each after those that it names; `columns` are their columns' names.
+def _columns(connection: Any, view: str) -> tuple[str, ...]:
+    """Return the names of a view's columns; of a view over what is gone, MariaDB knows none."""
+    found = tell(
+        connection,
+        b"SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE()"
+        b" AND TABLE_NAME=%b ORDER BY ORDINAL_POSITION" % literal(view.encode()),
+    )
+    return tuple(name for (name,) in found)
+
+
+def in_order(views: Sequence[Program]) -> Iterator[Program]:
+    """Yield views, each after those that it names.
 
     A name may be another thing's, a column's perhaps, so that there is no such order. Then views of the same columns
     stand in first for all that remain.
@@ -39,7 +55,7 @@ def in_order(views: Sequence[Program], columns: Mapping[str, Sequence[str]]) -> 
         for view in ready:
             del waiting[view.name]
     for view in waiting.values():
-        selected = b",".join(b"1 AS " + quoted(column) for column in columns[view.name])
+        selected = b",".join(b"1 AS " + quoted(column) for column in view.columns)
         yield replace(view, definition=b"CREATE VIEW " + quoted(view.name) + b" AS SELECT " + selected)
     for view in waiting.values():
         yield replace(view, definition=view.definition.replace(b"CREATE ", b"CREATE OR REPLACE ", 1))

@@ -19,8 +19,8 @@ def store(emulator: LocalAws) -> Store:
 
 
 @pytest.fixture(scope="module")
-def server(mariadb_url: str) -> Database:
-    return Database(mariadb_url)
+def server(server_url: str) -> Database:
+    return Database(server_url)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from chalicelib.store import Store
 from tests.backup import samples
 from tests.backup.archives import ID, PLAIN
 from tests.backup.whole import connector
+from tests.dialects import is_mariadb, new_schema, new_user
 
 ALL = Request(
     schema="copy",
@@ -45,6 +46,20 @@ class Database:
         with self.connection.cursor() as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())
+
+    @property
+    def is_mariadb(self) -> bool:
+        return is_mariadb(self.connection)
+
+    def new_schema(self, name: str) -> None:
+        """Leave an empty schema of this name."""
+        for statement in new_schema(name):
+            self.ask(statement)
+
+    def new_user(self, name: str) -> None:
+        """Leave a user of this name at localhost without any privilege."""
+        for statement in new_user(name):
+            self.ask(statement)
 
     def describe(self, schema: str) -> dict[str, Any]:
         """Return all that a schema holds."""

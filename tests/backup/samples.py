@@ -4,6 +4,7 @@
 a schema, so that two can be compared.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from pymysql.connections import Connection
 from pymysql.err import MySQLError
 
-from tests.backup import everything, shop
+from tests.backup import everything, only_mariadb, only_mysql, shop
+from tests.dialects import is_mariadb
 
 
 def quoted(name: str) -> str:
@@ -24,14 +26,18 @@ def fill(connection: "Connection[Any]", schema: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET NAMES utf8mb4")
         cursor.execute("SET SESSION sql_mode='', foreign_key_checks=0, time_zone='+00:00'")
-        for statement in [*shop.TABLES, *everything.TABLES, *shop.ROWS, *everything.ROWS]:
+        # MySQL lets a transaction write to tables with transactions or to others, never to both.
+        connection.autocommit(True)
+        own = only_mariadb if is_mariadb(connection) else only_mysql
+        for statement in [*shop.TABLES, *everything.TABLES, *own.TABLES, *shop.ROWS, *everything.ROWS, *own.ROWS]:
             cursor.execute(statement)
+        connection.begin()
         _fill_texts(cursor)
         _fill_charsets(cursor)
         _fill_hostile_table(cursor)
         for statement in shop.PROGRAMS:
             cursor.execute(statement)
-        create(connection, everything.PROGRAMS, schema=schema)
+        create(connection, [*everything.PROGRAMS, *own.PROGRAMS], schema=schema)
         # A program keeps the schema's collation of its time.
         cursor.execute("SELECT @@collation_database")
         [(collation,)] = cursor.fetchall()
@@ -94,6 +100,8 @@ def describe(connection: "Connection[Any]", schema: str) -> dict[str, Any]:
             return tuple(_without_schema(value, schema) for value in values)
 
         cursor.execute("SET NAMES binary")
+        # Or a view with a collation of text that a function makes would not be shown.
+        cursor.execute("SET character_set_connection=utf8mb4")
         cursor.execute("SET SESSION sql_mode='', time_zone='+00:00'")
         cursor.execute(f"USE {quoted(schema)}")
         found: dict[str, Any] = {"SCHEMA": ask("SELECT @@character_set_database,@@collation_database")}
@@ -133,7 +141,8 @@ def _without_schema(definition: bytes, schema: str) -> bytes:
     # Where the author wrote the schema's name, or the server does.
     for name in (f"{quoted(schema)}.", f"{quoted(schema)} . ", f"{schema}."):
         definition = definition.replace(name.encode(), b"")
-    return definition
+    # MySQL names it too as soon as a definition has named the collation, as its own do.
+    return re.sub(rb"CHARACTER SET (\w+) (?=COLLATE \1_)", b"", definition)
 
 
 def _sums(ask: Any, table: str, columns: Iterable[Sequence[str]]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """A video shop in the manner of the sakila database: its tables, rows, views and programs."""
 
+from tests.dialects import series
+
 TABLES = [
     "CREATE TABLE country (id SMALLINT UNSIGNED PRIMARY KEY AUTO_INCREMENT, country VARCHAR(50) NOT NULL,"
     " changed TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP)",
@@ -37,20 +39,20 @@ TABLES = [
 ]
 
 ROWS = [
-    "INSERT INTO country (id, country) SELECT seq, CONCAT('Country ', seq) FROM seq_1_to_109",
-    "INSERT INTO city (id, city, country_id) SELECT seq, CONCAT('City of ', seq), 1 + seq % 109 FROM seq_1_to_600",
+    f"INSERT INTO country (id, country) SELECT seq, CONCAT('Country ', seq) FROM {series(109)}",
+    f"INSERT INTO city (id, city, country_id) SELECT seq, CONCAT('City of ', seq), 1 + seq % 109 FROM {series(600)}",
     "INSERT INTO address SELECT seq, CONCAT(seq, ' Main Street'), IF(seq % 3, NULL, ''), 1 + seq % 600,"
-    " POINT(seq / 7, -seq) FROM seq_1_to_603",
+    f" POINT(seq / 7, -seq) FROM {series(603)}",
     "INSERT INTO shop VALUES (1, 1, 1), (2, 2, 2)",
     "INSERT INTO staff VALUES (1, 'Mike', X'89504E470D0A1A0A00FF27', 1, NULL), (2, 'Jon', NULL, 2, 1), (3, 'Bo',"
     " '', 2, 3)",
     "INSERT INTO film (id, title, description, release_year, rate, length, rating, features)"
-    " SELECT seq, CONCAT('FILM ', seq), REPEAT(CONCAT('A tale of ', MD5(seq), '\\r\\n'), seq % 5), 2006 - seq % 50,"
-    " seq % 100 / 7, 46 + seq % 140, 1 + seq % 5, seq % 16 FROM seq_1_to_1000",
-    "INSERT INTO film_actor SELECT 1 + seq % 200, 1 + seq * 7 % 1000 FROM seq_1_to_1000",
+    " SELECT seq, CONCAT('FILM ', seq), REPEAT(CONCAT('A tale of ', SHA2(seq, 256), '\\r\\n'), seq % 5),"
+    f" 2006 - seq % 50, seq % 100 / 7, 46 + seq % 140, 1 + seq % 5, seq % 16 FROM {series(1000)}",
+    f"INSERT INTO film_actor SELECT 1 + seq % 200, 1 + seq * 7 % 1000 FROM {series(1000)}",
     "INSERT INTO rental SELECT seq, 1 + seq * 31 % 1000, '2005-05-24' + INTERVAL seq * 97 SECOND,"
-    " IF(seq % 9, '2005-06-01' + INTERVAL seq MINUTE, NULL), 1 + seq % 3 FROM seq_1_to_4000",
-    "INSERT INTO payment SELECT seq, IF(seq % 50, seq, NULL), seq % 1000 / 100 FROM seq_1_to_4000",
+    f" IF(seq % 9, '2005-06-01' + INTERVAL seq MINUTE, NULL), 1 + seq % 3 FROM {series(4000)}",
+    f"INSERT INTO payment SELECT seq, IF(seq % 50, seq, NULL), seq % 1000 / 100 FROM {series(4000)}",
     "INSERT INTO film_text SELECT id, title, description FROM film",
     "DELETE FROM rental WHERE id > 3990",
 ]

@@ -76,7 +76,7 @@ def test_a_table_whose_rows_are_elsewhere_is_refused(store: Store, database: Dat
 
 
 def test_who_may_not_make_schemas_is_told_what_to_grant(store: Store, database: Database, small: Manifest) -> None:
-    database.ask("CREATE OR REPLACE USER owner@localhost")
+    database.new_user("owner")
     with pytest.raises(ConfigurationError, match=r"lacks a privilege: .*GRANT ALL ON `nightshift\\_drill\\_%`"):
         run(store, database, user="owner")
     database.ask(r"GRANT ALL ON `nightshift\_drill\_%`.* TO owner@localhost")
@@ -95,7 +95,7 @@ def test_what_a_drill_left_that_was_killed_is_dropped_by_the_next(
         for (id_,) in database.ask("SELECT ID FROM information_schema.PROCESSLIST WHERE USER='owner'"):
             database.ask(f"KILL {id_}")
 
-    database.ask("CREATE OR REPLACE USER owner@localhost")
+    database.new_user("owner")
     database.ask("DROP USER IF EXISTS nobody@localhost")
     database.ask(r"GRANT ALL ON `nightshift\_drill\_%`.* TO owner@localhost")
     with pytest.raises((TransientError, ConfigurationError)):

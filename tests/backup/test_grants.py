@@ -10,6 +10,7 @@ from chalicelib.backup.session import ask, prepare, tell
 from chalicelib.errors import ConfigurationError
 from chalicelib.store import Store
 from tests.backup.whole import back_up, connector
+from tests.dialects import is_mariadb, new_schema, new_user
 
 SCHEMA = "grants_of%shop"
 LISTS = {
@@ -22,11 +23,11 @@ SOME = "EXECUTE ON PROCEDURE p"
 
 
 @pytest.fixture
-def server(mariadb_url: str) -> Iterator[Any]:
+def server(server_url: str) -> Iterator[Any]:
     """A schema with two of each kind, and a user who may connect to it."""
-    with connector(mariadb_url, autocommit=True)() as connection:
+    with connector(server_url, autocommit=True)() as connection:
         for statement in (
-            f"CREATE OR REPLACE SCHEMA `{SCHEMA}`",
+            *new_schema(SCHEMA),
             f"USE `{SCHEMA}`",
             "CREATE TABLE t (a INT PRIMARY KEY)",
             "CREATE TABLE u (a INT PRIMARY KEY)",
@@ -36,8 +37,9 @@ def server(mariadb_url: str) -> Iterator[Any]:
             "CREATE PROCEDURE q () SELECT 1",
             "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO SELECT 1",
             "CREATE EVENT f ON SCHEDULE EVERY 1 DAY DO SELECT 1",
-            "CREATE OR REPLACE ROLE looker",
-            "CREATE OR REPLACE USER reader@localhost",
+            "DROP ROLE IF EXISTS looker",
+            "CREATE ROLE looker",
+            *new_user("reader"),
         ):
             ask(connection, statement.encode())
         yield connection
@@ -60,37 +62,50 @@ def refusal(reader: Any) -> str:
     return ""
 
 
-@pytest.mark.parametrize(
-    "grants",
-    [
-        ["SELECT ON t"],
-        ["SELECT ON t", "TRIGGER ON t", SOME],
-        ["SELECT ON `grants_of%shop`.*"],
-        ["SELECT, TRIGGER ON `grants\\_of\\%shop`.*"],
-        ["SELECT, TRIGGER ON `grants\\_of\\%sho_`.*", "EVENT ON `grants%`.*"],
-        ["SELECT ON `grants_of%`.*"],
-        ["SELECT ON *.*"],
-        ["SELECT ON t", "EVENT ON *.*"],
-        ["SELECT ON t", "ALTER ROUTINE ON *"],
-        ["SELECT ON t", "CREATE ROUTINE ON *"],
-        ["SELECT ON t", "EXECUTE ON *"],
+COMMON = [
+    ["SELECT ON t"],
+    ["SELECT ON t", "TRIGGER ON t", SOME],
+    ["SELECT ON `grants_of%shop`.*"],
+    ["SELECT, TRIGGER ON `grants\\_of\\%shop`.*"],
+    ["SELECT, TRIGGER ON `grants\\_of\\%sho_`.*", "EVENT ON `grants%`.*"],
+    ["SELECT ON `grants_of%`.*"],
+    ["SELECT ON *.*"],
+    ["SELECT ON t", "EVENT ON *.*"],
+    ["SELECT ON t", "ALTER ROUTINE ON *"],
+    ["SELECT ON t", "CREATE ROUTINE ON *"],
+    ["SELECT ON t", "EXECUTE ON *"],
+    ["ALL ON *"],
+    ["ALL ON *.*"],
+    ["SELECT (a) ON t", "ALL ON `grants\\_of\\%shops`.*"],
+    ["SELECT ON t", "looker"],
+]
+BY_SERVER = {
+    "mysql": [*COMMON, ["SELECT ON t", "SHOW_ROUTINE ON *.*"]],
+    "mariadb": [
+        *COMMON,
         ["SELECT ON t", "SELECT ON mysql.proc"],
         ["SELECT, TRIGGER, EVENT, SHOW CREATE ROUTINE ON *"],
-        ["ALL ON *"],
-        ["ALL ON *.*"],
-        ["SELECT (a) ON t", "ALL ON `grants\\_of\\%shops`.*"],
-        ["SELECT ON t", "looker"],
     ],
-    ids=lambda grants: " and ".join(grants),
+}
+
+
+@pytest.mark.parametrize(
+    ("server_url", "grants"),
+    [
+        pytest.param(name, grants, id=f"{name}: {' and '.join(grants)}")
+        for name, all_of_them in BY_SERVER.items()
+        for grants in all_of_them
+    ],
+    indirect=["server_url"],
 )
 def test_who_is_not_shown_all_is_told_what_to_grant_and_then_sees_it(
-    server: Any, mariadb_url: str, grants: list[str]
+    server: Any, server_url: str, grants: list[str]
 ) -> None:
     ask(server, f"GRANT SELECT, TRIGGER ON `{SCHEMA}`.* TO looker".encode())
     grant(server, *grants)
     if "looker" in grants:
-        ask(server, b"SET DEFAULT ROLE looker FOR reader@localhost")
-    connect, everything = connector(mariadb_url, schema=SCHEMA, user="reader"), named(server)
+        ask(server, b"SET DEFAULT ROLE looker %b reader@localhost" % (b"FOR" if is_mariadb(server) else b"TO"))
+    connect, everything = connector(server_url, schema=SCHEMA, user="reader"), named(server)
     with connect() as reader:
         prepare(reader)
         shown = named(reader)
@@ -120,10 +135,11 @@ def test_grants_are_read_as_mysql_writes_them(grants: list[str], hidden: list[st
     assert [what for what in SHOWN_BY if what not in seen_by(read_grants(grants), "shop")] == hidden
 
 
-def test_a_backup_that_would_lack_something_is_not_made(server: Any, mariadb_url: str, store: Store) -> None:
-    grant(server, "SELECT, LOCK TABLES, EVENT ON *", "SELECT ON mysql.proc")
+def test_a_backup_that_would_lack_something_is_not_made(server: Any, server_url: str, store: Store) -> None:
+    of_routines = "SELECT ON mysql.proc" if is_mariadb(server) else "SHOW_ROUTINE ON *.*"
+    grant(server, "SELECT, LOCK TABLES, EVENT ON *", of_routines)
     before = list(store.list(""))
     missing = rf"would lack triggers of {SCHEMA}, .*: grant TRIGGER ON `{SCHEMA}`\.\*$"
     with pytest.raises(ConfigurationError, match=missing):
-        back_up(connector(mariadb_url, schema=SCHEMA, user="reader"), store)
+        back_up(connector(server_url, schema=SCHEMA, user="reader"), store)
     assert list(store.list("")) == before

@@ -14,6 +14,7 @@ from sqlalchemy import make_url
 from chalicelib.backup.lines import BATCH_BYTES, MAX_HEAD_BYTES, Lines
 from chalicelib.backup.loading import Loaded, insert, load, takes_streams
 from chalicelib.errors import DamagedError, PermanentError
+from tests.dialects import is_mariadb
 
 Server = Callable[..., "pymysql.Connection[Any]"]
 HEAD = (
@@ -24,9 +25,9 @@ WAYS = pytest.mark.parametrize("way", [load, insert])
 
 
 @pytest.fixture
-def server(mariadb_url: str) -> Iterator[Server]:
+def server(server_url: str) -> Iterator[Server]:
     """Connections to an empty schema `loading`, one transaction each."""
-    address = make_url(mariadb_url)
+    address = make_url(server_url)
     opened = []
 
     def connect(**options: Any) -> "pymysql.Connection[Any]":
@@ -178,10 +179,9 @@ EVERY_TYPE = {
     "json": "JSON",
     "place": "GEOMETRY",
     "spot": "POINT",
-    "uuid": "UUID",
-    "host": "INET6",
     "vector": "VECTOR(2)",
 }
+ON_MARIADB = {"uuid": "UUID", "host": "INET6"}
 QUOTED = {0: b"\\0", 10: b"\\n", 13: b"\\r", 26: b"\\Z", 39: b"\\'", 92: b"\\\\"}
 
 
@@ -208,7 +208,7 @@ def rows_of_every_type() -> list[dict[str, bytes | str | None]]:
         "day": b"0000-00-00",
         "at": b"9999-12-31 23:59:59.999999",
         "stamp": b"2038-01-19 03:14:07.999",
-        "time": b"-838:59:59.999999",
+        "time": b"-838:59:59.000000",
         "year": "1901",
         "char": "\U0001f600\u00fc".encode(),
         "text": "".join(chr(n) for n in range(0x3000)).encode() * 3,
@@ -223,8 +223,6 @@ def rows_of_every_type() -> list[dict[str, bytes | str | None]]:
         "json": b'{"a": "\\\\u0000 \\n\'"}',
         "place": point,
         "spot": point,
-        "uuid": bytes.fromhex("123e4567e89b12d3a456426655440000"),
-        "host": bytes.fromhex("00000000000000000000ffffc0000201"),
         "vector": b"\0\0\x80?\0\0\x80\xbf",
     }
     empty: dict[str, bytes | str | None] = dict.fromkeys(EVERY_TYPE) | {"id": "-1"}
@@ -255,19 +253,33 @@ def rows_of_every_type() -> list[dict[str, bytes | str | None]]:
 @WAYS
 def test_a_value_of_every_type_arrives_as_it_was_written(server: Server, way: Callable[..., Loaded]) -> None:
     connection = server()
-    ask(connection, f"CREATE TABLE loading.t ({', '.join(f'`{name}` {of}' for name, of in EVERY_TYPE.items())})")
-    rows = rows_of_every_type()
+    types, rows = dict(EVERY_TYPE), rows_of_every_type()
+    if is_mariadb(connection):
+        types |= ON_MARIADB
+        rows[1] |= {
+            "uuid": bytes.fromhex("123e4567e89b12d3a456426655440000"),
+            "host": bytes.fromhex("00000000000000000000ffffc0000201"),
+        }
+    elif way is load:
+        # It refuses binary text, so that rows with it are never streamed.
+        del types["json"]
+    ask(connection, f"CREATE TABLE loading.t ({', '.join(f'`{name}` {of}' for name, of in types.items())})")
+
+    def written(row: dict[str, bytes | str | None], name: str) -> bytes:
+        value = literal(row.get(name))
+        return b"_utf8mb4" + value if name == "json" and value != b"NULL" and not is_mariadb(connection) else value
+
     text = part(
-        *(b"(" + b",".join(literal(row[name]) for name in EVERY_TYPE) + b")" for row in rows),
-        columns=b",".join(b"`%b`" % name.encode() for name in EVERY_TYPE),
+        *(b"(" + b",".join(written(row, name) for name in types) + b")" for row in rows),
+        columns=b",".join(b"`%b`" % name.encode() for name in types),
     )
     done = way(connection, lines(text), table=b"`loading`.`t`")
     assert done == Loaded(rows=3, warning=None)
-    values = ", ".join(f"CAST({'single + 0e0' if name == 'single' else f'`{name}`'} AS BINARY)" for name in EVERY_TYPE)
+    values = ", ".join(f"CAST({'single + 0e0' if name == 'single' else f'`{name}`'} AS BINARY)" for name in types)
     found = ask(connection, f"SELECT {values} FROM loading.t ORDER BY id")
-    expected = [[value.encode() if isinstance(value, str) else value for value in row.values()] for row in rows]
-    for values_found, values_written in zip(found, expected, strict=True):
-        assert dict(zip(EVERY_TYPE, values_found, strict=True)) == dict(zip(EVERY_TYPE, values_written, strict=True))
+    for taken, row in zip(found, rows, strict=True):
+        expected = {name: value.encode() if isinstance(value := row.get(name), str) else value for name in types}
+        assert dict(zip(types, taken, strict=True)) == expected
 
 
 def make_table(connection: "pymysql.Connection[Any]", *, definition: str = "a INT PRIMARY KEY, b VARCHAR(20)") -> None:
@@ -335,7 +347,7 @@ def test_a_row_may_be_longer_than_a_statement(server: Server) -> None:
     text = part(b"(1,'%b')" % (b"x" * (longest + 1)), b"(2,'y')")
     assert load(connection, lines(text), table=b"loading.t") == Loaded(rows=2, warning=None)
     assert ask(connection, "SELECT LENGTH(b) FROM loading.t ORDER BY a") == ((longest + 1,), (1,))
-    with pytest.raises(PermanentError, match=r"and max_allowed_packet of the server is 16,777,216: raise it"):
+    with pytest.raises(PermanentError, match=rf"and max_allowed_packet of the server is {longest:,}: raise it"):
         insert(connection, lines(text), table=b"loading.t")
 
 

@@ -23,6 +23,7 @@ from tests.backup import samples
 from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, Counting, Database, T, U, half, run, run_out_of_time
 from tests.backup.whole import back_up, connector, rows_of, write_backup
+from tests.services import on_mariadb
 
 
 def test_everything_comes_back_as_it_was(store: Store, database: Database, hostile: Manifest) -> None:
@@ -72,11 +73,11 @@ def test_a_schema_that_is_not_empty_is_refused_and_left_as_it_is(
     for thing in (
         "TABLE other.mine (a INT)",
         "VIEW other.mine AS SELECT 1",
-        "SEQUENCE other.mine",
+        *(["SEQUENCE other.mine"] if database.is_mariadb else []),
         "PROCEDURE other.mine () SELECT 1",
         "EVENT other.mine ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 1",
     ):
-        database.ask("CREATE OR REPLACE SCHEMA other")
+        database.new_schema("other")
         database.ask(f"CREATE {thing}")
         before = database.describe("other")
         with pytest.raises(
@@ -309,6 +310,7 @@ def test_only_chosen_tables_come_back_with_their_triggers(store: Store, database
         run(store, database, id=HOSTILE, keys=KEYS, tables=["nothing", "none"], schema="other")
 
 
+@on_mariadb
 def test_the_definer_may_be_whoever_restores(store: Store, database: Database) -> None:
     programs = [
         b"CREATE DEFINER=`nobody`@`%` TRIGGER `x` BEFORE INSERT ON `t` FOR EACH ROW SET @a=1",
@@ -316,7 +318,7 @@ def test_the_definer_may_be_whoever_restores(store: Store, database: Database) -
         b"CREATE DEFINER=`role` PROCEDURE `p`() SELECT 'DEFINER=`nobody`@`%`'",
     ]
     write_backup(store, tables=[T], rows=[], programs=programs)
-    database.ask("CREATE OR REPLACE USER owner@localhost")
+    database.new_user("owner")
     database.ask("GRANT ALL ON copy.* TO owner@localhost")
     with pytest.raises(
         ConfigurationError,
@@ -337,7 +339,7 @@ def test_the_definer_may_be_whoever_restores(store: Store, database: Database) -
 
 
 def test_who_may_not_make_the_schema_is_told(store: Store, database: Database, small: Manifest) -> None:
-    database.ask("CREATE OR REPLACE USER guest@localhost")
+    database.new_user("guest")
     with pytest.raises(ConfigurationError, match="creating the schema copy: the database user lacks a privilege"):
         run(store, database, options={"user": "guest"})
 
@@ -465,7 +467,7 @@ def test_a_value_that_became_another_is_noticed(store: Store, database: Database
 def test_rows_that_do_not_fit_end_the_restore_with_the_servers_reason(store: Store, database: Database) -> None:
     write_backup(store, tables=[T], rows=[("t", 2, rows_of("t", b"(1,'x')", b"(1,'y')"))])
     for options in ({}, {"client_flag": 0}):
-        with pytest.raises(PermanentError, match="Duplicate entry '1' for key 'PRIMARY'"):
+        with pytest.raises(PermanentError, match=r"Duplicate entry '1' for key '(t\.)?PRIMARY'"):
             run(store, database, options=options)
         assert database.ask("SELECT * FROM copy.t") == []
         assert database.ask("SELECT step FROM copy.nightshift_restore") == [("begun",), ("tables",)]
@@ -508,6 +510,7 @@ def test_a_restore_ends_when_a_part_can_no_longer_be_read(store: Store, database
     assert database.ask("SELECT a FROM copy.t ORDER BY a") == [(1,), (2,), (3,)]
 
 
+@on_mariadb
 def test_the_schema_may_be_called_anything(store: Store, database: Database, small: Manifest) -> None:
     schema = "e`v;i'l\n\u00fc %s"
     quoted = samples.quoted(schema)
@@ -523,7 +526,7 @@ def test_a_user_needs_no_more_privileges_than_the_page_names(
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "backups.md").read_text(encoding="utf-8")
     privileges = page.partition("\n| a restore | `")[2].partition("`")[0]
-    database.ask("CREATE OR REPLACE USER owner@localhost")
+    database.new_user("owner")
     database.ask(f"GRANT {privileges} ON copy.* TO owner@localhost")
     asked: dict[str, Any] = {"id": HOSTILE, "keys": KEYS, "elsewhere": True, "own": True, "options": {"user": "owner"}}
     with pytest.raises(OutOfTimeError):

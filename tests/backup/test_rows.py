@@ -18,25 +18,27 @@ from chalicelib.errors import ConfigurationError, PermanentError
 from tests.backup import samples
 from tests.backup.everything import EVERY_BYTE, TRAPS
 from tests.backup.whole import connector
+from tests.dialects import new_schema, series
 
 PACKET = 16 << 20
 ESCAPES = {0: r"\0", 10: r"\n", 13: r"\r", 26: r"\Z", 39: r"\'", 92: r"\\"}
 
 
 @pytest.fixture(scope="module")
-def server(mariadb_url: str) -> Iterator[Any]:
+def server(server_url: str) -> Iterator[Any]:
     """A connection to an empty schema `rows`, with the settings of whoever fills it."""
-    connection = connector(mariadb_url, autocommit=True)()
-    ask(connection, b"CREATE OR REPLACE SCHEMA `rows` CHARACTER SET utf8mb4")
+    connection = connector(server_url, autocommit=True)()
+    for statement in new_schema("rows"):
+        ask(connection, statement.encode())
     ask(connection, b"USE `rows`")
     yield connection
     connection.close()
 
 
 @pytest.fixture
-def reader(mariadb_url: str, server: Any) -> Iterator[Any]:
+def reader(server_url: str, server: Any) -> Iterator[Any]:
     """A connection that reads as a backup does."""
-    connection = connector(mariadb_url, schema="rows", autocommit=True)()
+    connection = connector(server_url, schema="rows", autocommit=True)()
     prepare(connection)
     yield connection
     connection.close()
@@ -56,7 +58,8 @@ def make(server: Any, definition: str, *values: tuple[Any, ...]) -> str:
     name = definition.partition(" ")[0]
     with server.cursor() as cursor:
         cursor.execute("SET SESSION sql_mode=''")
-        cursor.execute(f"CREATE OR REPLACE TABLE {definition}")
+        cursor.execute(f"DROP TABLE IF EXISTS {name}")
+        cursor.execute(f"CREATE TABLE {definition}")
         for row in values:
             cursor.execute(f"INSERT INTO {name} VALUES ({','.join(['%s'] * len(row))})", row)
     return name
@@ -155,7 +158,7 @@ def test_however_the_bytes_come_the_text_is_the_same(
 
 def test_a_statement_has_a_megabyte_of_rows(server: Any, reader: Any) -> None:
     make(server, "t (id INT PRIMARY KEY, a TEXT NOT NULL)")
-    ask(server, b"INSERT INTO t SELECT seq, REPEAT('x', 1000) FROM seq_1_to_5000")
+    ask(server, f"INSERT INTO t SELECT seq, REPEAT('x', 1000) FROM {series(5000)}".encode())
     statements = list(Rows(reader, table_of(reader, "t"), packet=PACKET).statements())
     assert len(statements) == 5
     assert all(1_000_000 < len(statement) < 1_400_000 for statement in statements[:-1])
@@ -173,7 +176,7 @@ def test_a_row_of_several_packets_comes_in_pieces(server: Any, reader: Any) -> N
     samples.fill_long(server)
     rows = Rows(reader, table_of(reader, "long_ones"), packet=PACKET)
     pieces = list(rows.statements())
-    found = dict(ask(reader, b"SELECT id, CONCAT_WS(',',MD5(a),n,MD5(b),c,MD5(d)) FROM long_ones"))
+    found = dict(ask(reader, b"SELECT id, CONCAT_WS(',',SHA2(a,256),n,SHA2(b,256),c,SHA2(d,256)) FROM long_ones"))
     text = b"".join(pieces)
     lines = lines_of(text, b"INSERT INTO `long_ones` (`id`,`a`,`n`,`b`,`c`,`d`) VALUES")
     assert rows.count == len(lines) == len(found) == 6
@@ -256,7 +259,7 @@ def test_a_long_row_counts_alike_wherever_its_pieces_end(
 
 def test_an_error_amid_the_rows_is_raised_and_the_connection_can_be_used_again(server: Any, reader: Any) -> None:
     make(server, "t (id INT PRIMARY KEY, a TEXT NOT NULL)")
-    ask(server, b"INSERT INTO t SELECT seq, REPEAT('x', 10000) FROM seq_1_to_4000")
+    ask(server, f"INSERT INTO t SELECT seq, REPEAT('x', 10000) FROM {series(4000)}".encode())
     pieces = Rows(reader, table_of(reader, "t"), packet=PACKET).statements()
     next(pieces)
     ask(server, b"KILL QUERY %d" % reader.thread_id())
@@ -267,7 +270,7 @@ def test_an_error_amid_the_rows_is_raised_and_the_connection_can_be_used_again(s
 
 def test_a_connection_that_ends_amid_the_rows_is_an_error(server: Any, reader: Any) -> None:
     make(server, "t (id INT PRIMARY KEY, a TEXT NOT NULL)")
-    ask(server, b"INSERT INTO t SELECT seq, REPEAT('x', 10000) FROM seq_1_to_4000")
+    ask(server, f"INSERT INTO t SELECT seq, REPEAT('x', 10000) FROM {series(4000)}".encode())
     pieces = Rows(reader, table_of(reader, "t"), packet=PACKET).statements()
     next(pieces)
     ask(server, b"KILL CONNECTION %d" % reader.thread_id())
@@ -275,9 +278,9 @@ def test_a_connection_that_ends_amid_the_rows_is_an_error(server: Any, reader: A
         list(pieces)
 
 
-def test_a_server_that_says_nothing_for_too_long_is_an_error(mariadb_url: str, server: Any) -> None:
+def test_a_server_that_says_nothing_for_too_long_is_an_error(server_url: str, server: Any) -> None:
     make(server, "t (id INT PRIMARY KEY)", (1,), (2,))
-    with connector(mariadb_url, schema="rows", read_timeout=0.2)() as reader:
+    with connector(server_url, schema="rows", read_timeout=0.2)() as reader:
         prepare(reader)
         table = table_of(reader, "t")
         ask(server, b"LOCK TABLES t WRITE")
@@ -303,7 +306,7 @@ def test_a_row_for_which_the_server_has_no_text_is_never_left_out(server: Any, r
 
 
 def test_a_table_of_generated_columns_only_has_rows_that_nothing_tells_of(server: Any, reader: Any) -> None:
-    ask(server, b"CREATE OR REPLACE TABLE t (a INT AS (1))")
+    make(server, "t (a INT AS (1))")
     with pytest.raises(PermanentError, match="all columns of the table 't' are generated"):
         Rows(reader, table_of(reader, "t"), packet=PACKET)
 
@@ -324,11 +327,11 @@ def test_a_table_may_be_as_wide_as_a_table_can_be(server: Any, reader: Any) -> N
 
 
 def test_encrypted_connections_are_read_alike_and_statements_cut_alike(
-    mariadb_url: str, server: Any, reader: Any
+    server_url: str, server: Any, reader: Any
 ) -> None:
     make(server, "t (id INT PRIMARY KEY, a TEXT NOT NULL)")
-    ask(server, b"INSERT INTO t SELECT seq, REPEAT('x', seq % 1000) FROM seq_1_to_20000")
-    with connector(mariadb_url, schema="rows", ssl_disabled=False)() as encrypted:
+    ask(server, f"INSERT INTO t SELECT seq, REPEAT('x', seq % 1000) FROM {series(20000)}".encode())
+    with connector(server_url, schema="rows", ssl_disabled=False)() as encrypted:
         if not isinstance(encrypted._sock, ssl.SSLSocket):
             pytest.skip("this server does not encrypt")
         prepare(encrypted)

@@ -14,6 +14,7 @@ from chalicelib.backup.session import ask
 from chalicelib.backup.snapshot import Snapshot, let_go, take
 from nightshift.local.servers import mariadb_server
 from tests.backup.whole import connector
+from tests.dialects import is_mariadb, new_schema, new_user
 from tests.services import needed
 
 ALL = Plan()
@@ -21,18 +22,18 @@ Connect = Callable[[], Any]
 
 
 @pytest.fixture
-def connect(mariadb_url: str) -> Connect:
+def connect(server_url: str) -> Connect:
     """Connect to a schema of two accounts, which have 1,000 together."""
-    with connector(mariadb_url, autocommit=True)() as connection:
+    with connector(server_url, autocommit=True)() as connection:
         for statement in (
-            b"CREATE OR REPLACE SCHEMA bank",
+            *(statement.encode() for statement in new_schema("bank")),
             b"CREATE TABLE bank.a (id INT PRIMARY KEY, n INT)",
             b"CREATE TABLE bank.b (id INT PRIMARY KEY, n INT)",
             b"INSERT INTO bank.a VALUES (1, 1000)",
             b"INSERT INTO bank.b VALUES (1, 0)",
         ):
             ask(connection, statement)
-    return connector(mariadb_url, schema="bank")
+    return connector(server_url, schema="bank")
 
 
 @contextmanager
@@ -139,15 +140,16 @@ def test_nothing_of_a_schema_need_be_locked(connect: Connect) -> None:
         assert len(snapshot.connections) == 2
 
 
-def test_where_the_right_to_lock_is_missing_one_connection_must_do(connect: Connect, mariadb_url: str) -> None:
+def test_where_the_right_to_lock_is_missing_one_connection_must_do(connect: Connect, server_url: str) -> None:
     with connect() as connection:
-        ask(connection, b"CREATE OR REPLACE USER reader@localhost")
+        for statement in new_user("reader"):
+            ask(connection, statement.encode())
         ask(connection, b"GRANT SELECT ON bank.* TO reader@localhost")
-    with take(connector(mariadb_url, schema="bank", user="reader"), plan=ALL, connections=3) as snapshot:
+    with take(connector(server_url, schema="bank", user="reader"), plan=ALL, connections=3) as snapshot:
         assert accounts(snapshot) == [(1000, 0)]
 
 
-def test_another_error_than_one_of_locking_is_raised(connect: Connect, mariadb_url: str) -> None:
+def test_another_error_than_one_of_locking_is_raised() -> None:
     def refused() -> Any:
         raise err.OperationalError(1040, "Too many connections")
 
@@ -155,16 +157,18 @@ def test_another_error_than_one_of_locking_is_raised(connect: Connect, mariadb_u
         pass
 
 
-def test_what_whoever_connects_has_set_changes_nothing(connect: Connect, mariadb_url: str) -> None:
+def test_what_whoever_connects_has_set_changes_nothing(connect: Connect, server_url: str) -> None:
+    with connect() as connection:
+        limit = "max_statement_time=0.5" if is_mariadb(connection) else "max_execution_time=500"
     odd = (
         "SET SESSION sql_mode='ANSI_QUOTES,NO_BACKSLASH_ESCAPES', time_zone='+09:00', sql_select_limit=1,"
-        " max_statement_time=0.5, sql_quote_show_create=0"
+        f" {limit}, sql_quote_show_create=0"
     )
     asked = (
-        b"SELECT @@sql_mode,@@time_zone,@@sql_select_limit,@@max_statement_time,@@sql_quote_show_create,"
-        b"@@tx_isolation,@@character_set_client,@@character_set_results"
-    )
-    with take(connector(mariadb_url, schema="bank", init_command=odd), plan=ALL, connections=1) as snapshot:
+        f"SELECT @@sql_mode,@@time_zone,@@sql_select_limit,@@{limit.partition('=')[0]},@@sql_quote_show_create,"
+        "@@transaction_isolation,@@character_set_client,@@character_set_results"
+    ).encode()
+    with take(connector(server_url, schema="bank", init_command=odd), plan=ALL, connections=1) as snapshot:
         found = ask(snapshot.connections[0], asked)
     with take(connect, plan=ALL, connections=1) as snapshot:
         assert ask(snapshot.connections[0], asked) == found
@@ -174,13 +178,13 @@ def test_it_says_what_the_server_is(connect: Connect) -> None:
     with connect() as connection:
         ask(connection, b"ALTER DATABASE COLLATE latin1_german1_ci")
         version = ask(connection, b"SELECT VERSION()")[0][0]
-        mode, zone = ask(connection, b"SELECT @@GLOBAL.sql_mode,@@GLOBAL.time_zone")[0]
+        mode, zone, packet = ask(connection, b"SELECT @@GLOBAL.sql_mode,@@GLOBAL.time_zone,@@max_allowed_packet")[0]
     with take(connect, plan=ALL, connections=1) as snapshot:
         # Not the session's own, which a backup has changed.
         assert "STRICT_TRANS_TABLES" in snapshot.sql_mode
         assert [snapshot.sql_mode, snapshot.time_zone] == [str(mode), str(zone)]
         assert (snapshot.schema, snapshot.charset, snapshot.collation) == ("bank", "latin1", "latin1_german1_ci")
-        assert (snapshot.version, snapshot.packet) == (version, 16 << 20)
+        assert (snapshot.version, snapshot.packet) == (version, packet)
         assert snapshot.position is None
 
 

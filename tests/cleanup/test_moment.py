@@ -12,7 +12,8 @@ from sqlalchemy.types import TypeEngine
 from chalicelib.cleanup.moment import read_ms
 from chalicelib.cleanup.rule import Rule
 from chalicelib.clock import to_ms
-from tests.cleanup.samples import add_things, ago, clean, ids_in, lines_of, mariadb_only, things, use
+from tests.cleanup.samples import add_things, ago, clean, ids_in, lines_of, things, use
+from tests.services import on_each_server
 from tests.world import World
 
 AT = datetime(2016, 8, 4, 1, 59, 30, tzinfo=UTC)
@@ -121,7 +122,7 @@ ON_SQLITE: list[tuple[str, dict[str, Any]]] = [
     ("DATETIME", EXACT),
     ("VARCHAR(64)", TEXTS),
 ]
-ON_MARIADB: list[tuple[str, dict[str, Any]]] = [
+ON_A_SERVER: list[tuple[str, dict[str, Any]]] = [
     ("BIGINT", NUMBERS),
     ("BIGINT UNSIGNED", NUMBERS),
     ("INT", SHORT_NUMBERS),
@@ -159,16 +160,16 @@ def test_on_sqlite_exactly_what_is_due_goes(
     check(world, monkeypatch, type_, mapped, moments)
 
 
-@mariadb_only
+@on_each_server
 @pytest.mark.parametrize("mapped", [BigInteger(), DateTime(), String(64)], ids=str)
-@pytest.mark.parametrize(("type_", "moments"), ON_MARIADB)
-def test_on_mariadb_exactly_what_is_due_goes_whatever_the_mapping_says(
+@pytest.mark.parametrize(("type_", "moments"), ON_A_SERVER)
+def test_on_a_server_exactly_what_is_due_goes_whatever_the_mapping_says(
     world: World, monkeypatch: pytest.MonkeyPatch, type_: str, moments: Any, mapped: TypeEngine[Any]
 ) -> None:
     check(world, monkeypatch, type_, mapped, moments)
 
 
-@mariadb_only
+@on_each_server
 @pytest.mark.parametrize("zone", ["+05:30", "-08:00"])
 def test_a_timestamp_means_the_same_in_whatever_zone_the_session_is(
     world: World, monkeypatch: pytest.MonkeyPatch, zone: str

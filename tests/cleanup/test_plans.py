@@ -1,4 +1,4 @@
-"""How MariaDB carries the statements of a chunk out: by an index, and over no more rows than the chunk has."""
+"""How the server carries the statements of a chunk out: by an index, and over no more rows than the chunk has."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,8 @@ from sqlalchemy import Table, create_engine, event, insert, text
 from chalicelib.application import users
 from chalicelib.cleanup import rules
 from chalicelib.schema import deliveries, email_verification_tokens, password_reset_tokens, sessions
-from tests.cleanup.samples import ago, clean, mariadb_only, new_id, use
+from tests.cleanup.samples import ago, clean, new_id, use
+from tests.services import on_each_server
 from tests.world import World
 
 ROWS, CHUNK = 6000, 400
@@ -30,7 +31,7 @@ def explained(world: World) -> Iterator[list[Plan]]:
         counts = statement.startswith("SELECT count")
         if statement.startswith(("SELECT", "DELETE")) and " runs" not in statement and not counts:
             with other.connect() as connection:
-                rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()
+                rows = connection.exec_driver_sql(f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters).all()
             plans.append((statement, list(rows)))
 
     event.listen(engine, "before_cursor_execute", explain)
@@ -77,7 +78,7 @@ def use_only(monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) -> None
     use(monkeypatch, replace(rule, **{"chunk": CHUNK, "max_share": 1} | changes))
 
 
-@mariadb_only
+@on_each_server
 @pytest.mark.parametrize("is_archived", [False, True])
 def test_sessions_go_by_ranges_of_the_primary_key(
     world: World, monkeypatch: pytest.MonkeyPatch, is_archived: bool
@@ -89,7 +90,7 @@ def test_sessions_go_by_ranges_of_the_primary_key(
     check(plans, at_least=2 * ROWS // CHUNK)
 
 
-@mariadb_only
+@on_each_server
 def test_a_few_sessions_are_found_by_ranges_of_the_primary_key_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +101,7 @@ def test_a_few_sessions_are_found_by_ranges_of_the_primary_key_too(
     check(plans, at_least=2 * ROWS // CHUNK)
 
 
-@mariadb_only
+@on_each_server
 def test_each_row_is_read_a_few_times_however_many_chunks_there_are(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +112,7 @@ def test_each_row_is_read_a_few_times_however_many_chunks_there_are(
     assert rows_read(world) - before < 5 * 2 * ROWS
 
 
-@mariadb_only
+@on_each_server
 @pytest.mark.parametrize("is_archived", [False, True])
 def test_users_go_by_their_keys_and_what_hangs_on_them_by_its_indexes(
     world: World, monkeypatch: pytest.MonkeyPatch, is_archived: bool
@@ -133,7 +134,7 @@ def test_users_go_by_their_keys_and_what_hangs_on_them_by_its_indexes(
     check(plans, at_least=5 * 1500 // 100)
 
 
-@mariadb_only
+@on_each_server
 @pytest.mark.parametrize("is_archived", [False, True])
 def test_a_primary_key_of_two_columns_is_walked_as_well(
     world: World, monkeypatch: pytest.MonkeyPatch, is_archived: bool

@@ -11,10 +11,11 @@ from chalicelib.backup.backups import Backups
 from chalicelib.backup.reader import Reader
 from chalicelib.errors import OutOfTimeError, PermanentError
 from chalicelib.operations import operate
+from tests.services import on_each_server
 from tests.world import World
 
 PLACE = "restored_by_operate"
-pytestmark = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+pytestmark = on_each_server
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from chalicelib.engine import engine_for
 from chalicelib.errors import PermanentError, RunFailedError
 from chalicelib.schema import backups as backups_table
 from chalicelib.schema import runs as runs_table
+from tests.services import on_each_server
 from tests.world import World
 
 SECRET = "0123456789abcdef0123456789abcdef"
-mariadb_only = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 
 
 def back_up(world: World, *, seconds: float = 300, **payload: Any) -> dict[str, Any]:
@@ -69,14 +69,15 @@ def test_the_summary_counts_tables_and_the_catalogue_rows_and_bytes(filled: Worl
     assert row.plain_bytes > row.stored_bytes > 0
 
 
-@mariadb_only
+@on_each_server
 def test_the_manifest_says_what_the_server_was(filled: World) -> None:
     back_up(filled)
     backups = backups_of(filled)
     server = backups.reader(backups.list().backups[0].id, plain=False).manifest.server
-    assert "MariaDB" in server.version
+    [(version, zone)] = filled.execute(text("SELECT VERSION(), @@GLOBAL.time_zone"))
+    assert server.version == version
     assert "STRICT_TRANS_TABLES" in str(server.sql_mode)
-    assert (server.time_zone, server.charset) == ("SYSTEM", "utf8mb4")
+    assert (server.time_zone, server.charset) == (zone, "utf8mb4")
 
 
 def test_with_a_key_nothing_in_the_bucket_can_be_read_without_it(filled: World) -> None:
@@ -142,7 +143,7 @@ def test_a_backup_that_is_damaged_before_its_verification_is_not_trusted_and_not
     assert "is damaged" in catalogue(filled)[-1].error
 
 
-@mariadb_only
+@on_each_server
 def test_one_that_would_take_longer_than_the_function_has_is_not_begun(filled: World) -> None:
     back_up(filled)
     # As if the last one had taken a week.
@@ -157,7 +158,7 @@ def test_one_that_would_take_longer_than_the_function_has_is_not_begun(filled: W
     assert back_up(filled)["outcome"] == "succeeded"
 
 
-@mariadb_only
+@on_each_server
 def test_one_that_would_take_too_long_is_left_to_rds_where_the_settings_say_how(filled: World) -> None:
     back_up(filled)
     slow = update(backups_table).values(finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=1000)
@@ -181,7 +182,7 @@ def test_one_that_would_take_too_long_is_left_to_rds_where_the_settings_say_how(
     assert len(rds.describe_export_tasks()["ExportTasks"]) == 2
 
 
-@mariadb_only
+@on_each_server
 def test_snapshots_by_rds_without_all_their_settings_are_refused_with_their_names(filled: World) -> None:
     back_up(filled)
     slow = update(backups_table).values(finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=1000)
@@ -192,7 +193,7 @@ def test_snapshots_by_rds_without_all_their_settings_are_refused_with_their_name
         back_up(filled)
 
 
-@mariadb_only
+@on_each_server
 def test_a_backup_whose_time_runs_out_leaves_nothing_in_the_bucket_and_says_why(
     filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +211,7 @@ def test_a_backup_whose_time_runs_out_leaves_nothing_in_the_bucket_and_says_why(
     assert (row.status, "too big" in row.error) == ("failed", True)
 
 
-@mariadb_only
+@on_each_server
 def test_a_table_that_is_left_out_or_whose_rows_are_is_not_in_the_backup(filled: World) -> None:
     filled.configure(backup_exclude=("jobs",), backup_schema_only=("po*",))
     back_up(filled)
@@ -222,7 +223,7 @@ def test_a_table_that_is_left_out_or_whose_rows_are_is_not_in_the_backup(filled:
     assert tables["users"] == 20
 
 
-@mariadb_only
+@on_each_server
 def test_the_drill_restores_the_newest_verified_backup_compares_it_and_leaves_no_schema(filled: World) -> None:
     back_up(filled)
     summary = drill(filled)
@@ -235,7 +236,7 @@ def test_the_drill_restores_the_newest_verified_backup_compares_it_and_leaves_no
     assert not [name for name in schemas if "drill" in name]
 
 
-@mariadb_only
+@on_each_server
 def test_a_verification_that_time_does_not_allow_is_handed_on_and_reads_no_part_twice(
     filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,7 +262,7 @@ def test_a_verification_that_time_does_not_allow_is_handed_on_and_reads_no_part_
     assert len(read) > 5
 
 
-@mariadb_only
+@on_each_server
 def test_a_drill_that_finds_a_difference_takes_the_backup_its_mark(
     filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
