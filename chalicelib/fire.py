@@ -4,7 +4,7 @@ import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard, get_args
 
 from chalicelib.clock import from_ms, iso
 from chalicelib.errors import InvalidRequestError
@@ -18,6 +18,8 @@ FUTURE_TOLERANCE = timedelta(minutes=1)
 
 # By a rule of EventBridge; by a person; by the watch for a fire that was missed, and by a person for such.
 Trigger = Literal["schedule", "manual", "catch_up", "backfill"]
+# The key by which an event that continues a run says who asked for it first.
+TRIGGER = "trigger"
 # Those by which a task runs of itself, which a pause holds back.
 OF_ITSELF = frozenset({"schedule", "catch_up"})
 
@@ -47,6 +49,11 @@ def is_of_rule(event: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(event, Mapping) and "detail-type" in event
 
 
+def is_of_person(event: object) -> bool:
+    """Return whether a person sent an event; else EventBridge did, or the worker that continues a run."""
+    return not is_of_rule(event) and not (isinstance(event, Mapping) and TRIGGER in event)
+
+
 def is_due(event: object, schedule: Schedule) -> bool:
     """Return whether the schedule means this fire of its rule; what a person asks for is always meant."""
     if not is_of_rule(event):
@@ -62,7 +69,8 @@ def read_fire(event: object, *, now_ms: int, options: Collection[str] = ()) -> F
     """Return the fire that an EventBridge event or a manual payload asks for.
 
     A manual payload is an object with any of `scheduled_for` (ISO 8601 with a zone; else the current minute),
-    `dry_run`, and the task's own `options`. Raises InvalidRequestError, which names the key or value that is wrong.
+    `dry_run`, and the task's own `options`; one that continues a run also says its `trigger`. Raises
+    InvalidRequestError, which names the key or value that is wrong.
     """
     if event is None:
         event = {}
@@ -73,8 +81,11 @@ def read_fire(event: object, *, now_ms: int, options: Collection[str] = ()) -> F
         due = _floor(_moment("time", event.get("time")))
         return Fire(scheduled_for=due, trigger="schedule", dry_run=False)
     known = (*PAYLOAD_KEYS, *options)
+    trigger = event.get(TRIGGER, "manual")
+    if trigger not in get_args(Trigger):
+        raise InvalidRequestError(f"trigger must be one of {', '.join(get_args(Trigger))}, not {_show(trigger)}")
     for key in event:
-        if key not in known:
+        if key not in known and key != TRIGGER:
             close = nearest(str(key), known)
             hint = f"did you mean {close!r}?" if close else f"known keys are {', '.join(known)}"
             raise InvalidRequestError(f"unknown key {_show(key)} in the payload; {hint}")
@@ -87,7 +98,7 @@ def read_fire(event: object, *, now_ms: int, options: Collection[str] = ()) -> F
     if asked > now + FUTURE_TOLERANCE:
         raise InvalidRequestError(f"scheduled_for lies in the future: {_show(event['scheduled_for'])}")
     wanted = {key: event[key] for key in options if key in event}
-    return Fire(scheduled_for=asked, trigger="manual", dry_run=dry_run, options=wanted)
+    return Fire(scheduled_for=asked, trigger=trigger, dry_run=dry_run, options=wanted)
 
 
 def _floor(moment: datetime) -> datetime:

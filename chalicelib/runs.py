@@ -1,6 +1,5 @@
 """The core: claim → start → call → classify → finish → report."""
 
-from dataclasses import replace
 from typing import Any
 
 from chalicelib import claims, pings, tasks
@@ -9,7 +8,7 @@ from chalicelib.claims import Run
 from chalicelib.clock import iso
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError, OutOfTimeError, PermanentError, RunFailedError, TooManyFailedError
-from chalicelib.fire import Trigger, is_of_rule, read_fire
+from chalicelib.fire import is_of_person, read_fire
 from chalicelib.outcome import Counts, Outcome
 from chalicelib.pings import Ping, Signal
 from chalicelib.queue.message import Message
@@ -26,16 +25,14 @@ SIGNALS: dict[Outcome, Signal] = {
 }
 
 
-def execute(name: str, *, event: object, context: Context, trigger: Trigger | None = None) -> dict[str, Any]:
+def execute(name: str, *, event: object, context: Context) -> dict[str, Any]:
     """Execute a task for the fire that the event asks for, at most once, and return its summary.
-
-    `trigger` says who asked first, where the event is only handed on.
 
     Raises RunFailedError for a failed or dead run, so that Lambda's retries and alarms see it.
     """
     task = tasks.find(name)
     with bound(task=name, request_id=context.request_id):
-        claimed = attempt(lambda: _claim(task, event, context, trigger), clock=context.clock, last=False)
+        claimed = attempt(lambda: _claim(task, event, context), clock=context.clock, last=False)
         ended: Attempt[Any] = claimed
         if claimed.value is not None:
             with carried(_trace_of(claimed.value, context)):
@@ -43,7 +40,7 @@ def execute(name: str, *, event: object, context: Context, trigger: Trigger | No
             if ended.error is None and ended.value is None:
                 return {"task": name, "run_id": claimed.value.id, "handed_on": True}
         # A person's slip is no run, and one that rang would do so until the next success.
-        is_slip = trigger is None and not is_of_rule(event) and isinstance(claimed.error, InvalidRequestError)
+        is_slip = is_of_person(event) and isinstance(claimed.error, InvalidRequestError)
         summary = report("run", name, ended, is_measured=not is_slip)
         if ended.outcome.is_failure:
             sentence = redact(f"{name} {ended.outcome}: {ended.told}")
@@ -51,9 +48,8 @@ def execute(name: str, *, event: object, context: Context, trigger: Trigger | No
         return summary
 
 
-def _claim(task: Task, event: object, context: Context, trigger: Trigger | None) -> Run:
+def _claim(task: Task, event: object, context: Context) -> Run:
     fire = read_fire(event, now_ms=context.clock.now_ms(), options=task.options)
-    fire = replace(fire, trigger=trigger or fire.trigger)
     bind(scheduled_for=iso(fire.scheduled_for), trigger=fire.trigger, dry_run=fire.dry_run)
     run = claims.claim(context, task.name, fire, overlap=task.overlap)
     bind(run_id=run.id, attempt=run.attempt, trace_id=_trace_of(run, context).id)

@@ -1,12 +1,15 @@
-"""Carries out a run that was handed on: at its deadline, behind another of its task, or since its fire was missed."""
+"""Continues a run: at its deadline, behind another of its task, or since its fire was missed.
+
+The task's own function does it, with its memory and time; where there is no Lambda to ask, the worker does it itself.
+"""
 
 from typing import Any
 
 import msgspec
 
-from chalicelib import runs
+from chalicelib import functions, runs
 from chalicelib.context import Context
-from chalicelib.fire import Trigger
+from chalicelib.fire import TRIGGER, Trigger
 from chalicelib.handlers import Handler
 from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
@@ -22,10 +25,11 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def perform(context: Context, job: Job[Payload]) -> Counts:
-    """Execute the run of this fire; it writes its own summary line."""
+    """Have the run of this fire executed; it writes its own summary line."""
     payload = job.payload
-    event = {"scheduled_for": payload.scheduled_for, **payload.options}
-    runs.execute(payload.task, event=event, context=context, trigger=payload.trigger)
+    event = {"scheduled_for": payload.scheduled_for, TRIGGER: payload.trigger, **payload.options}
+    if not functions.invoke(payload.task, event, context):
+        runs.execute(payload.task, event=event, context=context)
     return Counts(total=1, succeeded=1)
 
 

@@ -296,6 +296,8 @@ def test_subnets_give_no_public_addresses_and_lead_to_the_internet_only_when_ask
 def test_rdss_own_api_is_within_reach_only_when_asked_for() -> None:
     assert the("RdsEndpoint")["Condition"] == "HasRdsApi"
     assert TEMPLATES["network"]["Parameters"]["RdsApi"]["Default"] == "no"
+    assert the("LambdaEndpoint")["Condition"] == "HasLambdaApi"
+    assert TEMPLATES["network"]["Parameters"]["LambdaApi"]["Default"] == "no"
 
 
 def test_the_database_is_private_encrypted_backed_up_and_insists_on_tls() -> None:

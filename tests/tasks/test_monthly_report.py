@@ -257,7 +257,7 @@ def test_a_fire_that_is_made_up_for_mails_as_the_schedule_does_and_a_backfill_no
     world: World, trigger: Trigger, mails: int
 ) -> None:
     late = {"scheduled_for": FIRST.isoformat()}
-    runs.execute("monthly_report", event=late, context=world.context(), trigger=trigger)
+    runs.execute("monthly_report", event=late | {"trigger": trigger}, context=world.context())
     world.drain()
     assert len(world.recipients()) == mails
     world.clock.advance(60)
