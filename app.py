@@ -135,10 +135,15 @@ def work_priority(event: SQSEvent) -> Any:
 @app.schedule("rate(1 minute)")
 def dispatch(event: CloudWatchEvent) -> Any:
     """Every minute: put the jobs that are due on their queues."""
+    from chalicelib import schedule_history
     from chalicelib.context import from_lambda
     from chalicelib.queue import dispatch
 
-    return dispatch.dispatch(from_lambda(event.context))
+    context = from_lambda(event.context)
+    summary = dispatch.dispatch(context)
+    # The watch may be switched off or late, and a schedule that nobody saw would be lost.
+    schedule_history.record(context, SCHEDULES)
+    return summary
 
 
 @answers_people

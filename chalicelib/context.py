@@ -38,6 +38,10 @@ class LambdaContext(Protocol):
     def aws_request_id(self) -> str:
         """Return the id of the request, the same for each repetition of it."""
 
+    @property
+    def function_name(self) -> str:
+        """Return what AWS calls the function."""
+
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until Lambda ends the process."""
 
@@ -60,6 +64,7 @@ class Context:
         self.settings = settings
         self.clock = clock
         self.request_id = lambda_context.aws_request_id
+        self.function_name = lambda_context.function_name
 
     def client(self, service: str) -> Any:
         """Return the process's client of an AWS service."""
@@ -190,7 +195,8 @@ def _settings_of(pairs: tuple[tuple[str, str], ...]) -> Settings:
 
 
 # SES once: botocore repeats a request whose answer got lost, and the recipient would have two mails.
-RETRIES: dict[str, Any] = {"sesv2": {"total_max_attempts": 1}}
+# Lambda hardly more: where a private network does not reach it, there is another way.
+RETRIES: dict[str, Any] = {"sesv2": {"total_max_attempts": 1}, "lambda": {"total_max_attempts": 2}}
 # For links to objects that KMS encrypts: version 2, boto3's default in the older regions, is refused for them; and the
 # global address, its default everywhere, leads astray on a new bucket's first day.
 SIGNING: dict[str, Any] = {"s3": {"signature_version": "s3v4", "s3": {"addressing_style": "virtual"}}}

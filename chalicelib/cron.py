@@ -43,6 +43,7 @@ FIELDS = (
         told="0-7 or SUN-SAT, both 0 and 7 Sunday",
     ),
 )
+SATURDAY = 6
 _TAKEN = re.compile(r"[0-9A-Z*,/-]+")
 # What cronsim takes in the two day fields beyond Unix, such as L and 1#2, EventBridge could not be told.
 _BEYOND_UNIX = re.compile(r"L|[0-9]W")
@@ -51,11 +52,12 @@ _RANGE = re.compile(r"([0-9]+|[A-Z]+)-([0-9]+|[A-Z]+)(?:/0*[1-9][0-9]*)?")
 
 def plain(text: str) -> str:
     """Return the fields in capitals and as cronsim understands them as Unix does."""
-    words = text.upper().split()
+    # Beyond ASCII there are letters whose capitals are within, such as the long s.
+    words = "".join(letter.upper() if letter.isascii() else letter for letter in text).split()
     if len(words) != len(FIELDS):
         return " ".join(words)
     return " ".join(
-        ",".join(_without_vain_step(field, part) for part in word.split(","))
+        ",".join(_plain_step(field, part) for part in word.split(","))
         for field, word in zip(FIELDS, words, strict=True)
     )
 
@@ -66,6 +68,15 @@ def without_vain_days(cron: str) -> str:
     engine = CronSim(cron, datetime(2024, 1, 1, tzinfo=UTC))
     takes_all = len(engine.days) == 31 or len({n % 7 for n in engine.weekdays if isinstance(n, int)}) == 7
     return f"{minute} {hour} * {month} *" if takes_all and not engine.day_and else cron
+
+
+def meaning(cron: str) -> tuple[object, ...]:
+    """Return what is equal for five fields that match the same minutes."""
+    engine = CronSim(without_vain_days(cron), datetime(2024, 1, 1, tzinfo=UTC))
+    weekdays = frozenset(n % 7 for n in engine.weekdays if isinstance(n, int))
+    days = (*map(frozenset, (engine.minutes, engine.hours, engine.days, engine.months)), weekdays)
+    # One of the two day fields that takes all leaves no choice between either and both.
+    return (*days, engine.day_and or len(engine.days) == 31 or len(weekdays) == 7)
 
 
 def check(cron: str) -> None:
@@ -81,10 +92,16 @@ def check(cron: str) -> None:
             raise ValueError(f"{word!r} is no {field.name}{reason}") from None
 
 
-def _without_vain_step(field: Field, part: str) -> str:
+def _plain_step(field: Field, part: str) -> str:
+    start, slash, step = part.partition("/")
+    ends = _ends(field, part if "-" in start else f"{start}-{start}/{step}") if slash else None
     # A step goes on from the end of a range, and so nowhere from one number; cronsim would go on as from 5/25.
-    ends = _ends(field, part)
-    return part.split("-")[0] if ends and ends[0] == ends[1] and "/" in part else part
+    if ends and ends[0] == ends[1] and "-" in start:
+        return start.split("-")[0]
+    # A week ends on Saturday; cronsim would go on from 1/2 to 7, which is Sunday.
+    if ends and "-" not in start and field.name == "day of week" and ends[0] <= SATURDAY:
+        return f"{start}-{SATURDAY}/{step}" if ends[0] < SATURDAY else start
+    return part
 
 
 def _ends(field: Field, part: str) -> tuple[int, int] | None:

@@ -29,18 +29,21 @@ NAMED = {
 # All that Lambda takes in the variables of a stage is four thousand.
 LONGEST = 1000
 _EVERY = re.compile(r"every(?: ([1-9][0-9]{0,3}))? (minute|hour|day)s?", re.ASCII | re.IGNORECASE)
+# Where a crontab names it, on a line or before the fields.
+_ZONE_FIRST = re.compile(r"(CRON_)?TZ=", re.IGNORECASE)
 # What cronsim calls the 31th.
 _ORDINAL = re.compile(r"(?<!1)([123])th\b")
 _ENDINGS = {"1": "st", "2": "nd", "3": "rd"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schedule:
     """When a task is due.
 
     `text` is five fields of cron, one of the names such as @daily, or "every 15 minutes", and may end in a time zone,
     in UTC without one. A fixed time that the clocks skip is due as soon as they have, and one that they repeat the
     first time; what a `*` in the minute or hour says runs through, as in Debian's cron. Raises ConfigurationError.
+    Two are equal that are due at the same moments, however they are written.
     """
 
     text: str
@@ -48,6 +51,12 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.every is None:
             _check(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and self._meaning == other._meaning
+
+    def __hash__(self) -> int:
+        return hash(self._meaning)
 
     @cached_property
     def every(self) -> timedelta | None:
@@ -68,7 +77,9 @@ class Schedule:
         try:
             return find_zone(name)
         except ValueError:
-            raise self._invalid(f"{name!r} is no time zone; name one as IANA does, such as Europe/Berlin") from None
+            given = _ZONE_FIRST.match(name)
+            hint = f"write {name[given.end() :]}" if given else "name one as IANA does, such as Europe/Berlin"
+            raise self._invalid(f"{name!r} is no time zone; {hint}") from None
 
     @property
     def words(self) -> str:
@@ -147,6 +158,10 @@ class Schedule:
         yield from repeated
 
     @cached_property
+    def _meaning(self) -> tuple[object, ...]:
+        return (self.every,) if self.every else (*cron.meaning(self.cron), self.is_fixed, self.zone.key)
+
+    @cached_property
     def _interval(self) -> tuple[int, str] | None:
         found = _EVERY.fullmatch(" ".join(self._words))
         return (int(found[1] or 1), found[2].lower()) if found else None
@@ -168,6 +183,9 @@ def _check(schedule: Schedule) -> None:
     text, words = schedule.text, schedule.text.split()
     if len(text) > LONGEST:
         raise ConfigurationError(f"a schedule has {LONGEST} characters at most, and {text[:20]!r}… has {len(text)}")
+    if words and _ZONE_FIRST.match(words[0]):
+        named, zone = words[1:] or ["0 8 * * *"], words[0].partition("=")[2] or "Europe/Berlin"
+        raise schedule._invalid(f'the time zone stands at the end; write "{" ".join([*named, zone])}"')
     if words and words[0].startswith("@") and words[0].lower() not in NAMED:
         raise schedule._invalid(f"{words[0]} is none of {', '.join(NAMED)}")
     if words and words[0].lower() == "every":

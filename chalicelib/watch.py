@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from chalicelib import catch_up, lapses, tasks
+from chalicelib import catch_up, lapses, schedule_history, tasks
 from chalicelib.attempts import attempt
 from chalicelib.backup import ages
 from chalicelib.context import Context
@@ -38,6 +38,7 @@ def _watch(context: Context, planned: Mapping[str, Schedule]) -> Counts:
     # No mapping, in which a task of the name would take the place of the runs or the backups.
     looks: list[tuple[str, Callable[[], Any]]] = [
         ("runs", partial(lapses.take_up, context)),
+        ("schedules", partial(schedule_history.record, context, planned)),
         *((name, partial(_look_after, context, name, schedule)) for name, schedule in planned.items()),
         ("backups", partial(ages.tell_ages, context.database, context.clock)),
         # Last: RDS may take its time.

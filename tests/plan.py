@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select
 
-from chalicelib import runs, watch
+from chalicelib import runs, schedule_history, watch
 from chalicelib.claims import Run
 from chalicelib.clock import from_ms, to_ms
 from chalicelib.context import Context
@@ -30,6 +30,7 @@ from nightshift.testkit.kit import Killed, Kit
 START = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 NAME = "nightly"
+PREFIX = "nightshift-test-"
 DONE = Counts(total=1, succeeded=1)
 
 
@@ -69,7 +70,9 @@ class Plan:
         self.watch()
 
     def deploy(self, text: str, **policy: Any) -> None:
-        """Deploy the task with this schedule."""
+        """Deploy the task with this schedule; the functions get their code one after the other."""
+        for function in (NAME, "dispatch", "watch"):
+            self.kit.awslambda.update_function_code(FunctionName=PREFIX + function)
         self.task = replace(self.task, **policy)
         module = ModuleType(NAME)
         module.TASK = self.task  # type: ignore[attr-defined]
@@ -101,7 +104,12 @@ class Plan:
         """Have the watch look, now or at this moment."""
         if at is not None:
             self.at(at)
-        return watch.watch(self.kit.context(), self.planned)
+        return watch.watch(self.kit.context(function_name=f"{PREFIX}watch"), self.planned)
+
+    def dispatch(self) -> None:
+        """Have dispatch run once."""
+        self.kit.dispatch()
+        schedule_history.record(self.kit.context(function_name=f"{PREFIX}dispatch"), self.planned)
 
     def settle(self) -> None:
         """Do the jobs that there are, and those that come of them."""

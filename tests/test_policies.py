@@ -15,7 +15,7 @@ from sqlalchemy import insert, text, update
 
 import app
 from chalicelib import context as context_module
-from chalicelib import operations, runs, secrets, watch
+from chalicelib import operations, runs, schedule_history, secrets, watch
 from chalicelib.backup import snapshots
 from chalicelib.backup.folder import DRILLED, VERIFIED
 from chalicelib.backup.policy import read_policy
@@ -49,6 +49,7 @@ Use = Callable[[World], Iterator[None]]
 
 # What IAM asks for when an operation is called, where the names differ.
 ACTIONS = {
+    "Lambda.Invoke": {"lambda:InvokeFunction"},
     "SQS.SendMessageBatch": {"sqs:SendMessage"},
     "SQS.DeleteMessageBatch": {"sqs:DeleteMessage"},
     "SQS.ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
@@ -77,6 +78,7 @@ BY_LAMBDA = {
 TAKING = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 # … and handing on a fire that failed in all its attempts.
 FAILED_FIRE = ("sqs:SendMessage", "${FailedFiresQueueArn}")
+FUNCTION = "arn:${Partition}:lambda:${Region}:${Account}:function:nightshift-${Stage}-"
 KEY, BUCKET = "${SecretsKeyArns}", "${BucketArn}"
 DATABASE, SNAPSHOTS, LISTED = "${RdsDatabaseArns}", "${RdsSnapshotArns}", "${RdsListedArns}"
 # What RDS asks for, of itself and in the caller's name of others.
@@ -155,7 +157,10 @@ def recorded(arns: dict[str, str]) -> Iterator[set[Permission]]:
         for resource in _resources_of(service, params, arns):
             permissions.update((action, resource) for action in actions)
 
-    clients = [*(context_module.client(service) for service in ("sqs", "sesv2", "s3", "rds")), secrets._client()]
+    clients = [
+        *(context_module.client(service) for service in ("sqs", "sesv2", "s3", "rds", "lambda")),
+        secrets._client(),
+    ]
     for client in clients:
         client.meta.events.register("before-parameter-build", note)
     try:
@@ -172,6 +177,9 @@ def _resources_of(service: str, params: dict[str, Any], arns: dict[str, str]) ->
     if service == "s3":
         deleted = [each["Key"] for each in params.get("Delete", {}).get("Objects", ())]
         return {_place_of(key) for key in deleted or [params.get("Key")]}
+    if service == "lambda":
+        task = params["FunctionName"].rpartition("-")[2]
+        return {"${TaskFunctionArns}" if task in app.SCHEDULES else f"{FUNCTION}{task}"}
     if service == "secretsmanager":
         return {arns[params["SecretId"]]}
     return {"${MailIdentityArns}" if {"Content", "DefaultContent"} & params.keys() else "*"}
@@ -277,10 +285,15 @@ def works(queue: str) -> Use:
         ranges = ((users[0], users[2]), (users[3], users[3]))
         bodies = (message("send_digest", day=YESTERDAY, first=first, last=last) for first, last in ranges)
         digests = put(world, url, *bodies)
+        (continued,) = put(
+            world, url, message("continue_run", task="record_activity", scheduled_for=f"{YESTERDAY}T00:05Z")
+        )
         rest = put(world, url, large, early, message("send_email", **mail()), message("generate_report", to="a@b.cd"))
         yield
         # Time for two mails in bulk of the three, whose rest is handed on, and then for one by itself.
         world.configure(mail_rate=2.0, mail_workers=1)
+        # Where Lambda has no function of the task, the worker does it.
+        worker.work(sqs_event([continued]), world.context(function_name="nightshift-test-work"), queue=queue)
         for digest in digests:
             worker.work(sqs_event([digest]), world.context(seconds=45.5), queue=queue)
         world.configure(mail_rate=None)
@@ -291,12 +304,26 @@ def works(queue: str) -> Use:
     return use
 
 
+def is_deployed(**_: Any) -> Any:
+    """Answer for Lambda when a function is asked about, since the emulator has none."""
+    return SimpleNamespace(status_code=200), {"LastModified": "2016-08-04T07:00:00.000+0000"}
+
+
+@pytest.fixture(autouse=True)
+def deployed() -> Iterator[None]:
+    events = context_module.client("lambda").meta.events
+    events.register("before-call.lambda.GetFunctionConfiguration", is_deployed)
+    yield
+    events.unregister("before-call.lambda.GetFunctionConfiguration", is_deployed)
+
+
 def dispatches(world: World) -> Iterator[None]:
     enqueued(world, "send_email", mail())
     enqueued(world, "send_email", mail(text="x" * LIMIT), queue="priority")
     broken(world, "b")
     yield
     dispatch.dispatch(world.context())
+    schedule_history.record(world.context(function_name="nightshift-test-dispatch"), app.SCHEDULES)
 
 
 def watches(world: World) -> Iterator[None]:
@@ -314,7 +341,8 @@ def watches(world: World) -> Iterator[None]:
         world.clock.advance(3600)
         make_backup(world.context(seconds=5))
     yield
-    assert watch.watch(world.context(), app.SCHEDULES)["succeeded"] > 2
+    context = world.context(function_name="nightshift-test-watch")
+    assert watch.watch(context, app.SCHEDULES)["succeeded"] > 2
     for kind in ("instance", "cluster"):
         leave_to_rds(world, kind)
         for _ in range(2):

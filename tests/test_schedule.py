@@ -157,6 +157,11 @@ def test_what_was_due_last_before_a_moment_is_known(text: str, moment: str, befo
         ),
         ("every", "an interval is every minute, hour or day"),
         ("every 15 minutes Europe/Berlin", "an interval has no time zone, since it counts from its deployment on; lea"),
+        ("0 8 * * ſun", "'ſUN' is no day of week, which is 0-7"),
+        ("0 8 * * * TZ=Europe/Berlin", "'TZ=Europe/Berlin' is no time zone; write Europe/Berlin"),
+        ("TZ=Europe/Berlin 0 8 * * *", 'the time zone stands at the end; write "0 8 * * * Europe/Berlin"'),
+        ("CRON_TZ=UTC 0 8 * * *", 'the time zone stands at the end; write "0 8 * * * UTC"'),
+        ("TZ=Europe/Berlin", 'the time zone stands at the end; write "0 8 * * * Europe/Berlin"'),
         ("cron(0 8 * * ? *)", "'CRON(0' is no minute, which is 0-59"),
     ],
 )
@@ -187,11 +192,47 @@ def test_what_is_too_long_to_be_a_schedule_is_refused_by_its_length_and_not_repe
         # Both ends of the week are a Sunday, and yet there is all of it between them.
         ("0 0 * * SUN-7/2", "0 0 * * 0,2,4,6"),
         ("0 0 * * 0-7/7", "0 0 * * 0"),
+        # Without an end it goes on to Saturday.
+        ("0 0 * * 1/2", "0 0 * * 1,3,5"),
+        ("0 0 * * MON/2,SAT/1", "0 0 * * 1,3,5,6"),
+        ("0 0 * * 0/3", "0 0 * * 0,3,6"),
+        ("0 0 * * 7/2", "0 0 * * 0"),
     ],
 )
 def test_a_step_goes_nowhere_from_a_range_of_one_however_its_ends_are_spelt(text: str, same: str) -> None:
     start = datetime(2026, 3, 1, tzinfo=UTC)
     assert Schedule(text).next(start, count=50) == Schedule(same).next(start, count=50)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("0 8 * * *", "0 8 * * * UTC"),
+        ("0 0 * * *", "@daily"),
+        ("0 8 * * MON-FRI", "00 08 * * 1,2,3,4,5"),
+        ("0 8 * * 7", "0 8 * * sun"),
+        ("*/20 * * * *", "*/20 0-23 * * *"),
+        ("0 8 1-31 * 1", "0 8 * * *"),
+        ("every hour", "every 60 minutes"),
+    ],
+)
+def test_schedules_are_equal_that_mean_the_same(text: str, same: str) -> None:
+    assert Schedule(text) == Schedule(same)
+    assert hash(Schedule(text)) == hash(Schedule(same))
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("0 8 * * *", "0 8 * * * Europe/Berlin"),
+        ("0 8 13 * 5", "0 8 */13 * 5"),
+        # They differ where the clocks change.
+        ("* 2 * * * Europe/Berlin", "0-59 2 * * * Europe/Berlin"),
+        ("0 * * * *", "every hour"),
+    ],
+)
+def test_schedules_differ_that_are_due_at_other_moments(text: str, other: str) -> None:
+    assert Schedule(text) != Schedule(other)
 
 
 @pytest.mark.parametrize("text", ["every 15 minutes", "Every 15 minute", " EVERY  15  MINUTES "])

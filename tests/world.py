@@ -43,12 +43,16 @@ class World:
         """Change settings, as an environment variable would."""
         self.settings = replace(self.settings, **settings)
 
-    def context(self, *, request_id: str | None = None, seconds: float = 300) -> Context:
-        """Return the context of a new invocation, or of Lambda's repetition of the one with this id."""
+    def context(self, *, request_id: str | None = None, seconds: float = 300, function_name: str = "world") -> Context:
+        """Return the context of a new invocation, or of Lambda's repetition of the one with this id.
+
+        A function name with a hyphen, as deployed functions have, lets it call Lambda.
+        """
         lambda_context = Invocation(
             clock=self.clock,
             deadline_ms=self.clock.now_ms() + round(seconds * 1000),
             aws_request_id=request_id or str(uuid.uuid4()),
+            function_name=function_name,
         )
         return Context(lambda_context, settings=self.settings, clock=self.clock, client=client)
 

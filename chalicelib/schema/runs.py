@@ -36,14 +36,16 @@ runs = Table(
     **MYSQL,
 )
 
-# The schedule of each task as the watch has seen it, and up to when it has decided about its fires. Whoever decides
-# about runs of a task locks its row.
+# The schedule of each task, and up to when the watch has decided about its fires. Whoever decides about runs of a task
+# locks its row.
 schedules = Table(
     "schedules",
     metadata,
     Column("task", String(64), primary_key=True),
     Column("text", Text, nullable=False),
     Column("checked_until", Millis, nullable=False),
+    # JSON: a pair of milliseconds and text for each schedule that was in force since then, and for the latest.
+    Column("history", LongText),
     **MYSQL,
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from chalicelib import tasks
+from chalicelib import schedule_history, tasks
 from chalicelib.clock import from_ms
 from chalicelib.errors import PausedError
 from chalicelib.pauses import Pause, of_task
@@ -88,13 +88,18 @@ def _words(schedule: Schedule) -> str:
 
 
 def _unheard_since(name: str, schedule: Schedule, watched: Any, latest: Latest, *, now: datetime) -> datetime | None:
-    # Where the watch has not looked yet, as after a deployment, nothing can be said.
-    if watched is None or watched.text != schedule.text:
+    # Where no function has seen the schedule yet, as after a deployment, nothing can be said.
+    if watched is None or not (current := schedule_history.read(watched)[-1]).means(schedule.text):
         return None
     # Nor where a pause is hardly over: the watch takes its time to decide about all that it held back.
     if latest.run is not None and latest.run.error_type == PausedError.__name__:
         return None
-    since, grace = from_ms(watched.checked_until), tasks.find(name).grace
+    try:
+        grace = tasks.find(name).grace
+    except ImportError:
+        # The watch says that it cannot look after this one; the page shows the others.
+        return None
+    since = max(from_ms(watched.checked_until), current.since)
     if schedule.every is not None:
         heard = max(since, latest.fired_at or since)
         return heard if heard + schedule.every + grace < now else None

@@ -10,7 +10,7 @@ from chalicelib.backup import exports, rds
 from chalicelib.config import PING, is_reference
 from nightshift import triggers
 from nightshift.deploy import policies
-from nightshift.deploy.functions import merge_template
+from nightshift.deploy.functions import merge_template, name_of
 
 # Read by the functions, and known only once the stacks exist.
 DERIVED = {
@@ -71,15 +71,21 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
         stage["security_group_ids"] = outputs["SecurityGroupIds"].split(",")
     # X-Ray knows no resources.
     traced = ["*"] if stage.get("xray", configuration.get("xray")) else []
-    values = {**_values(place, environment, outputs), "TraceArns": traced}
+    known = triggers.read(project)
+    tasks = [_function_arn(place, name) for name in triggers.functions_of(known, "task")]
+    values = {**_values(place, environment, outputs), "TraceArns": traced, "TaskFunctionArns": tasks}
     for template in sorted((project / ".chalice" / "policies").glob("*.json")):
         if template.stem == "api_handler" and environment.get("UNSUBSCRIBE_ROUTE") != "on":
             continue
         name = f"policy-{place.stage}-{template.stem}.json"
         _save(project / ".chalice" / name, policies.render(template, values))
         stage["lambda_functions"].setdefault(template.stem, {})["iam_policy_file"] = name
-    _save(project / ".chalice" / f"merge-{place.stage}.json", merge_template(triggers.read(project), outputs))
+    _save(project / ".chalice" / f"merge-{place.stage}.json", merge_template(known, outputs))
     _save(project / ".chalice" / "config.json", configuration)
+
+
+def _function_arn(place: Place, function: str) -> str:
+    return f"arn:{place.partition}:lambda:{place.region}:{place.account}:function:{name_of(function, place.stage)}"
 
 
 def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, str]) -> policies.Values:

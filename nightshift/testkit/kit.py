@@ -21,7 +21,7 @@ from chalicelib.schema import jobs
 from nightshift.local.environment import BUCKET, SENDER
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.database import migrate
-from nightshift.testkit.memory import MemoryS3, MemorySes, MemorySqs
+from nightshift.testkit.memory import MemoryLambda, MemoryS3, MemorySes, MemorySqs
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 WORK, PRIORITY, DEAD = (f"https://sqs.example/{name}" for name in ("work", "priority", "dead-letter"))
@@ -38,6 +38,7 @@ class Invocation:
     clock: FrozenClock
     deadline_ms: int
     aws_request_id: str
+    function_name: str = "kit"
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until Lambda would end the process."""
@@ -52,20 +53,25 @@ class Kit:
         self.sqs = MemorySqs(self.clock, redrive={WORK: DEAD, PRIORITY: DEAD})
         self.ses = MemorySes()
         self.s3 = MemoryS3()
+        self.awslambda = MemoryLambda(self.clock)
         self.settings = read_settings(_environment(database_url) | environment)
         # Handlers of the test's own, beside those of chalicelib/handlers.
         self.handlers: dict[str, Handler] = {}
         self._killed_at: Literal["begin", "end"] | None = None
         migrate(database_url)
 
-    def context(self, *, seconds: float = 300, request_id: str | None = None) -> Context:
-        """Return the context of a new invocation that has so many seconds."""
+    def context(self, *, seconds: float = 300, request_id: str | None = None, function_name: str = "kit") -> Context:
+        """Return the context of a new invocation that has so many seconds.
+
+        A function name with a hyphen, as deployed functions have, lets it call the Lambda of the kit.
+        """
         invocation = Invocation(
             clock=self.clock,
             deadline_ms=self.clock.now_ms() + round(seconds * 1000),
             aws_request_id=request_id or str(uuid.uuid4()),
+            function_name=function_name,
         )
-        clients = {"sqs": self.sqs, "sesv2": self.ses, "s3": self.s3}
+        clients = {"sqs": self.sqs, "sesv2": self.ses, "s3": self.s3, "lambda": self.awslambda}
         return Context(invocation, settings=self.settings, clock=self.clock, client=clients.__getitem__)
 
     def enqueue(self, type_: str, data: Mapping[str, Any], **options: Any) -> str:

@@ -1,13 +1,14 @@
-"""SQS, SES and S3 in memory, on a clock of the test's own: as much of each as Nightshift calls."""
+"""SQS, SES, S3 and Lambda in memory, on a clock of the test's own: as much of each as Nightshift calls."""
 
 import io
+import json
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.clock import Clock
+from chalicelib.clock import Clock, from_ms
 
 VISIBILITY_SECONDS = 1800
 MOST_RECEIVES = 10
@@ -125,6 +126,36 @@ class MemorySqs:
     def _check(self, operation: str) -> None:
         if operation in self.refuse:
             raise _refusal("InternalError", "it is broken", operation)
+
+
+class MemoryLambda:
+    """Functions by name: when each was updated, and what each was asked asynchronously."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.updated_ms: dict[str, int] = {}
+        self.invoked: list[tuple[str, Any]] = []
+
+    def update_function_code(self, **call: Any) -> dict[str, Any]:
+        """Replace a function's code."""
+        self.updated_ms[call["FunctionName"]] = self._clock.now_ms()
+        return {}
+
+    def get_function_configuration(self, **call: Any) -> dict[str, Any]:
+        """Say when a function was updated, as Lambda writes it."""
+        self._check(call["FunctionName"], "GetFunctionConfiguration")
+        moment = from_ms(self.updated_ms[call["FunctionName"]])
+        return {"LastModified": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}+0000"}
+
+    def invoke(self, **call: Any) -> dict[str, Any]:
+        """Take an event for a function, to be handled later."""
+        self._check(call["FunctionName"], "Invoke")
+        self.invoked.append((call["FunctionName"], json.loads(call["Payload"])))
+        return {"StatusCode": 202}
+
+    def _check(self, name: str, operation: str) -> None:
+        if name not in self.updated_ms:
+            raise _refusal("ResourceNotFoundException", f"Function not found: {name}", operation)
 
 
 def _refusal(code: str, message: str, operation: str) -> ClientError:

@@ -12,7 +12,10 @@ WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 
 
 def values(text: str, first: int, last: int, names: Sequence[str] = ()) -> set[int]:
-    """Return the numbers that a field means; names stand for those from `first` on."""
+    """Return the numbers that a field means; names stand for those from `first` on.
+
+    A step from one number ends with the week's last name, Saturday, and elsewhere at `last`.
+    """
 
     def number(word: str) -> int:
         return first + names.index(word) if word in names else int(word)
@@ -25,7 +28,8 @@ def values(text: str, first: int, last: int, names: Sequence[str] = ()) -> set[i
             start, end = first, last
         else:
             start = number(low)
-            end = number(high) if high else last if step else start
+            stop = last if last != 7 or start == 7 else 6
+            end = number(high) if high else stop if step else start
         found |= set(range(start, end + 1, int(step or 1)))
     return found
 
