@@ -103,6 +103,8 @@ def remake(server: Server, schema: str, described_as: dict[str, Any]) -> None:
     [(charset, collation)] = described_as["SCHEMA"]
     quoted = samples.quoted(schema)
     with closing(connector(server.url, autocommit=True)()) as connection, connection.cursor() as cursor:
+        # Tables of other schemas may refer to it.
+        cursor.execute("SET foreign_key_checks=0")
         cursor.execute(f"DROP DATABASE {quoted}")
         cursor.execute(f"CREATE DATABASE {quoted} CHARACTER SET {charset} COLLATE {collation}")
 
