@@ -14,11 +14,11 @@ demo: $(STAMP) ## Run every task and the queue for a made-up blog; POSTS=some.cs
 test: $(STAMP) ## Run the tests
 	@.venv/bin/pytest -n auto --dist worksteal -q --ignore=tests/e2e
 
-sweep: $(STAMP) ## Run them, and try all that they otherwise try a part of: every zone, every kill, more stories
+sweep: $(STAMP) ## Run them, and try all that they otherwise try a part of: every zone, every kill, each server, more stories
 	@SWEEP=1 .venv/bin/pytest -n auto --dist worksteal -q --ignore=tests/e2e
 
-e2e: $(STAMP) ## Deploy into an emulator that runs the packaged code, and use all of it as people do; SERVER=mariadb
-	@E2E_SERVER=$(or $(SERVER),mysql) .venv/bin/pytest -q tests/e2e
+e2e: $(STAMP) ## Deploy into an emulator that runs the packaged code, and use all of it as people do
+	@.venv/bin/pytest -q tests/e2e
 
 bench: $(STAMP) ## Measure all in one run, and write docs/speed.md, docs/bench.json and what is reckoned from them
 	@.venv/bin/python -m bench --write docs

@@ -21,8 +21,9 @@ from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.servers import mariadb_server, mysql_server, redis_server
 from tests.emptying import empty
 from tests.prepared import prepare_at_once
-from tests.services import needed
+from tests.services import SERVERS, main_server, needed
 from tests.sooner import read_once
+from tests.sweep import IS_SWEEP
 from tests.world import World
 
 # Before anything makes a client: whoever runs the tests may have AWS credentials.
@@ -87,7 +88,7 @@ def mariadb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session", params=["mysql", "mariadb"])
+@pytest.fixture(scope="session", params=SERVERS)
 def server_url(request: pytest.FixtureRequest) -> str:
     """Each database server in turn, whose schema `nightshift` may hold anything."""
     url: str = request.getfixturevalue(f"{request.param}_url")
@@ -112,7 +113,7 @@ def _migrated(url: str) -> Engine:
     return engine
 
 
-@pytest.fixture(params=["sqlite", "mysql", "mariadb"])
+@pytest.fixture(params=["sqlite", *(SERVERS if IS_SWEEP else [main_server()])])
 def database_url(request: pytest.FixtureRequest) -> str:
     """An empty, migrated database of each kind in turn."""
     url: str = request.getfixturevalue(f"{request.param}_url")

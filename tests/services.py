@@ -15,8 +15,25 @@ from nightshift.local.servers import NotInstalledError, find_program
 
 T = TypeVar("T")
 
+SERVERS = ("mysql", "mariadb")
+
+
+def main_server() -> str:
+    """Return the server of the tests that run on one: $TEST_SERVER, or MySQL, or MariaDB where it alone is installed.
+
+    Tests of what the servers may do differently run on each, and so do all in `make sweep`.
+    """
+    if named := os.environ.get("TEST_SERVER"):
+        return named
+    try:
+        find_program("mysqld")
+    except NotInstalledError:
+        return "mysql" if os.environ.get("REQUIRE_SERVICES") == "1" else "mariadb"
+    return "mysql"
+
+
 # For what SQLite does not have: locks of rows, connections that break, plans.
-on_each_server = pytest.mark.parametrize("database_url", ["mysql", "mariadb"], indirect=True)
+on_each_server = pytest.mark.parametrize("database_url", SERVERS, indirect=True)
 # For what only one of the servers has, among tests that take `server_url`.
 on_mysql = pytest.mark.parametrize("server_url", ["mysql"], indirect=True)
 on_mariadb = pytest.mark.parametrize("server_url", ["mariadb"], indirect=True)

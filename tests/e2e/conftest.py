@@ -1,6 +1,5 @@
 """One cloud for all end-to-end tests, deployed once, in the order in which they are written."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -8,12 +7,13 @@ import pytest
 from chalicelib.engine import engine_for
 from nightshift.local.ministack import emulator_python, ministack
 from tests.e2e.cloud import ROOT, SENDER, Cloud, copy_project, environment_of
+from tests.services import main_server
 
 
 @pytest.fixture(scope="session")
 def deployed_url(request: pytest.FixtureRequest) -> str:
-    """The database of the deployment: on the server that E2E_SERVER names, mysql or mariadb."""
-    url: str = request.getfixturevalue(f"{os.environ.get('E2E_SERVER', 'mysql')}_url")
+    """The database of the deployment."""
+    url: str = request.getfixturevalue(f"{main_server()}_url")
     return url
 
 
