@@ -62,13 +62,13 @@ def verify(backup: Wanted = "latest", plain_: Plain = False, as_json: AsJson = F
 
 
 @app.command()
-def drill(backup: Wanted = "latest", as_json: AsJson = False, stage: StageName = None) -> None:
+def drill(backup: Wanted = "latest", plain_: Plain = False, as_json: AsJson = False, stage: StageName = None) -> None:
     """Restore a backup into a schema made for it, compare every row, and drop the schema again.
 
     Example: nightshift backup drill --stage prod
     """
     with sentences():
-        answer = ask(stage, "backup.drill", backup=backup)
+        answer = ask(stage, "backup.drill", backup=backup, plain=plain_ or None)
         told = f"{_count(answer, 'table')}, {_count(answer, 'row')}"
         tell(answer, [f"{answer['backup']} restores to what was backed up: {told}."], as_json=as_json)
 

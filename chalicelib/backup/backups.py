@@ -145,9 +145,9 @@ class Backups:
         self.catalogue.trust(id, since="verified_at")
         return verified
 
-    def drill(self, id: str, *, progress: Progress) -> Drilled:
+    def drill(self, id: str, *, plain: bool, progress: Progress) -> Drilled:
         """Restore a backup on trial, and record how that went. Raises as `drill`, and DamagedError where it differs."""
-        reader = self.reader(id, plain=True)
+        reader = self.reader(id, plain=plain)
         try:
             if self._is_file:
                 drilled = drill_file(reader, progress=progress.checked)
@@ -165,7 +165,7 @@ class Backups:
             unmark(self._context.store, id, VERIFIED)
             self.catalogue.distrust(id, error)
             raise
-        mark(self._context.store, id, DRILLED, drilled)
+        mark(self._context.store, id, DRILLED)
         self.catalogue.trust(id, since="drilled_at")
         return drilled
 

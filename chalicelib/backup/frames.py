@@ -9,6 +9,7 @@ stream.
 
 import os
 from collections.abc import Iterable, Iterator
+from typing import TypedDict
 
 from chalicelib.backup.keys import hkdf
 from chalicelib.errors import DamagedError
@@ -17,6 +18,13 @@ FRAME = 1 << 16
 TAG = 16
 SALT, PREFIX = 32, 7
 HEADER = 1 + SALT + PREFIX
+
+
+class Binding(TypedDict):
+    """What whoever encrypts and whoever decrypts must give alike."""
+
+    secret: bytes
+    associated: bytes
 
 
 def encrypt(chunks: Iterable[bytes], *, secret: bytes, associated: bytes) -> Iterator[bytes]:

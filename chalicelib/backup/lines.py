@@ -72,13 +72,21 @@ class Lines:
         """Read all rows, and return how many there are."""
         return sum(piece.count(b"\n") for piece in self)
 
-    def batches(self) -> Iterator[bytes]:
-        """Yield the rows as VALUES of one statement each: whole rows, and nothing in them but literals."""
+    def batches(self, *, most: int) -> Iterator[bytes]:
+        """Yield the rows as VALUES of one statement each: whole rows, and nothing in them but literals.
+
+        Of a row that is longer than `most` only the beginning is yielded, which is as long, and nothing after it.
+        """
         held = bytearray()
         for piece in self:
             looked_at = max(0, len(held) - 1)
             held += piece
-            if len(held) < BATCH_BYTES or (end := held.rfind(b",\n", looked_at)) < 0:
+            if len(held) < BATCH_BYTES:
+                continue
+            if (end := held.rfind(b",\n", looked_at)) < 0:
+                if len(held) > most:
+                    yield bytes(held)
+                    return
                 continue
             yield self._checked(bytes(held[:end]))
             del held[: end + 2]

@@ -82,12 +82,12 @@ def insert(connection: Any, lines: Lines, *, table: bytes) -> Loaded:
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@max_allowed_packet")
         (most,) = cursor.fetchone()
-    for batch in lines.batches():
+    for batch in lines.batches(most=most):
         # The server would hang up, as if it were in trouble.
         if len(head) + len(batch) >= most:
             raise PermanentError(
-                f"a row has {len(batch):,} bytes, and max_allowed_packet of the server is {most:,}: raise it, or allow "
-                "local_infile, with which no row is too long"
+                f"a row has {len(batch):,} bytes or more, and max_allowed_packet of the server is {most:,}: raise it, "
+                "or allow local_infile, with which no row is too long"
             )
         rows += connection.query(head + batch)
         if warning is None:

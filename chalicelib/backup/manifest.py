@@ -1,18 +1,26 @@
-"""The manifest of a backup: what it holds, under a seal. It is written last: no manifest, no backup."""
+"""The manifest of a backup: what it holds. It is written last: no manifest, no backup.
+
+Its first line is JSON. Without a key that line is all, and one with its SHA-256 follows. With a key the line has the
+format and the key's id, and the rest is encrypted as the parts are: names, row counts and checksums say something of
+the rows.
+"""
 
 import hashlib
-import hmac
 from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 
-from chalicelib.backup.folder import is_part
+from chalicelib.backup import frames
+from chalicelib.backup.folder import MANIFEST, is_part
 from chalicelib.backup.keys import Key, Keys
 from chalicelib.errors import DamagedError, PermanentError
 
-# Of the format: what is newer is refused.
-VERSION = 1
+# Of the format: any other is refused.
+VERSION = 2
+# Both are read into memory as a whole. A manifest of 16 MiB lists 80,000 parts, which is 5 TB of text.
+MOST_BYTES = 16 << 20
+MOST_DEFINITION_BYTES = 64 << 20
 
 PartKind = Literal["tables", "rows", "programs", "sqlite"]
 
@@ -114,34 +122,50 @@ class _Head(msgspec.Struct):
 
 
 def seal(manifest: Manifest, *, key: Key | None) -> bytes:
-    """Return a line of JSON and one that seals it. Raises DamagedError for a manifest that contradicts itself."""
+    """Return the manifest as it is stored. Raises DamagedError for one that contradicts itself or is too long."""
     _check(manifest)
-    text = msgspec.json.encode(manifest) + b"\n"
-    return text + _seal_of(text, key=key)
+    text = msgspec.json.encode(manifest)
+    if key is None:
+        content = text + b"\n" + _digest_of(text)
+    else:
+        head = msgspec.json.encode(_Head(version=manifest.version, key_id=key.id))
+        content = head + b"\n" + b"".join(frames.encrypt([text], **_bound(manifest.id, key)))
+    if len(content) > MOST_BYTES:
+        raise DamagedError(f"its manifest has {len(content):,} bytes, and a restore reads {MOST_BYTES:,}")
+    return content
 
 
 def unseal(content: bytes, *, id: str, keys: Keys) -> tuple[Manifest, Key | None]:
     """Return the manifest of the backup with this id, and the key that encrypted it.
 
     Raises DamagedError where it is not what was written for that backup, PermanentError where the key is missing or
-    the format is newer than this code.
+    this code does not read the format.
     """
-    text, newline, mark = content.partition(b"\n")
+    line, _, rest = content.partition(b"\n")
     try:
-        head = msgspec.json.decode(text, type=_Head)
+        head = msgspec.json.decode(line, type=_Head)
+        if head.version != VERSION:
+            raise PermanentError(_why_not(head.version, id=id))
         key = None if head.key_id is None else _find(head.key_id, id=id, keys=keys)
-        if not hmac.compare_digest(mark, _seal_of(text + newline, key=key)):
-            raise DamagedError("the seal is not that of the text")
-        # After the seal, which is the same in every version.
-        if head.version > VERSION:
-            raise PermanentError(f"the backup {id} has format {head.version}, and this code reads {VERSION}; update it")
-        manifest = msgspec.json.decode(text, type=Manifest)
-        if manifest.id != id:
+        if key is not None:
+            line = b"".join(frames.decrypt([rest], **_bound(id, key)))
+        elif rest != _digest_of(line):
+            raise DamagedError("its SHA-256 is another")
+        manifest = msgspec.json.decode(line, type=Manifest)
+        if (manifest.id, manifest.version, manifest.key_id) != (id, head.version, head.key_id):
             raise DamagedError(f"it belongs to the backup {manifest.id}")
         _check(manifest)
     except (DamagedError, ValueError, RecursionError) as error:
         raise DamagedError(f"the manifest of backup {id} is damaged: {error}; use another backup") from None
     return manifest, key
+
+
+def _why_not(version: int, *, id: str) -> str:
+    if version > VERSION:
+        return f"the backup {id} has format {version}, and this code reads {VERSION}; update it"
+    return (
+        f"the backup {id} has format {version}, and this code reads {VERSION}; restore it with the release that made it"
+    )
 
 
 def _find(key_id: str, *, id: str, keys: Keys) -> Key:
@@ -153,14 +177,16 @@ def _find(key_id: str, *, id: str, keys: Keys) -> Key:
     return key
 
 
-def _seal_of(text: bytes, *, key: Key | None) -> bytes:
-    if key is None:
-        return b"sha256 %s\n" % hashlib.sha256(text).hexdigest().encode()
-    return b"hmac-sha256 %s\n" % hmac.new(key.derive("manifest"), text, hashlib.sha256).hexdigest().encode()
+def _digest_of(text: bytes) -> bytes:
+    return b"sha256 %s\n" % hashlib.sha256(text).hexdigest().encode()
+
+
+def _bound(id: str, key: Key) -> frames.Binding:
+    return {"secret": key.derive("manifest"), "associated": f"{id}/{MANIFEST}".encode()}
 
 
 def _check(manifest: Manifest) -> None:
-    # A seal without a key proves nothing about who wrote it.
+    # A manifest without a key proves nothing about who wrote it.
     names = [part.name for part in manifest.parts]
     if len(set(names)) != len(names) or not all(map(is_part, names)):
         raise DamagedError("its parts are not named as parts are")
@@ -174,6 +200,9 @@ def _check(manifest: Manifest) -> None:
             if part.table not in counted or part.rows is None:
                 raise DamagedError(f"it has no table for the rows of {part.name}")
             counted[part.table] += part.rows
+    definitions = sum(part.plain_bytes for part in manifest.parts if part.kind in {"tables", "programs"})
+    if definitions > MOST_DEFINITION_BYTES:
+        raise DamagedError(f"its definitions have {definitions:,} bytes, and a restore reads {MOST_DEFINITION_BYTES:,}")
     # The one part of a file is all of its tables.
     is_file = [part.kind for part in manifest.parts] == ["sqlite"]
     if not is_file and any(table.rows is not None and counted[table.name] != table.rows for table in manifest.tables):

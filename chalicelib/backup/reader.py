@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from chalicelib.backup.folder import MANIFEST, key_of, moment_of
 from chalicelib.backup.keys import Keys
-from chalicelib.backup.manifest import Stored, unseal
+from chalicelib.backup.manifest import MOST_BYTES, Stored, unseal
 from chalicelib.backup.parts import unpack
 from chalicelib.errors import DamagedError, MissingError, PermanentError
 from chalicelib.store import Store
@@ -18,13 +18,15 @@ class Reader:
 
         With keys, a backup without is read only where `plain` says so: whoever may write to the bucket could have made
         it. Raises InvalidRequestError for what is no id, MissingError where there is no such backup, PermanentError
-        where its key is missing or its format is newer than this code, DamagedError, TransientError.
+        where its key is missing or this code does not read its format, DamagedError, TransientError.
         """
         moment_of(id)
         try:
-            content = b"".join(store.read(key_of(id, MANIFEST)))
+            content = _read_at_most(store.read(key_of(id, MANIFEST)), MOST_BYTES)
         except MissingError:
             raise MissingError(f"there is no finished backup {id}; list them to see which there are") from None
+        if content is None:
+            raise DamagedError(f"the manifest of backup {id} has more than {MOST_BYTES:,} bytes; use another backup")
         self.manifest, self._key = unseal(content, id=id, keys=keys)
         if self._key is None and keys.all and not plain:
             raise PermanentError(
@@ -47,3 +49,13 @@ class Reader:
             raise DamagedError(f"{part.name} of backup {id} is missing; use another backup") from None
         except DamagedError as error:
             raise DamagedError(f"{part.name} of backup {id} is damaged: {error}; use another backup") from None
+
+
+def _read_at_most(chunks: Iterator[bytes], most: int) -> bytes | None:
+    """Return the content, None where there is more of it."""
+    content = bytearray()
+    for chunk in chunks:
+        content += chunk
+        if len(content) > most:
+            return None
+    return bytes(content)

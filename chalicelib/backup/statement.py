@@ -39,12 +39,12 @@ _CHARSET = re.compile(rb"character_set_client='(\w+)'|NAMES (\w+)")
 _MODE = re.compile(rb"sql_mode='([\w,]*)'")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Statement:
     """What defines an object, its name quoted and in the statement's own bytes; or a setting, which has no name.
 
-    `without_definer` is the text for whoever may not create in the name of others. `charset` and `has_escapes` are the
-    settings under which the server reads it.
+    `definer` is the clause of the text that names one. `charset` and `has_escapes` are the settings under which the
+    server reads it.
     """
 
     kind: str
@@ -52,9 +52,14 @@ class Statement:
     name: bytes = b""
     # A trigger's.
     table: str | None = None
-    without_definer: bytes = b""
+    definer: bytes = b""
     charset: str
     has_escapes: bool
+
+    @property
+    def without_definer(self) -> bytes:
+        """The text for whoever may not create in the name of others."""
+        return self.text.replace(self.definer, b"", 1)
 
     def tokens(self) -> Iterator[Token]:
         """Yield its code and comments. Raises DamagedError as `tokens_of`."""
@@ -102,7 +107,7 @@ class Statements:
             kind=kind,
             text=text,
             name=encode(_in_backticks(parts["name"]), charset=self._charset),
-            without_definer=encode(found.string.replace(parts.get("definer") or "", "", 1), charset=self._charset),
+            definer=encode(parts.get("definer") or "", charset=self._charset),
             **settings,
         )
         if kind == "FUNCTION" and "SONAME" in {token.word for token in statement.code()}:

@@ -22,7 +22,7 @@ _WITHOUT_ESCAPES = re.compile(_PATTERN.format("", ""), re.S | re.X)
 _AMBIGUOUS = "has comments that not all servers understand alike"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Token:
     """A piece of code: a name in backticks, a string in either quotes, a word, a sign, a comment.
 

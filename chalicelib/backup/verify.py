@@ -11,6 +11,7 @@ from chalicelib.backup.lines import Lines
 from chalicelib.backup.manifest import Part
 from chalicelib.backup.marks import mark, unmark
 from chalicelib.backup.reader import Reader
+from chalicelib.backup.statement import Statements
 from chalicelib.backup.telling import Telling
 from chalicelib.errors import DamagedError
 from chalicelib.store import Store
@@ -47,12 +48,12 @@ def verify(
         # Retention trusts the mark.
         unmark(store, id, VERIFIED)
         raise
-    mark(store, id, VERIFIED, verified)
+    mark(store, id, VERIFIED)
     return verified
 
 
 def check(reader: Reader, *, threads: int, progress: Callable[[Part], None], done: Collection[str] = ()) -> Verified:
-    """Read every part: sizes, digests, encryption, compression, and the rows of each against the manifest.
+    """Read every part: sizes, digests, encryption, compression, definitions, and rows against the manifest.
 
     Parts with the names of `done` were read by an earlier call that time ended.
     `progress` is called after each part in one of the threads; what it raises ends the check and is raised here, so it
@@ -64,8 +65,10 @@ def check(reader: Reader, *, threads: int, progress: Callable[[Part], None], don
 
     def check_part(part: Part) -> None:
         text, name = reader.read(part), f"{part.name} of backup {manifest.id}"
-        if part.kind != "rows":
+        if part.kind == "sqlite":
             deque(text, maxlen=0)
+        elif part.kind != "rows":
+            deque(Statements(b"".join(text), part=name), maxlen=0)
         elif (rows := Lines(text, table=part.table or "", part=name).count()) != part.rows:
             raise DamagedError(f"{name} is damaged: it has {rows} rows, and the manifest says {part.rows}")
         told.add(part.plain_bytes)

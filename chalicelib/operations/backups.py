@@ -84,7 +84,8 @@ def drill(context: Context, asked: One) -> dict[str, Any]:
     """Restore a backup into a schema of its own, compare it, and drop the schema."""
     backups = Backups(context)
     id = backups.list().find(asked.backup).id
-    return {"backup": id, **msgspec.to_builtins(backups.drill(id, progress=_progress(context, id)))}
+    drilled = backups.drill(id, plain=asked.plain, progress=_progress(context, id))
+    return {"backup": id, **msgspec.to_builtins(drilled)}
 
 
 def restore(context: Context, asked: Restore) -> dict[str, Any]:

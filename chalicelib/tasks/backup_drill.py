@@ -23,7 +23,7 @@ def perform(context: Context, run: Run) -> Counts:
     if newest is None:
         raise PermanentError("there is no verified backup to restore; run database_backup first")
     bind(backup=newest.id)
-    manifest = backups.reader(newest.id, plain=True).manifest
+    manifest = backups.reader(newest.id, plain=False).manifest
     if run.dry_run:
         return Counts(total=len(manifest.tables), skipped=len(manifest.tables))
 
@@ -34,7 +34,7 @@ def perform(context: Context, run: Run) -> Counts:
                 "drill from a machine with `nightshift backup drill`"
             )
 
-    drilled = backups.drill(newest.id, progress=Progress(checked=progress, loaded=progress))
+    drilled = backups.drill(newest.id, plain=False, progress=Progress(checked=progress, loaded=progress))
     return Counts(total=drilled.tables, succeeded=drilled.tables)
 
 

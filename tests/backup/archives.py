@@ -19,11 +19,12 @@ KEYS = keys_of(["the first of the keys, which encrypts", "the second, which only
 OTHER_KEYS = keys_of(["a key that nothing was encrypted with"])
 
 HEAD = b"SET NAMES binary;\n"
+END = b"DELIMITER ;\n"
 TEXTS: Mapping[str, tuple[PartKind, list[bytes], int | None]] = {
-    "00001.sql": ("tables", [HEAD, b"CREATE TABLE `t` (`a` int, `b` text);\n"], None),
+    "00001.sql": ("tables", [HEAD, b"DELIMITER $$\n", b"CREATE TABLE `t` (`a` int, `b` text)\n$$\n", END], None),
     "00002.sql": ("rows", [HEAD, b"INSERT INTO `t` (`a`,`b`) VALUES\n(1,'x'),\n", b"(2,NULL);\n"], 2),
     "00003.sql": ("rows", [HEAD, b"INSERT INTO `t` (`a`,`b`) VALUES\n(3,'\\n(');\n"], 1),
-    "00004.sql": ("programs", [HEAD, b"CREATE VIEW `v` AS SELECT 1;\n"], None),
+    "00004.sql": ("programs", [HEAD, b"DELIMITER $$\n", b"CREATE VIEW `v` AS SELECT 1\n$$\n", END], None),
 }
 
 

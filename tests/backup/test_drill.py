@@ -11,6 +11,7 @@ from chalicelib.backup.keys import Keys
 from chalicelib.backup.manifest import Manifest
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.restore import Progress
+from chalicelib.backup.verify import verify
 from chalicelib.errors import ConfigurationError, DamagedError, OutOfTimeError, PermanentError, TransientError
 from chalicelib.store import Store
 from tests.backup.archives import ID, KEYS, PLAIN
@@ -38,6 +39,15 @@ def test_everything_is_restored_on_trial_and_gone_afterwards(
     [schema] = seen
     assert re.fullmatch("nightshift_drill_[0-9a-f]{8}", schema)
     assert database.schemas() == before
+
+
+def test_who_lacks_the_key_reads_nothing_in_the_bucket(store: Store, hostile: Manifest) -> None:
+    verify(store, HOSTILE, keys=KEYS, plain=False, threads=2, progress=lambda _: None)
+    content = b"".join(b"".join(store.read(found.key)) for found in store.list(key_of(HOSTILE, "")))
+    words = {word for table in hostile.tables for word in (table.name, (table.checksum or "").rpartition(":")[2])}
+    words |= {hostile.schema, hostile.server.version, str(hostile.rows)}
+    assert not any(word.encode() in content for word in words if len(word) > 4)
+    assert sum(len(word) > 4 for word in words) > 60
 
 
 def test_an_event_of_a_backup_is_not_made(store: Store, database: Database) -> None:

@@ -85,10 +85,24 @@ def test_a_column_may_be_called_anything() -> None:
 def test_rows_come_in_batches_of_whole_rows() -> None:
     rows = [b"(%d,'%b')" % (n, b"x" * random.Random(n).randrange(200_000)) for n in range(60)]
     rows[7] = b"(7,'%b')" % (b"long" * BATCH_BYTES)
-    batches = list(lines(part(*rows, a_statement=1), size=300_000).batches())
+    batches = list(lines(part(*rows, a_statement=1), size=300_000).batches(most=64 << 20))
     assert b",\n".join(batches).split(b",\n") == rows
     assert max(len(batch) for batch in batches if b"long" not in batch) < 2 * BATCH_BYTES
     assert len(batches) > 4
+
+
+def test_of_a_row_that_is_too_long_only_the_beginning_is_kept() -> None:
+    taken: list[int] = []
+
+    def text() -> Iterator[bytes]:
+        yield part(b"(1,'x")[:-2]
+        for _ in range(1000):
+            taken.append(1 << 20)
+            yield b"x" * (1 << 20)
+
+    [batch] = Lines(text(), table="t", part="00002.sql.zst").batches(most=16 << 20)
+    assert 16 << 20 < len(batch) <= 18 << 20
+    assert sum(taken) < 18 << 20
 
 
 @pytest.mark.parametrize(
@@ -148,7 +162,7 @@ def test_a_text_that_is_not_rows_of_the_table_is_refused(text: bytes) -> None:
 def test_a_statement_has_only_literals(row: bytes) -> None:
     for rows in ([row], [*ROWS, row], [row, *ROWS]):
         with pytest.raises(DamagedError):
-            list(lines(part(*rows)).batches())
+            list(lines(part(*rows)).batches(most=64 << 20))
 
 
 EVERY_TYPE = {

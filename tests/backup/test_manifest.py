@@ -28,10 +28,13 @@ def whole(key: Key | None, **changes: Any) -> Manifest:
     return describe(ID, [part(1, name=f"00001.sql.zst{end}"), rows], key=key, **changes)
 
 
-def resealed(changed: dict[str, Any], *, key: Key | None = None) -> bytes:
-    """Return the manifest with other keys of JSON, sealed, as only somebody with the key could."""
-    text = json.dumps(json.loads(seal(whole(key), key=key).partition(b"\n")[0]) | changed).encode() + b"\n"
-    return text + manifests._seal_of(text, key=key)
+def resealed(changed: dict[str, Any]) -> bytes:
+    """Return a manifest without a key with other keys of JSON, and its digest, as anybody can make it."""
+    return with_digest(json.dumps(json.loads(seal(whole(None), key=None).partition(LF)[0]) | changed).encode())
+
+
+def with_digest(text: bytes) -> bytes:
+    return text + b"\nsha256 " + hashlib.sha256(text).hexdigest().encode() + b"\n"
 
 
 def refused(content: bytes, *, keys: Keys = PLAIN) -> str:
@@ -66,7 +69,7 @@ def test_totals_are_those_of_tables_and_parts() -> None:
 def test_it_is_one_line_of_json_and_one_that_seals_it_as_anybody_can_check() -> None:
     text, seal_line, rest = seal(whole(None), key=None).split(b"\n")
     assert json.loads(text)["id"] == ID
-    assert seal_line.decode() == f"sha256 {hashlib.sha256(text + LF).hexdigest()}"
+    assert seal_line.decode() == f"sha256 {hashlib.sha256(text).hexdigest()}"
     assert rest == b""
 
 
@@ -77,15 +80,43 @@ def test_it_shows_no_key_but_the_keys_id() -> None:
     assert KEYS.first.secret not in content
 
 
-def test_a_seal_of_another_key_is_refused() -> None:
-    manifest = whole(KEYS.first)
-    assert "the seal is not that of the text" in refused(seal(manifest, key=OTHER_KEYS.first), keys=KEYS)
-    assert "the seal is not that of the text" in refused(seal(manifest, key=None), keys=KEYS)
+def test_without_the_key_it_shows_nothing_but_its_format_and_the_keys_id() -> None:
+    assert KEYS.first is not None
+    names = [f"table_{n}" for n in range(50)]
+    tables = tuple(Table(name=name, rows=0, checksum="sha256:ab") for name in names)
+    content = seal(whole(KEYS.first, tables=(Table(name="t", rows=3, checksum="1f"), *tables)), key=KEYS.first)
+    head, _, rest = content.partition(LF)
+    assert json.loads(head) == {"version": 2, "key_id": KEYS.first.id}
+    assert not any(word.encode() in rest for word in [*names, "shop", "rows", "sha256", "MariaDB", ID])
+    assert len(set(rest)) == 256
 
 
-def test_the_seal_of_an_encrypted_one_cannot_be_made_without_the_key() -> None:
-    text = seal(whole(KEYS.first), key=KEYS.first).partition(b"\n")[0].replace(b'"rows":3', b'"rows":4') + b"\n"
-    assert "the seal" in refused(text + manifests._seal_of(text, key=None), keys=KEYS)
+def test_of_another_key_or_another_backup_it_does_not_open() -> None:
+    content = seal(whole(KEYS.first), key=KEYS.first)
+    other = seal(whole(OTHER_KEYS.first), key=OTHER_KEYS.first)
+    assert "is not as it was encrypted" in refused(content.partition(LF)[0] + LF + other.partition(LF)[2], keys=KEYS)
+    with pytest.raises(DamagedError, match="is not as it was encrypted"):
+        unseal(content, id="20261126T010000Z-1a2b3c01", keys=KEYS)
+
+
+def test_one_without_encryption_is_none_of_a_key() -> None:
+    text = seal(whole(None), key=None).partition(LF)[0]
+    assert KEYS.first is not None
+    claimed = text.replace(b'"key_id":null', b'"key_id":"%b"' % KEYS.first.id.encode())
+    assert claimed != text
+    assert "is damaged" in refused(with_digest(claimed), keys=KEYS)
+    assert "belongs to" in refused(resealed({"version": 2, "key_id": None, "id": "20261126T010000Z-1a2b3c01"}))
+
+
+def test_what_a_restore_would_not_read_is_not_written() -> None:
+    definitions = part(1, plain_bytes=manifests.MOST_DEFINITION_BYTES)
+    seal(describe(ID, [definitions], key=None, tables=()), key=None)
+    with pytest.raises(DamagedError, match="its definitions have 67,108,964 bytes, and a restore reads 67,108,864"):
+        seal(describe(ID, [definitions, part(2, kind="programs")], key=None, tables=()), key=None)
+    tables = tuple(Table(name=f"{n:064}", rows=None, checksum=None) for n in range(180_000))
+    for key in (None, KEYS.first):
+        with pytest.raises(DamagedError, match=r"its manifest has .* bytes, and a restore reads 16,777,216"):
+            seal(describe(ID, [], key=key, tables=tables), key=key)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +142,8 @@ def test_what_is_no_manifest_is_refused(change: Any) -> None:
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"version": 2, "parts": "elsewhere"}, "has format 2"),
+        ({"version": 3, "parts": "elsewhere"}, "has format 3"),
+        ({"version": 1, "parts": "elsewhere"}, "has format 1"),
         ({"version": 0.5}, "damaged"),
         ({"id": "20261126T010000Z-1a2b3c01"}, "it belongs to the backup 20261126"),
         ({"more": 1}, "unknown field `more`"),

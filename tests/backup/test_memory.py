@@ -11,6 +11,7 @@ from chalicelib.store import Store
 from chalicelib.upload import PIECE, UNDER_WAY, UploadPool
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
+from tests.backup.archives import ID
 from tests.backup.sink import Sink, sink
 
 MEBIBYTE = 1 << 20
@@ -47,3 +48,13 @@ def test_no_more_pieces_wait_for_the_network_than_may_be_under_way(server: Sink)
     Store(LocalAws(server.url).client("s3"), bucket=BUCKET).upload("k", pieces(), content_type="text/plain", pool=pool)
     pool.close()
     assert max(waiting) <= UNDER_WAY + 1
+
+
+@pytest.mark.parametrize("kind", ["definitions", "statements", "tokens", "manifest"])
+def test_a_bomb_is_refused_in_the_memory_of_a_function(kind: str) -> None:
+    """What whoever may write to the bucket can put there: of definitions some KB that unpack to 1.3 GB."""
+    command = [sys.executable, "-m", "tests.backup.bomb", kind]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert ID in told["sentence"] or "`t`" in told["sentence"]
+    assert told["stored"] < 64_000 or kind == "manifest"
+    assert told["peak"] - told["before"] < 400 * MEBIBYTE
