@@ -4,25 +4,29 @@ By http.client and not urllib3: a limit on waiting has to lie beneath the readin
 within the decoding, and which urllib3 there is, Lambda decides.
 """
 
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
-from http.client import HTTPConnection, HTTPException, HTTPResponse
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse
+from urllib.parse import SplitResult, quote, urlsplit
 
 from chalicelib.errors import PermanentError
 from chalicelib.sync import addresses
 from chalicelib.sync.refusals import TryAgainError
+from chalicelib.sync.urls import PORTS, check_origin, join, port_of
+from chalicelib.sync.validators import Validators
 from chalicelib.sync.wire import Patience, Wire, connect
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-PORTS = {"https": 443, "http": 80}
 PIECE_BYTES = 65_536
 # As the standard library's constant for a gzip header has it: only gzip, which is all that we ask for.
 GZIP = 16 + zlib.MAX_WBITS
+# RFC 9112, 5.2: a header that goes on in the next line reads as one line.
+_FOLD = re.compile(r"[ \t]*[\r\n]+[ \t]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +49,20 @@ class Answer:
 
 
 @contextmanager
-def get(address: str, *, headers: Mapping[str, str], limits: Limits) -> Iterator[Answer]:
+def get(
+    address: str, *, headers: Mapping[str, str], limits: Limits, validators: Validators | None = None
+) -> Iterator[Answer]:
     """Ask for a URL and give the answer, whatever its status, following redirects within its origin.
 
+    `validators` are sent to the URL that they came from, and to no other that a redirect leads through.
     Raises TryAgainError where the connection fails, TimedOutError, and PermanentError for an address or a redirect
     that is not allowed and for an answer that is too long. So does reading the pieces.
     """
-    asked, patience = address, Patience(limits.seconds)
+    asked, patience, validators = address, Patience(limits.seconds), validators or Validators()
     for _ in range(MAX_REDIRECTS + 1):
         wire = _connect(urlsplit(address), limits, patience)
         try:
-            response = _request(wire, urlsplit(address), headers)
+            response = _request(wire, urlsplit(address), {**headers, **validators.as_headers(address)})
             if response.status in REDIRECTS:
                 address = _follow(address, response)
                 check_origin(address, asked)
@@ -68,26 +75,8 @@ def get(address: str, *, headers: Mapping[str, str], limits: Limits) -> Iterator
     raise PermanentError(f"more than {MAX_REDIRECTS} redirects follow one another")
 
 
-def check_origin(address: str, asked: str) -> None:
-    """Raise PermanentError for a URL of another scheme, host or port: it would be sent the credential."""
-    if _origin(address) != _origin(asked):
-        raise PermanentError(f"it leads to another host, {urlsplit(address).hostname}, which is not followed")
-
-
-def _origin(address: str) -> tuple[str, str | None, int | None]:
-    try:
-        parts = urlsplit(address)
-        return parts.scheme, parts.hostname, _port(parts)
-    except ValueError:
-        raise PermanentError("it leads to what is not a URL") from None
-
-
-def _port(parts: SplitResult) -> int:
-    return parts.port or PORTS.get(parts.scheme, 0)
-
-
 def _connect(parts: SplitResult, limits: Limits, patience: Patience) -> Wire:
-    host, port = parts.hostname or "", _port(parts)
+    host, port = parts.hostname or "", port_of(parts)
     allowed = addresses.resolve(host, port, is_internal=limits.is_internal)
     wire = connect(allowed, port, patience, max_bytes=limits.max_bytes)
     try:
@@ -101,7 +90,7 @@ def _connect(parts: SplitResult, limits: Limits, patience: Patience) -> Wire:
 
 def _request(wire: Wire, parts: SplitResult, headers: Mapping[str, str]) -> HTTPResponse:
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-    named = host if _port(parts) == PORTS.get(parts.scheme) else f"{host}:{_port(parts)}"
+    named = host if port_of(parts) == PORTS.get(parts.scheme) else f"{host}:{port_of(parts)}"
     target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe="%/?:@!$&'()*+,;=~[]")
     connection = HTTPConnection(host)
     # What is connected already it does not connect, so that nothing resolves the name a second time.
@@ -109,20 +98,30 @@ def _request(wire: Wire, parts: SplitResult, headers: Mapping[str, str]) -> HTTP
     try:
         usual = {"Host": named, "Accept-Encoding": "gzip", "Connection": "close"}
         connection.request("GET", target, headers={**usual, **headers})
-        return connection.getresponse()
+        response = connection.getresponse()
     except (OSError, HTTPException) as error:
         raise TryAgainError(f"the connection to {host} broke: {error!r}") from error
+    response.headers = _unfold(response.headers)
+    return response
+
+
+def _unfold(headers: HTTPMessage) -> HTTPMessage:
+    unfolded = HTTPMessage()
+    for name, value in headers.items():
+        unfolded[name] = _FOLD.sub(" ", value).strip()
+    return unfolded
 
 
 def _follow(address: str, response: HTTPResponse) -> str:
     location = response.headers.get("Location")
     if not location:
         raise PermanentError(f"the answer is a redirect, {response.status}, that leads nowhere")
-    return urljoin(address, location)
+    return join(address, location, what=f"the redirect, {response.status},")
 
 
 def _pieces(response: HTTPResponse, *, max_bytes: int) -> Iterator[bytes]:
-    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    # Proxies send it empty where nothing is encoded.
+    coding = response.headers.get("Content-Encoding", "").lower() or "identity"
     if coding not in {"identity", "gzip"}:
         raise PermanentError(f"the answer is encoded as {coding[:40]}, which was not asked for")
     decoded = 0

@@ -83,8 +83,10 @@ class Reader:
             # What was skipped so far was not decoded.
             item.data.decode()
             self._valid(item.data)
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
-            return str(error) or type(error).__name__
+        except ValueError as error:
+            return _printable(str(error) or type(error).__name__)
+        except Exception as error:  # noqa: BLE001 (`valid` is not ours: what it raises refuses this item alone)
+            return _printable(f"{type(error).__name__}: {error}")
         return None
 
     def _read_id(self, value: Any) -> str:
@@ -114,6 +116,11 @@ class Reader:
         # The head was decoded, so it is an object; its values stay as they were written, digit by digit.
         fields = _FIELDS.decode(raw)
         return msgspec.json.encode({key: fields[key] for key in self._source.keep if key in fields})
+
+
+def _printable(text: str) -> str:
+    # A lone surrogate could be written neither to a log nor to the database.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _validation(source: Source) -> Callable[[bytes], object]:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from chalicelib.errors import PermanentError
+from chalicelib.sync.urls import join
 
 _LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w*-]+\s*=\s*(?:"[^"]*"|[^\s,;"]*))*)')
 _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s,;"]*))', re.I)
@@ -58,7 +59,7 @@ class Links:
         for target, parameters in _LINK.findall(page.link):
             rel = _REL.search(parameters)
             if rel and "next" in (rel[1] or rel[2] or "").lower().split():
-                return str(urljoin(page.address, target))
+                return join(page.address, target, what="the answer's Link")
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from typing import NoReturn
@@ -19,7 +20,8 @@ from chalicelib.sync.refusals import TryAgainError
 from chalicelib.sync.replies import UNCHANGED, ask
 from chalicelib.sync.sources import Source
 from chalicelib.sync.splitting import Splitter
-from chalicelib.sync.states import Position, States, Validators
+from chalicelib.sync.states import Position, States
+from chalicelib.sync.validators import Validators
 from chalicelib.telemetry import logger
 
 ATTEMPTS = 4
@@ -52,9 +54,13 @@ class Reading:
         self._visited: set[str] = set()
         self._told = 0
         self._has_progressed = False
-        declared = f"{source.url} {source.pages!r}"
+        self._declared = declared = source.fingerprint
         stood = None if self._is_rehearsal else self._state.position
-        self._sends_validators = stood is None and not (anew or self._is_rehearsal) and source.pages == OnePage()
+        self._is_conditional = (
+            (stood, source.pages, self._state.validators.declared) == (None, OnePage(), declared)
+            and not anew
+            and not self._is_rehearsal
+        )
         # A run that was asked to begin anew does so once, however often it is handed on.
         if stood is None or stood.declared != declared or (anew and stood.run != run_id):
             stood = Position(run=run_id or "", declared=declared, started_at=context.clock.now_ms())
@@ -64,7 +70,8 @@ class Reading:
         """Read to the end and return what became of the items, of this read as a whole.
 
         Raises OutOfTimeError when the rest is handed on, NotOursError when another run has taken over, and
-        TransientError or PermanentError where the source cannot be read; the latter forgets the position too.
+        TransientError or PermanentError where the source cannot be read; the latter forgets the position and the
+        validators too, since the source may have refused just those.
         """
         try:
             if self._position.listed:
@@ -76,8 +83,9 @@ class Reading:
                 self._advance(following)
             return Counts()
         except PermanentError:
-            if self._state.position is not None and not self._is_rehearsal:
-                self._states.save(self._state, position=None)
+            forgotten = dataclasses.replace(self._state, position=None, validators=Validators())
+            if forgotten != self._state and not self._is_rehearsal:
+                self._states.save(forgotten)
             raise
 
     def _read_page(self) -> Page | None:
@@ -104,8 +112,8 @@ class Reading:
             self._hand_on()
         source, position, asked_at = self._source, self._position.next, self._context.clock.now_ms()
         address = source.pages.address(source.url, position)
-        validators = self._state.validators.as_headers() if self._sends_validators else {}
         seconds = min(source.seconds, (self._context.remaining_ms() - RESERVE_MS) / 1000)
+        validators = self._state.validators if self._is_conditional else Validators()
         with ask(source, address, validators=validators, seconds=seconds, now_ms=asked_at) as answer:
             told = {"source": source.name, "page": self._position.pages + 1, "status": answer.status}
             logger.debug("source answered", extra=told)
@@ -128,7 +136,9 @@ class Reading:
             return Page(address=answer.address, position=position, link=link, envelope=envelope, items=counts.total)
 
     def _note_validators(self, answer: Answer) -> None:
-        self._new_validators = Validators.of(answer.headers) if self._source.pages == OnePage() else Validators()
+        self._new_validators = Validators()
+        if self._source.pages == OnePage():
+            self._new_validators = Validators.of(answer.headers, address=answer.address, declared=self._declared)
         if self._state.validators != Validators() and not self._is_rehearsal:
             # From the first item that is written, they no longer stand for what we have.
             self._state = self._states.save(self._state, validators=Validators())

@@ -1,6 +1,6 @@
 """A source's reply to a request: an answer, or a refusal that may pass or may not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 
@@ -8,31 +8,33 @@ from chalicelib import secrets
 from chalicelib.clock import to_ms
 from chalicelib.config import is_reference
 from chalicelib.errors import ConfigurationError, PermanentError, TransientError
-from chalicelib.sync.answers import Answer, Limits, check_origin, get
+from chalicelib.sync.answers import Answer, Limits, get
 from chalicelib.sync.refusals import TryAgainError
 from chalicelib.sync.sources import Credential, Source
+from chalicelib.sync.urls import check_origin
+from chalicelib.sync.validators import Validators
 
 UNCHANGED = 304
 MAY_PASS = frozenset({408, 425, 429})
 NOT_ALLOWED = frozenset({401, 403})
+# Longer than any run lasts.
+MAX_WAIT_SECONDS = 86_400.0
 
 
 @contextmanager
-def ask(
-    source: Source, address: str, *, validators: Mapping[str, str], seconds: float, now_ms: int
-) -> Iterator[Answer]:
+def ask(source: Source, address: str, *, validators: Validators, seconds: float, now_ms: int) -> Iterator[Answer]:
     """Give the source's answer at an address of its own: 200 with JSON, or 304 where `validators` allow it.
 
     Raises TryAgainError for what a repetition may mend, TransientError for a secret that may have been changed, and
     PermanentError for any other refusal; and what `answers.get` does.
     """
     check_origin(address, source.url)
-    headers = {"Accept": "application/json", "User-Agent": "nightshift", **validators}
+    headers = {"Accept": "application/json", "User-Agent": "nightshift"}
     if source.credential is not None:
         headers[source.credential.header] = _read(source.credential)
     limits = Limits(seconds=seconds, max_bytes=source.max_bytes, is_internal=source.is_internal)
-    with get(address, headers=headers, limits=limits) as answer:
-        if not (answer.status == UNCHANGED and validators):
+    with get(address, headers=headers, limits=limits, validators=validators) as answer:
+        if not (answer.status == UNCHANGED and validators.as_headers(answer.address)):
             _check(answer, source.credential, now_ms=now_ms)
         yield answer
 
@@ -61,10 +63,9 @@ def _check(answer: Answer, credential: Credential | None, *, now_ms: int) -> Non
 
 
 def _read_wait(text: str, *, now_ms: int) -> float | None:
-    """Return the seconds that `Retry-After` asks for, as a number or a date."""
-    if text.strip().isdecimal():
-        return float(text)
+    """Return the seconds that `Retry-After` asks for, as a number or a date; a day at most."""
     try:
-        return max(0.0, (to_ms(parsedate_to_datetime(text)) - now_ms) / 1000)
+        seconds = float(text) if text.isdecimal() else (to_ms(parsedate_to_datetime(text)) - now_ms) / 1000
     except (ValueError, OverflowError):
         return None
+    return min(max(0.0, seconds), MAX_WAIT_SECONDS)

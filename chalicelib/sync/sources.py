@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -17,6 +19,8 @@ from chalicelib.sync.pages import Cursors, Links, Numbers, OnePage, Pages
 MEBIBYTE = 1024 * 1024
 # The column's width.
 MAX_NAME = 64
+# A token of RFC 9110.
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,10 @@ class Credential:
     header: str = "Authorization"
     prefix: str = "Bearer "
 
+    def __post_init__(self) -> None:
+        if not _HEADER.fullmatch(self.header):
+            raise ConfigurationError(f"{self.header!r} is not the name of a header, so no credential can be sent in it")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -35,7 +43,7 @@ class Source:
     `items_key` is the key of their list, where the answer is not a list itself. Two sources whose ids may be equal
     need an `id_prefix` each. `changed_field` says when an item changed, in `changed_unit`; ISO 8601 without a zone is
     UTC. `keep` names the item's keys that are kept, all where it is empty. `valid` is a Struct that what is kept must
-    fit, or a function that raises ValueError for what it does not like.
+    fit, or a function that raises an error for what it does not like.
     `is_snapshot` says that one complete read lists everything: what it does not list is marked as missing, unless that
     is more than `max_lost_share` of what there was (0 to 1). `is_internal` allows private addresses and plain http.
     An answer may have `max_bytes`, decoded, and keep us waiting for `seconds` in all; a read may have `max_pages`.
@@ -72,6 +80,13 @@ class Source:
             raise ConfigurationError(
                 f"the URL of source {self.name} must begin with https:// and a host, without user, password or fragment"
             )
+
+    @property
+    def fingerprint(self) -> str:
+        """What is asked for and what is kept of it: with another one, earlier answers have to be read again."""
+        valid = None if self.valid is None else getattr(self.valid, "__qualname__", type(self.valid).__qualname__)
+        kept = (self.items_key, self.id_field, self.id_prefix, self.changed_field, self.changed_unit, self.keep, valid)
+        return sha256(repr((self.url, self.pages, kept, self.is_snapshot)).encode()).hexdigest()[:16]
 
 
 # Yours, beside the one that settings describe.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from email.message import Message
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -13,11 +12,10 @@ from chalicelib.clock import Clock
 from chalicelib.database import Database, insert_missing
 from chalicelib.errors import NotOursError, PermanentError
 from chalicelib.schema import sync_states
+from chalicelib.sync.validators import Validators
 
 # What MySQL's TEXT holds.
 MAX_POSITION = 65_535
-# The columns' widths; what is longer is not worth more.
-MAX_ETAG, MAX_LAST_MODIFIED = 255, 64
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,28 +37,6 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validators:
-    """What an answer is called, so that the source can say that it has not changed."""
-
-    etag: str | None = None
-    last_modified: str | None = None
-
-    @classmethod
-    def of(cls, headers: Message) -> Validators:
-        """Return those of an answer, as far as the columns hold them."""
-        etag, last_modified = headers.get("ETag"), headers.get("Last-Modified")
-        return cls(
-            etag=etag if etag and len(etag) <= MAX_ETAG else None,
-            last_modified=last_modified if last_modified and len(last_modified) <= MAX_LAST_MODIFIED else None,
-        )
-
-    def as_headers(self) -> dict[str, str]:
-        """Return the headers that ask for an answer only where it is another one."""
-        named = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
-        return {name: value for name, value in named.items() if value is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
 class State:
     """A source's row as it was last seen; `version` is what moves with each change of it.
 
@@ -74,10 +50,12 @@ class State:
 
 
 class _Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the column `cursor` holds, as JSON."""
+    """What the column `cursor` holds, as JSON; `address` and `declared` are those of the validators."""
 
     position: Position | None = None
     known: int | None = None
+    address: str = ""
+    declared: str = ""
 
 
 class States:
@@ -101,22 +79,28 @@ class States:
         if row is None:
             return State(version=0)
         cursor = msgspec.json.decode(row.cursor or "{}", type=_Cursor)
+        validators = Validators(
+            address=cursor.address, declared=cursor.declared, etag=row.etag, last_modified=row.last_modified
+        )
         return State(
             version=row.updated_at,
             position=cursor.position,
             known=cursor.known,
-            validators=Validators(etag=row.etag, last_modified=row.last_modified),
+            validators=validators,
         )
 
     def save(self, state: State, **changed: Any) -> State:
         """Record a new state and return it. Raises NotOursError when another run has moved it since."""
         new = replace(state, **changed, version=max(self._clock.now_ms(), state.version + 1))
-        cursor = msgspec.json.encode(_Cursor(position=new.position, known=new.known)).decode()
+        validators = new.validators
+        kept = _Cursor(position=new.position, known=new.known, address=validators.address, declared=validators.declared)
+        cursor = msgspec.json.encode(kept).decode()
         if len(cursor.encode()) > MAX_POSITION:
             raise PermanentError(f"the next page's position has more than the {MAX_POSITION:,} bytes that can be kept")
         values = {
             "cursor": cursor,
-            **asdict(new.validators),
+            "etag": validators.etag,
+            "last_modified": validators.last_modified,
             "snapshot_started_at": None if new.position is None else new.position.started_at,
             "updated_at": new.version,
         }

@@ -86,7 +86,30 @@ def test_a_function_may_say_what_is_valid(lite: Deployment) -> None:
     lite.declare(valid=check)
     lite.upstream.serve([{"id": "1", "stock": 1}, {"id": "2", "stock": -1}, {"id": "3"}, {"id": "4", "stock": 4}])
     assert tally(lite.fire()) == (4, 2, 0, 2)
-    assert lite.reasons() == {"2": "there is less than nothing", "3": "'stock'"}
+    assert lite.reasons() == {"2": "there is less than nothing", "3": "KeyError: 'stock'"}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+        (AttributeError("'NoneType' object has no attribute 'strip'"), "AttributeError: 'NoneType' object has no"),
+        (AssertionError(), "AssertionError: "),
+        (StopIteration("x"), "StopIteration: x"),
+        (ValueError(), "ValueError"),
+        (ValueError("half a letter: \ud800"), "half a letter: \\ud800"),
+        (ValueError("x" * 100_000), "x" * 500),
+    ],
+)
+def test_whatever_a_function_raises_refuses_one_item_alone(lite: Deployment, error: Exception, reason: str) -> None:
+    def check(item: dict[str, Any]) -> None:
+        if item["id"] == "2":
+            raise error
+
+    lite.declare(valid=check)
+    lite.upstream.serve([{"id": "1"}, {"id": "2"}, {"id": "3"}])
+    assert tally(lite.fire()) == (3, 2, 0, 1)
+    assert lite.reasons()["2"].startswith(reason)
 
 
 def test_only_the_keys_that_are_to_be_kept_are_kept_and_compared(deployment: Deployment) -> None:

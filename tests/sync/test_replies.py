@@ -2,14 +2,18 @@
 
 from datetime import timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 
 from chalicelib.clock import from_ms
 from chalicelib.errors import RunFailedError
+from chalicelib.schema import sync_states
 from chalicelib.sync.sources import Credential
 from tests.sync.deployment import ITEMS, Deployment, fails, tally
 from tests.sync.upstream import JSON, Asked, Reply, listing
+
+MOMENT = "Sat, 20 Feb 2016 20:26:40 GMT"
 
 
 def test_an_unchanged_answer_is_asked_for_only_once(deployment: Deployment) -> None:
@@ -26,6 +30,104 @@ def test_an_unchanged_answer_is_asked_for_only_once(deployment: Deployment) -> N
     assert deployment.upstream.asked[1].headers["if-modified-since"] == "Sat, 20 Feb 2016 20:26:40 GMT"
     assert deployment.rows() == rows
     assert tally(deployment.fire(anew="shop")) == (5, 0, 5, 0)
+
+
+def versioned(asked: Asked) -> Reply:
+    """Answer 304 to whoever names any version, as a source does whose lists all changed at one moment."""
+    if asked.headers.keys() & {"if-none-match", "if-modified-since"}:
+        return Reply(status=304)
+    return listing(ITEMS if asked.path == "/items" else ITEMS[:2], ETag='"v1"', Last_Modified=MOMENT)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"path": "/other"},
+        {"keep": ("id",)},
+        {"items_key": "data"},
+        {"id_field": "title"},
+        {"id_prefix": "shop-"},
+        {"changed_field": "at"},
+        {"is_snapshot": True},
+        {"valid": lambda item: item},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_another_declaration_of_a_source_is_read_in_full(lite: Deployment, changed: dict[str, Any]) -> None:
+    lite.upstream.answer = versioned
+    lite.fire()
+    lite.fire()
+    assert "if-none-match" in lite.upstream.asked[-1].headers
+    path = changed.get("path", "/items")
+    lite.declare(**{name: value for name, value in changed.items() if name != "path"}, url=lite.upstream.url(path))
+    assert tally(lite.fire())[0] == (2 if path == "/other" else 5)
+    assert "if-none-match" not in lite.upstream.asked[-1].headers
+    lite.fire()
+    assert "if-none-match" in lite.upstream.asked[-1].headers
+
+
+def test_a_version_is_sent_only_to_the_url_that_it_came_from(lite: Deployment) -> None:
+    place = "/first"
+
+    def answer(asked: Asked) -> Reply:
+        return Reply(status=302, headers={"Location": place}) if asked.path == "/items" else versioned(asked)
+
+    lite.upstream.answer = answer
+    lite.fire()
+    assert tally(lite.fire()) == (0, 0, 0, 0)
+    assert ["if-none-match" in asked.headers for asked in lite.upstream.asked[-2:]] == [False, True]
+    place = "/second"
+    assert tally(lite.fire()) == (2, 0, 2, 0)
+    assert "if-none-match" not in lite.upstream.asked[-1].headers
+
+
+def test_a_version_without_its_url_is_not_sent(lite: Deployment) -> None:
+    lite.upstream.answer = versioned
+    lite.insert({"source": "shop", "etag": '"v1"', "last_modified": MOMENT, "updated_at": 1}, into=sync_states)
+    assert tally(lite.fire()) == (5, 5, 0, 0)
+
+
+@pytest.mark.parametrize("status", [400, 412, 416, 404])
+def test_a_permanent_refusal_forgets_the_version(lite: Deployment, status: int) -> None:
+    def answer(asked: Asked) -> Reply:
+        return Reply(status=status) if "if-none-match" in asked.headers else listing(ITEMS, ETag='"v1"')
+
+    lite.upstream.answer = answer
+    lite.fire()
+    fails(lite, f"it answered {status}")
+    assert tally(lite.fire()) == (5, 0, 5, 0)
+
+
+def test_a_dry_run_that_is_refused_forgets_nothing(lite: Deployment) -> None:
+    lite.upstream.answer = versioned
+    lite.fire()
+    before = lite.state()
+    lite.upstream.always(Reply(status=404))
+    fails(lite, "it answered 404", dry_run=True)
+    assert lite.state() == before
+
+
+@pytest.mark.parametrize(
+    ("etag", "kept"),
+    [
+        ('"a"', '"a"'),
+        ('W/"a"', 'W/"a"'),
+        ('"a"\r\n "b"', '"a" "b"'),
+        ('\r\n\t"a"', '"a"'),
+        ('"\xe9"', '"é"'),
+        ('"a\x01"', None),
+        ('"a\x00"', None),
+        ("", None),
+        ('"' + "x" * 255, None),
+    ],
+    ids=ascii,
+)
+def test_a_version_is_kept_as_one_line_that_a_header_may_hold(lite: Deployment, etag: str, kept: str | None) -> None:
+    lite.upstream.serve(ITEMS, ETag=etag)
+    lite.fire()
+    assert lite.state().etag == kept
+    lite.fire()
+    assert lite.upstream.asked[-1].headers.get("if-none-match") == kept
 
 
 def test_a_read_that_broke_off_leaves_nothing_by_which_the_next_could_find_it_unchanged(lite: Deployment) -> None:
@@ -57,6 +159,13 @@ def test_a_source_that_asks_for_patience_is_given_it(lite: Deployment) -> None:
     lite.upstream.in_turn(limited, until, listing(ITEMS))
     assert tally(lite.fire()) == (5, 5, 0, 0)
     assert lite.kit.clock.slept == [17.0, 60.0]
+
+
+@pytest.mark.parametrize("wait", ["9" * 309, "9" * 5000, "9" * 20, "Sat, 20 Feb 9999 20:26:40 GMT"], ids=len)
+def test_patience_without_end_fails_the_run_at_once(lite: Deployment, wait: str) -> None:
+    lite.upstream.always(Reply(status=429, headers={"Retry-After": wait}))
+    fails(lite, "shop: it answered 429")
+    assert (lite.kit.clock.slept, len(lite.upstream.asked)) == ([], 1)
 
 
 def test_more_patience_than_there_is_time_for_fails_the_run_at_once(lite: Deployment) -> None:
