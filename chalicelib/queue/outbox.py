@@ -1,7 +1,7 @@
 """Enqueueing in your own transaction: the job exists when, and only when, what it belongs to does."""
 
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +26,8 @@ from chalicelib.telemetry import logger
 # Where a transaction that sends on its commit keeps the ids of what was enqueued in it.
 ENQUEUED = "nightshift_enqueued"
 CHUNK = 1000
+# About what PyMySQL puts into one statement.
+CHUNK_CHARACTERS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +79,22 @@ def enqueue(
 def enqueue_many(connection: Connection, new: Collection[NewJob], *, clock: Clock | None = None) -> list[str]:
     """Enqueue jobs in the connection's transaction, and return their ids in order, as `enqueue` does."""
     now_ms = (clock or SystemClock()).now_ms()
-    rows = [_row(job, now_ms=now_ms) for job in new]
-    plain = [row for row in rows if row["unique_key"] is None]
-    for start in range(0, len(plain), CHUNK):
-        connection.execute(insert(jobs), plain[start : start + CHUNK])
-    ids = _insert_unique(connection, [row for row in rows if row["unique_key"] is not None], now_ms=now_ms)
-    enqueued = [ids.get(row["unique_key"], row["id"]) for row in rows]
+    messages = [_checked(job) for job in new]
+    # Rows are made chunk by chunk, since those of all jobs may not fit into memory together.
+    rows = (_row(job, message, now_ms=now_ms) for job, message in zip(new, messages, strict=True))
+    enqueued: list[str] = []
+    for chunk in _chunks(rows):
+        if plain := [row for row in chunk if row["unique_key"] is None]:
+            connection.execute(insert(jobs), plain)
+        ids = _insert_unique(connection, [row for row in chunk if row["unique_key"] is not None], now_ms=now_ms)
+        enqueued += [ids.get(row["unique_key"], row["id"]) for row in chunk]
     if ENQUEUED in connection.info:
         connection.info[ENQUEUED] += enqueued
     return enqueued
 
 
-def _row(job: NewJob, *, now_ms: int) -> dict[str, Any]:
+def _checked(job: NewJob) -> Message:
+    """Return the message of a job. Raises InvalidRequestError, while the caller can still correct it."""
     message = Message(
         type=job.type,
         data=dict(job.data),
@@ -101,21 +107,35 @@ def _row(job: NewJob, *, now_ms: int) -> dict[str, Any]:
         source=job.source,
         traceparent=job.traceparent,
     )
-    # Here somebody can still mend it.
     check(message)
+    return message
+
+
+def _row(job: NewJob, message: Message, *, now_ms: int) -> dict[str, Any]:
     return new_row(message, id_=job.id, queue=job.queue, now_ms=now_ms)
+
+
+def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    chunk: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        if chunk and (len(chunk) == CHUNK or size + len(row["data"]) > CHUNK_CHARACTERS):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(row)
+        size += len(row["data"])
+    if chunk:
+        yield chunk
 
 
 def _insert_unique(connection: Connection, rows: Sequence[dict[str, Any]], *, now_ms: int) -> dict[str, str]:
     """Insert the rows whose key nobody has, and return by key the id of the job that has it now."""
-    ids: dict[str, str] = {}
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        keys = [row["unique_key"] for row in chunk]
-        find_keys(connection, keys, now_ms=now_ms)
-        connection.execute(insert_missing(jobs, connection.dialect), chunk)
-        ids |= find_keys(connection, keys, now_ms=now_ms)
-    return ids
+    if not rows:
+        return {}
+    keys = [row["unique_key"] for row in rows]
+    find_keys(connection, keys, now_ms=now_ms)
+    connection.execute(insert_missing(jobs, connection.dialect), rows)
+    return find_keys(connection, keys, now_ms=now_ms)
 
 
 @contextmanager
