@@ -14,6 +14,7 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 
 from chalicelib import secrets
+from chalicelib.config import is_reference
 from chalicelib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def engine_for(url: str, *, credentials: str | None = None, ca: str | None = Non
     )
     event.listen(engine, "checkin", _note_time)
     event.listen(engine, "checkout", _check_idle)
-    connect = _connect_with(credentials)
+    connect = _connect_with(url, credentials)
     event.listen(engine, "do_connect", lambda _dialect, _record, _arguments, parameters: connect(**parameters))
     return engine
 
@@ -67,11 +68,9 @@ def connector_for(url: str, *, credentials: str | None = None, ca: str | None = 
     address = _address(url)
     if address.get_backend_name() == "sqlite":
         raise ConfigurationError("this works on MySQL and MariaDB alone, and DATABASE_URL names an SQLite file")
-    connect = _connect_with(credentials)
-    named = {"host": address.host, "port": address.port, "user": address.username, "database": address.database}
+    connect = _connect_with(url, credentials)
+    named = {"host": address.host, "port": address.port, "database": address.database}
     known = {name: value for name, value in named.items() if value is not None}
-    if address.password is not None:
-        known["password"] = address.password
     return lambda **options: connect(**known | _options(address, ca) | options)
 
 
@@ -144,20 +143,20 @@ def _tls(address: URL, ca: str | None) -> dict[str, Any]:
     return {"ssl_ca": ca or str(RDS_ROOTS), "ssl_verify_cert": True, "ssl_verify_identity": True}
 
 
-def _connect_with(credentials: str | None) -> Callable[..., Any]:
+def _connect_with(url: str, credentials: str | None) -> Callable[..., Any]:
     def connect(**parameters: Any) -> Any:
         from pymysql.err import OperationalError
 
         from chalicelib.connection import Connection
 
         try:
-            connection = Connection(**parameters | _read(credentials))
+            connection = Connection(**parameters | _login(url, credentials))
         except OperationalError as error:
-            if error.args[0] != ACCESS_DENIED or not credentials:
+            if error.args[0] != ACCESS_DENIED or not (credentials or is_reference(url)):
                 raise
-            # Rotated since it was fetched: once more with what it is now.
+            # The password was rotated after it was fetched: try once with the current one.
             secrets.forget()
-            connection = Connection(**parameters | _read(credentials))
+            connection = Connection(**parameters | _login(url, credentials))
         # Not as init_command, which the URL may have.
         connection.query(ISOLATION)
         return connection
@@ -165,9 +164,16 @@ def _connect_with(credentials: str | None) -> Callable[..., Any]:
     return connect
 
 
-def _read(credentials: str | None) -> dict[str, str]:
-    if not credentials:
-        return {}
+def _login(url: str, credentials: str | None) -> dict[str, str]:
+    """Return the user and the password that a connection is made with, as far as they are known."""
+    if credentials:
+        return _read(credentials)
+    address = _address(url)
+    login = {"user": address.username, "password": address.password}
+    return {name: value for name, value in login.items() if value is not None}
+
+
+def _read(credentials: str) -> dict[str, str]:
     try:
         secret = json.loads(secrets.resolve(credentials))
         return {"user": secret["username"], "password": secret["password"]}

@@ -89,15 +89,14 @@ def migrate() -> None:
     Example: nightshift migrate
     """
     from chalicelib import migrations
-    from chalicelib.engine import engine_for
+    from nightshift.local.database import engine_of
 
     with sentences():
-        url = os.environ.get("DATABASE_URL")
-        if not url:
+        if not os.environ.get("DATABASE_URL"):
             raise ValueError(
                 "DATABASE_URL is not set: DATABASE_URL=mysql+pymysql://user:password@host/database nightshift migrate"
             )
-        engine = engine_for(url, ca=os.environ.get("DATABASE_CA"))
+        engine = engine_of(os.environ)
         migrations.upgrade(engine)
         print_lines(["The database has the newest schema.", *migrations.advice(engine)])
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from chalicelib import context, secrets
 from chalicelib.database import Database
-from chalicelib.engine import IDLE_SECONDS, RDS_ROOTS, engine_for
+from chalicelib.engine import IDLE_SECONDS, RDS_ROOTS, connector_for, engine_for
 from chalicelib.errors import ConfigurationError
 from nightshift.local.aws import LocalAws
 from nightshift.local.servers import free_port, mariadb_server, redis_server
@@ -124,6 +124,36 @@ def test_a_rotated_password_is_fetched_once_more(server_url: str, aws: LocalAws,
     secrets.forget()
     with pytest.raises(ConfigurationError, match="must be a JSON object with username and password"):
         engine.connect()
+
+
+def test_a_rotated_url_is_fetched_once_more_by_the_engine_and_by_connections_of_their_own(
+    mysql_url: str, aws: LocalAws, world_environment: None
+) -> None:
+    manager, root = aws.client("secretsmanager"), engine_for(mysql_url)
+
+    def with_password(password: str) -> str:
+        return make_url(mysql_url).set(username="shop", password=password).render_as_string(hide_password=False)
+
+    arn = manager.create_secret(Name="url", SecretString=with_password("old"))["ARN"]
+    secrets.forget()
+    with root.begin() as connection:
+        connection.execute(text("DROP USER IF EXISTS shop@localhost"))
+        connection.execute(text("CREATE USER shop@localhost IDENTIFIED BY 'old'"))
+        connection.execute(text("GRANT ALL ON nightshift.* TO shop@localhost"))
+    engine, connect = engine_for(arn), connector_for(arn)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT USER()")).scalar_one() == "shop@localhost"
+    connect().close()
+    engine.dispose()
+    with root.begin() as connection:
+        connection.execute(text("ALTER USER shop@localhost IDENTIFIED BY 'new'"))
+    # Until the secret follows, the error names the user and no password.
+    with pytest.raises(OperationalError, match="Access denied for user 'shop'@'localhost'"):
+        engine.connect()
+    manager.put_secret_value(SecretId=arn, SecretString=with_password("new"))
+    connect().close()
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
 
 
 def test_a_secret_that_is_not_there_is_named(aws: LocalAws, world_environment: None) -> None:

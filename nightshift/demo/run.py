@@ -16,7 +16,6 @@ from sqlalchemy import Engine, func, select
 from chalicelib.application import posts
 from chalicelib.clock import SystemClock, from_ms, iso
 from chalicelib.database import Database
-from chalicelib.engine import engine_for
 from chalicelib.mail.deliveries import Ledger
 from chalicelib.telemetry import logger
 from nightshift import schedule_view
@@ -27,6 +26,7 @@ from nightshift.demo.part import columns
 from nightshift.demo.queue import show_queue
 from nightshift.demo.tasks import show_tasks
 from nightshift.local.aws import LocalAws, local_aws
+from nightshift.local.database import engine_of
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.invocation import drain, invoke, scheduled_event
 from nightshift.operating import ask
@@ -57,7 +57,7 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
     enter(isolated(os.environ))
     with local_aws() as aws, _logging_to(folder / "log.jsonl"):
         enter(local_environment(os.environ, endpoint=aws.endpoint, folder=folder))
-        engine = engine_for(os.environ["DATABASE_URL"])
+        engine = engine_of(os.environ)
         console.print(f"Database  {engine.url.render_as_string(hide_password=True)}")
         prepare_database(engine)
         now = datetime.now(UTC)

@@ -20,6 +20,7 @@ from nightshift.demo.loading import prepare_database
 from nightshift.demo.mailbox import write_mail
 from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.clock import LocalClock
+from nightshift.local.database import engine_of
 from nightshift.local.environment import enter, isolated, local_environment
 
 SEED, USERS = 20160804, 300
@@ -80,7 +81,7 @@ def place(
     enter(isolated(base))
     with local_aws(clock, port=aws_port) as aws:
         enter(local_environment(base, endpoint=aws.endpoint, folder=folder))
-        engine = engine_for(os.environ["DATABASE_URL"])
+        engine = engine_of(os.environ)
         console.print(f"Database  {engine.url.render_as_string(hide_password=True)}", markup=False)
         if not base.get("DATABASE_URL"):
             make_blog(console, Path(engine.url.database or ""), now=from_ms(clock.now_ms()))

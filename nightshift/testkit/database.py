@@ -11,13 +11,16 @@ from chalicelib import migrations
 from chalicelib.engine import engine_for
 
 
-def migrate(database_url: str) -> None:
-    """Bring a database to the newest schema; where it is a file that is not there, make it."""
+def migrate(database_url: str, *, ca: str | None = None) -> None:
+    """Bring a database to the newest schema; where it is a file that is not there, make it.
+
+    `ca` is as of DATABASE_CA.
+    """
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         Path(url.database).write_bytes(empty_file())
     else:
-        migrations.upgrade(engine_for(database_url))
+        migrations.upgrade(engine_for(database_url, ca=ca))
 
 
 @cache

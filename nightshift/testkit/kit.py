@@ -58,7 +58,7 @@ class Kit:
         # Handlers of the test's own, beside those of chalicelib/handlers.
         self.handlers: dict[str, Handler] = {}
         self._killed_at: Literal["begin", "end"] | None = None
-        migrate(database_url)
+        migrate(database_url, ca=self.settings.database_ca)
 
     def context(self, *, seconds: float = 300, request_id: str | None = None, function_name: str = "kit") -> Context:
         """Return the context of a new invocation that has so many seconds.
