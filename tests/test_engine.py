@@ -2,7 +2,6 @@
 
 import json
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,39 +20,19 @@ from chalicelib.errors import ConfigurationError
 from nightshift.local.aws import LocalAws
 from nightshift.local.servers import free_port, mariadb_server, redis_server
 from nightshift.testkit.clock import FrozenClock
+from tests.certificates import make_certificates, tls_options
 from tests.services import needed
 from tests.world import MORNING
 
 
-def openssl(*arguments: str, folder: Path) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def make_authority(folder: Path, name: str) -> None:
-    """Write `<name>.pem`, a root certificate, and its key."""
-    new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-    # Without it, Python 3.13 takes a certificate for no authority.
-    usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
-    openssl(*new, *usage, "-keyout", f"{name}.key", "-out", f"{name}.pem", folder=folder)
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two authorities, `ours` and `theirs`, and a certificate of ours for localhost."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for name in ("ours", "theirs"):
-        make_authority(folder, name)
-    (folder / "names").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\n")
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-keyout", "key", "-out", "csr", folder=folder)
-    sign = ["x509", "-req", "-in", "csr", "-CA", "ours.pem", "-CAkey", "ours.key", "-days", "2", "-extfile", "names"]
-    openssl(*sign, "-out", "certificate", folder=folder)
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")
 def tls_url(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    options = ["--require-secure-transport=ON", f"--ssl-cert={certificates / 'certificate'}"]
-    options += [f"--ssl-key={certificates / 'key'}", f"--ssl-ca={certificates / 'ours.pem'}"]
+    options = tls_options(certificates)
     with needed(lambda folder: mariadb_server(folder, *options), tmp_path_factory.mktemp("tls")) as url:
         yield url
 

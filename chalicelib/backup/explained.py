@@ -13,7 +13,6 @@ CLOSED_HERE = 0
 LOST = REFUSED | LOST_CONNECTION | CONFLICTS | {CLOSED_HERE}
 DENIED = frozenset({ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR})
 DENIED |= {ER.COLUMNACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.PROCACCESS_DENIED_ERROR}
-DENIED |= {ER.BINLOG_CREATE_ROUTINE_NEED_SUPER}
 
 
 @contextmanager
@@ -26,6 +25,11 @@ def explained(what: str) -> Iterator[None]:
         if code in LOST:
             raise TransientError(
                 f"{what}: the database was lost or busy ({code}: {text}); do the same again"
+            ) from error
+        if code == ER.BINLOG_CREATE_ROUTINE_NEED_SUPER:
+            raise ConfigurationError(
+                f"{what}: the server has a binary log, so only an administrator may make functions and triggers: "
+                "SET GLOBAL log_bin_trust_function_creators = 1, on RDS in its parameter group"
             ) from error
         if code in DENIED:
             raise ConfigurationError(f"{what}: the database user lacks a privilege: {text} ({code})") from error

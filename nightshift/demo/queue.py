@@ -48,9 +48,10 @@ class TroubledSes(MemorySes):
         return super().send_email(**call)
 
 
-def show_queue(console: Console, database_url: str) -> None:
+def show_queue(console: Console, environment: Mapping[str, str]) -> None:
     """Enqueue, let a day pass on a clock of the demo's own, and print what became of every job."""
-    kit = Kit(database_url, clock=FrozenClock(datetime.now(UTC)))
+    url, ca = environment["DATABASE_URL"], environment.get("DATABASE_CA", "")
+    kit = Kit(url, clock=FrozenClock(datetime.now(UTC)), DATABASE_CA=ca)
     kit.ses = TroubledSes()
     started_ms = kit.clock.now_ms()
     enqueued = list(_enqueue(kit))

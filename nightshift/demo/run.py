@@ -76,7 +76,7 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
         if again.mails:
             raise ValueError(f"the second fire sent {again.mails} mails; it must send none")
         show_tasks(console, aws, engine, folder, moment=moment, seed=SEED)
-        show_queue(console, os.environ["DATABASE_URL"])
+        show_queue(console, os.environ)
         console.print(f"\nMails     {folder / 'mail'}/*.html and *.eml\nLog       {folder / 'log.jsonl'}")
         console.print("\nSchedules with their latest runs and next fires, as nightshift schedule list has them\n")
         print_lines(schedule_view.lines(ask(None, "schedule.list")["tasks"]))
