@@ -28,7 +28,6 @@ RESERVE_MS = 10_000
 # How long a transaction waits for a database that restarts or fails over, where the deadline leaves as much. A person
 # who waits for an answer learns sooner that there is none.
 LONGEST_PATIENCE_MS, PATIENCE_OF_PEOPLE_MS = 600_000, 15_000
-REDIS_TIMEOUT_SECONDS = 1.0
 
 
 class LambdaContext(Protocol):
@@ -130,7 +129,9 @@ class Context:
     @cached_property
     def cache(self) -> Redis | None:
         """Redis, or None where the deployment has none."""
-        return _redis(self.settings.redis_url, self.settings.redis_password) if self.settings.redis_url else None
+        from chalicelib.cache import cache_of
+
+        return cache_of(self.settings.redis_url, self.settings.redis_password) if self.settings.redis_url else None
 
     @cached_property
     def unsubscribe_secrets(self) -> tuple[str, ...]:
@@ -226,32 +227,3 @@ def _account_of(ses: SESV2Client) -> Account:
     from chalicelib.mail.mailer import read_account
 
     return read_account(ses)
-
-
-@cache
-def _redis(url: str, password: str | None) -> Any:
-    from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    from chalicelib import secrets
-
-    address = secrets.resolve(url)
-    # A certificate is verified by default, its host name only when asked.
-    options: dict[str, Any] = {"ssl_check_hostname": True} if address.startswith("rediss://") else {}
-    if password:
-        options["password"] = secrets.resolve(password)
-    try:
-        # Its default retry turns a one-second time-out on a hung server into fifteen.
-        return Redis.from_url(
-            address,
-            **options,
-            socket_timeout=REDIS_TIMEOUT_SECONDS,
-            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError:
-        # Its own message would repeat a part of it, perhaps of the password.
-        raise ConfigurationError(
-            "what REDIS_URL refers to must be a URL that begins with redis:// or rediss://"
-        ) from None

@@ -13,7 +13,8 @@ import redis
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from chalicelib import context, secrets
+from chalicelib import secrets
+from chalicelib.cache import cache_of
 from chalicelib.database import Database
 from chalicelib.engine import IDLE_SECONDS, RDS_ROOTS, connector_for, engine_for
 from chalicelib.errors import ConfigurationError
@@ -149,11 +150,11 @@ def test_redis_over_tls_is_verified_too(certificates: Path, tmp_path: Path, monk
     with needed(lambda folder: redis_server(folder, *tls), tmp_path):
         # In place of the machine's own roots, as Lambda's are.
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ours.pem"))
-        assert context._redis.__wrapped__(f"rediss://localhost:{port}", None).ping()
+        assert cache_of.__wrapped__(f"rediss://localhost:{port}", None).ping()
         for host, authority in (("localhost", "theirs"), ("127.0.0.1", "ours")):
             monkeypatch.setenv("SSL_CERT_FILE", str(certificates / f"{authority}.pem"))
             with pytest.raises(redis.ConnectionError, match="certificate verify failed"):
-                context._redis.__wrapped__(f"rediss://{host}:{port}", None).ping()
+                cache_of.__wrapped__(f"rediss://{host}:{port}", None).ping()
 
 
 class Watched:

@@ -124,6 +124,7 @@ LEVELS = [
     ["chalicelib.application"],
     ["chalicelib.database"],
     ["chalicelib.engine"],
+    ["chalicelib.cache"],
     ["chalicelib.secrets", "chalicelib.connection"],
     ["chalicelib.config"],
     ["chalicelib.reports.page"],

@@ -200,8 +200,8 @@ def test_demo_local_day_and_test_kit_trust_the_authority_of_database_ca(root: En
 
 
 def test_producer_in_repeatable_read_enqueues_in_its_own_transaction(root: Engine, ca: Path) -> None:
-    url, settings = root.url.render_as_string(), {"DATABASE_CA": str(ca)}
-    kit = Kit(url, **settings)
+    url = root.url.render_as_string()
+    kit = Kit(url, DATABASE_CA=str(ca))
     handle(kit)
     application = create_engine(url, isolation_level="REPEATABLE READ", connect_args={"ssl_ca": str(ca)})
     add = partial(outbox.enqueue, type_="note", data={"text": "x"}, idempotency_key="order 1")
@@ -254,9 +254,8 @@ def test_job_is_done_once_when_the_server_is_killed_and_started_again(
     request: pytest.FixtureRequest, ca: Path, monkeypatch: pytest.MonkeyPatch, name: str, moment: str
 ) -> None:
     server: Server = request.getfixturevalue(name)
-    settings = {"DATABASE_CA": str(ca)} if name == "mysql" else {}
-    url = make_url(server.url).set(host="localhost").render_as_string() if settings else server.url
-    kit = Kit(url, clock=EndingClock(server.start), **settings)
+    url = make_url(server.url).set(host="localhost").render_as_string()
+    kit = Kit(url, clock=EndingClock(server.start), DATABASE_CA=str(ca) if name == "mysql" else "off")
     commits = 0
 
     def perform(_job: Job[Note]) -> None:
