@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from chalicelib import trace
 from chalicelib.clock import Clock, SystemClock
 from chalicelib.database import Database, insert_missing
-from chalicelib.errors import TransientError
-from chalicelib.queue.claims import find_keys
+from chalicelib.errors import InvalidRequestError, TransientError
 from chalicelib.queue.dispatch import send_due
 from chalicelib.queue.job import check, new_row
 from chalicelib.queue.message import Message
@@ -28,6 +27,8 @@ ENQUEUED = "nightshift_enqueued"
 CHUNK = 1000
 # About what PyMySQL puts into one statement.
 CHUNK_CHARACTERS = 1_000_000
+# As in pymysql.constants, which a deployment on SQLite does not import.
+SERVER_STATUS_IN_TRANS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def enqueue(
 ) -> str:
     """Enqueue a job in the connection's transaction, and return its id, or that of the job that has the same key.
 
-    Raises InvalidRequestError for what no worker could read.
+    Raises InvalidRequestError for what no worker could read, and for a connection that has no transaction.
     """
     job = NewJob(
         type=type_,
@@ -78,6 +79,7 @@ def enqueue(
 
 def enqueue_many(connection: Connection, new: Collection[NewJob], *, clock: Clock | None = None) -> list[str]:
     """Enqueue jobs in the connection's transaction, and return their ids in order, as `enqueue` does."""
+    _check_transaction(connection)
     now_ms = (clock or SystemClock()).now_ms()
     messages = [_checked(job) for job in new]
     # Rows are made chunk by chunk, since those of all jobs may not fit into memory together.
@@ -128,14 +130,40 @@ def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield chunk
 
 
-def _insert_unique(connection: Connection, rows: Sequence[dict[str, Any]], *, now_ms: int) -> dict[str, str]:
+def _check_transaction(connection: Connection) -> None:
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite":
+        commits_at_once = driver.isolation_level is None and not driver.in_transaction
+    else:
+        # PyMySQL keeps what the server said last; of another driver nothing is known but that it commits by itself.
+        is_open = getattr(driver, "server_status", 0) & SERVER_STATUS_IN_TRANS
+        commits_at_once = driver.get_autocommit() and not is_open
+    if commits_at_once:
+        raise InvalidRequestError(
+            "the connection commits each statement by itself, so the job would outlive a rollback: enqueue within"
+            " outbox.transaction(...), context.database.begin(), or the begin() of an engine without autocommit"
+        )
+
+
+def _insert_unique(connection: Connection, rows: Collection[dict[str, Any]], *, now_ms: int) -> dict[str, str]:
     """Insert the rows whose key nobody has, and return by key the id of the job that has it now."""
     if not rows:
         return {}
-    keys = [row["unique_key"] for row in rows]
-    find_keys(connection, keys, now_ms=now_ms)
-    connection.execute(insert_missing(jobs, connection.dialect), rows)
-    return find_keys(connection, keys, now_ms=now_ms)
+    # In order, so that two transactions with the same keys cannot wait for each other.
+    ordered = sorted(rows, key=lambda row: str(row["unique_key"]))
+    # It locks: an application's transaction may read from a snapshot in which the holder does not exist yet.
+    holding = (
+        select(jobs.c.id, jobs.c.unique_key, jobs.c.unique_until)
+        .where(jobs.c.unique_key.in_([row["unique_key"] for row in ordered]))
+        .with_for_update()
+    )
+    while True:
+        connection.execute(insert_missing(jobs, connection.dialect), ordered)
+        holders = connection.execute(holding).all()
+        over = [each.id for each in holders if each.unique_until is not None and each.unique_until <= now_ms]
+        if not over:
+            return {holder.unique_key: holder.id for holder in holders}
+        connection.execute(update(jobs).where(jobs.c.id.in_(over)).values(unique_key=None))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, create_engine, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from chalicelib.clock import from_ms, to_ms
@@ -463,3 +463,42 @@ def test_a_row_that_no_message_can_be_made_of_is_dead_with_its_reason_and_the_ot
     assert (body["type"], body["id"]) == (row.type, bad)
     assert reason == row.last_error[:1000]
     assert re.match(sentence, reason)
+
+
+@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+def test_the_id_of_a_key_that_a_snapshot_does_not_show_is_that_of_the_job_that_has_it(kit: Kit) -> None:
+    engine = create_engine(kit.context().database.engine.url, isolation_level="REPEATABLE READ")
+    with engine.begin() as connection:
+        connection.execute(select(sessions)).all()
+        (holder,) = put(kit, note(idempotency_key="k"))
+        assert enqueue(connection, "note", {}, idempotency_key="k") == holder
+    engine.dispose()
+    assert list(statuses(kit)) == [holder]
+
+
+def test_a_connection_that_commits_each_statement_is_refused(kit: Kit) -> None:
+    with (
+        kit.context().database.engine.begin() as connection,
+        pytest.raises(InvalidRequestError, match="commits each statement by itself"),
+    ):
+        enqueue(connection, "note", {})
+    assert kit.jobs() == []
+
+
+@on_each_server
+def test_an_autocommitting_engine_of_the_applications_own_is_refused(kit: Kit) -> None:
+    engine = create_engine(kit.context().database.engine.url, isolation_level="AUTOCOMMIT")
+    with engine.begin() as connection, pytest.raises(InvalidRequestError, match="commits each statement by itself"):
+        enqueue(connection, "note", {})
+    engine.dispose()
+
+
+def test_with_an_engine_of_the_applications_own_a_rollback_takes_the_job_too(kit: Kit) -> None:
+    engine = create_engine(kit.context().database.engine.url)
+    with engine.connect() as connection:
+        enqueue(connection, "note", {})
+        connection.rollback()
+        kept = enqueue(connection, "note", {})
+        connection.commit()
+    engine.dispose()
+    assert list(statuses(kit)) == [kept]
