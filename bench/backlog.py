@@ -152,7 +152,7 @@ def pause(engine: Engine, type_: str) -> None:
 
 def send_ten(engine: Engine) -> dict[str, float]:
     """Let ten jobs fall due, and have dispatch send them; return what that took."""
-    with engine.begin() as connection:
+    with Database(engine, SystemClock()).begin() as connection:
         enqueue_many(connection, [NewJob(type="send_email", data={}) for _ in range(BATCH)])
     sink, began = Sink(), time.perf_counter()
     queues: Any = sink
@@ -165,7 +165,7 @@ def send_ten(engine: Engine) -> dict[str, float]:
 
 def send_priority(engine: Engine) -> dict[str, float]:
     """Enqueue ten priority jobs, and let dispatch send until they are gone; return how many went before."""
-    with engine.begin() as connection:
+    with Database(engine, SystemClock()).begin() as connection:
         enqueue_many(connection, [NewJob(type="send_email", data={}, queue="priority") for _ in range(BATCH)])
     sink, began = Sink(), time.perf_counter()
     queues: Any = sink

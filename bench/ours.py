@@ -19,7 +19,9 @@ from sqlalchemy import delete
 from bench.rivals import tally
 from bench.rivals.contest import Taken, make_data, race
 from chalicelib import migrations
+from chalicelib.clock import SystemClock
 from chalicelib.context import Context, from_lambda
+from chalicelib.database import Database
 from chalicelib.engine import engine_for
 from chalicelib.errors import BatchFailedError, TransientError
 from chalicelib.handlers import Handler
@@ -81,7 +83,7 @@ def make_messages(jobs: int) -> list[dict[str, Any]]:
 def enqueued(url: str, jobs: int) -> list[dict[str, Any]]:
     """Enqueue as many jobs, and return their messages as dispatch sends them."""
     data = make_data(jobs)
-    with engine_for(url).begin() as connection:
+    with Database(engine_for(url), SystemClock()).begin() as connection:
         ids = enqueue_many(connection, [NewJob(type="noop", data=each) for each in data])
     return [message({"type": "noop", "data": each, "id": id_}) for id_, each in zip(ids, data, strict=True)]
 
@@ -94,13 +96,13 @@ def message(body: dict[str, Any]) -> dict[str, Any]:
 def measure_enqueueing(url: str, jobs: int) -> dict[str, float]:
     """Return jobs a second: each in a transaction of its own, and all in one."""
     prepare(url)
-    data, engine = make_data(jobs), engine_for(url)
+    data, database = make_data(jobs), Database(engine_for(url), SystemClock())
     started = time.perf_counter()
     for each in data:
-        with engine.begin() as connection:
+        with database.begin() as connection:
             enqueue(connection, "noop", each)
     middle = time.perf_counter()
-    with engine.begin() as connection:
+    with database.begin() as connection:
         enqueue_many(connection, [NewJob(type="noop", data=each) for each in data])
     ended = time.perf_counter()
     return {"a transaction each": jobs / (middle - started), "all in one": jobs / (ended - middle)}

@@ -16,7 +16,7 @@ CLEANUP_TIMEOUT = 900.0
 DISPATCH_TIMEOUT = 60.0
 VISIBILITY = 1800.0
 MOST_RECEIVES = 10
-RETENTION = 345_600.0
+RETENTION = 1_209_600.0
 
 # Measured by `make bench`, as docs/speed.md shows it: seconds of a whole processor, of which a function has a share.
 QUEUE_CPU = measured("queue", "Nightshift", "a job", table=1) * 1e-6

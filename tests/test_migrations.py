@@ -15,6 +15,7 @@ from chalicelib.engine import READ_TIMEOUT_SECONDS, engine_for
 from chalicelib.errors import PermanentError, TransientError
 from chalicelib.migrations import online
 from chalicelib.schema import deliveries, jobs
+from tests.applications import GUIDE_JOBS, fresh
 
 
 @pytest.fixture(params=["sqlite", "mysql", "mariadb"])
@@ -84,29 +85,11 @@ def test_the_ledger_joins_users_whatever_their_collation(server_url: str) -> Non
     engine.dispose()
 
 
-# As an application has it that follows the guide.
-GUIDE_JOBS = (
-    "CREATE TABLE jobs (id CHAR(36) PRIMARY KEY, type VARCHAR(64) NOT NULL, data TEXT NOT NULL,"
-    " status VARCHAR(16) NOT NULL, created_at BIGINT NOT NULL, completed_at BIGINT)"
-)
 WRITES = ("ALTER", "CREATE", "DROP", "UPDATE", "INSERT", "DELETE")
 
 
 class Cut(BaseException):
     """The process ends."""
-
-
-def fresh(url: str, *statements: str) -> Engine:
-    """Return an engine on a database that holds what the statements make."""
-    server = engine_for(url)
-    with server.begin() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS theirs"))
-        connection.execute(text("CREATE DATABASE theirs"))
-    engine = engine_for(server.url.set(database="theirs").render_as_string(hide_password=False))
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-    return engine
 
 
 def fill_jobs(engine: Engine, count: int, *, status: str) -> None:

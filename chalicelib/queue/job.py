@@ -12,7 +12,7 @@ import msgspec
 
 from chalicelib.clock import from_ms, to_ms
 from chalicelib.errors import InvalidRequestError
-from chalicelib.queue.message import Message, decode_data, encode
+from chalicelib.queue.message import Message, decode_data, encode, to_text
 from chalicelib.queue.payloads import LIMIT, MAX_BYTES
 
 P = TypeVar("P")
@@ -64,7 +64,7 @@ def new_row(message: Message, *, id_: str, queue: str, now_ms: int) -> dict[str,
         "id": id_,
         "type": message.type,
         # Read or checked already, by whoever has the message.
-        "data": msgspec.json.encode(message.data).decode(),
+        "data": to_text(message.data),
         "status": Status.PENDING.value,
         "created_at": now_ms,
         "queue": queue,
@@ -90,7 +90,7 @@ def digest_of(type_: str, key: str) -> str:
 def _envelope(message: Message) -> str | None:
     kept = {"tags": list(message.tags), "source": message.source, "traceparent": message.traceparent}
     kept = {key: value for key, value in kept.items() if value} | message.unknown
-    return msgspec.json.encode(kept).decode() if kept else None
+    return to_text(kept) if kept else None
 
 
 def check_envelope(message: Message) -> None:

@@ -106,6 +106,11 @@ def encode_data(data: dict[str, Any]) -> str:
     return text
 
 
+def to_text(tree: dict[str, Any]) -> str:
+    """Return checked JSON as text, in ASCII: a column of any character set holds it."""
+    return _encoder.encode(tree)
+
+
 def read_data(data: dict[str, Any], payload: type[T]) -> T:
     """Return a message's data as its handler's payload type. Raises InvalidRequestError, which names the key."""
     try:

@@ -123,7 +123,7 @@ def test_what_the_worker_cannot_bury_itself_goes_to_the_dead_letter_queue_and_st
             "deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]},
             "maxReceiveCount": 10,
         }
-        assert queue["MessageRetentionPeriod"] == 4 * 86400
+        assert queue["MessageRetentionPeriod"] == 14 * 86400
     assert dead_letters["MessageRetentionPeriod"] == 14 * 86400
 
 

@@ -188,7 +188,7 @@ def test_far_too_many_workers_for_ses_make_dead_letters() -> None:
 
 
 def test_what_waits_longer_than_sqs_keeps_it_is_lost() -> None:
-    outcome = simulate(burst(1000), MAILS, setting(mails_a_second=0.001))
+    outcome = simulate(burst(2000), MAILS, setting(mails_a_second=0.001))
     assert outcome.expired > 0
     assert outcome.oldest <= RETENTION
     assert outcome.done == pytest.approx(0.001 * RETENTION, abs=20)
