@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from nightshift.options import AsJson, StageName
-from nightshift.terminal import plain, print_json, print_lines, sentences, table, tell
+from nightshift.terminal import complain, plain, print_json, print_lines, sentences, table, tell
 from nightshift.waiting import ask
 
 app = typer.Typer(no_args_is_help=True, help="Make, verify, restore and remove backups of the database.")
@@ -44,7 +44,7 @@ def create(as_json: AsJson = False, stage: StageName = None) -> None:
         if as_json:
             print_json(summary)
         elif is_made:
-            print_lines([_made(summary)])
+            print_lines([_made(summary), *_broken(summary)])
         if not is_made:
             raise ValueError(f"no backup was made: {summary['reason']}")
 
@@ -70,7 +70,9 @@ def drill(backup: Wanted = "latest", plain_: Plain = False, as_json: AsJson = Fa
     with sentences():
         answer = ask(stage, "backup.drill", backup=backup, plain=plain_ or None)
         told = f"{_count(answer, 'table')}, {_count(answer, 'row')}"
-        tell(answer, [f"{answer['backup']} restores to what was backed up: {told}."], as_json=as_json)
+        lines = [f"{answer['backup']} restores to what was backed up: {told}."]
+        lines += [f"Not restored, and broken before: {plain(reason)}" for reason in answer["broken"]]
+        tell(answer, lines, as_json=as_json)
 
 
 @app.command()
@@ -123,6 +125,10 @@ def restore(
             answer = ask(stage, "backup.restore", **request | {"backup": answer["backup"]})
         told = f"{_count(answer, 'table')}, {_count(answer, 'row')}"
         tell(answer, [f"Restored {answer['backup']} into {plain(answer['schema'])}: {told}."], as_json=as_json)
+        for each in answer["broken"]:
+            complain(f"not restored: {each['reason']}" + "; it was broken before" * each["was_broken"])
+        if lost := [each for each in answer["broken"] if not each["was_broken"]]:
+            raise ValueError(f"restored without {_count({'programs': lost}, 'program')} that the server refused")
         if answer["differences"]:
             raise ValueError("what was restored differs from the backup: " + "; ".join(answer["differences"]))
 
@@ -152,6 +158,13 @@ def _made(summary: Mapping[str, Any]) -> str:
     if "snapshot" in summary:
         return f"RDS makes the snapshot {summary['snapshot']}; the runs to come have it exported."
     return f"{summary['backup']} is made and read back: {_count(summary, 'table', 'succeeded')}."
+
+
+def _broken(summary: Mapping[str, Any]) -> list[str]:
+    names = [plain(name) for name in summary.get("broken_views", ())]
+    if not names:
+        return []
+    return [f"Broken in the database, so that a restore may not make them: the views {', '.join(names)}."]
 
 
 def _row(each: Mapping[str, Any]) -> tuple[list[object], list[str]]:

@@ -28,6 +28,7 @@ RESTORED: dict[str, Any] = {
     "tables": 1,
     "rows": 2,
     "is_resumed": True,
+    "broken": [],
     "differences": [],
 }
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -146,7 +146,10 @@ class Backups:
         return verified
 
     def drill(self, id: str, *, plain: bool, progress: Progress) -> Drilled:
-        """Restore a backup on trial, and record how that went. Raises as `drill`, and DamagedError where it differs."""
+        """Restore a backup on trial, and record how that went. Raises as `drill`, and DamagedError where it differs.
+
+        One that cannot be restored, for what it holds, is no longer a verified one.
+        """
         reader = self.reader(id, plain=plain)
         try:
             if self._is_file:
@@ -160,7 +163,7 @@ class Backups:
                 )
             if drilled.differences:
                 raise DamagedError(f"backup {id} restores to something else: {'; '.join(drilled.differences[:5])}")
-        except DamagedError as error:
+        except PermanentError as error:
             # Retention trusts the mark.
             unmark(self._context.store, id, VERIFIED)
             self.catalogue.distrust(id, error)

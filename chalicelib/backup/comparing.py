@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -19,6 +20,7 @@ from chalicelib.backup.target import Target
 if TYPE_CHECKING:
     from chalicelib.backup.telling import Telling
 
+_KINDS = {"VIEW": "views", "TRIGGER": "triggers", "EVENT": "events"}
 _PROGRAMS = {
     "views": b"VIEWS WHERE TABLE_SCHEMA=DATABASE()",
     "triggers": b"TRIGGERS WHERE TRIGGER_SCHEMA=DATABASE()",
@@ -77,12 +79,16 @@ def _compare(
         yield f"{table.name} has {count} rows, and the backup {rows}"
 
 
-def compare_programs(target: Target, programs: manifests.Programs) -> list[str]:
-    """Return a sentence for each kind of programs of which there are more or fewer. Raises as `Target.connection`."""
+def compare_programs(target: Target, programs: manifests.Programs, *, broken: Collection[str]) -> list[str]:
+    """Return a sentence for each kind of programs of which there are more or fewer. Raises as `Target.connection`.
+
+    `broken` are the kinds of those that could not be made.
+    """
     differences = []
+    missing = Counter(_KINDS.get(kind, "routines") for kind in broken)
     with target.connection() as connection:
         for kind, place in _PROGRAMS.items():
             [(count,)] = tell(connection, b"SELECT COUNT(*) FROM information_schema." + place)
-            if count != getattr(programs, kind):
+            if count + missing[kind] != getattr(programs, kind):
                 differences.append(f"there are {count} {kind}, and {getattr(programs, kind)} in the backup")
     return differences

@@ -32,10 +32,14 @@ _DRILL = "drill"
 
 @dataclass(frozen=True, kw_only=True)
 class Drilled:
-    """What was restored, and how it differs from the manifest: not at all, if the backup is good."""
+    """What was restored, and how it differs from the manifest: not at all, if the backup is good.
+
+    `broken` are the views that were broken when they were backed up, and cannot be made.
+    """
 
     tables: int
     rows: int
+    broken: Sequence[str]
     differences: Sequence[str]
 
 
@@ -59,10 +63,17 @@ def drill(reader: Reader, connect: Callable[[], Any], *, connections: int, progr
         restoration = Restoration(reader, target, contents, journal, notes)
         restoration.make_tables()
         restoration.fill_tables(connections=connections, progress=progress.loaded)
-        restoration.make_programs(own=True, events=False)
+        broken = restoration.make_programs(own=True, events=False)
         differences = restoration.compare(by_checksum=True, connections=connections)
-        differences += compare_programs(target, msgspec.structs.replace(manifest.programs, events=0))
-    return Drilled(tables=len(manifest.tables), rows=manifest.rows, differences=differences)
+        differences += [each.reason for each in broken if not each.was_broken]
+        programs = msgspec.structs.replace(manifest.programs, events=0)
+        differences += compare_programs(target, programs, broken=[each.kind for each in broken])
+    return Drilled(
+        tables=len(manifest.tables),
+        rows=manifest.rows,
+        broken=[each.reason for each in broken if each.was_broken],
+        differences=differences,
+    )
 
 
 def drop_left_over(connect: Callable[[], Any]) -> list[str]:

@@ -11,7 +11,7 @@ from chalicelib.backup.programs import read_events, read_routines, read_triggers
 from chalicelib.backup.section import Section
 from chalicelib.backup.snapshot import Snapshot, let_go
 from chalicelib.backup.tables import TRANSACTIONAL, WITHOUT_ROWS, read_sequences, read_tables
-from chalicelib.backup.views import in_order, read_views
+from chalicelib.backup.views import find_broken, in_order, read_views
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ class Dump:
         self.sequences = [sequence for sequence in read_sequences(first) if plan.takes(sequence.name)]
         self.tables = [table for table in read_tables(first, schema) if plan.takes(table.name)]
         self.views = [view for view in read_views(first, schema) if plan.takes(view.name)]
+        self.broken_views = find_broken(first, self.views)
         self.routines = [routine for routine in read_routines(first) if plan.takes(routine.name)]
         names = {table.name for table in self.tables}
         self.triggers = [trigger for trigger in read_triggers(first, schema) if trigger.table in names]

@@ -10,7 +10,12 @@ from chalicelib.database import CONFLICTS, LOST_CONNECTION, REFUSED
 from chalicelib.errors import ConfigurationError, PermanentError, TransientError
 
 CLOSED_HERE = 0
-LOST = REFUSED | LOST_CONNECTION | CONFLICTS | {CLOSED_HERE}
+# Somebody ended the statement or the session; MySQL has numbers of its own for that.
+KILLED = frozenset({1317, 3169})
+LOST = REFUSED | LOST_CONNECTION | CONFLICTS | KILLED | {CLOSED_HERE}
+# Of memory, threads or space on its disks.
+SHORT = frozenset({ER.DISK_FULL, ER.OUTOFMEMORY, ER.OUT_OF_SORTMEMORY, ER.OUT_OF_RESOURCES, ER.RECORD_FILE_FULL})
+SHORT |= {ER.CANT_CREATE_THREAD, ER.ERROR_ON_WRITE}
 DENIED = frozenset({ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR})
 DENIED |= {ER.COLUMNACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.PROCACCESS_DENIED_ERROR}
 
@@ -31,6 +36,8 @@ def explained(what: str) -> Iterator[None]:
                 f"{what}: the server has a binary log, so only an administrator may make functions and triggers: "
                 "SET GLOBAL log_bin_trust_function_creators = 1, on RDS in its parameter group"
             ) from error
+        if code in SHORT:
+            raise TransientError(f"{what}: the server is short of memory or space: {text} ({code})") from error
         if code in DENIED:
             raise ConfigurationError(f"{what}: the database user lacks a privilege: {text} ({code})") from error
         raise PermanentError(f"{what}: {text} ({code})") from error

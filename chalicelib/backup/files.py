@@ -36,14 +36,16 @@ def restore_file(reader: Reader, path: Path, *, replace: bool, progress: Callabl
         _flush(path.parent)
     finally:
         new.unlink(missing_ok=True)
-    return Restored(schema=path.name, tables=tables, rows=reader.manifest.rows, is_resumed=False, differences=())
+    return Restored(
+        schema=path.name, tables=tables, rows=reader.manifest.rows, is_resumed=False, broken=(), differences=()
+    )
 
 
 def drill_file(reader: Reader, *, progress: Callable[[Part], None]) -> Drilled:
     """Restore a backup of a file on trial. Raises as `restore_file`."""
     with TemporaryDirectory() as folder:
         tables = _write(reader, Path(folder) / "trial.sqlite", progress)
-    return Drilled(tables=tables, rows=reader.manifest.rows, differences=())
+    return Drilled(tables=tables, rows=reader.manifest.rows, broken=(), differences=())
 
 
 def _write(reader: Reader, path: Path, progress: Callable[[Part], None]) -> int:

@@ -11,7 +11,7 @@ from pymysql.constants import CLIENT, COMMAND
 from pymysql.protocol import OKPacketWrapper
 
 from chalicelib.backup.lines import Lines
-from chalicelib.errors import PermanentError
+from chalicelib.errors import ConfigurationError
 
 # The smallest max_allowed_packet of any server that is in use is 1 MiB.
 PACKET_BYTES = 1 << 18
@@ -74,8 +74,8 @@ def load(connection: Any, lines: Lines, *, table: bytes) -> Loaded:
 def insert(connection: Any, lines: Lines, *, table: bytes) -> Loaded:
     """Send rows as INSERTs of literals, in the caller's transaction; `table` is quoted, with its schema.
 
-    Raises PermanentError for a row that is longer than a statement may be, pymysql.err.Error, and what `lines` raise;
-    then only a rollback may follow.
+    Raises ConfigurationError for a row that is longer than a statement may be, pymysql.err.Error, and what `lines`
+    raise; then only a rollback may follow.
     """
     rows, warning = 0, None
     head = b"INSERT INTO " + table + b" " + lines.columns + b" VALUES\n"
@@ -85,7 +85,7 @@ def insert(connection: Any, lines: Lines, *, table: bytes) -> Loaded:
     for batch in lines.batches(most=most):
         # The server would hang up, as if it were in trouble.
         if len(head) + len(batch) >= most:
-            raise PermanentError(
+            raise ConfigurationError(
                 f"a row has {len(batch):,} bytes or more, and max_allowed_packet of the server is {most:,}: raise it, "
                 "or allow local_infile, with which no row is too long"
             )

@@ -22,6 +22,7 @@ from chalicelib.backup.section import Section
 from chalicelib.backup.snapshot import Snapshot, take
 from chalicelib.backup.telling import Telling
 from chalicelib.store import Store
+from chalicelib.telemetry import logger
 
 CHUNK = 1 << 20
 
@@ -56,6 +57,9 @@ def back_up_schema(
             parts = dump.write(write)
             manifest = _manifest(id, snapshot, dump, parts, keys)
             archive.finish(manifest)
+    if dump.broken_views:
+        # A restore cannot make a view over what is gone.
+        logger.warning("the schema has broken views", extra={"backup": id, "views": dump.broken_views})
     return manifest
 
 
@@ -79,6 +83,7 @@ def _manifest(id: str, snapshot: Snapshot, dump: Dump, parts: list[Part], keys: 
             routines=len(dump.routines),
             events=len(dump.events),
         ),
+        broken_views=tuple(dump.broken_views),
         parts=tuple(parts),
         key_id=None if keys.first is None else keys.first.id,
     )

@@ -87,7 +87,10 @@ class Programs(_Record, frozen=True, kw_only=True):
 
 
 class Manifest(_Record, frozen=True, kw_only=True):
-    """A backup: `schema` is the database's name, `parts` are in the order of loading, `key_id` is null for no key."""
+    """A backup: `schema` is the database's name, `parts` are in the order of loading, `key_id` is null for no key.
+
+    `broken_views` could not be used when it was made, so that perhaps they cannot be made again.
+    """
 
     version: int = VERSION
     id: str
@@ -97,6 +100,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     position: Position | None
     tables: tuple[Table, ...]
     programs: Programs
+    broken_views: tuple[str, ...] = ()
     parts: tuple[Part, ...]
     key_id: str | None
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from chalicelib.backup.comparing import compare_tables
@@ -10,15 +11,26 @@ from chalicelib.backup.explained import explained
 from chalicelib.backup.filling import Filling
 from chalicelib.backup.journal import BEGUN, Journal
 from chalicelib.backup.manifest import Part
+from chalicelib.backup.quoting import quoted
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.statement import Statement
 from chalicelib.backup.target import Target
 from chalicelib.backup.telling import Telling
-from chalicelib.errors import ConfigurationError
+from chalicelib.errors import ConfigurationError, PermanentError
 
 TABLES_MADE, PROGRAMS_MADE = "tables", "programs"
 # They share their names.
 _OF_TABLES = frozenset({"TABLE", "SEQUENCE", "VIEW"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A program that the server refused to make; `was_broken` says that it was so when it was backed up."""
+
+    kind: str
+    name: str
+    reason: str
+    was_broken: bool
 
 
 class Restoration:
@@ -61,21 +73,30 @@ class Restoration:
             filling.empty_half_filled()
         filling.fill(connections=connections, progress=progress)
 
-    def make_programs(self, *, own: bool, events: bool) -> None:
-        """Make programs, in place of what has their names.
+    def make_programs(self, *, own: bool, events: bool) -> list[Broken]:
+        """Make programs, in place of what has their names, and return those that the server refuses.
 
         `own` makes the user the definer of each, and `events` says whether those are made too.
         """
+        broken = {each["name"]: Broken(**each) for each in self._notes.get(PROGRAMS_MADE, {}).get("broken", ())}
         if PROGRAMS_MADE not in self._notes:
             # A program keeps the schema's collation of its time; the text says where that changes from the backup's.
             self._target.collate(self._reader.manifest.server.collation or self._target.collation())
             with self._target.connection() as connection:
                 for statement in self._contents.programs:
                     if events or statement.kind != "EVENT":
-                        _make(connection, statement, own=own)
-                self._journal.note(connection, PROGRAMS_MADE, {})
+                        # A view may come twice: first another stands in for it.
+                        broken.pop(_called(statement), None)
+                        if (reason := _make(connection, statement, own=own)) is not None:
+                            broken[_called(statement)] = self._broken(statement, reason)
+                self._journal.note(connection, PROGRAMS_MADE, {"broken": [asdict(each) for each in broken.values()]})
                 connection.commit()
         self._target.collate(self._notes[BEGUN]["collation"])
+        return list(broken.values())
+
+    def _broken(self, program: Statement, reason: str) -> Broken:
+        was_broken = program.kind == "VIEW" and program.name in map(quoted, self._reader.manifest.broken_views)
+        return Broken(kind=program.kind, name=_called(program), reason=reason, was_broken=was_broken)
 
     def compare(self, *, by_checksum: bool, connections: int) -> list[str]:
         """Return a sentence for each table that is not as the manifest says.
@@ -91,7 +112,8 @@ class Restoration:
         return compare_tables(self._target, tables, by_checksum=summed, connections=connections, told=told)
 
 
-def _make(connection: Any, program: Statement, *, own: bool) -> None:
+def _make(connection: Any, program: Statement, *, own: bool) -> str | None:
+    """Make a program, or return why the server refuses it: the others can be made without it."""
     try:
         with explained(f"making {_called(program)}"):
             if program.name:
@@ -100,6 +122,12 @@ def _make(connection: Any, program: Statement, *, own: bool) -> None:
     except ConfigurationError as error:
         hint = "" if own else "; grant it, or say that this user is to be the definer"
         raise ConfigurationError(f"{error}{hint}") from error
+    except PermanentError as error:
+        # What comes after a setting would be made under another.
+        if not program.name:
+            raise
+        return str(error)
+    return None
 
 
 def _called(statement: Statement) -> str:

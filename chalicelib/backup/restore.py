@@ -18,7 +18,7 @@ from chalicelib.backup.journal import BEGUN, Journal
 from chalicelib.backup.manifest import Manifest, Part
 from chalicelib.backup.quoting import quoted
 from chalicelib.backup.reader import Reader
-from chalicelib.backup.restoration import Restoration
+from chalicelib.backup.restoration import Broken, Restoration
 from chalicelib.backup.screening import Limits, screen
 from chalicelib.backup.statement import RUNNING
 from chalicelib.backup.target import SYSTEM, Target, schemas_of
@@ -48,12 +48,16 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What was restored; `differences` are sentences, none where the schema has what the manifest says."""
+    """What was restored; `differences` are sentences, none where the schema has what the manifest says.
+
+    `broken` are the programs without which it was restored.
+    """
 
     schema: str
     tables: int
     rows: int
     is_resumed: bool
+    broken: Sequence[Broken]
     differences: Sequence[str]
 
 
@@ -98,10 +102,10 @@ def restore(reader: Reader, connect: Callable[[], Any], request: Request, *, pro
         restoration = Restoration(reader, target, contents, journal, notes)
         restoration.make_tables()
         restoration.fill_tables(connections=request.connections, progress=progress.loaded)
-        restoration.make_programs(own=request.own, events=True)
+        broken = restoration.make_programs(own=request.own, events=True)
         differences = restoration.compare(by_checksum=request.by_checksum, connections=request.connections)
         if request.tables is None and request.programs is not False and not request.replace:
-            differences += compare_programs(target, manifest.programs)
+            differences += compare_programs(target, manifest.programs, broken=[each.kind for each in broken])
         journal.remove()
     tables = contents.tables_of(manifest)
     return Restored(
@@ -109,6 +113,7 @@ def restore(reader: Reader, connect: Callable[[], Any], request: Request, *, pro
         tables=len(tables),
         rows=sum(table.rows or 0 for table in tables),
         is_resumed=is_resumed,
+        broken=broken,
         differences=differences,
     )
 

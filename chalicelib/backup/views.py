@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pymysql import err
+
+from chalicelib.backup.explained import LOST
 from chalicelib.backup.programs import Program, read_program
 from chalicelib.backup.quoting import literal, quoted
 from chalicelib.backup.session import tell
@@ -31,6 +34,24 @@ def read_views(connection: Any, schema: str) -> list[Program]:
         views.append(replace(view, definition=unqualified(view.definition, schema), columns=columns, named=named))
     connection.query(b"SET NAMES binary")
     return views
+
+
+def find_broken(connection: Any, views: Sequence[Program]) -> dict[str, str]:
+    """Return the names of views that cannot be used, with the server's reason: what they refer to is gone, perhaps.
+
+    Raises pymysql.err.Error where the server is lost.
+    """
+    broken = {}
+    for view in views:
+        try:
+            # Resolves what the view refers to, and reads no row.
+            connection.query(b"PREPARE nightshift FROM " + literal(b"SELECT * FROM " + quoted(view.name)))
+        except err.MySQLError as error:
+            code, reason = (*error.args, "")[:2] if error.args else (None, "")
+            if code is None or code in LOST:
+                raise
+            broken[view.name] = f"{reason} ({code})"
+    return broken
 
 
 def _columns(connection: Any, view: str) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from chalicelib.backup.manifest import Part
 from chalicelib.backup.restore import Progress
 from chalicelib.claims import Run
 from chalicelib.context import Context
-from chalicelib.errors import NotOursError, PermanentError
+from chalicelib.errors import NotOursError, OutOfTimeError, PermanentError
 from chalicelib.outcome import Counts
 from chalicelib.tasks import Task
-from chalicelib.telemetry import bind
+from chalicelib.telemetry import bind, logger
 
 
 def perform(context: Context, run: Run) -> Counts:
@@ -29,12 +29,17 @@ def perform(context: Context, run: Run) -> Counts:
 
     def progress(_part: Part) -> None:
         if context.is_out_of_time():
-            raise PermanentError(
-                f"backup {newest.id} cannot be restored within one function's time: give backup_drill more memory, or "
-                "drill from a machine with `nightshift backup drill`"
-            )
+            raise OutOfTimeError("the deadline is near")
 
-    drilled = backups.drill(newest.id, plain=False, progress=Progress(checked=progress, loaded=progress))
+    try:
+        drilled = backups.drill(newest.id, plain=False, progress=Progress(checked=progress, loaded=progress))
+    except OutOfTimeError as error:
+        raise PermanentError(
+            f"backup {newest.id} cannot be restored within one function's time: give backup_drill more memory, or "
+            "drill from a machine with `nightshift backup drill`"
+        ) from error
+    if drilled.broken:
+        logger.warning("views that were broken are not restored", extra={"reasons": drilled.broken})
     return Counts(total=drilled.tables, succeeded=drilled.tables)
 
 

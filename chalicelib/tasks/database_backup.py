@@ -42,8 +42,10 @@ def perform(context: Context, run: Run) -> Counts:
     pruned = backups.prune(dry_run=False)
     if pruned.kept:
         logger.warning("backups that should go are still there", extra={"backups": pruned.kept})
-    tables = len(backups.reader(made, plain=False).manifest.tables)
-    return Counts(total=tables, succeeded=tables)
+    manifest = backups.reader(made, plain=False).manifest
+    if manifest.broken_views:
+        bind(broken_views=list(manifest.broken_views))
+    return Counts(total=len(manifest.tables), succeeded=len(manifest.tables))
 
 
 def _why_too_long(context: Context, backups: Backups) -> str | None:

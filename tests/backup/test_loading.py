@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from chalicelib.backup.lines import BATCH_BYTES, MAX_HEAD_BYTES, Lines
 from chalicelib.backup.loading import Loaded, insert, load, takes_streams
-from chalicelib.errors import DamagedError, PermanentError
+from chalicelib.errors import ConfigurationError, DamagedError
 from tests.dialects import is_mariadb
 
 Server = Callable[..., "pymysql.Connection[Any]"]
@@ -361,7 +361,7 @@ def test_a_row_may_be_longer_than_a_statement(server: Server) -> None:
     text = part(b"(1,'%b')" % (b"x" * (longest + 1)), b"(2,'y')")
     assert load(connection, lines(text), table=b"loading.t") == Loaded(rows=2, warning=None)
     assert ask(connection, "SELECT LENGTH(b) FROM loading.t ORDER BY a") == ((longest + 1,), (1,))
-    with pytest.raises(PermanentError, match=rf"and max_allowed_packet of the server is {longest:,}: raise it"):
+    with pytest.raises(ConfigurationError, match=rf"and max_allowed_packet of the server is {longest:,}: raise it"):
         insert(connection, lines(text), table=b"loading.t")
 
 

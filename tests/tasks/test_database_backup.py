@@ -17,7 +17,7 @@ from chalicelib.backup.policy import read_policy
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.snapshots import look_after
 from chalicelib.engine import engine_for
-from chalicelib.errors import PermanentError, RunFailedError
+from chalicelib.errors import ConfigurationError, OutOfTimeError, PermanentError, RunFailedError, TransientError
 from chalicelib.schema import backups as backups_table
 from chalicelib.schema import runs as runs_table
 from tests.services import on_each_server
@@ -269,13 +269,49 @@ def test_a_drill_that_finds_a_difference_takes_the_backup_its_mark(
     back_up(filled)
 
     def differ(*_: Any, **__: Any) -> Drilled:
-        return Drilled(tables=1, rows=1, differences=["posts has 29 rows instead of 30"])
+        return Drilled(tables=1, rows=1, broken=(), differences=["posts has 29 rows instead of 30"])
 
     monkeypatch.setattr("chalicelib.backup.backups.drill", differ)
     with pytest.raises(RunFailedError, match="restores to something else: posts has 29 rows instead of 30"):
         drill(filled)
     assert backups_of(filled).list().newest_verified is None
     assert "posts has 29 rows" in catalogue(filled)[0].error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_kept"),
+    [
+        (PermanentError("making the table `t`: Invalid default value for 'a' (1067)"), False),
+        (ConfigurationError("the database user lacks a privilege"), True),
+        (TransientError("the server is short of memory or space"), True),
+        (OutOfTimeError("the deadline is near"), True),
+    ],
+)
+@on_each_server
+def test_a_backup_that_cannot_be_restored_on_trial_is_no_longer_verified(
+    filled: World, monkeypatch: pytest.MonkeyPatch, error: Exception, is_kept: bool
+) -> None:
+    back_up(filled)
+
+    def fail(*_: Any, **__: Any) -> Drilled:
+        raise error
+
+    monkeypatch.setattr("chalicelib.backup.backups.drill", fail)
+    with pytest.raises(RunFailedError):
+        drill(filled)
+    assert (backups_of(filled).list().newest_verified is not None) is is_kept
+    assert (catalogue(filled)[0].error is None) is is_kept
+
+
+@on_each_server
+def test_views_that_are_broken_are_in_the_summary(filled: World) -> None:
+    filled.execute(text("CREATE TABLE gone (a INT)"))
+    filled.execute(text("CREATE VIEW over_gone AS SELECT a FROM gone"))
+    filled.execute(text("DROP TABLE gone"))
+    try:
+        assert back_up(filled)["broken_views"] == ["over_gone"]
+    finally:
+        filled.execute(text("DROP VIEW over_gone"))
 
 
 def test_without_any_verified_backup_the_drill_is_dead_with_a_sentence(filled: World) -> None:
