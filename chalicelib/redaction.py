@@ -6,12 +6,12 @@ from typing import Any
 
 from chalicelib.outcome import Counts
 
-# A local part ends after 64 characters, and so does the search for where it began, however long the text. It may be
-# quoted, or masked before. In a URL's query the sign is escaped.
-_LOCAL = r"[\w.!#$%&'*+/=?^`{|}~-]"
-_ADDRESS = re.compile(
-    rf"""(?:\*{{3}}|({_LOCAL}){_LOCAL}{{0,63}}(?:"[^"\n]{{1,64}}")?|"[^"\n]{{1,64}}")(@|%40)([\w-]+(?:\.[\w-]+)+)"""
-)
+# An address is found by its sign and domain; in a URL's query the sign is escaped. Its local part is read backwards
+# from there, so the time is linear in the length of the text. A local part ends after 64 characters. It may be quoted,
+# or masked before.
+_SIGN_AND_DOMAIN = re.compile(r"(?:@|%40)[\w-]++(?:\.[\w-]++)++")
+_LOCAL_BACKWARDS = re.compile(r"""(?:"[^"\n]{1,64}")?([\w.!#$%&'*+/=?^`{|}~-]{1,64})|"[^"\n]{1,64}\"""")
+_LONGEST_LOCAL = 64 + 66
 REDACTED = "[redacted]"
 # Each step is bounded or possessive, here and below, since the text may be long.
 _GAP = r"\s{0,8}"
@@ -75,6 +75,10 @@ _SECRET_BEFORE_ITS_NAME = re.compile(
 # Who one is at a server, before its name: with a password, in which anything may stand, or without.
 _SECRET_IN_URL = re.compile(r"""(://)(?:[^\s/?#:@]{0,256}:[^\s"'<>]{0,256}|[^\s/?#"'<>]{0,256})@""")
 _SECRET_BY_ITSELF = re.compile(r"""((?ai:\bbearer)\s{1,8}|[?&](?ai:key|sig|code|auth)=)[^\s&"'\\]{6,}""")
+# The id of an AWS access key, and a token of JSON (JWT), whose every part is base64 of an object.
+_SECRET_BY_SHAPE = re.compile(
+    r"()(?<![A-Za-z0-9_-])(?:A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])|eyJ[A-Za-z0-9_-]{17,}+(?:\.[A-Za-z0-9_-]++)*+)"
+)
 # What takes more of a text comes before what takes less; only an element is sought in what the others leave.
 _SECRETS = (
     _SECRET_IN_HEADER,
@@ -82,12 +86,13 @@ _SECRETS = (
     _SECRET_BEFORE_ITS_NAME,
     _SECRET_IN_TEXT,
     _SECRET_BY_ITSELF,
+    _SECRET_BY_SHAPE,
     _SECRET_IN_ELEMENT,
 )
 # Without any of these, as nearly every line is, a text has nothing to hide; looking for them takes no time.
 _SIGNS = (
     *("@", "%40", "://", "key", "pass", "pwd", "secret", "token", "authori", "credential", "cookie", "signature"),
-    *("bearer", "card", "sig=", "code=", "auth="),
+    *("bearer", "card", "sig=", "code=", "auth=", "akia", "asia", "eyj"),
 )
 # Of a traceback, with its lines of source: what nothing ends there ends with them.
 _FRAME = re.compile(r'(?:\A|\n)([ |]*)File "[^"\n]*", line \d+[^\n]*(?:\n\1  [^\n]*)*')
@@ -96,7 +101,18 @@ _COUNTS = vars(Counts()).keys()
 
 def mask_addresses(text: str) -> str:
     """Return the text with every e-mail address reduced to its first character and domain."""
-    return _ADDRESS.sub(r"\1***\2\3", text) if "@" in text or "%40" in text else text
+    if "@" not in text and "%40" not in text:
+        return text
+    parts, masked, end = [], 0, 0
+    for found in _SIGN_AND_DOMAIN.finditer(text):
+        sign = found.start()
+        local = _LOCAL_BACKWARDS.match(text[max(end, sign - _LONGEST_LOCAL) : sign][::-1])
+        if local is not None:
+            start = sign - len(local[0])
+            first = text[start] if local[1] and local[0] != "***" else ""
+            parts += [text[masked:start], first, "***"]
+            masked, end = sign, found.end()
+    return "".join([*parts, text[masked:]])
 
 
 def redact(value: Any) -> Any:
