@@ -44,6 +44,8 @@ FIELDS = (
     ),
 )
 SATURDAY = 6
+# Numbers that a sentence may list in place of a range with a step.
+MOST_LISTED = 6
 _TAKEN = re.compile(r"[0-9A-Z*,/-]+")
 # What cronsim takes in the two day fields beyond Unix, such as L and 1#2, EventBridge could not be told.
 _BEYOND_UNIX = re.compile(r"L|[0-9]W")
@@ -68,6 +70,31 @@ def without_vain_days(cron: str) -> str:
     engine = CronSim(cron, datetime(2024, 1, 1, tzinfo=UTC))
     takes_all = len(engine.days) == 31 or len({n % 7 for n in engine.weekdays if isinstance(n, int)}) == 7
     return f"{minute} {hour} * {month} *" if takes_all and not engine.day_and else cron
+
+
+def spelt_out(cron: str) -> str:
+    """Return five fields with the numbers in place of steps that would mislead, and of months.
+
+    "Every 16th day" would be the 1st and the 17th; "every 15 minutes" is what it says.
+    """
+    words = zip(FIELDS, cron.split(), strict=True)
+    return " ".join(",".join(_numbers(field, part) for part in word.split(",")) for field, word in words)
+
+
+def _numbers(field: Field, part: str) -> str:
+    reach, slash, step = part.partition("/")
+    if not slash and (reach == "*" or field.name != "month"):
+        return part
+    n = FIELDS.index(field)
+    engine = CronSim(" ".join([*"*****"[:n], part, *"*****"[n + 1 :]]), datetime(2024, 1, 1, tzinfo=UTC))
+    taken = (engine.minutes, engine.hours, engine.days, engine.months, engine.weekdays)[n]
+    numbers = sorted({number % 7 if field.last == 7 else number for number in taken if isinstance(number, int)})
+    size = field.last - field.first + (field.last != 7)
+    if len(numbers) == size:
+        return "*"
+    is_even = reach == "*" and field.name in {"minute", "hour"} and size % int(step) == 0 and int(step) < size
+    is_long = len(numbers) > MOST_LISTED and field.name != "month" and (reach != "*" or field.name == "day of month")
+    return part if is_even or is_long else ",".join(map(str, numbers))
 
 
 def meaning(cron: str) -> tuple[object, ...]:

@@ -6,10 +6,12 @@ UTC time that the zone's clocks make of the local one, and Schedule.is_due drops
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -23,8 +25,8 @@ HORIZON = timedelta(days=3653)
 # Shorter than any zone keeps an offset: Morocco's, in the month of Ramadan.
 SAMPLE = timedelta(days=7)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+DAYS = HORIZON // DAY + 4
 WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-LAST_DAYS = {28, 29, 30, 31}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,59 @@ class Rule:
 
     expression: str
     surplus: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emitted:
+    """Day of month, month and day of week for EventBridge, and whether they take no day beyond those asked for."""
+
+    fields: str
+    is_exact: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calendar:
+    """The days of the horizon as bits of a number, the first day's the lowest: all, and those of each field's value."""
+
+    first: datetime
+    whole: int
+    days: Mapping[int, int]
+    months: Mapping[int, int]
+    weekdays: Mapping[int, int]
+
+    def bit(self, moment: datetime) -> int:
+        """Return the day of a moment without a zone; none where it is not of the horizon."""
+        n = (moment - self.first) // DAY
+        return 1 << n & self.whole if n >= 0 else 0
+
+    def matching(self, cron: Any) -> int:
+        """Return the days of cron text."""
+        in_month = _union(self.days, cron.days)
+        in_week = _union(self.weekdays, {weekday % 7 for weekday in cron.weekdays})
+        return _union(self.months, cron.months) & (in_month & in_week if cron.day_and else in_month | in_week)
+
+    def emitted(self, wanted: int) -> Emitted:
+        """Return the fields that take all these days, and of others as few as may be."""
+        months, days, weekdays = (
+            {value for value, bits in field.items() if bits & wanted}
+            for field in (self.months, self.days, self.weekdays)
+        )
+        month, in_months = _list(months, range(1, 13)), _union(self.months, months)
+        names = ",".join(WEEKDAYS[weekday] for weekday in sorted(weekdays))
+        # EventBridge restricts one of the two day fields. The last day of a month is that before the next one's first.
+        ways = {
+            f"{_list(days, range(1, 32))} {month} ?": in_months & _union(self.days, days),
+            f"L {month} ?": in_months & self.days[1] >> 1,
+            f"? {month} {names}": in_months & _union(self.weekdays, weekdays),
+        }
+        possible = {fields: taken for fields, taken in ways.items() if not self.inner & wanted & ~taken}
+        fields = min(possible, key=lambda fields: possible[fields].bit_count())
+        return Emitted(fields=fields, is_exact=not self.inner & possible[fields] & ~wanted)
+
+    @property
+    def inner(self) -> int:
+        """The days that are known with those before and after them."""
+        return self.whole >> 4 << 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,25 +105,31 @@ def rule_of(schedule: Schedule, *, now: datetime) -> Rule:
         return Rule(expression=_rate(schedule.every), surplus=0)
     cron: Any = CronSim(schedule.cron, datetime(2024, 1, 1, tzinfo=UTC))
     local_times = {timedelta(hours=hour, minutes=minute) for hour in cron.hours for minute in cron.minutes}
-    offsets, changes = _clocks(schedule.zone, now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
-    utc_times = {time - offset for time in local_times for offset in offsets}
+    start = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    calendar, changes = _calendar(start), _changes(schedule.zone, start)
+    days = calendar.matching(cron)
+    if not days:
+        # Such as a 29th of February that is a Sunday: there is one, but not within ten years.
+        return rule_of(schedule, now=schedule.next(start, count=1)[0])
+    utc_times, utc_days = set(), 0
+    for offset, its_days in _offsets(schedule.zone, start).items():
+        if days & its_days:
+            times = {time - offset for time in local_times}
+            utc_times |= times
+            for shift in {time // DAY for time in times}:
+                utc_days |= _shifted(days & its_days, shift)
     if schedule.is_fixed:
-        utc_times |= {change.at - day for change in changes for day in _days_skipped_at(change, local_times)}
-    shifts = {time // DAY for time in utc_times}
+        for change in changes:
+            for day in _days_skipped_at(change, local_times):
+                if days & calendar.bit(day):
+                    utc_times.add(change.at - day)
+                    utc_days |= calendar.bit(change.at)
     minutes, hours = {time // MINUTE % 60 for time in utc_times}, {time // MINUTE // 60 % 24 for time in utc_times}
-    months = {month + shift for month in cron.months for shift in (0, *shifts)}
-    day, weekday, is_exact = _days(cron, shifts)
-    expression = " ".join(
-        (
-            _list(minutes, range(60)),
-            _list(hours, range(24)),
-            day,
-            _list({(month - 1) % 12 + 1 for month in months}, range(1, 13)),
-            weekday,
-        )
-    )
-    is_exact = is_exact and (len(cron.months) == 12 or shifts == {0})
-    fewest = _fewest_due(local_times, changes, is_fixed=schedule.is_fixed) if is_exact else 0
+    emitted = calendar.emitted(utc_days & calendar.whole)
+    expression = f"{_list(minutes, range(60))} {_list(hours, range(24))} {emitted.fields}"
+    # Unless each day of the rule has all the times, one may have none.
+    has_all = emitted.is_exact and (len({time // DAY for time in utc_times}) == 1 or days == calendar.whole)
+    fewest = _fewest_due(local_times, changes, is_fixed=schedule.is_fixed) if has_all else 0
     return Rule(expression=f"cron({expression} *)", surplus=len(hours) * len(minutes) - fewest)
 
 
@@ -78,28 +139,6 @@ def _rate(every: timedelta) -> str:
         (size, unit) for size, unit in ((1440, "day"), (60, "hour"), (1, "minute")) if minutes % size == 0
     )
     return f"rate({minutes // size} {unit}{'s' if minutes > size else ''})"
-
-
-def _days(cron: Any, shifts: Collection[int]) -> tuple[str, str, bool]:
-    """Return the two day fields, and whether they fire on no day that has nothing due."""
-    weekdays = {weekday % 7 for weekday in cron.weekdays}
-    has_day, has_weekday = len(cron.days) < 31, len(weekdays) < 7
-    if not cron.day_and or not (has_day or has_weekday):
-        # Either of the two will do, which EventBridge cannot be told; where one takes all days, they all are due.
-        return "*", "?", not (has_day and has_weekday)
-    if has_weekday:
-        shifted = sorted({(weekday + shift) % 7 for weekday in weekdays for shift in shifts})
-        return "?", ",".join(WEEKDAYS[weekday] for weekday in shifted), len(shifts) == 1 and not has_day
-    return _list(_shifted(cron.days, shifts), range(1, 32)), "?", set(shifts) == {0}
-
-
-def _shifted(days: Collection[int], shifts: Collection[int]) -> set[int]:
-    found = {day + shift for day in days for shift in shifts}
-    if -1 in shifts and 1 in days:
-        found |= LAST_DAYS
-    if 1 in shifts and LAST_DAYS & set(days):
-        found.add(1)
-    return found & set(range(1, 32))
 
 
 def _list(values: Collection[int], whole: range) -> str:
@@ -147,17 +186,51 @@ def _due_around(
 
 
 @cache
-def _clocks(zone: ZoneInfo, start: datetime) -> tuple[frozenset[timedelta], tuple[Change, ...]]:
-    """Return the zone's offsets and their changes until the horizon."""
-    offsets, changes = {_offset(zone, start)}, []
+def _changes(zone: ZoneInfo, start: datetime) -> tuple[Change, ...]:
+    """Return the changes of the zone's clocks until the horizon."""
+    changes = []
     for n in range(HORIZON // SAMPLE):
         earlier, later = start + n * SAMPLE, start + (n + 1) * SAMPLE
         before, after = _offset(zone, earlier), _offset(zone, later)
-        offsets.add(after)
         if after != before:
             at = _find_change(zone, earlier, later).replace(tzinfo=None)
             changes.append(Change(at=at, before=before, after=after))
-    return frozenset(offsets), tuple(changes)
+    return tuple(changes)
+
+
+@cache
+def _calendar(start: datetime) -> Calendar:
+    """Return the calendar of the horizon, and of a few days around it."""
+    first = start.replace(tzinfo=None) - 2 * DAY
+    days: defaultdict[int, int] = defaultdict(int)
+    months: defaultdict[int, int] = defaultdict(int)
+    weekdays: defaultdict[int, int] = defaultdict(int)
+    for n in range(DAYS):
+        day = first + n * DAY
+        days[day.day] |= 1 << n
+        months[day.month] |= 1 << n
+        weekdays[day.isoweekday() % 7] |= 1 << n
+    return Calendar(first=first, whole=(1 << DAYS) - 1, days=days, months=months, weekdays=weekdays)
+
+
+@cache
+def _offsets(zone: ZoneInfo, start: datetime) -> dict[timedelta, int]:
+    """Return by offset the days of the calendar in which the zone's clocks may have it."""
+    first = start - 2 * DAY
+    found: defaultdict[timedelta, int] = defaultdict(int)
+    for n in range(DAYS):
+        # From when a day begins in the east to when it ends in the west; no zone changes its clocks twice in between.
+        for end in (timedelta(hours=-14), timedelta(hours=36)):
+            found[_offset(zone, first + n * DAY + end)] |= 1 << n
+    return dict(found)
+
+
+def _union(field: Mapping[int, int], values: Iterable[int]) -> int:
+    return reduce(or_, (field[value] for value in values), 0)
+
+
+def _shifted(days: int, by: int) -> int:
+    return days << by if by >= 0 else days >> -by
 
 
 def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:

@@ -84,13 +84,17 @@ class Schedule:
     @property
     def words(self) -> str:
         """The same in English, without the zone."""
-        from cronsim.explain import explain
+        from cronsim.explain import Expression
 
         if self._interval:
             number, unit = self._interval
             return f"Every {unit}" if number == 1 else f"Every {number} {unit}s"
         # By itself cronsim tells of `1-31 * 1` that it is on Mondays.
-        told = explain(cron.without_vain_days(self.cron))
+        fields = cron.without_vain_days(self.cron)
+        expression = Expression(cron.spelt_out(fields).split())
+        # Whether both days must be right is told by a star at the beginning, which may be spelt out.
+        expression.day_and = any(field.startswith("*") for field in fields.split()[2::2])
+        told = expression.explain()
         return _ORDINAL.sub(lambda found: found[1] + _ENDINGS[found[1]], told)
 
     @property

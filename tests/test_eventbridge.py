@@ -47,7 +47,8 @@ class AwsCron:
         # One of the two must be a question mark, and only one.
         assert (day == "?") != (weekday == "?")
         self.minutes, self.hours = self._set(minute, 0, 59), self._set(hour, 0, 23)
-        self.days, self.months = self._set(day, 1, 31), self._set(month, 1, 12)
+        self.is_last, self.months = day == "L", self._set(month, 1, 12)
+        self.days = self._set("*" if self.is_last else day, 1, 31)
         self.weekdays = set(weekday.split(",")) if weekday not in "?*" else set(NAMES)
         assert self.weekdays <= set(NAMES)
 
@@ -63,7 +64,8 @@ class AwsCron:
 
     def fires_on(self, day: datetime) -> bool:
         name = NAMES[(day.weekday() + 1) % 7]
-        return day.day in self.days and day.month in self.months and name in self.weekdays
+        is_day = (day + DAY).day == 1 if self.is_last else day.day in self.days
+        return is_day and day.month in self.months and name in self.weekdays
 
     def fires_at(self, moment: datetime) -> bool:
         return self.fires_on(moment) and moment.hour in self.hours and moment.minute in self.minutes
@@ -168,7 +170,15 @@ def test_of_one_time_a_day_no_more_than_eight_fires_a_day_are_dropped_and_the_ru
         ("*/15 2 * * * Europe/Berlin", "cron(0,15,30,45 0,1 * * ? *)", 8),
         # What the clocks skip comes as soon as they have: at 03:00, which is 01:00 in UTC.
         ("30 2 * * * Europe/Berlin", "cron(0,30 0,1 * * ? *)", 3),
-        ("0 0 1 * * Europe/Berlin", "cron(0 22,23 28-31 * ? *)", 2),
+        ("0 0 1 * * Europe/Berlin", "cron(0 22,23 L * ? *)", 1),
+        ("0 0 1,15 * * Europe/Berlin", "cron(0 22,23 14,28-31 * ? *)", 2),
+        # Of the two day fields, that of fewer days.
+        ("0 0 22 1 */5", "cron(0 0 22 1 ? *)", 1),
+        ("0 8 */3 * 1", "cron(0 8 ? * MON *)", 1),
+        # The clocks of January alone, and no month beside it.
+        ("0 0 22 1 * Europe/Berlin", "cron(0 23 21 1 ? *)", 0),
+        ("0 0 1 1 * Europe/Berlin", "cron(0 23 31 12 ? *)", 0),
+        ("0 0 29 2 */7", "cron(0 0 29 2 ? *)", 1),
         ("0 0 * * 1 Asia/Tokyo", "cron(0 15 ? * SUN *)", 0),
         ("@daily Asia/Kolkata", "cron(30 18 * * ? *)", 0),
         ("every 15 minutes", "rate(15 minutes)", 0),

@@ -36,7 +36,9 @@ class AwsCron:
         assert (day == "?") != (weekday == "?")
         assert year == "*"
         self._minutes, self._hours = values(minute, 0, 59), values(hour, 0, 23)
-        self._days, self._months = values(day, 1, 31), values(month, 1, 12, MONTHS)
+        # L is the last day of the month.
+        self._is_last, self._months = day == "L", values(month, 1, 12, MONTHS)
+        self._days = values("?" if self._is_last else day, 1, 31)
         self._weekdays = values(weekday, 1, 7, WEEKDAYS)
 
     def fires(self, start: date) -> int:
@@ -45,4 +47,7 @@ class AwsCron:
             day in self._days and month in self._months and weekday % 7 + 1 in self._weekdays
             for day, month, weekday in calendar(start)
         ]
+        if self._is_last:
+            following = calendar(start, margin=1)[2:]
+            is_taken = [each and day == 1 for each, (day, _, _) in zip(is_taken, following, strict=True)]
         return spread(is_taken, self._hours, self._minutes)

@@ -15,6 +15,20 @@ def daily(random: Random) -> str:
     return " ".join((str(random.randint(0, 59)), str(random.randint(0, 23)), *_days(random)))
 
 
+def usual(random: Random) -> str:
+    """Return five fields of the kind that most crontabs have: a few numbers, and stars elsewhere."""
+    minute = f"*/{random.choice((5, 10, 15, 20, 30))}" if random.random() < 0.2 else _usual(random, 0, 59, stars=0.1)
+    rest = ((0, 23, 0.2), (1, 31, 0.6), (1, 12, 0.8), (0, 7, 0.6))
+    return " ".join((minute, *(_usual(random, first, last, stars=stars) for first, last, stars in rest)))
+
+
+def _usual(random: Random, first: int, last: int, *, stars: float) -> str:
+    if random.random() < stars:
+        return "*"
+    number, other = sorted((random.randint(first, last), random.randint(first, last)))
+    return random.choice((f"{number}", f"{other}", f"{number},{other}", f"{number}-{other}"))
+
+
 def _days(random: Random) -> tuple[str, str, str]:
     day = "*" if random.random() < 0.4 else _field(random, 1, 31)
     month = "*" if random.random() < 0.6 else _field(random, 1, 12, MONTHS)

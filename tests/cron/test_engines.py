@@ -3,7 +3,7 @@
 With SWEEP=1 each expression is tried in every zone, and otherwise in one or two.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -16,7 +16,7 @@ from chalicelib.eventbridge import rule_of
 from chalicelib.schedule import Schedule
 from tests.cron.aws import AwsCron
 from tests.cron.clocks import Stretch, stretches_of
-from tests.cron.expressions import daily, expression
+from tests.cron.expressions import daily, expression, usual
 from tests.cron.minutes import A_DAY, DAYS, counts_by_day, members, part
 from tests.cron.unix import UnixCron
 from tests.sweep import IS_SWEEP
@@ -52,6 +52,7 @@ ZONES = {
     "Asia/Almaty": date(2023, 1, 1),
     "Europe/Volgograd": date(2018, 6, 1),
 }
+RULES = 3000 if IS_SWEEP else 200
 EXPRESSIONS, DAILY = 2000, 200 if IS_SWEEP else 40
 # In a zone, of the expressions; together the zones have each.
 A_PART = 20
@@ -164,3 +165,21 @@ def test_a_daily_schedule_drops_at_most_eight_fires_a_day(zone: str) -> None:
     for text in (daily(random) for _ in range(DAILY)):
         with suppress(ConfigurationError):
             assert rule_of(Schedule(f"{text} {zone}"), now=some_now(zone, random)).surplus <= 8, text
+
+
+# Fires that a rule brings for one that is due: on average over random text, and at most. Text of which two fields
+# restrict the days costs more, since EventBridge restricts one.
+@pytest.mark.parametrize(("kind", "mean", "most"), [(usual, 3, 32), (daily, 4, 64), (expression, 5, 128)])
+def test_a_rule_fires_seldom_in_vain(kind: Callable[[Random], str], mean: float, most: float) -> None:
+    random, shares = Random(0), {}
+    for _ in range(RULES):
+        zone = random.choice([zone for zone, start in ZONES.items() if start.year == 2026])
+        text = kind(random)
+        due = UnixCron(text).due(ZONES[zone], clocks(zone)).bit_count()
+        # What is due once or twice in two years says little.
+        if due > 4:
+            rule = rule_of(Schedule(f"{text} {zone}"), now=moment(zone, 0))
+            shares[f"{text} {zone} {rule.expression}"] = AwsCron(rule.expression).fires(ZONES[zone]).bit_count() / due
+    assert sum(shares.values()) / len(shares) <= mean
+    worst = max(shares, key=lambda text: shares[text])
+    assert shares[worst] <= most, worst
