@@ -8,17 +8,24 @@ from itertools import chain
 from threading import Event
 from typing import Any, TypeVar
 
+from pymysql import err
+from pymysql.constants import ER
+
 from chalicelib.backup.definitions import ROWS_HEADER
+from chalicelib.backup.identity import MOST_TABLES, read_definition, read_identities
 from chalicelib.backup.rows import END_OF_STATEMENT, Rows
 from chalicelib.backup.section import Section
 from chalicelib.backup.snapshot import Snapshot, let_go
 from chalicelib.backup.tables import Table
+from chalicelib.backup.unqualified import unqualified
 from chalicelib.errors import TransientError
 
 T = TypeVar("T")
 
 # Of text: a section is stored as one object, and loaded in one transaction.
 SECTION_OCTETS = 64 << 20
+# InnoDB's own word for it; a column, or the table itself, is gone.
+CHANGED = {ER.TABLE_DEF_CHANGED, ER.BAD_FIELD_ERROR, ER.NO_SUCH_TABLE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +74,7 @@ class Lanes:
     def _sections(self, connection: Any) -> Iterator[Section]:
         while table := self._next_table():
             rows, before = Rows(connection, table, packet=self._snapshot.packet), 0
-            pieces = rows.statements()
+            pieces = self._checked(connection, table, rows)
             for first in pieces:
                 section = Section(kind="rows", table=table.name, text=())
                 section.text = self._text(section, chain([first], pieces), rows, before=before)
@@ -75,6 +82,25 @@ class Lanes:
                 before = rows.count
             let_go(connection)
             self.counted[table.name] = Counted(rows=rows.count, checksum=rows.checksum)
+
+    def _checked(self, connection: Any, table: Table, rows: Rows) -> Iterator[bytes]:
+        """Yield the text of a table's rows. Raises TransientError where it is not the table that was defined."""
+        known = self._snapshot.identities
+        try:
+            yield from rows.statements()
+            # The rows that were read lock the table as it is: what is found now is what they were read from.
+            definition = unqualified(read_definition(connection, table.name), self._snapshot.schema)
+            found = read_identities(connection, table=table.name, with_numbers=len(known) <= MOST_TABLES)
+        except err.MySQLError as error:
+            if error.args[0] not in CHANGED:
+                raise
+            raise _changed(table) from error
+        # Of so many tables the numbers are not looked at.
+        expected = known.get(table.name, ())
+        if len(known) > MOST_TABLES:
+            expected = expected[:1]
+        if (definition, found.get(table.name)) != (table.definition, expected):
+            raise _changed(table)
 
     def _next_table(self) -> Table | None:
         try:
@@ -94,6 +120,13 @@ class Lanes:
             if octets >= SECTION_OCTETS and piece.endswith(END_OF_STATEMENT):
                 break
         section.rows = rows.count - before
+
+
+def _changed(table: Table) -> TransientError:
+    return TransientError(
+        f"the table {table.name} was changed, renamed or exchanged while it was backed up; make the backup again when "
+        "no migration runs"
+    )
 
 
 def _first_error_first(lanes: list[Future[list[T]]]) -> list[Future[list[T]]]:

@@ -1,6 +1,6 @@
 """Several connections that read one and the same moment of a schema."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from pymysql import err
 from pymysql.constants import ER
 
+from chalicelib.backup.identity import Identity, read_identities
 from chalicelib.backup.plan import Plan
 from chalicelib.backup.quoting import quoted
 from chalicelib.backup.session import prepare, tell
@@ -43,6 +44,8 @@ class Snapshot:
     # The longest packet in bytes.
     packet: int
     position: Position | None
+    # The tables as they were just before the snapshot.
+    identities: Mapping[str, Identity]
 
 
 @contextmanager
@@ -54,6 +57,7 @@ def take(connect: Callable[[], Any], *, plan: Plan, connections: int) -> Iterato
     """
     with ExitStack() as stack:
         together = [_open(connect, stack) for _ in range(connections)]
+        identities = read_identities(together[0])
         if connections == 1 or not _begin_together(_open(connect, stack), together, plan):
             del together[1:]
             _begin(together[0])
@@ -70,6 +74,7 @@ def take(connect: Callable[[], Any], *, plan: Plan, connections: int) -> Iterato
             time_zone=time_zone,
             packet=packet,
             position=_position(together[0]),
+            identities=identities,
         )
 
 

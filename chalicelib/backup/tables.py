@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from chalicelib.backup.columns import Column
+from chalicelib.backup.identity import read_definition
 from chalicelib.backup.quoting import quoted
 from chalicelib.backup.session import ask, tell
 from chalicelib.backup.unqualified import unqualified
@@ -50,7 +51,7 @@ def read_tables(connection: Any, schema: str) -> list[Table]:
     return [
         Table(
             name=name,
-            definition=unqualified(ask(connection, b"SHOW CREATE TABLE " + quoted(name))[0][1], schema),
+            definition=unqualified(read_definition(connection, name), schema),
             columns=tuple(columns[name]),
             key=keys.get(name, ()),
             engine=engine,
