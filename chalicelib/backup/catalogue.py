@@ -21,6 +21,8 @@ Kind = Literal["dump", "snapshot"]
 MAX_ERROR = 10_000
 # Backups that the estimate of the next one looks back on.
 RECENT = 5
+# Of a smaller backup, connections and requests took the time, and not its bytes: it says nothing about the rate.
+LEAST_OCTETS = 16 << 20
 # What was finished while a list was being made is not on it.
 SETTLED_MS = 3_600_000
 # How far S3's clock and ours may differ.
@@ -77,11 +79,14 @@ class Catalogue:
         return self._database.transact(lambda connection: self._mend(connection, {b.id: b for b in found}))
 
     def rate(self) -> float | None:
-        """Return the bytes of dump a second of the slowest recent backup, without its verification; None of none."""
+        """Return the bytes of dump a second of the slowest recent backup, without its verification; None of none.
+
+        Backups of less than 16 MiB do not count.
+        """
         duration = backups.c.finished_at - backups.c.started_at
         recent = (
             select(backups.c.plain_bytes, duration)
-            .where(backups.c.kind == self._kind, backups.c.plain_bytes > 0, duration > 0)
+            .where(backups.c.kind == self._kind, backups.c.plain_bytes >= LEAST_OCTETS, duration > 0)
             .order_by(backups.c.taken_at.desc())
             .limit(RECENT)
         )

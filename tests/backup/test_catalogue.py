@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from chalicelib.backup.ages import relies_on_snapshots, tell_ages
-from chalicelib.backup.catalogue import KILLED, RECENT, Catalogue
+from chalicelib.backup.catalogue import KILLED, LEAST_OCTETS, RECENT, Catalogue
 from chalicelib.backup.folder import moment_of
 from chalicelib.backup.manifest import Manifest, Part
 from chalicelib.clock import from_ms, to_ms
@@ -213,13 +213,21 @@ def test_dumps_and_snapshots_do_not_mix(database: Database, clock: FrozenClock, 
 
 def test_the_rate_is_that_of_the_slowest_recent_backup(catalogue: Catalogue, clock: FrozenClock) -> None:
     assert catalogue.rate() is None
-    speeds = [1.0, *(100.0 + number for number in range(RECENT))]
+    speeds = [1e5, *(1e6 + number for number in range(RECENT))]
     for day, speed in enumerate(speeds, start=1):
         id = f"202611{day:02}T010000Z-00000000"
         catalogue.begin(id, run_id=None)
         clock.advance(1000)
         catalogue.finish(id, manifest(plain_bytes=round(1000 * speed)))
-    assert catalogue.rate() == 100.0
+    assert catalogue.rate() == 1e6
+
+
+def test_a_backup_of_a_few_rows_says_nothing_about_the_rate(catalogue: Catalogue, clock: FrozenClock) -> None:
+    for id, octets in ((ID, LEAST_OCTETS), (OTHER_ID, LEAST_OCTETS - 1)):
+        catalogue.begin(id, run_id=None)
+        clock.advance(1 if id == ID else 90)
+        catalogue.finish(id, manifest(plain_bytes=octets))
+    assert catalogue.rate() == LEAST_OCTETS
 
 
 def test_a_backup_that_did_not_end_says_nothing_about_the_rate(catalogue: Catalogue) -> None:

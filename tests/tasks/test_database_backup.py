@@ -10,7 +10,7 @@ from sqlalchemy import select, text, update
 from chalicelib import runs
 from chalicelib.backup.archive import Archive
 from chalicelib.backup.backups import Backups
-from chalicelib.backup.catalogue import Catalogue
+from chalicelib.backup.catalogue import LEAST_OCTETS, Catalogue
 from chalicelib.backup.drill import Drilled
 from chalicelib.backup.folder import key_of
 from chalicelib.backup.policy import read_policy
@@ -23,6 +23,9 @@ from chalicelib.schema import runs as runs_table
 from tests.services import on_each_server
 from tests.world import World
 
+A_WEEK_LONG = update(backups_table).values(
+    finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=LEAST_OCTETS
+)
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
@@ -48,6 +51,11 @@ def filled(world: World) -> World:
     world.add_users(20)
     world.add_posts(*(f"Post {n}" for n in range(30)))
     return world
+
+
+@pytest.fixture
+def _nothing_is_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chalicelib.backup.backups.LITTLE_OCTETS", 0)
 
 
 def test_a_fire_leaves_a_backup_that_was_read_back_and_a_row_that_says_so(filled: World) -> None:
@@ -143,11 +151,22 @@ def test_a_backup_that_is_damaged_before_its_verification_is_not_trusted_and_not
     assert "is damaged" in catalogue(filled)[-1].error
 
 
+@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+def test_a_few_rows_are_backed_up_however_slow_the_last_backup_was(filled: World) -> None:
+    back_up(filled)
+    filled.execute(A_WEEK_LONG)
+    filled.clock.advance(86_400)
+    assert back_up(filled, seconds=50)["outcome"] == "succeeded"
+
+
 @on_each_server
+@pytest.mark.usefixtures("_nothing_is_little")
 def test_one_that_would_take_longer_than_the_function_has_is_not_begun(filled: World) -> None:
     back_up(filled)
     # As if the last one had taken a week.
-    slow = update(backups_table).values(finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=1000)
+    slow = update(backups_table).values(
+        finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=LEAST_OCTETS
+    )
     filled.execute(slow)
     filled.clock.advance(86_400)
     with pytest.raises(RunFailedError, match="so none was begun: give it more memory, leave tables out with"):
@@ -159,9 +178,12 @@ def test_one_that_would_take_longer_than_the_function_has_is_not_begun(filled: W
 
 
 @on_each_server
+@pytest.mark.usefixtures("_nothing_is_little")
 def test_one_that_would_take_too_long_is_left_to_rds_where_the_settings_say_how(filled: World) -> None:
     back_up(filled)
-    slow = update(backups_table).values(finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=1000)
+    slow = update(backups_table).values(
+        finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=LEAST_OCTETS
+    )
     filled.execute(slow)
     size: Any = {"DBInstanceClass": "db.t4g.micro", "AllocatedStorage": 20}
     rds = filled.aws.client("rds")
@@ -183,9 +205,12 @@ def test_one_that_would_take_too_long_is_left_to_rds_where_the_settings_say_how(
 
 
 @on_each_server
+@pytest.mark.usefixtures("_nothing_is_little")
 def test_snapshots_by_rds_without_all_their_settings_are_refused_with_their_names(filled: World) -> None:
     back_up(filled)
-    slow = update(backups_table).values(finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=1000)
+    slow = update(backups_table).values(
+        finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=LEAST_OCTETS
+    )
     filled.execute(slow)
     filled.clock.advance(86_400)
     filled.configure(backup_rds="instance:shop")
