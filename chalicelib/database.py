@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Dialect, Engine, Insert, Table
+from sqlalchemy import Column, ColumnElement, Connection, Dialect, Engine, Insert, Table, func, select
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 
@@ -129,3 +129,14 @@ def insert_missing(table: Table, dialect: Dialect) -> Insert:
     # Not INSERT IGNORE: that would also swallow values that are too long or of the wrong type.
     key = next(iter(table.primary_key.columns))
     return mysql.insert(table).on_duplicate_key_update({key.name: key})
+
+
+def distinct_values(connection: Connection, column: Column[str], *conditions: ColumnElement[bool]) -> Iterator[str]:
+    """Yield the values of a column in order, by one seek each in an index of what the conditions fix and the column.
+
+    DISTINCT may read the whole index instead, depending on the server's statistics.
+    """
+    value = connection.execute(select(func.min(column)).where(*conditions)).scalar()
+    while value is not None:
+        yield value
+        value = connection.execute(select(func.min(column)).where(*conditions, column > value)).scalar()

@@ -117,6 +117,7 @@ LEVELS = [
     ["chalicelib.attempts"],
     ["chalicelib.sentence"],
     ["chalicelib.migrations.env", "chalicelib.migrations.versions.*", "chalicelib.migrations"],
+    ["chalicelib.migrations.online"],
     ["chalicelib.schema"],
     ["chalicelib.schema.guide", "chalicelib.schema.runs", "chalicelib.schema.mail"],
     ["chalicelib.schema.backups", "chalicelib.schema.reports", "chalicelib.schema.sync"],

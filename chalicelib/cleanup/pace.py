@@ -48,8 +48,6 @@ class Pace:
             self.pause(f"replication is {seconds} s behind")
         if (waited_ms := self._pressure.lock_wait_ms()) > MOST_LOCK_WAIT_MS:
             self.pause(f"connections have waited {waited_ms} ms for locks")
-            # Who had to wait in the meantime did not wait for us.
-            self._pressure.lock_wait_ms()
         self._next_look_ms = self._context.clock.now_ms() + LOOK_EVERY_MS
 
     def pause(self, reason: str) -> None:
@@ -66,6 +64,9 @@ class Pace:
         self._resize(self.size // 2)
         logger.warning("cleanup pauses", extra={"reason": reason, "seconds": seconds, "rows": self.size})
         self._context.clock.sleep(seconds)
+        # Those who waited meanwhile did not wait for us. Before, we may have waited ourselves, which the server counts
+        # too: the next look would take that for theirs, and pause again.
+        self._pressure.lock_wait_ms()
 
     def go_singly(self) -> bool:
         """Take fewer rows at once, down to one; return whether it was one already."""

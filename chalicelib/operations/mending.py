@@ -3,13 +3,13 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, and_, delete, or_, select, update
 
 from chalicelib import handlers
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
 from chalicelib.operations import dead_letters
-from chalicelib.operations.jobs import Filter, One, Place, Words, check_type, find, is_behind, matching, next_place
+from chalicelib.operations.jobs import Filter, One, Place, Words, check_type, find, matching, next_place
 from chalicelib.queue import claims, outbox
 from chalicelib.queue.job import WAITING, Status
 from chalicelib.queue.message import encode_data, read_data
@@ -86,7 +86,8 @@ def _given_up(context: Context, asked: Filter) -> list[Place]:
         raise InvalidRequestError("say which jobs: ids, a type, or words of their error")
     query = select(jobs.c.created_at, jobs.c.id).where(matching(asked)).order_by(jobs.c.created_at, jobs.c.id)
     if asked.after:
-        query = query.where(is_behind(jobs.c.created_at > asked.after[0], asked.after))
+        created_ms, id_ = asked.after
+        query = query.where(jobs.c.created_at >= created_ms, or_(jobs.c.created_at > created_ms, jobs.c.id > id_))
     query = query.limit(len(asked.ids) if asked.ids else asked.limit)
     found = [(row.created_at, row.id) for row in context.database.autocommit(lambda c: c.execute(query).all())]
     if asked.type and not (found or asked.after):

@@ -4,12 +4,13 @@ Everything here is a seek in the index (`queue`, `type`, `dispatch_at`). No cost
 over, or not yet due.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, select
 
+from chalicelib.database import distinct_values
 from chalicelib.pauses import ALL_JOBS
 from chalicelib.queue.claims import paused_types
 from chalicelib.queue.rows import OUTGOING
@@ -48,8 +49,8 @@ def find_backlogs(connection: Connection) -> list[Backlog]:
     """Return the backlogs of all jobs that the table holds, due or not, the urgent ones first."""
     found = [
         Backlog(queue=queue, type=type_)
-        for queue in _distinct(connection, jobs.c.queue)
-        for type_ in _distinct(connection, jobs.c.type, jobs.c.queue == queue)
+        for queue in distinct_values(connection, jobs.c.queue)
+        for type_ in distinct_values(connection, jobs.c.type, jobs.c.queue == queue)
     ]
     return sorted(found, key=lambda backlog: not backlog.is_urgent)
 
@@ -77,11 +78,3 @@ def lock_due(
             others = [each for each in backlogs[n + 1 :] if not each.is_urgent]
             return rows, [*urgent, *others, *([] if backlog.is_urgent else [backlog])]
     return rows, []
-
-
-def _distinct(connection: Connection, column: ColumnElement[str], *conditions: ColumnElement[bool]) -> Iterator[str]:
-    # DISTINCT reads all of an index where the server's statistics are old; each of these is one seek.
-    value = connection.execute(select(func.min(column)).where(*conditions)).scalar()
-    while value is not None:
-        yield value
-        value = connection.execute(select(func.min(column)).where(*conditions, column > value)).scalar()

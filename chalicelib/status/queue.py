@@ -79,7 +79,9 @@ def read_queue(connection: Connection, paused: Collection[str], *, now: datetime
     names = [*QUEUES, *sorted({row.queue for row in rows} - {*QUEUES})]
     # Without their data, which may be long.
     columns = [jobs.c[name] for name in ("id", "type", "queue", "attempts", "ended_at", "last_error")]
-    latest = select(*columns).where(jobs.c.status == Status.DEAD.value).order_by(jobs.c.ended_at.desc(), jobs.c.id)
+    latest = (
+        select(*columns).where(jobs.c.status == Status.DEAD.value).order_by(jobs.c.ended_at.desc(), jobs.c.id.desc())
+    )
     dead = tuple(_dead(row) for row in connection.execute(latest.limit(MOST_DEAD)))
     return QueueStatus(depths=tuple(_depth(name, rows) for name in names), dead=dead)
 

@@ -43,6 +43,7 @@ def somebody(world: World) -> Iterator[Connection]:
 @pytest.fixture
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chalicelib.cleanup.pace.LOCK_WAIT_SECONDS", 0)
+    monkeypatch.setattr("chalicelib.database.TRANSACTION_ATTEMPTS", 1)
 
 
 @pytest.fixture
@@ -159,7 +160,8 @@ def test_a_chunk_that_meets_a_lock_is_tried_again_smaller_after_a_pause(
         assert clean(world, rules=["sessions"])["succeeded"] == 5
     pauses = [line for line in log() if line.get("message") == "cleanup pauses"]
     assert [(line["seconds"], line["rows"]) for line in pauses] == [(1, 500), (2, 300)]
-    assert "Lock wait timeout exceeded" in pauses[0]["reason"]
+    # Each pause follows a try: our own waiting is not taken for that of others.
+    assert ["Lock wait timeout exceeded" in line["reason"] for line in pauses] == [True, True]
 
 
 @on_each_server
@@ -169,9 +171,7 @@ def test_a_lock_that_is_never_let_go_fails_the_rule_and_no_other(world: World) -
     add_reset_token(world, "expired", expires_at=ago(days=1))
     with somebody(world) as connection:
         connection.execute(update(sessions).where(sessions.c.id == "s00003").values(user_agent="held"))
-        with pytest.raises(
-            RunFailedError, match=r"sessions failed: given up after 7 pauses: .*(Lock wait timeout|for locks)"
-        ):
+        with pytest.raises(RunFailedError, match=r"sessions failed: given up after 7 pauses: .*Lock wait timeout"):
             clean(world)
     assert [seconds for seconds in world.clock.slept if seconds >= 1] == [1, 2, 4, 8, 16, 32, 64]
     assert len(ids_in(world, sessions)) == 5

@@ -1,12 +1,19 @@
 """What an operator sees of jobs: which there are, and one with its data, without secrets or addresses."""
 
 import json
+from random import Random
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from chalicelib.queue.job import Status
+from chalicelib.queue.outbox import NewJob, enqueue_many
+from chalicelib.schema import jobs
 from tests.operations.conftest import Desk
+from tests.queue.samples import rows_read
+from tests.services import on_each_server
+from tests.sweep import some
 
 ADDRESS, MASKED = "jane.doe@mail.example.org", "j***@mail.example.org"
 REDACTED = "[redacted]"
@@ -44,7 +51,7 @@ def test_those_given_up_are_listed_newest_first_without_their_data(desk: Desk) -
 
 def test_of_jobs_that_are_equally_new_the_ids_give_the_order(desk: Desk) -> None:
     ids = [desk.insert(id=id_, status="dead") for id_ in ("c", "a", "b")]
-    assert listed(desk) == sorted(ids)
+    assert listed(desk) == sorted(ids, reverse=True)
 
 
 @pytest.mark.parametrize("status", Status)
@@ -56,14 +63,53 @@ def test_a_status_selects_those_that_stand_there(desk: Desk, status: Status) -> 
 
 def test_all_lists_jobs_wherever_they_stand(desk: Desk) -> None:
     ids = [desk.insert(id=f"is {each}", status=each.value) for each in Status]
-    assert listed(desk, status="all") == sorted(ids)
+    assert listed(desk, status="all") == sorted(ids, reverse=True)
+
+
+@on_each_server
+def test_a_list_reads_about_as_many_rows_as_it_shows(desk: Desk) -> None:
+    for status in Status:
+        desk.insert(id=f"is {status}", status=status)
+    with desk.kit.context().database.begin() as connection:
+        ids = enqueue_many(connection, [NewJob(type="greet", data={}) for _ in range(2000)])
+        half = update(jobs).where(jobs.c.id.in_(ids[:1000]))
+        connection.execute(half.values(status="dead", created_at=5, ended_at=5, dispatch_at=None))
+    place: dict[str, Any] = {}
+    for _ in range(3):
+        before = rows_read(desk.kit)
+        answer = desk.ask("list", status="all", limit=20, **place)
+        assert rows_read(desk.kit) - before < 600
+        place = {"after": answer["next"]}
+    before = rows_read(desk.kit)
+    desk.ask("list", limit=20)
+    assert rows_read(desk.kit) - before < 100
+
+
+@pytest.mark.parametrize("seed", some(4, of=100))
+def test_pages_of_all_jobs_hold_each_once_the_newest_first(desk: Desk, seed: int) -> None:
+    random = Random(seed)
+    statuses = [*Status, "theirs"]
+    expected = []
+    for n in range(random.randint(0, 40)):
+        created_at = random.randint(1, 8)
+        id_ = desk.insert(id=f"{n:02}", status=random.choice(statuses), created_at=created_at)
+        expected.append((created_at, id_))
+    found: list[str] = []
+    place: dict[str, Any] = {}
+    while True:
+        answer = desk.ask("list", status="all", limit=7, **place)
+        found += [job["id"] for job in answer["jobs"]]
+        if "next" not in answer:
+            break
+        place = {"after": answer["next"]}
+    assert found == [id_ for _, id_ in sorted(expected, reverse=True)]
 
 
 def test_without_a_status_other_ids_than_of_those_given_up_find_nothing(desk: Desk) -> None:
     waiting, dead = desk.insert(id="waiting"), desk.insert(id="dead", status="dead")
     assert listed(desk, ids=[waiting]) == []
     assert listed(desk, ids=[waiting, dead, "nobody's"]) == [dead]
-    assert listed(desk, ids=[waiting, dead], status="all") == [dead, waiting]
+    assert listed(desk, ids=[waiting, dead], status="all") == [waiting, dead]
 
 
 def test_ids_type_and_words_narrow_each_other(desk: Desk) -> None:
@@ -75,8 +121,8 @@ def test_ids_type_and_words_narrow_each_other(desk: Desk) -> None:
     }
     for id_, row in rows.items():
         desk.insert(id=id_, status="dead", **row)
-    assert listed(desk, type="greet") == ["1", "3", "4"]
-    assert listed(desk, error="broke") == ["1", "2"]
+    assert listed(desk, type="greet") == ["4", "3", "1"]
+    assert listed(desk, error="broke") == ["2", "1"]
     assert listed(desk, type="greet", error="broke") == ["1"]
     assert listed(desk, ids=["2", "3"], error="broke") == ["2"]
     assert listed(desk, type="wave", error="late") == []
@@ -119,7 +165,7 @@ ERRORS = {
         ("' OR '1'='1", []),
         ('"word"', ["8"]),
         ("😀", ["9"]),
-        ("of it", ["1", "2"]),
+        ("of it", ["2", "1"]),
         ("nowhere", []),
     ],
 )

@@ -128,3 +128,10 @@ def listening(kit: Kit, name: str, listener: Callable[..., None]) -> Iterator[No
         yield
     finally:
         event.remove(engine, name, listener)
+
+
+def rows_read(kit: Kit) -> int:
+    """Return how many index entries and rows the kit's own connection has read so far."""
+    status = "SHOW SESSION STATUS LIKE 'Handler_read%%'"
+    with kit.context().database.engine.connect() as connection:
+        return sum(int(row[1]) for row in connection.exec_driver_sql(status))

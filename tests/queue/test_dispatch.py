@@ -34,6 +34,7 @@ from tests.queue.samples import (
     pause,
     resume,
     rival,
+    rows_read,
     statuses,
 )
 from tests.services import on_each_server
@@ -376,13 +377,6 @@ def test_a_run_of_dispatch_is_one_line_and_its_metrics(kit: Kit, log: Callable[[
     assert (line["message"], line["task"], line["outcome"]) == ("run succeeded", "dispatch", "succeeded")
     assert (line["total"], line["succeeded"]) == (3, 3)
     assert (metrics["task"], metrics["run_succeeded"], metrics["items_succeeded"]) == ("dispatch", [1.0], [3.0])
-
-
-def rows_read(kit: Kit) -> int:
-    """Return how many index entries and rows the kit's own connection has read so far."""
-    status = "SHOW SESSION STATUS LIKE 'Handler_read%%'"
-    with kit.context().database.engine.connect() as connection:
-        return sum(int(row[1]) for row in connection.exec_driver_sql(status))
 
 
 @on_each_server
