@@ -14,6 +14,9 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Let this many seconds pass."""
 
+    def __hash__(self) -> int:
+        """Return what tells it from other clocks."""
+
 
 class SystemClock:
     """The machine's own clock, which Lambda keeps synchronised."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chalicelib.database import Database
     from chalicelib.mail.bulk import BulkMailer
     from chalicelib.mail.mailer import Account, Mailer
-    from chalicelib.mail.pace import Pace
+    from chalicelib.mail.pace import Pace, Turn
     from chalicelib.queue.payloads import Payloads
     from chalicelib.queue.queues import Queues
     from chalicelib.store import Store
@@ -28,6 +28,10 @@ RESERVE_MS = 10_000
 # How long a transaction waits for a database that restarts or fails over, where the deadline leaves as much. A person
 # who waits for an answer learns sooner that there is none.
 LONGEST_PATIENCE_MS, PATIENCE_OF_PEOPLE_MS = 600_000, 15_000
+
+
+# One for all invocations of a process.
+SYSTEM_CLOCK = SystemClock()
 
 
 class LambdaContext(Protocol):
@@ -172,7 +176,8 @@ class Context:
         from chalicelib.mail.pace import Pace
 
         rate = self.settings.mail_rate or self.mail_account.rate
-        return Pace(rate=rate, workers=self.settings.mail_workers, redis=self.cache, clock=self.clock)
+        workers, turn = self.settings.mail_workers, _turn_of(self.clock)
+        return Pace(rate=rate, workers=workers, redis=self.cache, clock=self.clock, turn=turn)
 
 
 def from_lambda(lambda_context: Any, *, patience_ms: int = LONGEST_PATIENCE_MS) -> Context:
@@ -185,8 +190,15 @@ def from_lambda(lambda_context: Any, *, patience_ms: int = LONGEST_PATIENCE_MS) 
     telemetry.sample()
     settings = _settings_of(tuple(pair for pair in os.environ.items() if is_setting(pair[0])))
     # The local runtime brings a clock of its own, which a night passes on in seconds.
-    clock = getattr(lambda_context, "clock", None) or SystemClock()
+    clock = getattr(lambda_context, "clock", None) or SYSTEM_CLOCK
     return Context(lambda_context, settings=settings, clock=clock, client=client, patience_ms=patience_ms)
+
+
+@cache
+def _turn_of(_clock: Clock) -> Turn:
+    from chalicelib.mail.pace import Turn
+
+    return Turn()
 
 
 @cache
@@ -226,4 +238,4 @@ def _read_unsubscribe_secrets(text: str) -> tuple[str, ...]:
 def _account_of(ses: SESV2Client) -> Account:
     from chalicelib.mail.mailer import read_account
 
-    return read_account(ses)
+    return read_account(ses, clock=SYSTEM_CLOCK)

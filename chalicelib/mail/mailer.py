@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from chalicelib.clock import Clock
 from chalicelib.errors import ThrottledError, TransientError
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
+    from types_boto3_sesv2.type_defs import GetAccountResponseTypeDef
 
 THROTTLED = frozenset({"TooManyRequestsException", "Throttling", "ThrottlingException", "ServiceUnavailable"})
 REFUSED = frozenset({"MessageRejected", "BadRequestException", "InvalidParameterValue"})
@@ -27,6 +30,11 @@ ABOUT_ACCOUNT = ("not verified", "authority to send", "Daily message quota", "pa
 NOT_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 # What a call of botocore's raises, and what an answer without the expected in it does.
 FAILURES = (ClientError, BotoCoreError, ResponseParserError, KeyError)
+
+
+# SES answers about one such question a second, and several processes that start together ask it. The client itself
+# makes one attempt only, because it sends mails too.
+ACCOUNT_PAUSES = (0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,17 @@ def _read_refusal(error: ClientError) -> Refused | Unknown:
     raise TransientError(f"SES does not send for this account: {code}: {reason}") from error
 
 
+def _ask_account(ses: SESV2Client, clock: Clock) -> GetAccountResponseTypeDef:
+    for pause in ACCOUNT_PAUSES:
+        try:
+            return ses.get_account()
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in THROTTLED:
+                raise
+            clock.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (jitter, not a secret)
+    return ses.get_account()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Account:
     """What SES lets the account do: mails a second, mails a day, and whether to any recipient at all."""
@@ -126,10 +145,10 @@ class Account:
     is_enabled: bool
 
 
-def read_account(ses: SESV2Client) -> Account:
+def read_account(ses: SESV2Client, *, clock: Clock) -> Account:
     """Return the account's quota and state. Raises TransientError when SES does not say."""
     try:
-        answer = ses.get_account()
+        answer = _ask_account(ses, clock)
         quota = answer["SendQuota"]
         account = Account(
             rate=quota["MaxSendRate"],

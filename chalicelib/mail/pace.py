@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib.clock import Clock
@@ -23,15 +24,24 @@ return free - now
 """
 
 
+@dataclass
+class Turn:
+    """When a process that has no Redis may send next, kept from one invocation to the next."""
+
+    next_ms: float = 0.0
+
+
 class Pace:
     """Lets `rate` mails a second pass, over all `workers`."""
 
-    def __init__(self, *, rate: float, workers: int, redis: Redis | None, clock: Clock) -> None:
+    def __init__(
+        self, *, rate: float, workers: int, redis: Redis | None, clock: Clock, turn: Turn | None = None
+    ) -> None:
         self._rate = rate
         self._workers = workers
         self._redis = redis
         self._clock = clock
-        self._next_ms = 0.0
+        self._turn = turn or Turn()
 
     @property
     def burst(self) -> int:
@@ -65,8 +75,8 @@ class Pace:
 
     def _reserve_own(self, mails: int, at_most_seconds: float) -> float:
         now_ms = self._clock.now_ms()
-        free_ms = max(float(now_ms), self._next_ms)
+        free_ms = max(float(now_ms), self._turn.next_ms)
         seconds = (free_ms - now_ms) / 1000
         if seconds <= at_most_seconds:
-            self._next_ms = free_ms + 1000 * mails * self._workers / self._rate
+            self._turn.next_ms = free_ms + 1000 * mails * self._workers / self._rate
         return seconds

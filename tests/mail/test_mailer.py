@@ -10,11 +10,14 @@ from botocore.stub import Stubber
 
 from chalicelib.errors import ThrottledError, TransientError
 from chalicelib.mail.mailer import Account, Mailer, Refused, Sent, Unknown, read_account
+from nightshift.testkit.clock import FrozenClock
 from tests.mail.answering import Connect, server
+from tests.world import MORNING
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
 
+CLOCK = FrozenClock(MORNING)
 MAIL = b"From: digest@example.org\r\n\r\n"
 OK = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\r\n{"MessageId": "ses-1"}'
 ACCOUNT = {
@@ -172,29 +175,42 @@ def test_when_the_answer_does_not_arrive_nobody_knows_and_the_request_is_not_rep
 
 def test_the_account_is_what_ses_says(ses: SESV2Client, stub: Stubber) -> None:
     stub.add_response("get_account", ACCOUNT)
-    assert read_account(ses) == Account(rate=14.0, daily=50_000.0, sent_today=7.0, is_sandboxed=False, is_enabled=True)
+    assert read_account(ses, clock=CLOCK) == Account(
+        rate=14.0, daily=50_000.0, sent_today=7.0, is_sandboxed=False, is_enabled=True
+    )
 
 
 @pytest.mark.parametrize("missing", ["SendQuota", "ProductionAccessEnabled", "SendingEnabled"])
 def test_what_ses_does_not_say_is_asked_for_later(ses: SESV2Client, stub: Stubber, missing: str) -> None:
     stub.add_response("get_account", {key: value for key, value in ACCOUNT.items() if key != missing})
     with pytest.raises(TransientError, match=missing):
-        read_account(ses)
+        read_account(ses, clock=CLOCK)
 
 
 def test_a_rate_of_nothing_is_no_pace_and_asked_for_later(ses: SESV2Client, stub: Stubber) -> None:
     quota = {"MaxSendRate": 0.0, "Max24HourSend": 0.0, "SentLast24Hours": 0.0}
     stub.add_response("get_account", {**ACCOUNT, "SendQuota": quota})
     with pytest.raises(TransientError):
-        read_account(ses)
+        read_account(ses, clock=CLOCK)
 
 
 def test_an_account_that_may_not_be_asked_for_is_asked_for_later(ses: SESV2Client, stub: Stubber) -> None:
     stub.add_client_error("get_account", "AccessDeniedException", "not authorized to perform ses:GetAccount", 403)
     with pytest.raises(TransientError, match="not authorized to perform ses:GetAccount"):
-        read_account(ses)
+        read_account(ses, clock=CLOCK)
 
 
 def test_the_account_is_asked_for_later_when_ses_does_not_answer(connect: Connect) -> None:
     with server(b"") as (url, _), pytest.raises(TransientError, match="does not tell the account's quota"):
-        read_account(connect(url))
+        read_account(connect(url), clock=CLOCK)
+
+
+def test_a_throttled_question_about_the_account_is_asked_again(ses: SESV2Client, stub: Stubber) -> None:
+    clock = FrozenClock(MORNING)
+    for _ in range(3):
+        stub.add_client_error("get_account", "TooManyRequestsException", "Too Many Requests", 429)
+    stub.add_response("get_account", ACCOUNT)
+    assert read_account(ses, clock=clock).rate == 14.0
+    assert len(clock.slept) == 3
+    # The handler of a mail has half a minute for the call to SES itself.
+    assert sum(clock.slept) < 6

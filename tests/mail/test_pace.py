@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 from chalicelib.mail.pace import Pace
 from nightshift.testkit.clock import FrozenClock
+from nightshift.testkit.kit import Kit
 
 MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
 
@@ -160,3 +161,10 @@ def test_a_turn_that_would_come_too_late_is_not_taken(clock: FrozenClock) -> Non
     assert [pace.wait(at_most_seconds=2) for _ in range(3)] == [False] * 3
     assert pace.wait(at_most_seconds=60)
     assert clock.slept == [10.0]
+
+
+def test_pace_without_redis_holds_from_one_invocation_to_the_next(sqlite_url: str) -> None:
+    kit = Kit(sqlite_url, MAIL_RATE="10", MAIL_WORKERS="5")
+    for _ in range(3):
+        assert kit.context().pace.wait(at_most_seconds=3600)
+    assert kit.clock.slept == [0.5, 0.5]
