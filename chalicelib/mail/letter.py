@@ -1,10 +1,10 @@
 """A composition as the MIME bytes that a provider takes: encoded once, joined for each recipient."""
 
 import html
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from email.header import Header
-from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.quoprimime import body_encode
@@ -17,9 +17,13 @@ BOUNDARY = "=_nightshift"
 # RFC 2045 allows 76; one is kept for the soft break that joins a literal to a personal value.
 LINE = 75
 # RFC 5322 wants 78 at most, the header's name included.
-ONE_LINE = 78 - len("Subject: ")
+LONGEST_LINE = 78
+ONE_LINE = LONGEST_LINE - len("Subject: ")
 EOL = "\r\n"
 SOFT_BREAK = f"={EOL}"
+# What a name may hold without quotes: words of RFC 5322's atext, one space apart.
+_PHRASE = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?: [\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
+_QUOTABLE, _ESCAPED = re.compile(r'["\\]'), r"\\\g<0>"
 
 
 class Letter:
@@ -47,12 +51,14 @@ class Letter:
 
 def write_sender(name: str, address: str) -> str:
     """Return what stands in From, in ASCII and folded where it is long."""
-    # The e-mail package takes text such as =?utf-8?q?hi?= for an encoded word and decodes it; so it is encoded itself.
-    if "=?" in name:
-        return f"{Header(name, 'utf-8', header_name='From').encode(linesep=EOL)} <{address}>"
-    headers = EmailMessage(policy=SMTP)
-    headers["From"] = Address(name, addr_spec=address)
-    return headers.as_bytes().rstrip().decode("ascii").removeprefix("From: ")
+    if not name:
+        return address
+    # Not by the e-mail package: before 3.13.5 it folds a long name without its quotes, so that a part of the name may
+    # read as an address. And it decodes text that looks like an encoded word, such as =?utf-8?q?hi?=.
+    written = name if _PHRASE.fullmatch(name) else f'"{_QUOTABLE.sub(_ESCAPED, name)}"'
+    if not name.isascii() or "=?" in name or len(f"From: {written} <{address}>") > LONGEST_LINE:
+        written = Header(name, "utf-8", header_name="From").encode(linesep=EOL)
+    return f"{written} <{address}>"
 
 
 def _write_headers(sender_name: str, sender: str, subject: str, date: datetime) -> str:

@@ -2,8 +2,13 @@
 
 import html
 import quopri
+import re
 from datetime import UTC, datetime
+from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.policy import compat32
+from email.utils import getaddresses
 
 import pytest
 from hypothesis import given, settings
@@ -203,6 +208,28 @@ def test_a_subject_or_sender_that_looks_like_an_encoded_word_stays_text(disguise
 def test_a_sender_is_one_address_whatever_its_name(sender_name: str) -> None:
     (address,) = parse(write(sender_name=sender_name))["From"].addresses
     assert (address.display_name, address.addr_spec) == (sender_name, "digest@example.org")
+
+
+@settings(max_examples=examples(400))
+@given(
+    st.lists(
+        st.sampled_from(
+            [*',();:<>@[]\\"= ', "eve@example.org", "word", "x" * 75, "ü", "🐙", "=?utf-8?q?hi?=", "  ", "."]
+        )
+        | st.text(st.characters(categories=["L", "M", "N", "P", "S"]), max_size=5),
+        max_size=20,
+    ).map(lambda pieces: clean("".join(pieces)))
+)
+def test_every_sender_is_one_address_with_its_name(sender_name: str) -> None:
+    head, _, _ = write(sender_name=sender_name).partition(b"\r\n\r\n")
+    mail = parse(head + b"\r\n\r\n")
+    assert [address.addr_spec for address in mail["From"].addresses] == ["digest@example.org"]
+    assert not mail["From"].defects
+    assert head.isascii()
+    # As other programs read it. Where a name has several encoded words, the e-mail package reads a space between them.
+    raw = str(message_from_bytes(head, policy=compat32)["From"])
+    ((name, spec),) = getaddresses([re.sub(r"\r\n ", " ", raw)])
+    assert (str(make_header(decode_header(name))), spec) == (sender_name, "digest@example.org")
 
 
 def test_line_breaks_in_the_sender_name_add_no_header() -> None:
