@@ -7,7 +7,21 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, column, create_engine, event, insert, inspect, select, table, text
+from alembic.operations import Operations
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Text,
+    column,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    select,
+    table,
+    text,
+)
 
 from chalicelib import migrations
 from chalicelib.application import metadata
@@ -68,6 +82,22 @@ def test_an_interrupted_upgrade_is_completed_by_the_next_one(empty: Engine) -> N
         connection.execute(text("DROP TABLE deliveries"))
     migrations.upgrade(empty)
     assert "deliveries" in inspect(empty).get_table_names()
+
+
+def test_a_database_of_the_revision_before_gets_the_same_schema_as_a_new_one(empty: Engine) -> None:
+    migrations.upgrade(empty)
+    with empty.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))
+        operations = Operations(MigrationContext.configure(connection))
+        operations.drop_index("ix_jobs_backlog", "jobs")
+        operations.create_index("ix_jobs_dispatch", "jobs", ["dispatch_at"])
+        with operations.batch_alter_table("runs") as batch:
+            batch.alter_column("checkpoint", type_=Text(), existing_nullable=True)
+        with operations.batch_alter_table("rate_slots") as batch:
+            batch.alter_column("next_at", type_=BigInteger(), existing_nullable=False)
+    migrations.upgrade(empty)
+    with empty.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_the_ledger_joins_users_whatever_their_collation(server_url: str) -> None:
