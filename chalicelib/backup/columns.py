@@ -35,9 +35,13 @@ class Column:
 
     @property
     def value(self) -> bytes:
-        """The expression of a value's bytes; of MySQL's own JSON type those of its text."""
+        """The expression of a value's bytes; of MySQL's own JSON type those of its text, as MySQL reads it again.
+
+        A DECIMAL in it is a DOUBLE once it is read from text: 1.10 is 1.1 in what is restored, and so in what is
+        compared with that.
+        """
         name = quoted(self.name)
-        return b"CAST(" + name + b" AS CHAR)" if self.type == "json" else name
+        return b"CAST(CAST(CONVERT(" + name + b" USING utf8mb4) AS JSON) AS CHAR)" if self.type == "json" else name
 
     @property
     def opening(self) -> bytes:

@@ -23,7 +23,7 @@ from tests.backup import samples
 from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, Counting, Database, T, U, half, run, run_out_of_time
 from tests.backup.whole import back_up, connector, rows_of, write_backup
-from tests.services import on_mariadb
+from tests.services import on_mariadb, on_mysql
 
 
 def test_everything_comes_back_as_it_was(store: Store, database: Database, hostile: Manifest) -> None:
@@ -53,6 +53,26 @@ def test_what_is_backed_up_from_a_restored_schema_is_the_same(
     again = back_up(connector(database.url, schema="copy"), store)
     assert again.tables == hostile.tables
     assert again.programs == hostile.programs
+
+
+@on_mysql
+def test_a_decimal_in_a_document_comes_back_as_mysql_reads_it(store: Store, database: Database) -> None:
+    database.new_schema("other")
+    database.ask("CREATE TABLE other.documents (id INT PRIMARY KEY, d JSON, padding LONGTEXT)")
+    values = [
+        "JSON_OBJECT('price', CAST(1.10 AS DECIMAL(5,2)))",
+        "JSON_ARRAY(CAST(12345678901234567890123 AS DECIMAL(30,0)), 18446744073709551615, 0.1e0, -0.0e0, 1e300)",
+        "JSON_ARRAY(CAST('2020-01-01' AS DATE), CAST('12:30:00.5' AS TIME(3)), X'FF', 'ü🐙\\\\ \\n', NULL, TRUE)",
+        "NULL",
+    ]
+    for number, value in enumerate(values):
+        for padding in ("''", "REPEAT('long', 300000)"):
+            id_ = 2 * number + (padding != "''")
+            database.ask(f"INSERT INTO other.documents VALUES ({id_}, {value}, {padding})")
+    manifest = back_up(connector(database.url, schema="other"), store)
+    assert run(store, database).differences == []
+    assert database.ask("SELECT CAST(d AS CHAR) FROM copy.documents WHERE id < 2") == [('{"price": 1.1}',)] * 2
+    assert back_up(connector(database.url, schema="copy"), store).tables == manifest.tables
 
 
 def test_rows_that_are_longer_than_a_packet_come_back(store: Store, database: Database) -> None:
