@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -134,7 +134,7 @@ class Backups:
             progress=progress,
         )
 
-    def verify(self, id: str, *, plain: bool, progress: Callable[[Part], None], done: Collection[str] = ()) -> Verified:
+    def verify(self, id: str, *, plain: bool, progress: Callable[[int], None], done: int = 0) -> Verified:
         """Read a backup back whole, and record whether it is to be relied on. Raises as `verify`."""
         try:
             verified = verify(

@@ -51,7 +51,8 @@ class Target:
     def connection(self) -> Iterator[Any]:
         """Give a connection that loads into the schema; an error of the database within is explained."""
         with _connected(self._connect) as connection, explained(f"restoring into {self.schema}"):
-            connection.select_db(self.schema)
+            # Not by PyMySQL's command for it, whose text MySQL converts, while it takes that of a statement as it is.
+            connection.query(b"USE " + quoted(self.schema))
             for setting in SETTINGS:
                 connection.query(setting)
             yield connection

@@ -1,9 +1,10 @@
 """Verification: a backup is read back whole, and a mark beside it says that it was."""
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from threading import Lock
 
 from chalicelib.backup.folder import VERIFIED
 from chalicelib.backup.keys import Keys
@@ -34,8 +35,8 @@ def verify(
     keys: Keys,
     plain: bool,
     threads: int,
-    progress: Callable[[Part], None],
-    done: Collection[str] = (),
+    progress: Callable[[int], None],
+    done: int = 0,
 ) -> Verified:
     """Read a backup back and mark it as verified, or take its mark away where it is damaged.
 
@@ -52,18 +53,19 @@ def verify(
     return verified
 
 
-def check(reader: Reader, *, threads: int, progress: Callable[[Part], None], done: Collection[str] = ()) -> Verified:
+def check(reader: Reader, *, threads: int, progress: Callable[[int], None], done: int = 0) -> Verified:
     """Read every part: sizes, digests, encryption, compression, definitions, and rows against the manifest.
 
-    Parts with the names of `done` were read by an earlier call that time ended.
-    `progress` is called after each part in one of the threads; what it raises ends the check and is raised here, so it
-    may say that time is up. Raises DamagedError, TransientError.
+    The first `done` parts were read by an earlier call that time ended. `progress` is called after each part in one of
+    the threads, with how many of the first parts are read; what it raises ends the check and is raised here, so it may
+    say that time is up. Raises DamagedError, TransientError.
     """
     manifest = reader.manifest
-    wanted = [part for part in manifest.parts if part.name not in done]
-    told = Telling("read", backup=manifest.id, total=sum(part.plain_bytes for part in wanted))
+    wanted = list(enumerate(manifest.parts))[done:]
+    told = Telling("read", backup=manifest.id, total=sum(part.plain_bytes for _, part in wanted))
+    unread, lock = {number for number, _ in wanted}, Lock()
 
-    def check_part(part: Part) -> None:
+    def check_part(number: int, part: Part) -> None:
         text, name = reader.read(part), f"{part.name} of backup {manifest.id}"
         if part.kind == "sqlite":
             deque(text, maxlen=0)
@@ -72,10 +74,13 @@ def check(reader: Reader, *, threads: int, progress: Callable[[Part], None], don
         elif (rows := Lines(text, table=part.table or "", part=name).count()) != part.rows:
             raise DamagedError(f"{name} is damaged: it has {rows} rows, and the manifest says {part.rows}")
         told.add(part.plain_bytes)
-        progress(part)
+        with lock:
+            unread.discard(number)
+            first = min(unread, default=len(manifest.parts))
+        progress(first)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
-        parts = [pool.submit(check_part, part) for part in wanted]
+        parts = [pool.submit(check_part, number, part) for number, part in wanted]
         over, _ = wait(parts, return_when=FIRST_EXCEPTION)
         pool.shutdown(cancel_futures=True)
         for part in over:

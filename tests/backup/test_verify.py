@@ -1,7 +1,7 @@
 """Verification: everything is read back, and the mark beside a backup says the truth."""
 
-from collections.abc import Callable
-from threading import current_thread
+from collections.abc import Callable, Iterator
+from threading import Event, current_thread
 
 import pytest
 
@@ -10,6 +10,7 @@ from chalicelib.backup.folder import MANIFEST, VERIFIED, key_of
 from chalicelib.backup.keys import Keys
 from chalicelib.backup.listing import list_backups
 from chalicelib.backup.manifest import Part, Table
+from chalicelib.backup.reader import Reader
 from chalicelib.backup.verify import Verified, verify
 from chalicelib.errors import DamagedError, MissingError, OutOfTimeError, PermanentError, TransientError
 from chalicelib.store import Store
@@ -26,7 +27,7 @@ def store(aws: LocalAws) -> Store:
     return Store(aws.client("s3"), bucket=BUCKET)
 
 
-def run(store: Store, *, keys: Keys, progress: Callable[[Part], None] = lambda _: None, threads: int = 2) -> Verified:
+def run(store: Store, *, keys: Keys, progress: Callable[[int], None] = lambda _: None, threads: int = 2) -> Verified:
     return verify(store, ID, keys=keys, plain=False, threads=threads, progress=progress)
 
 
@@ -128,19 +129,39 @@ def test_a_part_with_other_rows_than_the_manifest_says_is_damaged(store: Store, 
 
 
 def test_each_part_is_reported_when_it_is_read_in_one_of_so_many_threads(store: Store) -> None:
-    manifest = back_up(store, key=None)
-    seen: list[tuple[str, str]] = []
-    run(store, keys=PLAIN, threads=2, progress=lambda part: seen.append((part.name, current_thread().name)))
-    assert sorted(name for name, _ in seen) == [part.name for part in manifest.parts]
+    back_up(store, key=None)
+    seen: list[tuple[int, str]] = []
+    run(store, keys=PLAIN, threads=2, progress=lambda parts: seen.append((parts, current_thread().name)))
+    assert len(seen) == len(TEXTS)
+    assert max(seen)[0] == len(TEXTS)
     assert {thread for _, thread in seen} <= {"verify_0", "verify_1"}
+
+
+def test_only_what_was_read_with_all_before_it_counts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    back_up(store, key=None)
+    others, read, seen = Event(), Reader.read, []
+
+    def read_first_last(reader: Reader, part: Part) -> Iterator[bytes]:
+        if part == reader.manifest.parts[0]:
+            assert others.wait(60)
+        return read(reader, part)
+
+    def progress(parts: int) -> None:
+        seen.append(parts)
+        if len(seen) == len(TEXTS) - 1:
+            others.set()
+
+    monkeypatch.setattr(Reader, "read", read_first_last)
+    run(store, keys=PLAIN, threads=2, progress=progress)
+    assert seen == [0, 0, 0, 4]
 
 
 def test_who_is_told_may_end_it_which_proves_nothing(store: Store) -> None:
     back_up(store, key=None)
-    seen: list[str] = []
+    seen: list[int] = []
 
-    def progress(part: Part) -> None:
-        seen.append(part.name)
+    def progress(parts: int) -> None:
+        seen.append(parts)
         raise OutOfTimeError("the deadline is near")
 
     with pytest.raises(OutOfTimeError):

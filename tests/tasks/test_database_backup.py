@@ -1,5 +1,6 @@
 """The database backup, from a fire to a bucket that holds a verified copy, and its drill."""
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -277,6 +278,9 @@ def test_a_verification_that_time_does_not_allow_is_handed_on_and_reads_no_part_
     monkeypatch.setattr(Reader, "read", note)
     filled.configure(backup_connections=1)
     assert back_up(filled)["handed_on"]
+    # However many parts there are.
+    [(checkpoint,)] = filled.execute(select(runs_table.c.checkpoint))
+    assert json.loads(checkpoint) == {"backup": catalogue(filled)[0].id, "parts": len(read)}
     for _ in range(len(read) + 50):
         if not (messages := filled.receive()):
             break
