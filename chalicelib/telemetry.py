@@ -87,22 +87,27 @@ def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any], **fie
     return result
 
 
-def summarise_together(done: Iterable[tuple[str, str, str, Attempt[Any]]]) -> None:
-    """Write one line a type for jobs that were done and recorded together: (type, job id, trace's id, attempt)."""
-    by_type: dict[str, list[tuple[str, str, Attempt[Any]]]] = {}
-    for type_, job_id, trace_id, ended in done:
-        by_type.setdefault(type_, []).append((job_id, trace_id, ended))
-    for type_, group in by_type.items():
+def summarise_together(jobs: Iterable[tuple[str, str, str, Attempt[Any]]]) -> None:
+    """Write one line a type and outcome for jobs that succeeded or were skipped: (type, job id, trace's id, attempt).
+
+    Of those that were skipped, the line has each reason once.
+    """
+    alike: dict[tuple[str, Outcome], list[tuple[str, str, Attempt[Any]]]] = {}
+    for type_, job_id, trace_id, ended in jobs:
+        alike.setdefault((type_, ended.outcome), []).append((job_id, trace_id, ended))
+    for (type_, outcome), group in alike.items():
         result = {
             "type": type_,
             "job_ids": [job_id for job_id, _, _ in group],
             # Those that were enqueued by one run are of one trace.
             "trace_ids": list(dict.fromkeys(trace_id for _, trace_id, _ in group)),
-            "outcome": Outcome.SUCCEEDED.value,
+            "outcome": outcome.value,
             "duration_ms": sum(ended.duration_ms for _, _, ended in group),
             **sum((ended.counts for _, _, ended in group), Counts()).as_dict(),
         }
-        logger.info("jobs succeeded", extra=result)
+        if reasons := dict.fromkeys(ended.told for _, _, ended in group if ended.told):
+            result["reason"] = "; ".join(filter(None, reasons))
+        logger.info("jobs %s", outcome.value, extra=result)
 
 
 def measure(kind: Literal["run", "job"], name: str, attempts: Sequence[Attempt[Any]]) -> None:

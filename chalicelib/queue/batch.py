@@ -49,6 +49,7 @@ class Batch:
         self._claimer = Claimer(context, queue=queue, find=find, claim=self._claim)
         self._unrecorded: list[Performed] = []
         self._unbegun: list[Delivery] = []
+        self._settled: list[tuple[Result, Mapping[str, object]]] = []
         self._asked: set[str] = set()
         self._has_begun = False
         self.results: list[Result] = []
@@ -72,6 +73,7 @@ class Batch:
             self._work_through([each], alone=True)
         self._record()
         self._hand_back()
+        _tell_alike(self._settled)
 
     def _work_through(self, deliveries: Sequence[Delivery], *, alone: bool) -> list[Delivery]:
         """Claim the jobs and perform those that are ours; return the deliveries that are to be taken alone."""
@@ -177,14 +179,13 @@ class Batch:
             # What is not recorded is not done: the message stays, and the next attempt begins when the lease is over.
             results = tuple(replace(result, ended=recorded, stays=True, after_seconds=None) for result in results)
         self.results += results
-        done = [pair for pair in zip(performed, results, strict=True) if pair[1].ended.error is None]
-        if len(done) > 1:
-            summarise_together(
-                (result.type, each.delivery.job_id, each.delivery.trace.id, result.ended) for each, result in done
-            )
-        for each, result in zip(performed, results, strict=True):
-            if result.ended.error is not None or len(done) == 1:
-                summarise("job", result.type, result.ended, **_bindings(each.delivery, each.decision))
+        told = [
+            (result, _bindings(each.delivery, each.decision)) for each, result in zip(performed, results, strict=True)
+        ]
+        _tell_alike([pair for pair in told if pair[0].ended.error is None])
+        for result, of in told:
+            if result.ended.error is not None:
+                summarise("job", result.type, result.ended, **of)
             forget_frames(result.ended.error)
 
     def _hand_back(self) -> None:
@@ -211,14 +212,14 @@ class Batch:
                 self._leave(each, error, after_seconds=seconds)
 
     def _leave(self, delivery: Delivery, error: Exception | None, *, after_seconds: int | None = None) -> None:
-        result = without_attempt(
-            delivery, self._claimer.handler_of(delivery.type), error, stays=True, after_seconds=after_seconds
-        )
+        handler = self._claimer.handler_of(delivery.type)
+        result = without_attempt(delivery, handler, error, stays=True, after_seconds=after_seconds)
         self._add(result, _bindings(delivery, None))
 
     def _settle(self, delivery: Delivery, reason: str) -> None:
         result = without_attempt(delivery, self._claimer.handler_of(delivery.type), NotOursError(reason), stays=False)
-        self._add(result, _bindings(delivery, None))
+        self._settled.append((result, _bindings(delivery, None)))
+        self.results.append(result)
 
     def _add(self, result: Result, bindings: Mapping[str, object]) -> None:
         summarise("job", result.type, result.ended, **bindings)
@@ -226,6 +227,14 @@ class Batch:
 
     def _attempt(self, work: Any) -> Attempt[Any]:
         return attempt(lambda: self._context.database.autocommit(work), clock=self._context.clock, last=False)
+
+
+def _tell_alike(jobs: Sequence[tuple[Result, Mapping[str, object]]]) -> None:
+    if len(jobs) > 1:
+        summarise_together((each.type, str(of["job_id"]), str(of["trace_id"]), each.ended) for each, of in jobs)
+        return
+    for each, of in jobs:
+        summarise("job", each.type, each.ended, **of)
 
 
 def _bindings(delivery: Delivery, decision: Decision | None) -> dict[str, object]:

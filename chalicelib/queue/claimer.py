@@ -37,25 +37,31 @@ class Claimer:
         believed_new = {each.job_id for each in deliveries if each.is_first and not alone}
         without_data = {each.job_id for each in deliveries if each.message and each.message.data_in_row}
 
-        def take_from(connection: Connection, believed_new: Collection[str]) -> dict[str, Decision]:
+        def take_from(connection: Connection) -> dict[str, Decision]:
             for id_, sent_ms in redriven.items():
                 # Of one that was begun again since, the message is only a copy.
                 claims.reopen(connection, [id_], dispatch_ms=claim.now_ms + BACKUP_MS, begun_before_ms=sent_ms)
-            return claims.take(
-                connection,
-                asked,
-                believed_new=believed_new,
-                without_data=without_data,
-                policy_of=self._policy_of,
-                claim=claim,
-                alone=alone,
-            )
+            paused = claims.paused_types(connection)
 
-        try:
-            return self._context.database.autocommit(lambda connection: take_from(connection, believed_new))
-        except IntegrityError:
-            # One is there after all, or another worker recorded it between our look and our insert.
-            return self._context.database.autocommit(lambda connection: take_from(connection, ()))
+            def decide(believed_new: Collection[str]) -> dict[str, Decision]:
+                return claims.take(
+                    connection,
+                    asked,
+                    believed_new=believed_new,
+                    without_data=without_data,
+                    paused=paused,
+                    policy_of=self._policy_of,
+                    claim=claim,
+                    alone=alone,
+                )
+
+            try:
+                return decide(believed_new)
+            except IntegrityError:
+                # One is there after all, or another worker recorded it between our look and our insert.
+                return decide(())
+
+        return self._context.database.autocommit(take_from)
 
     def handler_of(self, type_: str) -> Handler | None:
         """Return the handler of a type, where it has one that can be used."""

@@ -60,6 +60,7 @@ def take(
     *,
     believed_new: Collection[str],
     without_data: Collection[str],
+    paused: Collection[str],
     policy_of: Callable[[str], Policy],
     claim: Claim,
     alone: bool,
@@ -67,9 +68,9 @@ def take(
     """Record the jobs that nobody has recorded, claim those that are free and due, and return what was decided.
 
     `asked` holds by job id the row that the job gets where it has none; those `believed_new` are not looked for
-    before, and those `without_data` are never recorded. The decisions to take a job have its row as it was claimed.
-    Raises IntegrityError where one of the jobs believed to be new is there after all, or was recorded just now: the
-    same again, and nothing believed, finds it. Raises AlikeError unless `alone`.
+    before, those `without_data` are never recorded, and jobs of `paused` types are put off. The decisions to take a job
+    have its row as it was claimed. Raises IntegrityError where one of the jobs believed to be new is there after
+    all, or was recorded just now: the same again, and nothing believed, finds it. Raises AlikeError unless `alone`.
     """
     looked_for = [id_ for id_ in asked if id_ not in believed_new]
     rows = connection.execute(_FIND, {"ids": looked_for}).all() if looked_for else ()
@@ -85,11 +86,10 @@ def take(
     for id_ in without_data:
         if id_ in new:
             decisions.setdefault(id_, _give_up(f"the data of job {id_} is in its row, and it has no row any more"))
-    paused = paused_types(connection)
     for id_ in asked:
         if id_ not in decisions:
             row = found.get(id_) or SimpleNamespace(**new[id_])
-            policy, is_paused = policy_of(row.type), not paused.isdisjoint({row.type, pauses.ALL_JOBS})
+            policy, is_paused = policy_of(row.type), row.type in paused or pauses.ALL_JOBS in paused
             decision = judge(row, policy=policy, is_paused=is_paused, claim=claim, alone=alone)
             if decision.verdict is Verdict.TAKE and policy.interval_ms is not None and row.slot_at is None:
                 decision = _await_turn(connection, decision, policy.interval_ms, now_ms=claim.now_ms)

@@ -69,6 +69,31 @@ def test_a_message_is_done_and_its_job_is_recorded(kit: Kit) -> None:
     assert (left(kit), kit.sqs.messages(DEAD)) == ([], [])
 
 
+def test_copies_that_look_new_cost_three_statements_and_one_line(kit: Kit, log: Log) -> None:
+    begun = handle(kit)
+    for n in range(10):
+        kit.send({"type": "note", "data": {"text": str(n)}})
+    messages = kit.receive()
+    kit.work(messages)
+    asked: list[str] = []
+    engine = kit.context().database.engine
+
+    def note(_connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
+        asked.append(" ".join(sql.split()[:2]))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        assert kit.work(messages) == {"messages": 10, "skipped": 10}
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    # What is paused, the rows that are there already, and what these say.
+    assert [sql.partition(" ")[0] for sql in asked] == ["SELECT", "INSERT", "SELECT"]
+    (line,) = [line for line in log() if line.get("outcome") == "skipped"]
+    assert (line["message"], len(line["job_ids"]), line["skipped"]) == ("jobs skipped", 10, 0)
+    assert line["reason"].startswith(f"job {messages[0]['MessageId']} is completed; ")
+    assert len(begun) == 10
+
+
 def test_ten_messages_are_ten_jobs(kit: Kit) -> None:
     begun = handle(kit)
     for n in range(10):
