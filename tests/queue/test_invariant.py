@@ -38,22 +38,26 @@ from chalicelib.database import insert_missing
 from chalicelib.errors import NightshiftError, PermanentError, TransientError
 from chalicelib.handlers import Handler, Rate
 from chalicelib.outcome import Counts
-from chalicelib.queue import claims, dead_letters, execution, outbox, work_queue, worker
+from chalicelib.queue import claims, dead_letters, execution, outbox, rows, work_queue, worker
+from chalicelib.queue import job as job_module
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
-from chalicelib.queue.job import OVER, TAKEN, WAITING, Job, Status
+from chalicelib.queue.job import INVALID, OVER, TAKEN, WAITING, Job, Status
+from chalicelib.queue.payloads import is_pointer
 from chalicelib.queue.verdict import EARLY_MS
 from chalicelib.schema import emails, external_data, jobs, pauses, rate_slots
 from chalicelib.telemetry import logger
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
-from nightshift.testkit.memory import Held, MemoryS3, MemorySes, MemorySqs
+from nightshift.testkit.memory import VISIBILITY_SECONDS, Held, MemoryS3, MemorySes, MemorySqs
 from tests.queue.samples import execute, fail, handle, insert_job, statuses
 from tests.services import on_each_server
-from tests.sweep import stories
+from tests.sweep import IS_SWEEP, stories
 
 STORIES = int(os.environ.get("INVARIANT_STORIES", "0"))
-FEW_STORIES = {"sqlite": 15, "mysql": 10}
+FEW_STORIES = {"sqlite": 15, "mysql": 6, "mariadb": 6}
 STEPS = 40
+# What is long in a story.
+LIMIT = 1000
 QUEUES = {"work": WORK, "priority": PRIORITY}
 REFUSABLE = ("SendMessage", "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 CALLS = (
@@ -66,9 +70,11 @@ CALLS = (
     "put_object",
     "get_object",
 )
-OF_DATABASE = ("lost", "deadlock", "denied")
+OF_DATABASE = ("lost", "deadlock", "denied", "away")
 OF_AWS = ("refused", "unanswered")
-OF_OTHERS = ("worker", "copies", "dispatch", "cancel", "redrive")
+OF_OTHERS = ("worker", "copies", "dispatch", "cancel", "redrive", "edit")
+# Words in a job's data or error that end its process, or are refused, each time.
+UNREADABLE, UNCLAIMABLE, UNRECORDABLE = "unreadable", "unclaimable", "unrecordable"
 KINDS = ["killed", "slow", "late", "uncertain", "partly", *OF_DATABASE, *OF_AWS, *OF_OTHERS]
 
 
@@ -88,6 +94,7 @@ class Process:
 
     faults: list[Fault]
     deadline_ms: int
+    is_worker: bool
     # By what it was kept from recording what it did.
     disturbed_by: set[str] = field(default_factory=set)
     # Its machine stood still, and it goes on where Lambda would have ended it.
@@ -101,6 +108,10 @@ class Weather:
         self.clock = FrozenClock(NOON)
         self.steps = 0
         self.process: Process | None = None
+        # Until then the database lets nobody in.
+        self.away_until_ms = 0
+        # What is refused each time has kept something from being recorded.
+        self.has_poisoned = False
         # By kind of fault: what others do in between.
         self.others: dict[str, Callable[[], None]] = {}
         self._engine = engine
@@ -124,6 +135,9 @@ class Weather:
         process = self.process
         if process is None:
             return ""
+        if place != "call" and self.clock.now_ms() < self.away_until_ms:
+            process.disturbed_by.add("away")
+            return "away"
         for fault in process.faults:
             if fault.times and self._can_happen(fault.kind, place, what):
                 fault.at -= 1
@@ -161,6 +175,8 @@ class Weather:
             self.clock.advance(fault.seconds)
             return False
         process.disturbed_by.add(fault.kind)
+        if fault.kind == "away":
+            self.away_until_ms = self.clock.now_ms() + 1000 * fault.seconds
         if fault.kind == "killed":
             raise Killed
         if fault.kind == "late":
@@ -174,9 +190,21 @@ class Weather:
             with self._broken_off(cursor.connection):
                 if kind := self.step("statement", statement):
                     raise self._error(kind)
+                self._refuse_poison(statement, str(arguments))
             return execute(cursor, statement, *arguments)
 
         return call
+
+    def _refuse_poison(self, statement: str, values: str) -> None:
+        is_claim = (
+            statement.startswith("INSERT INTO jobs")
+            and UNCLAIMABLE in values
+            and self.process
+            and self.process.is_worker
+        )
+        if is_claim or (statement.startswith("UPDATE jobs") and UNRECORDABLE in values):
+            self.has_poisoned = True
+            raise self._error("denied")
 
     def _commit_in_weather(self, commit: Callable[[Any], None]) -> Callable[[Any], None]:
         def call(connection: Any) -> None:
@@ -200,7 +228,7 @@ class Weather:
 
     def _error(self, kind: str) -> Exception:
         if self._engine.dialect.name != "sqlite":
-            return pymysql.err.OperationalError({"deadlock": 1213, "denied": 1142}.get(kind, 2013), kind)
+            return pymysql.err.OperationalError({"deadlock": 1213, "denied": 1142, "away": 2003}.get(kind, 2013), kind)
         error = sqlite3.OperationalError(kind)
         error.sqlite_errorcode = sqlite3.SQLITE_READONLY if kind == "denied" else sqlite3.SQLITE_BUSY
         return error
@@ -227,6 +255,9 @@ class InWeather:
                 attribute(**arguments | {"Entries": others})
                 return {"Failed": [{"Id": first["Id"], "Code": "InternalError", "SenderFault": False}]}
             answer = attribute(**arguments)
+            if name == "get_object" and UNREADABLE.encode() in answer["Body"].getvalue():
+                self._weather.has_poisoned = True
+                raise Killed
             if kind == "unanswered":
                 raise ReadTimeoutError(endpoint_url="https://aws.example")
             return answer
@@ -269,6 +300,7 @@ ERRORS: dict[str, Exception] = {
     "transient": TransientError("not now"),
     "permanent": PermanentError("never"),
     "crash": RuntimeError("a bug"),
+    UNRECORDABLE: RuntimeError(UNRECORDABLE),
 }
 MOST_ATTEMPTS = 3
 
@@ -329,7 +361,7 @@ payloads = st.fixed_dictionaries(
         "fails": st.integers(1, 4),
         "error": st.sampled_from(sorted(ERRORS)),
         "seconds": st.sampled_from([5, 55, 250]),
-        "text": st.just("x" * 900),
+        "text": st.sampled_from(["x" * 900, "x" * 2000, UNREADABLE * 100, UNCLAIMABLE]),
     },
 )
 # Of the types and kinds of its story: few, so that what takes several of the same comes about.
@@ -379,7 +411,8 @@ class Story(RuleBasedStateMachine):
         self.ses = Ses()
         kit.sqs = cast(MemorySqs, InWeather(self.sqs, weather))
         kit.ses = cast(MemorySes, InWeather(self.ses, weather))
-        kit.s3 = cast(MemoryS3, InWeather(MemoryS3(), weather))
+        self.s3 = MemoryS3()
+        kit.s3 = cast(MemoryS3, InWeather(self.s3, weather))
         kit.handlers = {handler.type: handler for handler in self._handlers()}
         weather.others = {
             "worker": self._work_all,
@@ -387,7 +420,9 @@ class Story(RuleBasedStateMachine):
             "dispatch": self._dispatch,
             "cancel": partial(self._cancel, 0),
             "redrive": self._redrive,
+            "edit": partial(self._edit, 0),
         }
+        weather.away_until_ms, weather.has_poisoned = 0, False
         for table in (jobs, emails, external_data, pauses, rate_slots):
             self._execute(delete(table))
         self.types: list[str] = []
@@ -435,7 +470,7 @@ class Story(RuleBasedStateMachine):
         performance = Performance(job.id, process)
         self.performances[job.id].append(performance)
         if not (process and process.is_late):
-            self._check_may_begin(job.id, by=context.request_id)
+            self._check_may_begin(job, by=context.request_id)
         self.performing[job.id] = self.clock.now_ms() + context.remaining_ms()
         try:
             if job.payload.seconds:
@@ -449,13 +484,14 @@ class Story(RuleBasedStateMachine):
         performance.has_succeeded = True
         return Counts(total=1, succeeded=1)
 
-    def _check_may_begin(self, job_id: str, *, by: str) -> None:
+    def _check_may_begin(self, job: Job[Payload], *, by: str) -> None:
         with self.weather.over(None):
-            row, context = self.kit.job(job_id), self.kit.context()
+            row, context = self.kit.job(job.id), self.kit.context()
             paused = context.database.transact(claims.paused_types)
         wrong = {
             "is another's": row.status not in TAKEN or row.claimed_by != by,
-            "is performed twice at a time": self.performing.get(job_id, 0) > self.clock.now_ms(),
+            "is performed with other data": msgspec.json.decode(row.data, type=Payload) != job.payload,
+            "is performed twice at a time": self.performing.get(job.id, 0) > self.clock.now_ms(),
             "had expired": row.expires_at is not None and row.expires_at <= row.started_at,
             "is not due": max(row.due_at, row.slot_at or 0) > row.started_at + EARLY_MS,
             "is paused": row.type in paused,
@@ -480,7 +516,7 @@ class Story(RuleBasedStateMachine):
         faults=st.just([]) | faults,
     )
     def enqueue(self, new: list[Wanted], ending: str, faults: list[Fault]) -> None:
-        before = {row.id for row in self.kit.jobs()}
+        before = self._ids()
         context, ids = self.kit.context(), list[str]()
         if ending == "sent":
             with (
@@ -498,12 +534,16 @@ class Story(RuleBasedStateMachine):
             ):
                 outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
                 raise ZeroDivisionError
-        after = {row.id for row in self.kit.jobs()}
+        after = self._ids()
         if ending == "rolled back":
             assert after == before
         elif ending == "committed" or not faults:
             assert set(ids) <= after
         self.accepted |= after
+
+    def _ids(self) -> set[str]:
+        # The row of what is being read is there for the time of the reading.
+        return {row.id for row in self.kit.jobs() if row.type != INVALID}
 
     def _new(self, wanted: Wanted) -> outbox.NewJob:
         run_at, expires_at = wanted.moments(self.clock.now_ms())
@@ -537,7 +577,10 @@ class Story(RuleBasedStateMachine):
                 "expires_at": expires_at and expires_at.isoformat(),
                 **(each.unique if key else {}),
             }
-            message_id = self._put(each.body or msgspec.json.encode(body).decode(), queue=each.queue)
+            text = each.body or msgspec.json.encode(body).decode()
+            if len(text) > LIMIT:
+                text = self.kit.context().payloads.store(text)
+            message_id = self._put(text, queue=each.queue)
             self.sent.append((id_ or message_id, each.type, key))
 
     def _put(self, body: str, *, queue: str) -> str:
@@ -581,7 +624,7 @@ class Story(RuleBasedStateMachine):
     def _invoke(self, queue: str, messages: list[dict[str, Any]], seconds: int, faults: list[Fault]) -> None:
         if messages:
             self.in_work = [(queue, message) for message in messages]
-            with self._process(faults, seconds=seconds):
+            with self._process(faults, seconds=seconds, is_worker=True):
                 self.kit.work(messages, queue=QUEUES[queue], seconds=seconds)
 
     @rule(which=whichever, faults=st.just([]) | faults)
@@ -619,11 +662,13 @@ class Story(RuleBasedStateMachine):
     def trouble(self, refused: set[str], answers: list[str]) -> None:
         self.sqs.refuse, self.ses.answers = refused, [SES_ANSWERS[answer] for answer in answers]
 
-    @rule(what=st.sampled_from(["cancel", "reopen", "redrive", "pause", "resume"]), which=whichever)
+    @rule(what=st.sampled_from(["cancel", "edit", "reopen", "redrive", "pause", "resume"]), which=whichever)
     def operator(self, what: str, which: int) -> None:
         match what:
             case "cancel":
                 self._cancel(which)
+            case "edit":
+                self._edit(which)
             case "reopen":
                 self._reopen(which)
             case "redrive":
@@ -641,6 +686,14 @@ class Story(RuleBasedStateMachine):
             over = {"status": Status.CANCELLED.value, "ended_at": self.clock.now_ms(), "dispatch_at": None}
             with suppress(SQLAlchemyError):
                 self._execute(update(jobs).where(*waits).values(over))
+
+    def _edit(self, which: int) -> None:
+        kinds = set(TYPES) - {"send_email"}
+        if rows := [row for row in self.kit.jobs() if row.status in WAITING and row.type in kinds]:
+            waits = (jobs.c.id == rows[which % len(rows)].id, jobs.c.status.in_(WAITING))
+            data = msgspec.json.encode({"text": f"edited at step {self.weather.steps}"}).decode()
+            with suppress(SQLAlchemyError):
+                self._execute(update(jobs).where(*waits).values(data=data))
 
     def _reopen(self, which: int) -> None:
         if rows := [row for row in self.kit.jobs() if row.status == Status.DEAD]:
@@ -673,16 +726,17 @@ class Story(RuleBasedStateMachine):
         letters.clear()
 
     @contextmanager
-    def _process(self, faults: Sequence[Fault], *, seconds: float = 300) -> Iterator[None]:
+    def _process(self, faults: Sequence[Fault], *, seconds: float = 300, is_worker: bool = False) -> Iterator[None]:
         deadline_ms = self.clock.now_ms() + round(1000 * seconds)
-        process = Process(faults=[replace(fault) for fault in faults], deadline_ms=deadline_ms)
+        own = [replace(fault) for fault in faults]
+        process = Process(faults=own, deadline_ms=deadline_ms, is_worker=is_worker)
         try:
             with self.weather.over(process):
                 yield
         except (Killed, SQLAlchemyError):
             assert process.disturbed_by
         except (NightshiftError, ClientError, BotoCoreError):
-            assert faults or self.sqs.refuse or self.ses.answers
+            assert faults or process.disturbed_by or self.sqs.refuse or self.ses.answers
         self.is_disturbed |= bool(process.disturbed_by)
 
     def _work_all(self) -> None:
@@ -731,14 +785,16 @@ class Story(RuleBasedStateMachine):
         self._check_effects(rows)
 
     def _settle(self) -> None:
-        self.sqs.refuse, self.ses.answers = set(), []
+        self.sqs.refuse, self.ses.answers, self.weather.away_until_ms = set(), [], 0
         self._execute(delete(pauses))
         for _ in range(300):
             self._dispatch()
             for url in QUEUES.values():
                 self.kit.drain(queue=url)
             next_ms = [held.visible_ms for url in QUEUES.values() for held in self.sqs.messages(url)]
-            next_ms += [row.dispatch_at - LOOKAHEAD_MS for row in self.kit.jobs() if row.status not in OVER]
+            waiting = [row for row in self.kit.jobs() if row.status not in OVER]
+            # SQS alone brings back what is to be read.
+            next_ms += [row.dispatch_at - LOOKAHEAD_MS for row in waiting if row.dispatch_at is not None]
             if not next_ms:
                 return
             # Kit.settle goes minute by minute, and waits for no message.
@@ -754,7 +810,7 @@ class Story(RuleBasedStateMachine):
                 or (key and any((row.type, row.idempotency_key) == (type_, key) for row in rows.values()))
                 # The database takes its id for another's, or SQS gave it up before a worker could.
                 or any(read_attributes(letter).get("job_id") == id_ for letter in letters)
-                or any(letter.message_id == id_ or f'"id":"{id_}"' in letter.body for letter in letters)
+                or any(letter.message_id == id_ or f'"id":"{id_}"' in self._body_of(letter) for letter in letters)
             ), (id_, type_, key)
         for row in rows.values():
             assert row.status in OVER
@@ -765,7 +821,14 @@ class Story(RuleBasedStateMachine):
                     if read_attributes(letter).get("job_id") == row.id
                 ]
                 assert any(row.last_error.endswith(reason) for reason in reasons), (row, reasons)
-                assert self.is_disturbed or "the process ended" not in row.last_error, row
+                is_disturbed = self.is_disturbed or self.weather.has_poisoned
+                assert is_disturbed or "the process ended" not in row.last_error, row
+
+    def _body_of(self, letter: Held) -> str:
+        if not is_pointer(letter.body):
+            return letter.body
+        key = msgspec.json.decode(letter.body)[1]["s3Key"]
+        return self.s3.objects[key].decode()
 
     def _check_keys(self, rows: dict[str, Any]) -> None:
         by_key = defaultdict(list)
@@ -844,25 +907,73 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("quiet")
 def test_whatever_happens_each_job_ends_once_and_has_its_effect_at_most_once(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kit = Kit(url, JOBS_RETENTION_DAYS="3650")
     engine = engine_of(kit)
     weather = Weather(engine, monkeypatch)
     # What a handler takes is counted in steps, not by how busy this machine is; and short bodies go to S3.
     monkeypatch.setattr(execution, "time", SimpleNamespace(perf_counter=lambda: weather.steps))
-    for module in (work_queue, dead_letters):
-        monkeypatch.setattr(module, "LIMIT", 1000)
+    for module in (work_queue, dead_letters, job_module):
+        monkeypatch.setattr(module, "LIMIT", LIMIT)
+    monkeypatch.setattr(rows, "SHORT_BYTES", LIMIT)
     run_state_machine_as_test(
         cast(Any, lambda: Story(kit, weather, monkeypatch)),
         settings=settings(
-            max_examples=STORIES or stories(FEW_STORIES[engine.dialect.name]),
+            max_examples=STORIES or stories(FEW_STORIES[request.node.callspec.params["url"]]),
             derandomize=not STORIES,
             stateful_step_count=STEPS,
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
         ),
     )
+
+
+@pytest.mark.usefixtures("quiet")
+def test_kill_at_each_statement_loses_no_job_and_costs_no_neighbour_an_attempt(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit = Kit(url)
+    weather = Weather(engine_of(kit), monkeypatch)
+    kit.clock = weather.clock
+    kit.sqs = cast(MemorySqs, InWeather(MemorySqs(kit.clock, redrive={WORK: DEAD}), weather))
+    kit.s3 = cast(MemoryS3, InWeather(MemoryS3(), weather))
+    monkeypatch.setattr(job_module, "LIMIT", LIMIT)
+    monkeypatch.setattr(rows, "SHORT_BYTES", LIMIT)
+    long = {"text": "x" * 2 * LIMIT}
+
+    def perform(job: Job[Any]) -> None:
+        weather.step("call")
+        if job.payload.text == "fails":
+            raise PermanentError("no")
+
+    begun = handle(kit, perform)
+    for at in range(1, 100, 1 if IS_SWEEP else 4):
+        for table in (jobs, external_data):
+            execute(kit, delete(table))
+        for queue in (WORK, DEAD):
+            kit.sqs.messages(queue).clear()
+        begun.clear()
+        good = [kit.enqueue("note", {"text": 1}), kit.enqueue("note", long), kit.send({"type": "note", "data": {}})]
+        for id_ in (None, "own"):
+            message = {"type": "note", "data": long} | ({"id": id_} if id_ else {})
+            sent = kit.send(kit.context().payloads.store(msgspec.json.encode(message).decode()))
+            good.append(id_ or sent)
+        bad = [kit.send({"type": "note", "data": {"text": "fails"}}), kit.send("{")]
+        fault = Fault(kind="killed", at=at, times=1, seconds=0)
+        process = Process(faults=[fault], deadline_ms=kit.clock.now_ms() + 300_000, is_worker=True)
+        with weather.over(process), suppress(Killed):
+            kit.work(kit.receive())
+        kit.settle()
+        kit.clock.advance(VISIBILITY_SECONDS)
+        kit.settle()
+        assert statuses(kit) == dict.fromkeys(good, "completed") | dict.fromkeys(bad, "dead"), at
+        assert {row.attempts for row in kit.jobs() if row.id in good} <= {1, 2}, at
+        # One of them was at work when the process ended, and at most one more is done again.
+        assert len(begun) <= len(good) + 1 + 2, at
+        if fault.times:
+            return
+    raise AssertionError("the batch has more steps than that")
 
 
 def rival(url: str, ids: Sequence[str], barrier: Any) -> None:

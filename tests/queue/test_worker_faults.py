@@ -212,6 +212,38 @@ def test_a_connection_that_each_claim_loses_is_tried_with_one_message_at_a_time(
     assert (staying(kit), left(kit)) == (1, [FIRST_WAIT_SECONDS])
 
 
+@contextmanager
+def short_packets(kit: Kit, most: int) -> Iterator[None]:
+    """Have the server take no statement that is longer."""
+    engine = kit.context().database.engine
+    with rival(kit) as other:
+        before = other.execute(text("SELECT @@GLOBAL.max_allowed_packet")).scalar_one()
+        other.execute(text(f"SET GLOBAL max_allowed_packet = {most}"))
+        engine.dispose()
+        try:
+            yield
+        finally:
+            other.execute(text(f"SET GLOBAL max_allowed_packet = {before}"))
+            engine.dispose()
+
+
+@on_each_server
+@pytest.mark.parametrize("length", [200_000, 5_000_000], ids=["on SQS", "in the bucket"])
+def test_message_longer_than_max_allowed_packet_takes_no_neighbour_along(kit: Kit, length: int) -> None:
+    begun = handle(kit)
+    long = json.dumps({"type": "note", "data": {"text": "x" * length}})
+    kit.send(long if length < 262_144 else kit.context().payloads.store(long))
+    for n in range(5):
+        kit.send({"type": "note", "data": {"text": n}})
+    with short_packets(kit, length // 2 // 1024 * 1024):
+        assert kit.work(kit.receive()) is None
+    assert sorted(job.payload.text for job in begun) == [0, 1, 2, 3, 4]
+    assert len(left(kit)) == 1
+    kit.clock.advance(VISIBILITY_SECONDS)
+    kit.drain()
+    assert (len(begun), left(kit)) == (6, [])
+
+
 def test_a_database_that_goes_away_in_mid_batch_loses_no_message_and_its_jobs_are_done_in_the_end(kit: Kit) -> None:
     cut = gone(kit)
 
