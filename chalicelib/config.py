@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from chalicelib.backup.policy import Policy, read_policy
 from chalicelib.errors import ConfigurationError
-from chalicelib.mail.text import clean, plain_address
+from chalicelib.mail.text import clean, header_url, plain_address
 from chalicelib.zones import find_zone
 
 SMALLEST = 0.001
@@ -193,7 +193,7 @@ class Settings:
     site_url: str = _setting("SITE_URL", _url("https", "http"))
     digest_zone: ZoneInfo = _setting("DIGEST_ZONE", _zone, default="UTC")
     digest_max_posts: int = _setting("DIGEST_MAX_POSTS", _positive(int), default="20")
-    unsubscribe_url: str = _setting("UNSUBSCRIBE_URL", _url("https", "http"))
+    unsubscribe_url: str = _setting("UNSUBSCRIBE_URL", lambda text: header_url(_url("https")(text)))
     unsubscribe_secrets: str = _setting("UNSUBSCRIBE_SECRETS", _or_reference(read_secrets))
     external_sync_url: str | None = _setting("EXTERNAL_SYNC_URL", _optional(_url("https", "http")), default="")
     external_sync_token: str | None = _setting("EXTERNAL_SYNC_TOKEN", _optional(str), default="")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from chalicelib.config import read_secrets, read_settings
 from chalicelib.errors import ConfigurationError
+from chalicelib.mail import unsubscribe
 from tests.sweep import examples
 
 REQUIRED = {
@@ -142,7 +143,7 @@ def test_wrong_settings_are_named_beside_missing_ones() -> None:
         ("PRIORITY_QUEUE_URL", "https:// or http://"),
         ("DEAD_LETTER_QUEUE_URL", "https:// or http://"),
         ("SITE_URL", "https:// or http://"),
-        ("UNSUBSCRIBE_URL", "https:// or http://"),
+        ("UNSUBSCRIBE_URL", "https://"),
     ],
 )
 @pytest.mark.parametrize("value", ["ftp://example.com", "example.com", "//example.com", "javascript:alert(1)"])
@@ -162,10 +163,26 @@ def test_a_url_without_a_host_is_refused(value: str) -> None:
         "https://example.com/unsubscribe\n",
         "https://example.com/un subscribe",
         "https://bücher.example/unsubscribe",
+        "http://example.com/unsubscribe",
+        "https://example.com/unsubscribe>",
+        "https://example.com/a>, <mailto:eve@example.org",
+        "https://example.com/{{token}}",
+        'https://example.com/"',
+        f"https://example.com/{'x' * 1200}",
+        f"https://example.com/{'x' * 381}",
     ],
+    ids=lambda value: value[:50],
 )
 def test_an_unsubscribe_url_that_cannot_stand_in_a_header_is_refused(value: str) -> None:
     assert refusal(UNSUBSCRIBE_URL=value).startswith("UNSUBSCRIBE_URL ")
+
+
+def test_the_longest_unsubscribe_url_makes_a_header_that_ses_takes() -> None:
+    url = f"https://example.com/{'x' * 380}"
+    assert read_settings(REQUIRED | {"UNSUBSCRIBE_URL": url}).unsubscribe_url == url
+    # The longest id that a column may hold.
+    token = unsubscribe.sign("u" * 255, "daily_digest", secrets=["s" * 32])
+    assert len(f"<{unsubscribe.link(url, token)}>") <= 870
 
 
 @pytest.mark.parametrize("value", ["", "digest", "Digest <digest@example.com>", "a@example.com, b@example.com"])
