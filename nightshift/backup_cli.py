@@ -157,7 +157,10 @@ def _made(summary: Mapping[str, Any]) -> str:
         return f"A backup is made, and the worker goes on reading it back; its run is {summary['run_id']}."
     if "snapshot" in summary:
         return f"RDS makes the snapshot {summary['snapshot']}; the runs to come have it exported."
-    return f"{summary['backup']} is made and read back: {_count(summary, 'table', 'succeeded')}."
+    made = f"{summary['backup']} is made and read back: {_count(summary, 'table', 'succeeded')}."
+    if versioned := summary.get("without_history"):
+        made += f" It holds the present rows of {plain(', '.join(versioned))}, and not their history."
+    return made
 
 
 def _broken(summary: Mapping[str, Any]) -> list[str]:

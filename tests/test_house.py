@@ -70,7 +70,7 @@ LEVELS = [
     ["chalicelib.backup.programs", "chalicelib.backup.selection", "chalicelib.backup.tables"],
     ["chalicelib.backup.grants"],
     ["chalicelib.backup.columns", "chalicelib.backup.snapshot", "chalicelib.backup.unqualified"],
-    ["chalicelib.backup.screening", "chalicelib.backup.target"],
+    ["chalicelib.backup.identity", "chalicelib.backup.screening", "chalicelib.backup.target"],
     ["chalicelib.backup.explained", "chalicelib.backup.loading", "chalicelib.backup.verify"],
     ["chalicelib.backup.statement"],
     [

@@ -50,6 +50,10 @@ READ_TIMEOUT_SECONDS = 600
 SIZES = text(
     "SELECT table_name, COALESCE(data_length, 0) FROM information_schema.tables WHERE table_schema = DATABASE()"
 )
+VERSIONED = text(
+    "SELECT table_name FROM information_schema.tables"
+    " WHERE table_schema = DATABASE() AND table_type = 'SYSTEM VERSIONED' ORDER BY table_name"
+)
 
 
 class Backups:
@@ -99,6 +103,13 @@ class Backups:
         if octets <= LITTLE_OCTETS:
             return 0.0
         return VERIFICATION * octets / (self.catalogue.rate() or FIRST_RATE)
+
+    def without_history(self) -> list[str]:
+        """Return MariaDB's system-versioned tables whose present rows a backup holds, and not their history."""
+        if self._is_file:
+            return []
+        names = self._context.database.autocommit(lambda connection: connection.execute(VERSIONED).scalars().all())
+        return [name for name in names if self._plan.takes(name) and self._plan.takes_rows(name)]
 
     def make(self, *, run_id: str, attempt: int) -> str:
         """Make a backup and return its id. Raises as `back_up_schema`, PermanentError also when time runs out."""

@@ -1,7 +1,7 @@
 """The database backup, from a fire to a bucket that holds a verified copy, and its drill."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,6 +87,19 @@ def test_the_manifest_says_what_the_server_was(filled: World) -> None:
     assert server.version == version
     assert "STRICT_TRANS_TABLES" in str(server.sql_mode)
     assert (server.time_zone, server.charset) == (zone, "utf8mb4")
+
+
+@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+def test_the_summary_names_the_tables_whose_history_is_not_in_the_backup(
+    filled: World, log: Callable[[], list[dict[str, Any]]]
+) -> None:
+    filled.execute(text("CREATE TABLE versioned (id INT PRIMARY KEY) WITH SYSTEM VERSIONING"))
+    try:
+        assert back_up(filled)["without_history"] == ["versioned"]
+    finally:
+        filled.execute(text("DROP TABLE versioned"))
+    sentence = "the backup holds the present rows of system-versioned tables, and not their history"
+    assert [line["level"] for line in log() if line.get("message") == sentence] == ["WARNING"]
 
 
 def test_with_a_key_nothing_in_the_bucket_can_be_read_without_it(filled: World) -> None:
