@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, case, insert, select, update
 
 from chalicelib import pauses
 from chalicelib.attempts import Attempt
@@ -21,8 +21,14 @@ from chalicelib.schema import runs, schedules
 
 # Beyond the function's own limit its process is certainly dead; the rest covers clocks that differ.
 LEASE_GRACE_MS = 60_000
+# No function has longer. A process that does is no function, and may be killed at any time: its lease is short, and it
+# renews it.
+LONGEST_FUNCTION_MS = 900_000
+RENEWED_LEASE_MS = 120_000
 # A run that was handed on, or whose process ended, is in the way until somebody has had the time to go on with it.
 NEGLECTED_MS = 3_600_000
+# So is one that a person asked for, but that person may ask again soon, and the next fire is not to be missed for it.
+NEGLECTED_BY_A_PERSON_MS = 300_000
 # How long a run waits before it asks again whether the one in its way is over.
 OVERLAP_WAIT = timedelta(minutes=1)
 # What becomes of a fire while another run of the task is not over: it is missed, or it waits.
@@ -101,7 +107,7 @@ def _take(connection: Connection, context: Context, task: str, fire: Fire, *, ov
         "status": "running",
         "attempt": run.attempt,
         "request_id": context.request_id,
-        "lease_until": now_ms + context.remaining_ms() + LEASE_GRACE_MS,
+        "lease_until": now_ms + _lease_ms(context) + LEASE_GRACE_MS,
         "finished_at": None,
         **({"started_at": now_ms, "failures": 0, "error_type": None, "error": None} if is_anew else {}),
     }
@@ -130,7 +136,9 @@ def find_pause(connection: Connection, task: str) -> PausedError | None:
 
 
 def _find_running(connection: Connection, task: str, *, now_ms: int) -> OverlapError | None:
-    is_running = (runs.c.task == task, runs.c.status == "running", runs.c.lease_until > now_ms - NEGLECTED_MS)
+    is_asked_for = runs.c.trigger == "manual"
+    neglected_ms = case((is_asked_for, NEGLECTED_BY_A_PERSON_MS), else_=NEGLECTED_MS)
+    is_running = (runs.c.task == task, runs.c.status == "running", runs.c.lease_until + neglected_ms > now_ms)
     row = connection.execute(select(runs.c.id, runs.c.scheduled_for).where(*is_running)).first()
     return OverlapError(f"run {row.id} of {iso(from_ms(row.scheduled_for))} is not over") if row else None
 
@@ -190,6 +198,16 @@ def _in_its_way(found: Row[Any], *, request_id: str, now_ms: int) -> NotOursErro
     if found.status == Outcome.DEAD and same_request:
         raise PermanentError(f"run {found.id} was given up: {found.error}")
     return None
+
+
+def _lease_ms(context: Context) -> int:
+    remaining_ms = context.remaining_ms()
+    return remaining_ms if remaining_ms <= LONGEST_FUNCTION_MS else RENEWED_LEASE_MS
+
+
+def renew(context: Context, run: Run) -> None:
+    """Renew a short lease. Raises NotOursError when another attempt holds the run now."""
+    _write(context, run, lease_until=context.clock.now_ms() + RENEWED_LEASE_MS + LEASE_GRACE_MS)
 
 
 def save_checkpoint(context: Context, run: Run, checkpoint: Mapping[str, Any]) -> None:

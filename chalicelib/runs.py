@@ -13,6 +13,7 @@ from chalicelib.outcome import Counts, Outcome
 from chalicelib.pings import Ping, Signal
 from chalicelib.queue.message import Message
 from chalicelib.redaction import redact
+from chalicelib.renewal import renewed
 from chalicelib.tasks import Task
 from chalicelib.telemetry import bind, bound, logger, report
 from chalicelib.trace import Trace, carried, trace_of
@@ -87,7 +88,8 @@ def _ping(context: Context, run: Run, signal: Signal, *, sentence: str = "") -> 
 
 def _perform(task: Task, context: Context, run: Run) -> Counts | None:
     try:
-        counts = task.perform(context, run)
+        with renewed(context, run):
+            counts = task.perform(context, run)
     except OutOfTimeError as rest:
         if run.dry_run:
             # Whoever goes on with it would do it.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chalicelib.schedule import Schedule
 
-# Of what is asked here: no Lambda ends it, but whoever is killed is in the way of others for as long.
+# Of what is asked here: no Lambda ends it.
 TIMEOUT_MS = 3_600_000
 # What these commands never look at, by their first words: whoever restores has lost enough.
 _UNUSED = dict.fromkeys(

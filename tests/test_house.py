@@ -32,6 +32,7 @@ LEVELS = [
     ["chalicelib.handlers.*"],
     ["chalicelib.handlers"],
     ["chalicelib.runs", "chalicelib.watch"],
+    ["chalicelib.renewal"],
     ["chalicelib.catch_up", "chalicelib.lapses"],
     ["chalicelib.status.stored"],
     ["chalicelib.status.page"],

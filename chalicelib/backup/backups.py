@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -104,7 +104,7 @@ class Backups:
             return 0.0
         return VERIFICATION * octets / (self.catalogue.rate() or FIRST_RATE)
 
-    def without_history(self) -> list[str]:
+    def without_history(self) -> Sequence[str]:
         """Return MariaDB's system-versioned tables whose present rows a backup holds, and not their history."""
         if self._is_file:
             return []

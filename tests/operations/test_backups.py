@@ -1,16 +1,20 @@
 """Backups as an operator asks for them, when time ends before they are done."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
-from chalicelib import runs
+from chalicelib import claims, renewal, runs
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.reader import Reader
+from chalicelib.clock import from_ms
 from chalicelib.errors import OutOfTimeError, PermanentError
+from chalicelib.fire import Fire
 from chalicelib.operations import operate
+from chalicelib.schema import runs as runs_table
 from tests.services import on_each_server
 from tests.world import World
 
@@ -91,3 +95,36 @@ def test_what_time_does_not_allow_is_said_and_harms_no_backup(
         ask(backed_up, command)
     assert ask(backed_up, "list")["backups"][0]["verified_at"] is not None
     assert backed_up.execute(text("SHOW DATABASES LIKE '%drill%'")) == []
+
+
+def test_a_backup_that_was_killed_at_a_shell_is_out_of_the_way_after_minutes(world: World) -> None:
+    an_hour = world.context(seconds=3600)
+    claims.claim(an_hour, "database_backup", fire_of(world), overlap="skip")
+    world.clock.advance(60)
+    assert ask(world, "create")["outcome"] == "skipped"
+    world.clock.advance(8 * 60)
+    assert ask(world, "create")["outcome"] == "succeeded"
+
+
+def test_a_backup_at_a_shell_holds_its_run_for_as_long_as_it_takes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal, "EVERY_SECONDS", 0.01)
+    leases = select(runs_table.c.lease_until)
+    make = Backups.make
+
+    def slowly(backups: Backups, **arguments: Any) -> str:
+        world.clock.advance(600)
+        until = time.monotonic() + 30
+        while world.execute(leases)[0][0] < world.clock.now_ms() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert world.execute(leases)[0][0] == world.clock.now_ms() + 180_000
+        return make(backups, **arguments)
+
+    monkeypatch.setattr(Backups, "make", slowly)
+    answer = operate({"command": "backup.create"}, world.context(seconds=3600), {})
+    assert answer["outcome"] == "succeeded"
+
+
+def fire_of(world: World) -> Fire:
+    return Fire(scheduled_for=from_ms(world.clock.now_ms()), trigger="manual", dry_run=False, options={})
