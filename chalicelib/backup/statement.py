@@ -29,7 +29,8 @@ _FORMS = [
     ("SEQUENCE", r"CREATE SEQUENCE (?P<name>`(?:[^`]|``)++`) .*"),
     (
         "PROGRAM",
-        rf"CREATE (?:OR REPLACE )?(?:ALGORITHM=\w+ )?{_DEFINER}(?:SQL SECURITY \w+ )?(?:AGGREGATE )?"
+        r"CREATE (?:OR REPLACE )?(?:ALGORITHM=\w+ )?(?:MATERIALIZED (?:/\*\(BY ENGINE=\w+\)\*/ )?)?"
+        rf"{_DEFINER}(?:SQL SECURITY \w+ )?(?:AGGREGATE |JSON RELATIONAL DUALITY )?"
         r"(?P<kind>(?i:VIEW|TRIGGER|FUNCTION|PROCEDURE|PACKAGE BODY|PACKAGE|EVENT))"
         rf"{_SPACE}+(?:(?i:IF{_SPACE}+NOT{_SPACE}+EXISTS){_SPACE}+)?(?P<name>{_NAME})(?=\W)(?!{_SPACE}*\.).*",
     ),

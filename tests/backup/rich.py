@@ -54,6 +54,8 @@ MYSQL = [
     "coalesce(null,1) co, convert('x', char(5)) cc, cast('1' as decimal(5,2)) de, _latin1'x' collate "
     "latin1_bin la, x'41' hx, n'x' nx, st_astext(point(1,2)) po, json_arrayagg(1) ja, "
     "bin_to_uuid(uuid_to_bin(uuid())) bu, any_value(1) av",
+    "create json relational duality view v10 as select json_duality_object(with(insert,update,delete) '_id': id, "
+    "'name': name) from p",
 ]
 
 MARIADB = [

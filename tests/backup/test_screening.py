@@ -12,6 +12,7 @@ from tests.backup import rich
 from tests.backup.archives import KEYS
 from tests.backup.restoring import Database, T, run
 from tests.backup.whole import back_up, connector, definitions, write_backup
+from tests.services import on_mysql
 
 UNTRUSTED = Limits(is_trusted=False, is_foreign=lambda schema: schema != "copy")
 
@@ -242,6 +243,17 @@ def test_a_table_whose_rows_are_elsewhere_is_refused(behind: bytes) -> None:
 def test_no_other_kind_of_statement_is_read_at_all(statement: bytes) -> None:
     with pytest.raises(DamagedError):
         list(Statements(definitions(statement), part="00001.sql.zst"))
+
+
+@on_mysql
+def test_a_materialized_view_is_restored_as_one(store: Store, database: Database) -> None:
+    database.new_schema("other")
+    database.ask("CREATE TABLE other.t (a INT)")
+    database.ask("CREATE MATERIALIZED VIEW other.v AS SELECT a FROM other.t")
+    back_up(connector(database.url, schema="other"), store, keys=KEYS)
+    restored = run(store, database, keys=KEYS, programs=None)
+    assert (restored.differences, restored.broken) == ([], [])
+    assert " MATERIALIZED " in database.ask("SHOW CREATE VIEW copy.v")[0][1]
 
 
 PROGRAMS = [
