@@ -36,7 +36,8 @@ from nightshift.operating import planned
 SIZES = {"paused": (400_000, 500), "due": (100_000, 300), "jobs": (7_000_000, 2000), "rounds": (5, 1)}
 TIME = Column(name="time", unit="ms")
 TURN = (Column(name="sent before", unit="jobs", decimals=0), TIME)
-CHUNK, BATCH = 1_000_000, 10
+# A slow machine would take longer over a million rows than a connection waits for an answer.
+CHUNK, BATCH = 100_000, 10
 HOUR_MS = 3_600_000
 LOOKS: dict[str, dict[str, Any]] = {
     "jobs list": {"command": "jobs.list"},

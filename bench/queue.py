@@ -49,12 +49,13 @@ def main() -> None:
 def measure(sizes: argparse.Namespace) -> Part:
     """Let all contend."""
     rivals, left_out = rivals_of(sizes.server, quick=sizes.quick)
+    workers, copies = (WORKERS[:2], COPIES[:1]) if sizes.quick else (WORKERS, COPIES)
     with database(sizes.server, options=DURABLE) as url:
-        guides = [Contender(name=tell_workers(n), run=partial(run_guide, url, n)) for n in WORKERS]
-        sharing = [Contender(name=tell_workers(n), run=partial(run_ours, url, n)) for n in WORKERS]
+        guides = [Contender(name=tell_workers(n), run=partial(run_guide, url, n)) for n in workers]
+        sharing = [Contender(name=tell_workers(n), run=partial(run_ours, url, n)) for n in workers]
         copied = [
             Contender(name=f"{n} workers, {n} deliveries of each", run=partial(run_ours, url, n, is_copied=True))
-            for n in COPIES
+            for n in copies
         ]
         on_disk = [
             Contender(name=GUIDE, run=partial(run_guide, url, 1)),

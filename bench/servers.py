@@ -113,7 +113,7 @@ def flush(url: str, *, at_once: bool) -> None:
 def numbers(count: int) -> str:
     """Return what gives the numbers from 1 to `count` in SQL, as `seq`, in no certain order, on every server."""
     digits = " UNION ALL ".join(["SELECT 0 AS digit", *(f"SELECT {digit}" for digit in range(1, 10))])
-    places = range(len(str(count)))
+    places = range(len(str(count - 1)))
     tables = " CROSS JOIN ".join(f"({digits}) AS digits_{place}" for place in places)
     seq = " + ".join(["1", *(f"{10**place} * digits_{place}.digit" for place in places)])
     return f"(SELECT {seq} AS seq FROM {tables} WHERE {seq} <= {count:d}) AS numbers"  # noqa: S608 (a number)

@@ -19,7 +19,7 @@ def url(request: pytest.FixtureRequest) -> str:
     return found
 
 
-@pytest.mark.parametrize("count", [1, 9, 10, 1234])
+@pytest.mark.parametrize("count", [1, 9, 10, 100, 1234])
 def test_numbers_are_all_there_once(url: str, count: int) -> None:
     query = text(f"SELECT MIN(seq), MAX(seq), COUNT(*), COUNT(DISTINCT seq) FROM {servers.numbers(count)}")
     with engine_for(url).connect() as connection:
