@@ -1,5 +1,6 @@
 """The core: claim → start → call → classify → finish → report."""
 
+from dataclasses import replace
 from typing import Any
 
 from chalicelib import claims, pings, tasks
@@ -7,7 +8,15 @@ from chalicelib.attempts import Attempt, attempt
 from chalicelib.claims import Run
 from chalicelib.clock import iso
 from chalicelib.context import Context
-from chalicelib.errors import InvalidRequestError, OutOfTimeError, PermanentError, RunFailedError, TooManyFailedError
+from chalicelib.database import is_server_fault
+from chalicelib.errors import (
+    InvalidRequestError,
+    OutOfTimeError,
+    PermanentError,
+    RunFailedError,
+    TooManyFailedError,
+    TransientError,
+)
 from chalicelib.fire import is_of_person, read_fire
 from chalicelib.outcome import Counts, Outcome
 from chalicelib.pings import Ping, Signal
@@ -66,17 +75,27 @@ def _execute(task: Task, context: Context, run: Run) -> Attempt[Any]:
     logger.info("run started")
     if run.attempt == 1:
         _ping(context, run, "start")
-    last = run.failures + 1 >= task.max_attempts
-    ended = attempt(lambda: _perform(task, context, run), clock=context.clock, last=last)
+    performed = attempt(lambda: _perform(task, context, run), clock=context.clock, last=False)
+    ended = _give_up(performed, task, run)
     if ended.error is None and ended.value is None:
         return ended
-    finished = attempt(lambda: claims.finish(context, run, ended), clock=context.clock, last=last)
+    finished = attempt(lambda: claims.finish(context, run, ended), clock=context.clock, last=False)
     if finished.error is not None:
         # What is not recorded is not done: the next attempt takes up the checkpoint.
-        return finished
+        return _give_up(finished, task, run)
     if signal := SIGNALS.get(ended.outcome):
         _ping(context, run, signal, sentence=f"{task.name} {ended.outcome}: {ended.told}" if ended.error else "")
     return ended
+
+
+def _give_up(ended: Attempt[Any], task: Task, run: Run) -> Attempt[Any]:
+    """Return the attempt as dead where its failure was one too many."""
+    # Lambda repeats a fire after one and two minutes, so an outage of four minutes would use up three attempts. What
+    # may pass has as many again, which the watch begins a quarter of an hour later.
+    may_pass = isinstance(ended.error, TransientError) or is_server_fault(ended.error)
+    most = 2 * task.max_attempts if may_pass else task.max_attempts
+    is_given_up = ended.outcome is Outcome.FAILED and run.failures + 1 >= most
+    return replace(ended, outcome=Outcome.DEAD) if is_given_up else ended
 
 
 def _ping(context: Context, run: Run, signal: Signal, *, sentence: str = "") -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, update
 
 from chalicelib import catch_up
 from chalicelib.clock import SystemClock, from_ms, iso, to_ms
-from chalicelib.errors import RunFailedError
+from chalicelib.errors import RunFailedError, TransientError
 from chalicelib.schedule import Schedule
 from chalicelib.schema import backups, jobs, schedules
 from chalicelib.schema import runs as runs_table
@@ -643,6 +643,22 @@ def test_a_dead_run_that_is_asked_for_again_has_all_its_attempts_and_a_day_for_t
     plan.settle()
     assert plan.became() == {"02 08:00": "succeeded"}
     assert [run.failures for run in plan.performed] == [0, 1, 0, 1, 1]
+
+
+def test_run_outlives_an_outage_that_is_longer_than_the_repetitions_of_lambda(make_plan: MakePlan) -> None:
+    def away() -> None:
+        raise TransientError("S3 does not answer")
+
+    plan = make_plan(max_attempts=3)
+    for minutes in (0, 1, 3):
+        plan.meanwhile(away)
+        with pytest.raises(RunFailedError):
+            plan.fire(utc("02 08:00"), at=utc("02 08:00") + minutes * MINUTE, request_id="r1")
+    assert plan.became() == {"02 08:00": "failed"}
+    assert counts(plan.watch(utc("02 08:20"))) == (1, 0, 0)
+    plan.settle()
+    assert plan.became() == {"02 08:00": "succeeded"}
+    assert [run.failures for run in plan.performed] == [0, 1, 2, 3]
 
 
 def test_a_run_that_is_at_work_is_left_alone(make_plan: MakePlan) -> None:

@@ -19,7 +19,8 @@ class Task:
 
     `perform` does it and returns what it did; it may raise OutOfTimeError after saving a checkpoint.
     `max_failed_share` of the items (0 to 1) may fail before the run counts as failed.
-    `max_attempts` failures in a row make it dead; Lambda itself repeats an asynchronous fire twice.
+    `max_attempts` failures in a row make it dead, twice as many where a service was away; Lambda itself repeats an
+    asynchronous fire twice.
     `overlap` says what becomes of a fire while an earlier run is not over: it is missed, or it waits.
     `catch_up` says which of the fires that never came are made up for: none, the latest, or all, as far as the latest
     `catch_up_limit`; a fire has not come when it is `grace` late.
