@@ -140,6 +140,7 @@ LEVELS = [
     ["chalicelib.stage"],
     ["chalicelib.deadline", "chalicelib.schedule"],
     ["chalicelib.errors", "chalicelib.clock", "chalicelib.nearest", "chalicelib.trace", "chalicelib.zones"],
+    ["chalicelib.malformed"],
     ["chalicelib.cron"],
     ["chalicelib.outcome"],
     [

@@ -11,6 +11,7 @@ from chalicelib.clock import to_ms
 from chalicelib.errors import InvalidRequestError
 from chalicelib.mail.suppressions import Incident, Reason, is_same, normal
 from chalicelib.mail.text import clean
+from chalicelib.malformed import explain
 from chalicelib.telemetry import logger
 
 # SES takes no mail with more, so whoever names more is not SES.
@@ -102,7 +103,7 @@ def read(text: str, *, now_ms: int) -> list[Incident | None]:
         if max(len(notice.told.recipients), len(notice.mail.destination)) > MOST_RECIPIENTS:
             raise ValueError(f"a mail of SES has at most {MOST_RECIPIENTS} recipients")
     except (ValueError, RecursionError) as error:
-        raise InvalidRequestError(f"what was published is not valid: {error}") from error
+        raise InvalidRequestError(f"what was published is not valid: {explain(text, error)}") from error
     if notice.told.kind == "not-spam":
         # A reader takes a complaint back.
         return _ignore("not-spam")

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from chalicelib import trace
 from chalicelib.errors import InvalidRequestError
+from chalicelib.malformed import explain
 from chalicelib.nearest import hint
 
 T = TypeVar("T")
@@ -131,7 +132,7 @@ def _read(text: str, what: str, *, depth: int) -> dict[str, Any]:
     except RecursionError as error:
         raise _invalid(what, f"it nests more than {depth} levels deep") from error
     except ValueError as error:
-        raise _invalid(what, error) from error
+        raise _invalid(what, explain(text, error)) from error
     return tree
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from chalicelib.malformed import explain
 from chalicelib.sync.sources import Source
 
 # The width of the column.
@@ -60,7 +61,7 @@ class Reader:
         try:
             head: Any = self._head.decode(raw)
         except (ValueError, RecursionError) as error:
-            return Refused(raw=bytes(raw), reason=f"it is no valid JSON object: {error}")
+            return Refused(raw=bytes(raw), reason=f"it is no valid JSON object: {explain(bytes(raw), error)}")
         try:
             id_ = self._read_id(head.id)
         except ValueError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from chalicelib.errors import PermanentError, TransientError
+from chalicelib.malformed import BOM, explain
 
 # Read before the next look for items: some hundred usual ones, and about as many again for each copy in memory.
 BLOCK_BYTES = 262_144
@@ -79,6 +80,8 @@ class Splitter:
         first = self._block[start : start + 1]
         if first == b"[":
             return start + 1
+        if self._block.startswith(BOM.encode()):
+            raise BrokenAnswerError("the answer begins with a byte order mark, which JSON does not allow")
         if first not in {b"{", b""}:
             raise BrokenAnswerError("the answer is neither a list nor an object")
         depth = 0
@@ -117,9 +120,9 @@ class Splitter:
             if length > MAX_ENVELOPE_BYTES:
                 raise BrokenAnswerError("more than a mebibyte follows the answer's list")
         try:
-            envelope = msgspec.json.decode(b"".join([head, b"[]", *parts]))
+            envelope = msgspec.json.decode(around := b"".join([head, b"[]", *parts]))
         except (ValueError, RecursionError) as error:
-            raise BrokenAnswerError(f"the answer is no JSON around its items: {error}") from error
+            raise BrokenAnswerError(f"the answer is no JSON around its items: {explain(around, error)}") from error
         self.envelope = envelope if isinstance(envelope, dict) else {}
 
 

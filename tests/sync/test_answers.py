@@ -204,3 +204,8 @@ def test_a_connection_that_ends_too_early_or_speaks_no_http_may_be_tried_again(u
     threading.Thread(target=serve, daemon=True).start()
     with pytest.raises(TryAgainError):
         read(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+
+
+def test_an_empty_content_encoding_encodes_nothing(upstream: Upstream) -> None:
+    upstream.always(Reply(body=b"[]", headers={"Content-Encoding": ""}))
+    assert read(upstream.url()) == b"[]"

@@ -128,3 +128,8 @@ def test_an_item_that_does_not_end_is_refused_before_it_fills_the_memory() -> No
 def test_what_stands_around_the_items_is_limited(answer: bytes) -> None:
     with pytest.raises(BrokenAnswerError, match="mebibyte"):
         split(answer % (b"x" * 3_000_000))
+
+
+def test_a_byte_order_mark_is_named() -> None:
+    with pytest.raises(BrokenAnswerError, match="the answer begins with a byte order mark"):
+        list(Splitter(iter([b'\xef\xbb\xbf[{"id": 1}]']), key="items"))
