@@ -329,6 +329,15 @@ def test_a_view_of_what_is_gone_does_not_stop_it(small: str, server_url: str, se
     assert b"VIEW `orders_seen` AS select" in parts[-1][1]
 
 
+def test_a_view_whose_definer_is_gone_loads_into_another_schema(small: str, server_url: str, server: Any) -> None:
+    view = b"VIEW small.of_nobody AS SELECT l.id, o.t FROM small.logs l JOIN small.orders AS o ON o.id = l.id"
+    ask(server, b"CREATE DEFINER=nobody@localhost " + view)
+    _, parts = dump(server_url, small)
+    load(server, "loaded", b"".join(text for _, text in parts))
+    assert b"`small`" not in ask(server, b"SHOW CREATE TABLE loaded.of_nobody")[0][1].encode()
+    assert_equal(described(server_url, "loaded"), described(server_url, small))
+
+
 def test_tables_without_transactions_are_named(dumped: tuple[Dump, Parts], server: Any) -> None:
     in_aria = ["in_aria"] if is_mariadb(server) else []
     assert dumped[0].not_transactional == [*in_aria, "in_memory", "not_transactional"]
