@@ -49,7 +49,7 @@ from chalicelib.telemetry import logger
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS, Held, MemoryS3, MemorySes, MemorySqs
-from tests.queue.samples import execute, fail, handle, insert_job, statuses
+from tests.queue.samples import execute, fail, handle, insert_job, pause, statuses
 from tests.services import on_each_server
 from tests.sweep import IS_SWEEP, stories
 
@@ -1010,6 +1010,21 @@ def test_four_workers_with_copies_of_the_same_500_messages_do_each_job_once(data
     with engine_of(kit).connect() as connection:
         done = connection.execute(select(external_data.c.data)).scalars().all()
     assert sorted(done) == sorted(ids)
+
+
+@pytest.mark.skipif(not IS_SWEEP, reason="it inserts many rows; the bench has more of them")
+@on_each_server
+def test_hundred_thousand_paused_jobs_keep_no_other_job_waiting(kit: Kit) -> None:
+    begun, held = handle(kit), handle(kit, type_="held")
+    row = {"type": "held", "data": "{}", "status": "pending", "created_at": 0}
+    for start in range(0, 100_000, 1000):
+        execute(kit, insert(jobs), [{**row, "id": str(n)} for n in range(start, start + 1000)])
+    pause(kit, "held")
+    for n in range(30):
+        insert_job(kit, data=msgspec.json.encode({"text": n}).decode(), id=f"note-{n}")
+    kit.dispatch()
+    kit.drain()
+    assert (len(begun), held, kit.sqs.messages(WORK)) == (30, [], [])
 
 
 def move_all_back(kit: Kit) -> None:
