@@ -5,13 +5,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, and_, bindparam, case, func, insert, or_, select, update
 
 from chalicelib import pauses
 from chalicelib.clock import from_ms, iso
 from chalicelib.database import insert_missing
 from chalicelib.errors import NightshiftError, NotOursError
-from chalicelib.queue.job import INVALID, TAKEN, WAITING, Status
+from chalicelib.queue.job import INVALID, KEPT_MS, TAKEN, WAITING, Status
 from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.queue.rows import DATA_BYTES, SHORT_DATA
 from chalicelib.queue.verdict import EARLY_MS, Claim, Decision, Policy, Verdict, judge
@@ -27,6 +27,7 @@ _IS_FREE = or_(jobs.c.status.in_(WAITING), and_(jobs.c.status.in_(TAKEN), jobs.c
 IS_OURS = and_(
     jobs.c.claimed_by == bindparam("by"), jobs.c.status.in_(TAKEN), jobs.c.lease_until == bindparam("until_ms")
 )
+_UNTIL: Any = bindparam("until_ms", type_=BigInteger)
 _CLAIM = (
     update(jobs)
     .where(_BY_ID, _IS_FREE)
@@ -38,8 +39,7 @@ _CLAIM = (
         (jobs.c.started_at, bindparam("at_ms")),
         (jobs.c.claimed_by, bindparam("by")),
         (jobs.c.lease_until, bindparam("until_ms")),
-        # Of what cannot be read, dispatch can make no message: SQS brings the one that came once more.
-        (jobs.c.dispatch_at, case((jobs.c.type == INVALID, None), else_=bindparam("until_ms"))),
+        (jobs.c.dispatch_at, case((jobs.c.type == INVALID, _UNTIL + KEPT_MS), else_=_UNTIL)),
     )
 )
 _INSERT = insert(jobs)
@@ -191,7 +191,7 @@ def _changes(decision: Decision, *, claim: Claim, alone: bool) -> dict[str, Any]
                 "claimed_by": claim.by,
                 "lease_until": claim.lease_until,
                 # As in the statement _CLAIM.
-                "dispatch_at": None if decision.row.type == INVALID else claim.lease_until,
+                "dispatch_at": claim.lease_until + (KEPT_MS if decision.row.type == INVALID else 0),
             }
         case Verdict.EXPIRE:
             return {"status": Status.EXPIRED.value, "ended_at": claim.now_ms, "dispatch_at": None}

@@ -19,6 +19,9 @@ P = TypeVar("P")
 
 # The type of a job of which nobody could read, or has read yet, what kind it is.
 INVALID = "invalid"
+# SQS keeps no message longer. Dispatch can make none for a body that is not read yet, so it waits for the one that
+# came, and gives up the job when that one can come no more.
+KEPT_MS = 14 * 86_400_000
 # What a column of type TEXT holds.
 MAX_ENVELOPE = 65_535
 

@@ -792,9 +792,7 @@ class Story(RuleBasedStateMachine):
             for url in QUEUES.values():
                 self.kit.drain(queue=url)
             next_ms = [held.visible_ms for url in QUEUES.values() for held in self.sqs.messages(url)]
-            waiting = [row for row in self.kit.jobs() if row.status not in OVER]
-            # SQS alone brings back what is to be read.
-            next_ms += [row.dispatch_at - LOOKAHEAD_MS for row in waiting if row.dispatch_at is not None]
+            next_ms += [row.dispatch_at - LOOKAHEAD_MS for row in self.kit.jobs() if row.status not in OVER]
             if not next_ms:
                 return
             # Kit.settle goes minute by minute, and waits for no message.
@@ -1025,6 +1023,26 @@ def test_hundred_thousand_paused_jobs_keep_no_other_job_waiting(kit: Kit) -> Non
     kit.dispatch()
     kit.drain()
     assert (len(begun), held, kit.sqs.messages(WORK)) == (30, [], [])
+
+
+def test_body_that_was_being_read_when_its_message_vanished_is_given_up_in_the_end(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(**_: Any) -> None:
+        raise Killed
+
+    handle(kit)
+    job_id = kit.send(kit.context().payloads.store('{"type": "note", "data": {}}'))
+    with monkeypatch.context() as patch:
+        patch.setattr(kit.s3, "get_object", die)
+        kit.work(kit.receive())
+    kit.sqs.messages(WORK).clear()
+    kit.clock.advance(13 * 86_400)
+    kit.dispatch()
+    assert statuses(kit) == {job_id: "processing"}
+    kit.clock.advance(2 * 86_400)
+    kit.dispatch()
+    assert (statuses(kit), letters_of(kit)) == ({job_id: "dead"}, [job_id])
 
 
 def move_all_back(kit: Kit) -> None:
