@@ -330,7 +330,9 @@ def test_a_view_of_what_is_gone_does_not_stop_it(small: str, server_url: str, se
 
 
 def test_a_view_whose_definer_is_gone_loads_into_another_schema(small: str, server_url: str, server: Any) -> None:
-    view = b"VIEW small.of_nobody AS SELECT l.id, o.t FROM small.logs l JOIN small.orders AS o ON o.id = l.id"
+    # MariaDB names the schema in all of a view with such a part.
+    part = b"WITH some AS (SELECT id FROM small.logs)"
+    view = b"VIEW small.of_nobody AS " + part + b" SELECT some.id, orders.t FROM some JOIN small.orders USING (id)"
     ask(server, b"CREATE DEFINER=nobody@localhost " + view)
     _, parts = dump(server_url, small)
     load(server, "loaded", b"".join(text for _, text in parts))
