@@ -11,6 +11,7 @@ from chalicelib.migrations import newest
 from chalicelib.operations import operate
 from chalicelib.schema import backups
 from nightshift.local.servers import free_port
+from tests.services import on_each_server
 from tests.world import World
 
 
@@ -63,11 +64,12 @@ def test_one_part_that_does_not_answer_does_not_hide_the_others(world: World) ->
     engine_for(world.settings.database_url).dispose()
 
 
-def test_a_user_who_is_not_shown_all_that_a_backup_needs_is_told(world: World, request: pytest.FixtureRequest) -> None:
-    root = make_url(request.getfixturevalue("mariadb_url"))
-    engine = engine_for(root.render_as_string(hide_password=False))
-    with engine.begin() as connection:
-        connection.execute(text("CREATE OR REPLACE USER app@localhost"))
+@on_each_server
+def test_a_user_who_is_not_shown_all_that_a_backup_needs_is_told(world: World) -> None:
+    root = make_url(world.settings.database_url)
+    with engine_for(world.settings.database_url).begin() as connection:
+        connection.execute(text("DROP USER IF EXISTS app@localhost"))
+        connection.execute(text("CREATE USER app@localhost"))
         connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, EXECUTE ON `{root.database}`.* TO app@localhost"))
     world.configure(database_url=root.set(username="app").render_as_string(hide_password=False))
     lack = f"a backup by app@localhost would lack triggers and events of {root.database}"
