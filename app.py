@@ -187,6 +187,15 @@ def operate(event: Any, context: Any) -> Any:
     return operations.operate(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES)
 
 
+@app.lambda_function(name="look")
+def look(event: Any, context: Any) -> Any:
+    """Answer what an operator asks without changing anything; who may invoke it, IAM says."""
+    from chalicelib import operations
+    from chalicelib.context import PATIENCE_OF_PEOPLE_MS, from_lambda
+
+    return operations.look(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES)
+
+
 def _execute(task: str, event: CloudWatchEvent) -> Any:
     from chalicelib.fire import is_due
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.looking import LOOKING
+
 if TYPE_CHECKING:
     from chalicelib.schedule import Schedule
 
@@ -25,7 +27,8 @@ USING_ALL = frozenset({"backup.create", "schedule.backfill"})
 def ask(stage: str | None, command: str, **request: Any) -> dict[str, Any]:
     """Return the answer to one command. Raises ValueError, with a sentence, when it cannot be done."""
     wanted = {"command": command} | {key: value for key, value in request.items() if value not in (None, [], ())}
-    return _ask_here(wanted) if stage is None else _invoke_there(stage, "operate", wanted)
+    function = "look" if command in LOOKING else "operate"
+    return _ask_here(wanted) if stage is None else _invoke_there(stage, function, wanted)
 
 
 def run(stage: str | None, task: str, request: Mapping[str, Any]) -> dict[str, Any]:

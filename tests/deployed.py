@@ -45,13 +45,13 @@ def deploy_workers(aws: LocalAws, *, stage: str = "prod") -> None:
 
 @contextmanager
 def answering(aws: LocalAws, answers: Mapping[str, Any]) -> Iterator[tuple[Shell, list[dict[str, Any]]]]:
-    """Give a shell in which AWS is the emulator and `operate` answers each command so, and what it was asked."""
+    """Give a shell in which `operate` or `look` answers each command so, and the emulator all else, and what was asked."""
     asked: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if self.path.endswith("-operate/invocations"):
+            if self.path.endswith(("-operate/invocations", "-look/invocations")):
                 asked.append(json.loads(body))
                 self.answer(200, {}, json.dumps(answers[asked[-1]["command"]]).encode())
                 return

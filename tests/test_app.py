@@ -52,7 +52,7 @@ def test_a_wrong_key_or_value_gets_one_sentence_that_names_it(world: World, payl
 
 
 def test_every_function_answers_an_invocation_with_nothing(world: World) -> None:
-    others = {"dispatch", "watch", "operate", "work", "work_priority", "mail_feedback"}
+    others = {"dispatch", "watch", "operate", "look", "work", "work_priority", "mail_feedback"}
     assert set(app.app.handler_map) == {*app.SCHEDULES, *others}
     outcomes = {task: invoke(task, {})["outcome"] for task in app.SCHEDULES}
     without_a_place = dict.fromkeys(("cache_warming", "external_sync"), "skipped")
@@ -63,8 +63,12 @@ def test_every_function_answers_an_invocation_with_nothing(world: World) -> None
         assert invoke(function, {})["outcome"] == "succeeded"
     for worker in ("work", "work_priority"):
         assert invoke(worker, {}) == {"messages": 0}
-    with pytest.raises(InvalidRequestError, match="must be an object with a command"):
-        invoke("operate", {})
+    for function, sentence in (
+        ("operate", "must be an object with a command"),
+        ("look", "the function look only reads"),
+    ):
+        with pytest.raises(InvalidRequestError, match=sentence):
+            invoke(function, {})
 
 
 @pytest.mark.parametrize("worker", ["work", "work_priority"])

@@ -317,9 +317,7 @@ def test_what_the_function_refuses_is_its_own_sentence_in_one_line() -> None:
 def test_what_answers_in_place_of_lambda_is_told(shell: JobsShell) -> None:
     with Lambda(b"<html>Please sign in.</html>").serve(*GROUP) as there:
         complaint = there.complaint("list", "--stage", "prod")
-    assert complaint == (
-        "what answers for nightshift-prod-operate is not Lambda: look at AWS_ENDPOINT_URL and at proxies"
-    )
+    assert complaint == ("what answers for nightshift-prod-look is not Lambda: look at AWS_ENDPOINT_URL and at proxies")
 
 
 def test_a_stage_that_is_not_deployed_is_a_sentence() -> None:

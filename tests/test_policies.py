@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +23,8 @@ from chalicelib.backup.reader import Reader
 from chalicelib.cleanup import rules
 from chalicelib.clock import to_ms
 from chalicelib.context import Context
-from chalicelib.errors import BatchFailedError, RunFailedError
+from chalicelib.errors import BatchFailedError, InvalidRequestError, RunFailedError
+from chalicelib.looking import LOOKING
 from chalicelib.mail import feedback, unsubscribe, unsubscribing
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.payloads import LIMIT
@@ -252,7 +253,7 @@ def mail(**data: Any) -> dict[str, Any]:
 def enqueued(world: World, type_: str, data: dict[str, Any], **options: Any) -> str:
     """Write a job's row without sending it, and return its id."""
     new = outbox.NewJob(type=type_, data=data, **options)
-    with world.context().database.engine.begin() as connection:
+    with world.context().database.begin() as connection:
         return outbox.enqueue_many(connection, [new], clock=world.clock)[0]
 
 
@@ -377,6 +378,24 @@ def operate(world: World) -> Iterator[None]:
     ask(world, "backup.restore", schema=place)
     if "/" not in place:
         world.execute(text(f"DROP DATABASE {place}"))
+
+
+def looks(world: World) -> Iterator[None]:
+    large = enqueued(world, "send_email", mail(text="x" * LIMIT))
+    leave_to_clear_up(world)
+    for kind in ("instance", "cluster"):
+        leave_to_rds(world, kind)
+        world.clock.advance(3600)
+        make_backup(world.context(seconds=5))
+    world.configure(backup_rds=None)
+    make_backup(world.context())
+    yield
+    for command in sorted(LOOKING):
+        request = {"jobs.show": {"id": large}, "runs.show": {"id": "none"}}.get(command, {})
+        for kind in ("instance", "cluster"):
+            leave_to_rds(world, kind)
+            with suppress(InvalidRequestError) if command == "runs.show" else nullcontext():
+                operations.look({"command": command, **request}, world.context(), app.SCHEDULES)
 
 
 def ask(world: World, command: str, *, context: Context | None = None, **request: Any) -> Any:
@@ -556,6 +575,7 @@ USES: dict[str, Use] = {
     "dispatch": dispatches,
     "watch": watches,
     "operate": operate,
+    "look": looks,
 }
 # A worker goes on with any run that is handed on or was interrupted: it reads a backup back, asks a sync's source, …
 CONTINUING = set[Permission]().union(*map(allowed, app.SCHEDULES)) - {FAILED_FIRE}

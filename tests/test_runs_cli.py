@@ -179,7 +179,7 @@ SUMMARY = {
 
 def in_a_stage(answer: Any, **headers: str) -> Lambda:
     """Return a deployment whose digest answers so."""
-    return Lambda(json.dumps(answer).encode(), headers, others={"nightshift-prod-operate": SCHEDULES})
+    return Lambda(json.dumps(answer).encode(), headers, others={"nightshift-prod-look": SCHEDULES})
 
 
 def test_in_a_stage_the_tasks_own_function_runs_by_the_clock_of_the_deployment() -> None:
@@ -217,7 +217,7 @@ def test_a_run_that_fails_in_a_stage_is_asked_for_once_and_its_sentence_told() -
 
 def test_a_run_that_lambda_has_trouble_with_is_not_asked_for_again() -> None:
     # It may have begun all the same.
-    deployed = Lambda(b"{}", status=500, others={"nightshift-prod-operate": SCHEDULES})
+    deployed = Lambda(b"{}", status=500, others={"nightshift-prod-look": SCHEDULES})
     with deployed.serve() as shell:
         complaint = shell.complaint("run", "daily_digest", "--stage", "prod", AWS_MAX_ATTEMPTS="5")
     assert complaint.startswith("nightshift-prod-daily_digest cannot be invoked: ")

@@ -238,7 +238,7 @@ def test_with_a_stage_its_function_is_asked() -> None:
             "Mon 2026-03-30 08:00 (+0200 = 2026-03-30T06:00:00Z)",
         ]
         assert "did you mean daily_digest?" in shell.complaint("schedule", "next", "daily_digets", "--stage", "prod")
-    path = "/2015-03-31/functions/nightshift-prod-operate/invocations"
+    path = "/2015-03-31/functions/nightshift-prod-look/invocations"
     assert lambda_.asked == [(path, {"command": "schedule.list", "count": 5})] * 2
 
 

@@ -116,7 +116,7 @@ def test_with_a_stage_its_function_is_asked(shell: Shell) -> None:
     lambda_ = Lambda(answer.encode())
     with lambda_.serve() as there:
         assert there.tell("status", "--stage", "prod").startswith("✓ Nothing has run yet, and nothing is wrong.\n")
-    assert lambda_.asked == [("/2015-03-31/functions/nightshift-prod-operate/invocations", {"command": "status"})]
+    assert lambda_.asked == [("/2015-03-31/functions/nightshift-prod-look/invocations", {"command": "status"})]
 
 
 def test_an_answer_of_another_version_is_a_sentence() -> None:

@@ -25,7 +25,7 @@ def test_this_projects_triggers_are_those_that_chalice_deploys() -> None:
         "rate": {"dispatch", "watch"},
         "queue": {"work", "work_priority"},
         "topic": {"mail_feedback"},
-        "function": {"operate"},
+        "function": {"operate", "look"},
     }
 
 

@@ -8,6 +8,7 @@ import msgspec
 from chalicelib.attempts import attempt
 from chalicelib.context import Context
 from chalicelib.errors import InvalidRequestError
+from chalicelib.looking import LOOKING
 from chalicelib.operations import (
     backups,
     checks,
@@ -60,6 +61,16 @@ OF_SCHEDULES: dict[str, tuple[Any, Callable[[Context, Any, Mapping[str, Schedule
     "status": (checks.Nothing, status.show),
     "status.page": (checks.Nothing, status.store_page),
 }
+
+
+def look(request: object, context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
+    """Do what `operate` does, of the commands that only read. Raises InvalidRequestError for any other."""
+    command = request.get("command") if isinstance(request, Mapping) else None
+    if command not in LOOKING:
+        raise InvalidRequestError(
+            f"the function look only reads: its command is one of {', '.join(sorted(LOOKING))}; ask operate for others"
+        )
+    return operate(request, context, planned)
 
 
 def operate(request: object, context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
