@@ -45,7 +45,7 @@ def deploy_workers(aws: LocalAws, *, stage: str = "prod") -> None:
 
 @contextmanager
 def answering(aws: LocalAws, answers: Mapping[str, Any]) -> Iterator[tuple[Shell, list[dict[str, Any]]]]:
-    """Give a shell in which `operate` or `look` answers each command so, and the emulator all else, and what was asked."""
+    """Give a shell in which `operate` or `look` answers so, and the emulator all else; and what was asked."""
     asked: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
