@@ -324,7 +324,7 @@ def test_a_stage_that_is_not_deployed_is_a_sentence() -> None:
     missing = Lambda(b'{"Message": "Function not found"}', {"X-Amzn-ErrorType": "ResourceNotFoundException"}, 404)
     with missing.serve(*GROUP) as shell:
         complaint = shell.complaint("list", "--stage", "prdo")
-    assert complaint == "nightshift-prdo-operate is not deployed in us-east-1; did you mean --stage prod?"
+    assert complaint == "nightshift-prdo-look is not deployed in us-east-1; did you mean --stage prod?"
 
 
 @pytest.mark.parametrize(
