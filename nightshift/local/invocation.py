@@ -32,10 +32,11 @@ class LocalContext:
         return self.timeout_ms - round((time.monotonic() - self.started) * 1000)
 
 
-def invoke(function: str, event: object) -> Any:
+def invoke(function: str, event: object, *, timeout_ms: int = TIMEOUT_MS) -> Any:
     """Call a function of app.py, with the event and the answer through JSON as on Lambda."""
     app = importlib.import_module("app")
-    answer = getattr(app, function)(json.loads(json.dumps(event)), LocalContext(function_name=function))
+    context = LocalContext(function_name=function, timeout_ms=timeout_ms)
+    answer = getattr(app, function)(json.loads(json.dumps(event)), context)
     return json.loads(json.dumps(answer))
 
 
