@@ -142,7 +142,7 @@ def dispatch(event: CloudWatchEvent) -> Any:
     context = from_lambda(event.context)
     summary = dispatch.dispatch(context)
     # The watch may be switched off or late, and a schedule that nobody saw would be lost.
-    schedule_history.record(context, SCHEDULES)
+    schedule_history.record_or_fail(context, SCHEDULES)
     return summary
 
 

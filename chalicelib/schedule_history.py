@@ -10,12 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from chalicelib.attempts import attempt
 from chalicelib.claims import take_turn
 from chalicelib.clock import from_ms, to_ms
 from chalicelib.context import Context
-from chalicelib.errors import ConfigurationError
+from chalicelib.errors import ConfigurationError, RunFailedError
 from chalicelib.functions import deployed_at
 from chalicelib.outcome import Counts
+from chalicelib.redaction import redact
 from chalicelib.schedule import Schedule
 from chalicelib.schema import schedules
 
@@ -57,6 +59,14 @@ def record(context: Context, planned: Mapping[str, Schedule]) -> Counts:
         period = Period(since=min(moments.get(task, now), now), text=text)
         context.database.transact(partial(_add, task=task, new=period))
     return Counts()
+
+
+def record_or_fail(context: Context, planned: Mapping[str, Schedule]) -> None:
+    """Record as `record` does. Raises RunFailedError, so that Lambda's alarms see it, without what is secret."""
+    ended = attempt(lambda: record(context, planned), clock=context.clock, last=False)
+    if ended.error is not None:
+        failure = redact(f"the schedules were not recorded: {ended.told}")
+        raise RunFailedError(failure, outcome=ended.outcome) from ended.error
 
 
 def read(row: Any) -> list[Period]:

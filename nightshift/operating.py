@@ -83,7 +83,8 @@ def _ask_here(request: Mapping[str, Any]) -> dict[str, Any]:
         from chalicelib.context import from_lambda
         from nightshift.local.invocation import LocalContext
 
-        here = from_lambda(LocalContext(function_name="operate", timeout_ms=TIMEOUT_MS))
+        # A database of this machine that refuses is told of at once: it is not failing over.
+        here = from_lambda(LocalContext(function_name="operate", timeout_ms=TIMEOUT_MS), patience_ms=0)
         return operations.operate(request, here, planned())
 
 

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "templates"
 
 def html(*, token: str, notice: str | None) -> str:
     """Return the page as it is now, with the token in each of its forms, and a sentence to tell above all."""
-    context = from_lambda(LocalContext(function_name="dev"))
+    context = from_lambda(LocalContext(function_name="dev"), patience_ms=0)
     status = read(context, planned())
     place = context.database.engine.url.render_as_string(hide_password=True)
     live = {"token": token, "notice": notice, "types": handlers.known(), "place": place}
