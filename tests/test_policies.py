@@ -42,6 +42,7 @@ PROJECT = Path(__file__).parent.parent
 FOLDER = PROJECT / ".chalice" / "policies"
 TRIGGERS = triggers.read(PROJECT)
 DAY = 86_400
+BACKUP_KEY = "any secret of thirty-two characters or more"
 
 # An action, and what a template calls the resource that it is done to.
 Permission = tuple[str, str]
@@ -214,7 +215,7 @@ def refer(world: World) -> dict[str, str]:
         "redis_url": f"redis://127.0.0.1:{free_port()}",
         "unsubscribe_secrets": settings.unsubscribe_secrets,
         "external_sync_token": "any",
-        "backup_key": "any secret of thirty-two characters or more",
+        "backup_key": BACKUP_KEY,
         # Nor there.
         "ping": f"http://127.0.0.1:{free_port()}/ping",
     }
@@ -297,6 +298,8 @@ def works(queue: str) -> Use:
         worker.work(sqs_event([continued]), world.context(function_name="nightshift-test-work"), queue=queue)
         for digest in digests:
             worker.work(sqs_event([digest]), world.context(seconds=45.5), queue=queue)
+            # Else the next one waits for its turn longer than its time allows.
+            world.clock.advance(1)
         world.configure(mail_rate=None)
         # The emulator does not tell the account's rate, so a mail fails at just that call.
         with pytest.raises(BatchFailedError, match="1 of 4 messages"):
@@ -322,6 +325,8 @@ def dispatches(world: World) -> Iterator[None]:
     enqueued(world, "send_email", mail())
     enqueued(world, "send_email", mail(text="x" * LIMIT), queue="priority")
     broken(world, "b")
+    # Escaped it is too long for a message.
+    broken(world, "l", data='"' * LIMIT)
     yield
     dispatch.dispatch(world.context())
     schedule_history.record(world.context(function_name="nightshift-test-dispatch"), app.SCHEDULES)
@@ -470,6 +475,7 @@ def slow_reading(world: World) -> Iterator[None]:
 
 
 def drills(world: World) -> Iterator[None]:
+    world.configure(backup_key=BACKUP_KEY)
     make_backup(world.context())
     yield
     runs.execute("backup_drill", event={}, context=world.context())

@@ -24,6 +24,8 @@ INVALID = "invalid"
 KEPT_MS = 14 * 86_400_000
 # What a column of type TEXT holds.
 MAX_ENVELOPE = 65_535
+# SQS counts a dead letter's attributes too: the reason, the id and the type of error take no more than this.
+_ATTRIBUTES = 8192
 
 
 class Status(StrEnum):
@@ -144,8 +146,10 @@ def check(message: Message) -> None:
 
 def raw_body(row: Any) -> str:
     """Return what comes nearest to a message for a row of which none can be made."""
-    # The row keeps what is too long.
-    return json.dumps({"type": row.type, "data": {} if row.data is None else row.data, "id": row.id})
+    body = {"type": row.type, "data": {} if row.data is None else row.data, "id": row.id}
+    # The row keeps what is too long, escaped or not.
+    is_short = len(json.dumps(body)) <= LIMIT - _ATTRIBUTES
+    return json.dumps(body if is_short else body | {"data": {}})
 
 
 def _ms(moment: datetime | None) -> int | None:

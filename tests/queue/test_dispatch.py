@@ -370,6 +370,14 @@ def test_data_that_is_too_long_in_ascii_alone_stays_in_its_row_and_arrives(kit: 
     assert [job.payload.text == text for job in begun] == [True]
 
 
+def test_no_row_is_too_long_escaped_to_be_buried_without_the_bucket(kit: Kit) -> None:
+    insert_job(kit, id="broken", data='"' * LIMIT)
+    assert kit.dispatch()["failed"] == 1
+    assert [json.loads(held.body) for held in kit.sqs.messages(DEAD)] == [{"type": "note", "data": {}, "id": "broken"}]
+    assert kit.job("broken").status == "dead"
+    assert kit.s3.objects == {}
+
+
 def test_a_run_of_dispatch_is_one_line_and_its_metrics(kit: Kit, log: Callable[[], list[dict[str, Any]]]) -> None:
     insert_many(kit, 3)
     kit.dispatch()
