@@ -138,7 +138,8 @@ def _jobs(kit: Kit) -> None:
 def _fires(kit: Kit) -> None:
     # It sees each schedule for the first time.
     watch.watch(kit.context(), app.SCHEDULES)
-    _execute(kit, update(schedules).values(checked_until=to_ms(NOON - timedelta(days=40))))
+    # Now each has been in force for as long as nobody has looked.
+    _execute(kit, update(schedules).values(checked_until=to_ms(NOON - timedelta(days=40)), history=None))
     _execute(kit, insert(backups).values(BACKUP))
     _execute(kit, insert(pauses).values(PAUSE))
     _ask("database_cleanup", scheduled_event(NOON - timedelta(hours=10)), kit.context())
