@@ -144,8 +144,8 @@ def check(story: Story) -> None:
 def test_no_fire_is_lost_or_made_up_whenever_schedules_change(
     batch: int, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    migrate(sqlite_url)
     engine = engine_for(sqlite_url)
+    migrate(engine)
     for n in range(batch, STORIES, BATCHES):
         random = Random(n)
         with engine.begin() as connection:

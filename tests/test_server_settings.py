@@ -33,13 +33,16 @@ from nightshift.testkit.kit import NOON, Kit
 from tests.certificates import make_certificates, tls_options
 from tests.docs.pages import ROOT, Page
 from tests.queue.samples import Note, handle
-from tests.services import needed
+from tests.services import SERVERS, needed
+from tests.sweep import IS_SWEEP
 from tests.world import World
 
 STRICT = "ONLY_FULL_GROUP_BY,STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO"
 # A kill loses no transaction that was answered.
 WRITTEN_AT_COMMIT = "--innodb-flush-log-at-trx-commit=2"
 LOST = 2013
+# When a server is killed: right after the first commit, during the work, or right after the last commit.
+MOMENTS = ("claim", "perform", "record")
 # What an administrator made, and the functions' user may neither run nor change.
 PROGRAMS = (
     "CREATE VIEW verified AS SELECT id, name FROM users WHERE is_verified",
@@ -248,7 +251,10 @@ def test_job_succeeds_when_the_server_refuses_for_seconds(root: Engine, ca: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "moment"), [("mysql", "perform"), ("mariadb", "claim"), ("mariadb", "perform"), ("mariadb", "record")]
+    ("name", "moment"),
+    [(name, moment) for name in SERVERS for moment in MOMENTS]
+    if IS_SWEEP
+    else [("mysql", "perform"), ("mariadb", "record")],
 )
 def test_job_is_done_once_when_the_server_is_killed_and_started_again(
     request: pytest.FixtureRequest, ca: Path, monkeypatch: pytest.MonkeyPatch, name: str, moment: str

@@ -4,23 +4,19 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 from chalicelib import migrations
-from chalicelib.engine import engine_for
 
 
-def migrate(database_url: str, *, ca: str | None = None) -> None:
-    """Bring a database to the newest schema; where it is a file that is not there, make it.
-
-    `ca` is as of DATABASE_CA.
-    """
-    url = make_url(database_url)
-    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
-        Path(url.database).write_bytes(empty_file())
+def migrate(engine: Engine) -> None:
+    """Bring a database to the newest schema; where it is a file that is not there, make it."""
+    name = engine.url.database
+    if engine.dialect.name == "sqlite" and name and not Path(name).exists():
+        Path(name).write_bytes(empty_file())
     else:
-        migrations.upgrade(engine_for(database_url, ca=ca))
+        migrations.upgrade(engine)
 
 
 @cache

@@ -58,7 +58,8 @@ class Kit:
         # Handlers of the test's own, beside those of chalicelib/handlers.
         self.handlers: dict[str, Handler] = {}
         self._killed_at: Literal["begin", "end"] | None = None
-        migrate(database_url, ca=self.settings.database_ca)
+        # By the connection that its jobs use: one of its own would be left idle, and dead after the server restarts.
+        migrate(self.context().database.engine)
 
     def context(self, *, seconds: float = 300, request_id: str | None = None, function_name: str = "kit") -> Context:
         """Return the context of a new invocation that has so many seconds.

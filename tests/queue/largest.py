@@ -4,7 +4,6 @@ python -m tests.queue.largest DATABASE_URL WHAT SHAPE
 """
 
 import json
-import resource
 import sys
 from collections.abc import Callable
 from io import BytesIO
@@ -12,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import delete, select
 
+from bench.memory import peak_mib
 from chalicelib.context import Context
 from chalicelib.handlers import Handler
 from chalicelib.outcome import Counts
@@ -126,7 +126,7 @@ def main(url: str, what: str, shape: str) -> None:
     query = select(jobs.c.status)
     found = kit.context().database.autocommit(lambda connection: connection.execute(query).scalars().all())
     assert (len(found), set(found)) == (COUNT, expected), found
-    print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10}))
+    print(json.dumps({"peak": peak_mib()}))
 
 
 if __name__ == "__main__":
