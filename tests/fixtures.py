@@ -88,9 +88,9 @@ def mariadb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session", params=SERVERS)
+@pytest.fixture(scope="session", params=SERVERS if IS_SWEEP else [main_server()])
 def server_url(request: pytest.FixtureRequest) -> str:
-    """Each database server in turn, whose schema `nightshift` may hold anything."""
+    """A database server whose schema `nightshift` may hold anything; each in turn in `make sweep`."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 

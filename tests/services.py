@@ -12,6 +12,7 @@ from typing import TypeVar
 import pytest
 
 from nightshift.local.servers import NotInstalledError, find_program
+from tests.sweep import IS_SWEEP
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ SERVERS = ("mysql", "mariadb")
 def main_server() -> str:
     """Return the server of the tests that run on one: $TEST_SERVER, or MySQL, or MariaDB where it alone is installed.
 
-    Tests of what the servers may do differently run on each, and so do all in `make sweep`.
+    Tests of what the servers do differently run on each, and so do all in `make sweep`.
     """
     if named := os.environ.get("TEST_SERVER"):
         return named
@@ -32,9 +33,12 @@ def main_server() -> str:
     return "mysql"
 
 
-# For what SQLite does not have: locks of rows, connections that break, plans.
+# For what SQLite does not have, on one server: each is tried in `make sweep`.
+on_a_server = pytest.mark.parametrize("database_url", SERVERS if IS_SWEEP else [main_server()], indirect=True)
+# And for what the servers do differently: locks of rows, connections that break, plans.
 on_each_server = pytest.mark.parametrize("database_url", SERVERS, indirect=True)
-# For what only one of the servers has, among tests that take `server_url`.
+# The same, among tests that take `server_url`, and for what only one of the servers has.
+on_both = pytest.mark.parametrize("server_url", SERVERS, indirect=True)
 on_mysql = pytest.mark.parametrize("server_url", ["mysql"], indirect=True)
 on_mariadb = pytest.mark.parametrize("server_url", ["mariadb"], indirect=True)
 

@@ -3,7 +3,7 @@
 import os
 
 IS_SWEEP = os.environ.get("SWEEP") == "1"
-TIMES = 8
+TIMES = 16
 
 
 def examples(all_: int) -> int:

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from chalicelib import runs
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET, local_environment
-from tests.services import on_each_server
+from tests.services import on_a_server
 from tests.shell import BASE, Lambda, Shell
 from tests.world import World
 
@@ -177,7 +177,7 @@ def test_where_something_is_nothing_is_restored_unless_it_may_be_replaced(shell:
     assert shell.rows(place) == ROWS
 
 
-@on_each_server
+@on_a_server
 def test_some_tables_are_restored_by_their_names(shell: BackupShell) -> None:
     shell.back_up()
     place = shell.place("restored")
@@ -260,7 +260,7 @@ def test_what_is_no_backup_is_said_in_a_sentence(shell: BackupShell, command: st
     assert shell.complaint(command, wanted).startswith(sentence)
 
 
-@on_each_server
+@on_a_server
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [

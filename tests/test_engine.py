@@ -22,7 +22,7 @@ from nightshift.local.aws import LocalAws
 from nightshift.local.servers import free_port, mariadb_server, redis_server
 from nightshift.testkit.clock import FrozenClock
 from tests.certificates import make_certificates, tls_options
-from tests.services import needed
+from tests.services import needed, on_both
 from tests.world import MORNING
 
 
@@ -81,6 +81,7 @@ def test_rds_is_verified_against_its_packaged_roots(monkeypatch: pytest.MonkeyPa
     assert len(ssl.create_default_context(cafile=RDS_ROOTS).get_ca_certs()) > 50
 
 
+@on_both
 def test_a_rotated_password_is_fetched_once_more(server_url: str, aws: LocalAws, world_environment: None) -> None:
     manager = aws.client("secretsmanager")
     arn = manager.create_secret(Name="db", SecretString=json.dumps({"username": "app", "password": "old"}))["ARN"]

@@ -34,7 +34,7 @@ from tests.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on
 from tests.sweep import stories
 
 STORIES = int(os.environ.get("FIRES_STORIES", "0"))
-FEW_STORIES = {"sqlite": 10, "mysql": 5}
+FEW_STORIES = {"sqlite": 5, "mysql": 3}
 STEPS = 25
 # The first two are the same in other words.
 SCHEDULES = ("0 * * * *", "@hourly UTC", "*/30 * * * * Asia/Kathmandu", "0,20 7-23 * * *", "5 */2 * * *")

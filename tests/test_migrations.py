@@ -30,6 +30,7 @@ from chalicelib.errors import PermanentError, TransientError
 from chalicelib.migrations import online
 from chalicelib.schema import deliveries, jobs
 from tests.applications import GUIDE_JOBS, fresh
+from tests.services import on_both
 
 
 @pytest.fixture(params=["sqlite", "mysql", "mariadb"])
@@ -100,6 +101,7 @@ def test_a_database_of_the_revision_before_gets_the_same_schema_as_a_new_one(emp
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
+@on_both
 def test_the_ledger_joins_users_whatever_their_collation(server_url: str) -> None:
     server = engine_for(server_url)
     with server.begin() as connection:
@@ -243,7 +245,10 @@ def test_a_small_table_that_can_only_be_copied_is_copied(mysql_url: str) -> None
     assert dispatch_moments(engine) == {"pending": {0}}
 
 
-def test_a_second_upgrade_is_refused_while_one_is_running(database_engine: Engine) -> None:
+def test_a_second_upgrade_is_refused_while_one_is_running(
+    database_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "OTHERS_SECONDS", 0)
     told: list[Exception] = []
 
     def upgrade_too() -> None:
@@ -265,7 +270,10 @@ def test_a_second_upgrade_is_refused_while_one_is_running(database_engine: Engin
     assert "another migration" in str(told[0])
 
 
-def test_an_upgrade_waits_for_a_long_transaction_and_lets_others_through(database_engine: Engine) -> None:
+def test_an_upgrade_waits_for_a_long_transaction_and_lets_others_through(
+    database_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "LOCK_WAIT_SECONDS", 1)
     fill_jobs(database_engine, 1, status="pending")
     theirs = create_engine(database_engine.url)
     reader, writer = theirs.connect(), theirs.connect().execution_options(isolation_level="AUTOCOMMIT")

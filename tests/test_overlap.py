@@ -17,7 +17,7 @@ from chalicelib.outcome import Counts
 from nightshift.testkit.kit import Killed
 from tests.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on, utc
 from tests.queue.samples import listening
-from tests.services import on_each_server
+from tests.services import on_a_server
 
 MakePlan = Callable[..., Plan]
 EIGHT, NINE = utc("02 08:00"), utc("02 09:00")
@@ -199,7 +199,7 @@ def test_of_fires_at_once_one_runs_and_the_others_give_way(make_plan: MakePlan, 
     assert len(began) == 1
 
 
-@on_each_server
+@on_a_server
 def test_a_run_that_ends_while_another_request_takes_it_belongs_to_one_of_the_two(make_plan: MakePlan) -> None:
     plan = make_plan("skip")
     plan.meanwhile(die)

@@ -18,6 +18,7 @@ from chalicelib.migrations.online import LOCK_WAIT_SECONDS
 
 # Building an index of millions of rows takes minutes, in which the server says nothing.
 STATEMENT_SECONDS = 3600
+OTHERS_SECONDS = 5
 # Of a column that holds 64 KiB or less.
 SHORT_TEXTS = frozenset({"TEXT", "VARCHAR"})
 
@@ -71,7 +72,9 @@ def _patient(engine: Engine) -> Iterator[Connection]:
                 connection.execute(text(f"SET SESSION {name} = {LOCK_WAIT_SECONDS}"))
             # One that was cut off may be running still: the server ends a statement whose client has gone.
             lock = f"nightshift migrate {sha256(str(engine.url.database).encode()).hexdigest()[:16]}"
-            if not connection.execute(text("SELECT GET_LOCK(:name, 5)"), {"name": lock}).scalar():
+            if not connection.execute(
+                text("SELECT GET_LOCK(:name, :seconds)"), {"name": lock, "seconds": OTHERS_SECONDS}
+            ).scalar():
                 raise TransientError("another migration of this database is running; wait until it ends")
             yield connection
     finally:

@@ -11,8 +11,9 @@ from tests.backup.archives import KEYS
 from tests.backup.restoring import Database, T, run, run_out_of_time
 from tests.backup.test_drill import run as drill
 from tests.backup.whole import back_up, connector, rows_of, write_backup
+from tests.services import on_both
 
-pytestmark = pytest.mark.parametrize("server_url", ["mysql", "mariadb"], indirect=True, scope="module")
+pytestmark = on_both
 
 BROKEN = ("over_broken", "over_column", "over_definer", "over_function", "over_nobody", "over_table")
 STATEMENTS = [

@@ -17,6 +17,7 @@ from chalicelib.store import Store
 from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, QUIET, Counting, Database, T, run_out_of_time
 from tests.backup.whole import connector, rows_of, write_backup
+from tests.services import on_both
 
 EVENT = b"CREATE EVENT `e` ON SCHEDULE EVERY 1 SECOND DO INSERT INTO `t` VALUES (9,'fired')"
 
@@ -55,6 +56,7 @@ def test_an_event_of_a_backup_is_not_made(store: Store, database: Database) -> N
     assert run(store, database).differences == []
 
 
+@on_both
 def test_what_is_not_as_it_was_is_told(store: Store, database: Database) -> None:
     write_backup(store, tables=[T], rows=[("t", 1, rows_of("t", b"(1,'x')"))], checksum="another")
     assert run(store, database).differences == ["the rows of t are not those of the backup"]

@@ -20,6 +20,7 @@ from chalicelib.errors import TransientError
 from tests.backup import everything, samples
 from tests.backup.whole import connector
 from tests.dialects import client, dumper, is_mariadb, new_schema, series
+from tests.services import on_both
 
 LONGEST_STATEMENT = 64 << 20
 Parts = list[tuple[Section, bytes]]
@@ -81,6 +82,7 @@ def dumped(source: str, server_url: str) -> tuple[Dump, Parts]:
     return dump(server_url, source)
 
 
+@on_both
 def test_the_plain_client_loads_all_of_it_as_it_was(
     dumped: tuple[Dump, Parts], source: str, server_url: str, server: Any
 ) -> None:
@@ -347,6 +349,7 @@ def test_tables_without_transactions_are_named(dumped: tuple[Dump, Parts], serve
     assert "merged" not in dumped[0].counted
 
 
+@on_both
 def test_an_empty_schema_has_parts_that_load(server_url: str, server: Any) -> None:
     make_schema(server, "small")
     _, parts = dump(server_url, "small")

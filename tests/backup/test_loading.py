@@ -15,6 +15,7 @@ from chalicelib.backup.lines import BATCH_BYTES, MAX_HEAD_BYTES, Lines
 from chalicelib.backup.loading import Loaded, insert, load, takes_streams
 from chalicelib.errors import ConfigurationError, DamagedError
 from tests.dialects import is_mariadb
+from tests.services import on_both
 
 Server = Callable[..., "pymysql.Connection[Any]"]
 HEAD = (
@@ -264,6 +265,7 @@ def rows_of_every_type() -> list[dict[str, bytes | str | None]]:
     return [empty, full, empty | small]
 
 
+@on_both
 @WAYS
 def test_a_value_of_every_type_arrives_as_it_was_written(server: Server, way: Callable[..., Loaded]) -> None:
     connection = server()
@@ -300,6 +302,7 @@ def make_table(connection: "pymysql.Connection[Any]", *, definition: str = "a IN
     ask(connection, f"CREATE TABLE loading.t ({definition})")
 
 
+@on_both
 @WAYS
 def test_what_the_server_changes_is_told(server: Server, way: Callable[..., Loaded]) -> None:
     connection = server()

@@ -15,7 +15,7 @@ from chalicelib.backup.views import in_order, read_views
 from chalicelib.errors import PermanentError
 from tests.backup.whole import connector
 from tests.dialects import client, is_mariadb, new_schema, new_user
-from tests.services import on_mariadb, on_mysql
+from tests.services import on_both, on_mariadb, on_mysql
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def server(server_url: str) -> Iterator[Any]:
         yield connection
 
 
+@on_both
 @pytest.mark.parametrize(
     ("definition", "key"),
     [
@@ -87,6 +88,7 @@ def test_an_invisible_key_orders_rows_and_one_of_expressions_does_not(
     assert key_of(server, definition) == key
 
 
+@on_both
 def test_generated_columns_are_not_stored_and_invisible_ones_are(server: Any) -> None:
     versioned = b""
     if is_mariadb(server):
@@ -197,6 +199,7 @@ def test_views_that_seem_to_need_each_other_are_made_twice() -> None:
     ]
 
 
+@on_both
 def test_names_in_a_definition_are_found_whatever_its_character_set(server: Any) -> None:
     ask(server, b"CREATE TABLE t (id INT)")
     ask(server, b"SET NAMES latin1")
@@ -246,6 +249,7 @@ def test_a_program_is_made_under_the_settings_of_its_time() -> None:
     ]
 
 
+@on_both
 def test_a_program_that_is_hidden_from_this_user_is_an_error(server: Any, server_url: str) -> None:
     ask(server, b"CREATE PROCEDURE p () SELECT 1")
     for statement in new_user("reader"):
@@ -257,6 +261,7 @@ def test_a_program_that_is_hidden_from_this_user_is_an_error(server: Any, server
             read_routines(reader)
 
 
+@on_both
 def test_every_part_of_a_definition_loads_by_the_plain_client(server: Any) -> None:
     ask(server, b"CREATE TABLE `a``$$;` (id INT PRIMARY KEY COMMENT 'it''s; $$')")
     [table] = read_tables(server, "objects")

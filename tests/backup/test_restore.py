@@ -23,11 +23,10 @@ from tests.backup import samples
 from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, Counting, Database, T, U, half, run, run_out_of_time
 from tests.backup.whole import back_up, connector, rows_of, write_backup
-from tests.services import SERVERS, on_mysql
-
-on_each = pytest.mark.parametrize("server_url", SERVERS, indirect=True)
+from tests.services import on_both, on_mysql
 
 
+@on_both
 def test_everything_comes_back_as_it_was(store: Store, database: Database, hostile: Manifest) -> None:
     restored = run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True)
     assert restored.differences == []
@@ -332,7 +331,7 @@ def test_only_chosen_tables_come_back_with_their_triggers(store: Store, database
         run(store, database, id=HOSTILE, keys=KEYS, tables=["nothing", "none"], schema="other")
 
 
-@on_each
+@on_both
 def test_the_definer_may_be_whoever_restores(store: Store, database: Database) -> None:
     programs = [
         b"CREATE DEFINER=`nobody`@`%` TRIGGER `x` BEFORE INSERT ON `t` FOR EACH ROW SET @a=1",
@@ -532,7 +531,7 @@ def test_a_restore_ends_when_a_part_can_no_longer_be_read(store: Store, database
     assert database.ask("SELECT a FROM copy.t ORDER BY a") == [(1,), (2,), (3,)]
 
 
-@on_each
+@on_both
 def test_the_schema_may_be_called_anything(store: Store, database: Database, small: Manifest) -> None:
     schema = "e`v;i'l\n\u00fc %s"
     quoted = samples.quoted(schema)

@@ -19,6 +19,7 @@ from tests.backup import samples
 from tests.backup.everything import EVERY_BYTE, TRAPS
 from tests.backup.whole import connector
 from tests.dialects import new_schema, series
+from tests.services import on_both
 
 PACKET = 16 << 20
 ESCAPES = {0: r"\0", 10: r"\n", 13: r"\r", 26: r"\Z", 39: r"\'", 92: r"\\"}
@@ -85,6 +86,7 @@ def lines_of(text: bytes, head: bytes) -> list[bytes]:
     return lines
 
 
+@on_both
 def test_numbers_are_bare_and_all_else_is_quoted(server: Any, reader: Any) -> None:
     row = (1, -128, None, "1.5", 0.1, 0.1, "7", 2026, b"\x05", "2026-02-29", "-838:59:59", "0000-00-00 00:00:00", "x")
     definition = (
@@ -111,6 +113,7 @@ def test_what_could_be_taken_for_an_end_is_escaped(server: Any, reader: Any) -> 
     assert not {0, 13, 26} & set(text)
 
 
+@on_both
 def test_a_text_is_the_bytes_of_its_own_character_set(server: Any, reader: Any) -> None:
     # In Shift-JIS the second byte of this character is a backslash.
     make(
@@ -278,6 +281,7 @@ def test_a_connection_that_ends_amid_the_rows_is_an_error(server: Any, reader: A
         list(pieces)
 
 
+@on_both
 def test_a_server_that_says_nothing_for_too_long_is_an_error(server_url: str, server: Any) -> None:
     make(server, "t (id INT PRIMARY KEY)", (1,), (2,))
     with connector(server_url, schema="rows", read_timeout=0.2)() as reader:
@@ -326,6 +330,7 @@ def test_a_table_may_be_as_wide_as_a_table_can_be(server: Any, reader: Any) -> N
     assert text.count(b"\\'") == 64_000
 
 
+@on_both
 def test_encrypted_connections_are_read_alike_and_statements_cut_alike(
     server_url: str, server: Any, reader: Any
 ) -> None:

@@ -15,7 +15,7 @@ from chalicelib.backup.snapshot import Snapshot, let_go, take
 from nightshift.local.servers import mariadb_server
 from tests.backup.whole import connector
 from tests.dialects import is_mariadb, new_schema, new_user
-from tests.services import needed
+from tests.services import needed, on_both
 
 ALL = Plan()
 Connect = Callable[[], Any]
@@ -65,6 +65,7 @@ def accounts(snapshot: Snapshot) -> list[tuple[int, int]]:
     return found
 
 
+@on_both
 def test_all_connections_read_the_same_moment_whoever_writes(connect: Connect) -> None:
     moments = set()
     with transfers(connect):
@@ -88,6 +89,7 @@ def test_what_is_written_later_is_not_seen(connect: Connect) -> None:
         assert accounts(snapshot) == [(1000, 0)] * 2
 
 
+@on_both
 def test_nobody_waits_once_the_snapshot_is_there(connect: Connect) -> None:
     with take(connect, plan=ALL, connections=3) as snapshot, connect() as writer:
         ask(writer, b"SET SESSION lock_wait_timeout=1, innodb_lock_wait_timeout=1")
@@ -140,6 +142,7 @@ def test_nothing_of_a_schema_need_be_locked(connect: Connect) -> None:
         assert len(snapshot.connections) == 2
 
 
+@on_both
 def test_where_the_right_to_lock_is_missing_one_connection_must_do(connect: Connect, server_url: str) -> None:
     with connect() as connection:
         for statement in new_user("reader"):
@@ -174,6 +177,7 @@ def test_what_whoever_connects_has_set_changes_nothing(connect: Connect, server_
         assert ask(snapshot.connections[0], asked) == found
 
 
+@on_both
 def test_it_says_what_the_server_is(connect: Connect) -> None:
     with connect() as connection:
         ask(connection, b"ALTER DATABASE COLLATE latin1_german1_ci")

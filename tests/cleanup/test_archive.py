@@ -24,7 +24,7 @@ from tests.cleanup.samples import (
     things,
     use,
 )
-from tests.services import on_each_server
+from tests.services import on_a_server
 from tests.world import World
 
 SESSIONS = Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30), archive=True, chunk=2)
@@ -114,7 +114,7 @@ def test_columns_that_the_mapping_does_not_know_are_archived_too(world: World, m
     assert line == {"table": "things", "row": {"id": "a", "moment": ago(days=1), "note": 'märz "3"'}}
 
 
-@on_each_server
+@on_a_server
 def test_values_that_json_does_not_know_are_archived_as_text(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     extra = ", price DECIMAL(8, 2) DEFAULT 1.50, raw BINARY(2) DEFAULT x'00ff', day DATE DEFAULT '2016-01-02',"
     extra += " length TIME DEFAULT '30:00:00', none INT"

@@ -23,7 +23,8 @@ from tests.cleanup.samples import (
     lines_of,
     use,
 )
-from tests.services import on_each_server
+from tests.services import SERVERS, on_each_server
+from tests.sweep import IS_SWEEP
 from tests.world import World
 
 Log = Callable[[], list[dict[str, Any]]]
@@ -164,7 +165,8 @@ def test_a_chunk_that_meets_a_lock_is_tried_again_smaller_after_a_pause(
     assert ["Lock wait timeout exceeded" in line["reason"] for line in pauses] == [True, True]
 
 
-@on_each_server
+# MySQL waits a second at least each time.
+@pytest.mark.parametrize("database_url", SERVERS if IS_SWEEP else ["mariadb"], indirect=True)
 @pytest.mark.usefixtures("_no_patience")
 def test_a_lock_that_is_never_let_go_fails_the_rule_and_no_other(world: World) -> None:
     add_sessions(world, 5, days=31)

@@ -13,7 +13,7 @@ from chalicelib.cleanup.moment import read_ms
 from chalicelib.cleanup.rule import Rule
 from chalicelib.clock import to_ms
 from tests.cleanup.samples import add_things, ago, clean, ids_in, lines_of, things, use
-from tests.services import on_each_server
+from tests.services import on_a_server
 from tests.world import World
 
 AT = datetime(2016, 8, 4, 1, 59, 30, tzinfo=UTC)
@@ -160,7 +160,7 @@ def test_on_sqlite_exactly_what_is_due_goes(
     check(world, monkeypatch, type_, mapped, moments)
 
 
-@on_each_server
+@on_a_server
 @pytest.mark.parametrize("mapped", [BigInteger(), DateTime(), String(64)], ids=str)
 @pytest.mark.parametrize(("type_", "moments"), ON_A_SERVER)
 def test_on_a_server_exactly_what_is_due_goes_whatever_the_mapping_says(
@@ -169,7 +169,7 @@ def test_on_a_server_exactly_what_is_due_goes_whatever_the_mapping_says(
     check(world, monkeypatch, type_, mapped, moments)
 
 
-@on_each_server
+@on_a_server
 @pytest.mark.parametrize("zone", ["+05:30", "-08:00"])
 def test_a_timestamp_means_the_same_in_whatever_zone_the_session_is(
     world: World, monkeypatch: pytest.MonkeyPatch, zone: str

@@ -16,7 +16,7 @@ from chalicelib.errors import OutOfTimeError, RunFailedError, TransientError
 from chalicelib.schema import sessions
 from tests.cleanup.samples import add_sessions, clean, ids_in
 from tests.dialects import REPLICATION
-from tests.services import on_each_server
+from tests.services import on_a_server
 from tests.world import World
 
 
@@ -150,7 +150,7 @@ def showing(world: World, answers: Callable[[], str]) -> Iterator[list[str]]:
         event.remove(engine, "before_cursor_execute", rewrite)
 
 
-@on_each_server
+@on_a_server
 @pytest.mark.parametrize("name", ["Seconds_Behind_Master", "Seconds_Behind_Source"])
 def test_a_run_waits_until_replication_has_caught_up(world: World, name: str) -> None:
     add_sessions(world, 3, days=31)
@@ -161,7 +161,7 @@ def test_a_run_waits_until_replication_has_caught_up(world: World, name: str) ->
     assert asked == ["SHOW REPLICA STATUS"] * 3
 
 
-@on_each_server
+@on_a_server
 def test_a_run_fails_when_replication_does_not_catch_up_and_deletes_nothing(world: World) -> None:
     add_sessions(world, 3, days=31)
     with (
@@ -172,14 +172,14 @@ def test_a_run_fails_when_replication_does_not_catch_up_and_deletes_nothing(worl
     assert len(ids_in(world, sessions)) == 3
 
 
-@on_each_server
+@on_a_server
 def test_the_slowest_of_several_replications_counts(world: World) -> None:
     answer = "SELECT 5 AS Seconds_Behind_Master UNION SELECT 70 UNION SELECT NULL"
     with showing(world, lambda: answer):
         assert Pressure(world.context().database).seconds_behind() == 70
 
 
-@on_each_server
+@on_a_server
 def test_a_server_that_knows_only_the_old_name_is_asked_by_it(world: World) -> None:
     answers = iter(["SHOW SOMETHING NOBODY KNOWS", "SELECT 7 AS Seconds_Behind_Master"])
     with showing(world, lambda: next(answers)) as asked:
@@ -187,7 +187,7 @@ def test_a_server_that_knows_only_the_old_name_is_asked_by_it(world: World) -> N
     assert asked == ["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"]
 
 
-@on_each_server
+@on_a_server
 def test_a_replication_that_was_never_started_is_not_waited_for(world: World) -> None:
     engine = create_engine(world.environment["DATABASE_URL"])
     with engine.connect() as connection:
@@ -201,7 +201,7 @@ def test_a_replication_that_was_never_started_is_not_waited_for(world: World) ->
     engine.dispose()
 
 
-@on_each_server
+@on_a_server
 def test_a_user_who_may_not_see_replication_is_no_trouble(world: World) -> None:
     world.execute(text("CREATE USER cleaner@'127.0.0.1' IDENTIFIED BY 'secret'"))
     engine = create_engine(world.environment["DATABASE_URL"].replace("root@", "cleaner:secret@").rpartition("/")[0])
@@ -214,13 +214,13 @@ def test_a_user_who_may_not_see_replication_is_no_trouble(world: World) -> None:
         world.execute(text("DROP USER cleaner@'127.0.0.1'"))
 
 
-@on_each_server
+@on_a_server
 def test_a_server_without_innodbs_counters_is_no_trouble(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chalicelib.cleanup.pressure.ROW_LOCK_TIME", "SHOW GLOBAL STATUS LIKE 'Nothing of the kind'")
     assert Pressure(world.context().database).lock_wait_ms() == 0
 
 
-@on_each_server
+@on_a_server
 def test_time_that_others_wait_for_locks_is_seen(world: World) -> None:
     add_sessions(world, 1, days=1)
     engine = create_engine(world.environment["DATABASE_URL"])

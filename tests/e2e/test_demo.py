@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
+from tests.services import on_both
 from tests.shell import BASE, NIGHTSHIFT
 
 ROOT = Path(__file__).parent.parent.parent
@@ -112,6 +113,7 @@ def test_it_reads_real_posts_and_names_bad_rows(tmp_path: Path) -> None:
     assert "&lt;b&gt;Real&lt;/b&gt;" in html
 
 
+@on_both
 def test_it_runs_on_a_database_server_and_redis(server_url: str, redis_url: str, tmp_path: Path) -> None:
     engine = create_engine(server_url)
     with engine.begin() as connection:

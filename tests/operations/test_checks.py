@@ -11,7 +11,7 @@ from chalicelib.migrations import newest
 from chalicelib.operations import operate
 from chalicelib.schema import backups
 from nightshift.local.servers import free_port
-from tests.services import on_each_server
+from tests.services import on_a_server
 from tests.world import World
 
 
@@ -64,7 +64,7 @@ def test_one_part_that_does_not_answer_does_not_hide_the_others(world: World) ->
     engine_for(world.settings.database_url).dispose()
 
 
-@on_each_server
+@on_a_server
 def test_a_user_who_is_not_shown_all_that_a_backup_needs_is_told(world: World) -> None:
     root = make_url(world.settings.database_url)
     with engine_for(world.settings.database_url).begin() as connection:

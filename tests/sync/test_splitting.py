@@ -28,7 +28,7 @@ def split(data: bytes, *, piece: int = 65_536) -> tuple[list[bytes], Any]:
     return [bytes(item) for found in splitter for item in found], splitter.envelope
 
 
-@settings(max_examples=stories(100))
+@settings(max_examples=stories(50))
 @given(
     items=st.lists(VALUES),
     is_alone=st.booleans(),
@@ -49,7 +49,7 @@ def test_items_are_the_same_in_whatever_pieces_the_answer_comes(
     assert envelope == ({} if is_alone else around | {"items": []})
 
 
-@settings(max_examples=stories(100))
+@settings(max_examples=stories(50))
 @given(items=st.lists(VALUES, min_size=1), is_alone=st.booleans(), data=st.data())
 def test_an_answer_that_is_cut_off_anywhere_is_never_taken_for_whole(
     items: list[Any], is_alone: bool, data: st.DataObject

@@ -27,7 +27,7 @@ from nightshift.local.invocation import scheduled_event
 from nightshift.local.servers import free_port, redis_server
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import NOON, Killed, Kit
-from tests.services import needed, on_each_server
+from tests.services import needed, on_a_server
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "cache_warming.md"
 LATER = NOON + timedelta(minutes=30)
@@ -93,7 +93,7 @@ def test_a_reader_finds_the_popular_posts_and_the_active_users_with_the_moment(k
     assert {each["computed_at"] for each in found.values()} == {"2026-03-02T12:00:05Z"}
 
 
-@on_each_server
+@on_a_server
 def test_with_the_documented_index_only_the_popular_posts_are_read(kit: Kit) -> None:
     (documented,) = re.findall(r"CREATE INDEX (ix_\w+ ON posts \(.*?\))", DOCUMENT.read_text(encoding="utf-8"))
     execute(kit, text(f"CREATE INDEX {documented}"))

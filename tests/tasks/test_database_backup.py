@@ -21,7 +21,7 @@ from chalicelib.engine import engine_for
 from chalicelib.errors import ConfigurationError, OutOfTimeError, PermanentError, RunFailedError, TransientError
 from chalicelib.schema import backups as backups_table
 from chalicelib.schema import runs as runs_table
-from tests.services import on_each_server
+from tests.services import on_a_server
 from tests.world import World
 
 A_WEEK_LONG = update(backups_table).values(
@@ -78,7 +78,7 @@ def test_the_summary_counts_tables_and_the_catalogue_rows_and_bytes(filled: Worl
     assert row.plain_bytes > row.stored_bytes > 0
 
 
-@on_each_server
+@on_a_server
 def test_the_manifest_says_what_the_server_was(filled: World) -> None:
     back_up(filled)
     backups = backups_of(filled)
@@ -173,7 +173,7 @@ def test_a_few_rows_are_backed_up_however_slow_the_last_backup_was(filled: World
     assert back_up(filled, seconds=50)["outcome"] == "succeeded"
 
 
-@on_each_server
+@on_a_server
 @pytest.mark.usefixtures("_nothing_is_little")
 def test_one_that_would_take_longer_than_the_function_has_is_not_begun(filled: World) -> None:
     back_up(filled)
@@ -191,7 +191,7 @@ def test_one_that_would_take_longer_than_the_function_has_is_not_begun(filled: W
     assert back_up(filled)["outcome"] == "succeeded"
 
 
-@on_each_server
+@on_a_server
 @pytest.mark.usefixtures("_nothing_is_little")
 def test_one_that_would_take_too_long_is_left_to_rds_where_the_settings_say_how(filled: World) -> None:
     back_up(filled)
@@ -218,7 +218,7 @@ def test_one_that_would_take_too_long_is_left_to_rds_where_the_settings_say_how(
     assert len(rds.describe_export_tasks()["ExportTasks"]) == 2
 
 
-@on_each_server
+@on_a_server
 @pytest.mark.usefixtures("_nothing_is_little")
 def test_snapshots_by_rds_without_all_their_settings_are_refused_with_their_names(filled: World) -> None:
     back_up(filled)
@@ -232,7 +232,7 @@ def test_snapshots_by_rds_without_all_their_settings_are_refused_with_their_name
         back_up(filled)
 
 
-@on_each_server
+@on_a_server
 def test_a_backup_whose_time_runs_out_leaves_nothing_in_the_bucket_and_says_why(
     filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +250,7 @@ def test_a_backup_whose_time_runs_out_leaves_nothing_in_the_bucket_and_says_why(
     assert (row.status, "too big" in row.error) == ("failed", True)
 
 
-@on_each_server
+@on_a_server
 def test_a_table_that_is_left_out_or_whose_rows_are_is_not_in_the_backup(filled: World) -> None:
     filled.configure(backup_exclude=("jobs",), backup_schema_only=("po*",))
     back_up(filled)
@@ -262,7 +262,7 @@ def test_a_table_that_is_left_out_or_whose_rows_are_is_not_in_the_backup(filled:
     assert tables["users"] == 20
 
 
-@on_each_server
+@on_a_server
 def test_the_drill_restores_the_newest_verified_backup_compares_it_and_leaves_no_schema(filled: World) -> None:
     back_up(filled)
     summary = drill(filled)
@@ -275,7 +275,7 @@ def test_the_drill_restores_the_newest_verified_backup_compares_it_and_leaves_no
     assert not [name for name in schemas if "drill" in name]
 
 
-@on_each_server
+@on_a_server
 def test_a_verification_that_time_does_not_allow_is_handed_on_and_reads_no_part_twice(
     filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,7 +304,7 @@ def test_a_verification_that_time_does_not_allow_is_handed_on_and_reads_no_part_
     assert len(read) > 5
 
 
-@on_each_server
+@on_a_server
 def test_a_drill_that_finds_a_difference_takes_the_backup_its_mark(
     filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,7 +329,7 @@ def test_a_drill_that_finds_a_difference_takes_the_backup_its_mark(
         (OutOfTimeError("the deadline is near"), True),
     ],
 )
-@on_each_server
+@on_a_server
 def test_a_backup_that_cannot_be_restored_on_trial_is_no_longer_verified(
     filled: World, monkeypatch: pytest.MonkeyPatch, error: Exception, is_kept: bool
 ) -> None:
@@ -345,7 +345,7 @@ def test_a_backup_that_cannot_be_restored_on_trial_is_no_longer_verified(
     assert (catalogue(filled)[0].error is None) is is_kept
 
 
-@on_each_server
+@on_a_server
 def test_views_that_are_broken_are_in_the_summary(filled: World) -> None:
     filled.execute(text("CREATE TABLE gone (a INT)"))
     filled.execute(text("CREATE VIEW over_gone AS SELECT a FROM gone"))

@@ -18,7 +18,7 @@ from chalicelib.schema import runs as runs_table
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import Killed, Kit
-from tests.services import on_each_server
+from tests.services import on_a_server
 
 NIGHT = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 DAY = "2026-03-01"
@@ -249,7 +249,7 @@ def test_runs_for_the_same_day_at_once_wait_for_one_another(kit: Kit) -> None:
 
 
 # SQLite lets nobody in between.
-@on_each_server
+@on_a_server
 def test_a_run_that_closes_the_same_day_in_between_does_not_make_another_fail(kit: Kit) -> None:
     add_session(kit, "u", to_ms(utc("2026-03-01T12:00")))
     engine = kit.context().database.engine
