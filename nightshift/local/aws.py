@@ -14,6 +14,7 @@ from moto.core import utils as moto_time
 from moto.s3.models import FakeKey, s3_backends
 from moto.server import ThreadedMotoServer
 from moto.ses.models import ses_backends
+from moto.sqs import models as sqs_models
 from moto.sqs.models import Message, sqs_backends
 
 from chalicelib.clock import Clock, SystemClock, from_ms
@@ -107,13 +108,18 @@ def local_aws(clock: Clock | None = None, *, port: int = 0) -> Iterator[LocalAws
 
 @contextmanager
 def _telling(clock: Clock) -> Iterator[None]:
-    """Have the emulator's queues go by a clock: all that moto asks for the time goes through this one function."""
-    before = moto_time.utcnow
+    """Have the emulator go by a clock: all that moto asks for the time goes through one function.
+
+    Its queues ask twice or more for each message that they hold whenever one is added, and are told it directly.
+    """
+    queues: Any = sqs_models
+    before, of_queues = moto_time.utcnow, queues.unix_time_millis
     moto_time.utcnow = lambda: from_ms(clock.now_ms()).replace(tzinfo=None)
+    queues.unix_time_millis = clock.now_ms
     try:
         yield
     finally:
-        moto_time.utcnow = before
+        moto_time.utcnow, queues.unix_time_millis = before, of_queues
 
 
 def prepare(aws: LocalAws) -> None:
