@@ -24,6 +24,7 @@ from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, Counting, Database, T, U, half, run, run_out_of_time
 from tests.backup.whole import back_up, connector, rows_of, write_backup
 from tests.services import on_both, on_mysql
+from tests.sweep import IS_SWEEP
 
 
 @on_both
@@ -149,7 +150,10 @@ def test_of_a_damaged_backup_nothing_is_restored(store: Store, database: Databas
     for part in manifest.parts:
         content = b"".join(store.read(key_of(ID, part.name)))
         for damaged in (
-            *(content[:n] + bytes([content[n] ^ 1]) + content[n + 1 :] for n in range(0, len(content), 7)),
+            *(
+                content[:n] + bytes([content[n] ^ 1]) + content[n + 1 :]
+                for n in range(0, len(content), 7 if IS_SWEEP else 29)
+            ),
             content[:-1],
             content + b"\0",
             b"",

@@ -80,7 +80,7 @@ def test_a_restore_that_is_killed_anywhere_is_completed_by_its_repetition(
     store: Store, database: Database, emulator: LocalAws, undisturbed: Undisturbed
 ) -> None:
     chance = random.Random(7)
-    for text in PLACES if IS_SWEEP else PLACES[::3]:
+    for text in PLACES if IS_SWEEP else PLACES[1::3]:
         count = sum(text in packet for packet in undisturbed.packets)
         assert count
         database.ask("DROP SCHEMA IF EXISTS copy")
