@@ -150,14 +150,21 @@ def refuse() -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "reason"),
-    [(refuse, "the snapshots of shop cannot be listed"), (threading.Event().wait, "it took longer than the 0.05 s")],
+    ("refusal", "seconds", "reason"),
+    [
+        (refuse, 60.0, "the snapshots of shop cannot be listed"),
+        (threading.Event().wait, 0.05, "it took longer than the 0.05 s"),
+    ],
     ids=["refuses", "hangs"],
 )
 def test_an_rds_that_does_not_answer_keeps_the_watch_from_no_other_look(
-    nights: Nights, log: Log, monkeypatch: pytest.MonkeyPatch, refusal: Callable[[], object], reason: str
+    nights: Nights,
+    log: Log,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Callable[[], object],
+    seconds: float,
+    reason: str,
 ) -> None:
-    monkeypatch.setattr(snapshots, "LONGEST_SECONDS", 0.05)
     nights.back_up()
     for _ in nights.watch(until=NIGHT + SNAPSHOT + EXPORT + 10 * MINUTE):
         pass
@@ -165,6 +172,7 @@ def test_an_rds_that_does_not_answer_keeps_the_watch_from_no_other_look(
     nights.back_up()
     log()
     nights.rds.refuse = refusal
+    monkeypatch.setattr(snapshots, "LONGEST_SECONDS", seconds)
     with pytest.raises(RunFailedError, match=rf"it could not look after snapshots \({reason}"):
         watch.watch(nights.context(seconds=60), {})
     assert told(log(), "backup_verified_age") == [24.0]

@@ -391,7 +391,7 @@ class ChangedMindError(Exception):
 
 
 def test_a_job_is_there_when_its_transaction_is_and_not_otherwise(cloud: Cloud) -> None:
-    with cloud.engine.begin() as connection:
+    with Database(cloud.engine, SystemClock()).begin() as connection:
         urgent = outbox.NewJob(id="urgent", type="send_email", data=mail("urgent"), queue="priority")
         large = outbox.NewJob(id="large", type="send_email", data=mail("large", text="x" * LIMIT))
         outbox.enqueue_many(connection, [urgent, large])
@@ -514,9 +514,9 @@ def test_the_rule_of_dispatch_sends_by_itself_what_is_only_in_the_database(cloud
     assert mails_to(cloud, "never") == []
 
 
-def test_a_message_too_long_for_sqs_goes_through_the_bucket(cloud: Cloud) -> None:
-    (payload,) = cloud.client("s3").list_objects_v2(Bucket=bucket_of(cloud), Prefix="payloads/")["Contents"]
-    assert payload["Size"] > LIMIT
+def test_data_too_long_for_sqs_stays_in_its_row(cloud: Cloud) -> None:
+    payloads = cloud.client("s3").list_objects_v2(Bucket=bucket_of(cloud), Prefix="payloads/").get("Contents", [])
+    assert [payload for payload in payloads if payload["Size"] > LIMIT] == []
     assert mails_to(cloud, "large")[0]["BodyText"].count("x") >= LIMIT
 
 
@@ -595,12 +595,11 @@ def test_the_story_of_a_run_goes_through_every_function_that_had_to_do_with_it(c
         ("operate", "run started"),
         ("operate", "run succeeded"),
         ("watch", "run taken up"),
-        ("work", "run started"),
-        ("work", "run succeeded"),
-        ("work", "job succeeded"),
+        ("database_backup", "run started"),
+        ("database_backup", "run succeeded"),
     ]
     story = ("database_backup", "--run", run_id)
-    until(lambda: messages(cloud, *story)[-1:] == expected[-1:], "the end of the story")
+    until(lambda: len(messages(cloud, *story)) >= len(expected), "the end of the story")
     assert messages(cloud, *story) == expected
     told = [line.partition("Z ")[2] for line in logs_cli(cloud, *story)]
     assert told[0].startswith(f"INFO    operate: run started task=database_backup run_id={run_id}")
@@ -658,7 +657,10 @@ def test_a_fire_that_did_not_come_is_made_up_for(cloud: Cloud) -> None:
     # It sees the schedule for the first time.
     cloud.invoke("watch")
     of_task = "WHERE task = 'record_activity'"
-    cloud.query(f"UPDATE schedules SET checked_until = :since {of_task}", since=now_ms() - 30 * 3_600_000)
+    # As if that schedule had been in force for longer.
+    cloud.query(
+        f"UPDATE schedules SET checked_until = :since, history = NULL {of_task}", since=now_ms() - 30 * 3_600_000
+    )
     assert cloud.invoke("watch")["succeeded"] >= 1
     cloud.invoke("dispatch")
     made_up_for = f"SELECT `trigger`, status FROM runs {of_task}"
