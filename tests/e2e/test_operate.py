@@ -202,7 +202,7 @@ def stage(cloud: Cloud) -> Iterator[Cloud]:
         cloud.client("sqs").purge_queue(QueueUrl=cloud.queue_url(queue))
     due = {f"{task}_SCHEDULE": DAILY for task in ("RECORD_ACTIVITY", "DATABASE_CLEANUP", "DATABASE_BACKUP")}
     with ExitStack() as settings:
-        for function in ("record_activity", "watch", "operate"):
+        for function in ("record_activity", "watch", "dispatch", "operate", "look"):
             settings.enter_context(function_settings(cloud, function, **due))
         # What only the watch finds or leaves, a missed fire and the page, may be as late as its own five minutes. The
         # emulator fires at those too, but then the limit would be of them and not of what is tested.
