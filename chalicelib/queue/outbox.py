@@ -1,7 +1,7 @@
 """Enqueueing in your own transaction: the job exists when, and only when, what it belongs to does."""
 
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +18,7 @@ from chalicelib.queue.dispatch import send_due
 from chalicelib.queue.job import check, new_row
 from chalicelib.queue.message import Message
 from chalicelib.queue.queues import Queues
+from chalicelib.queue.work_queue import by_size
 from chalicelib.schema import jobs
 from chalicelib.sentence import sentence_of
 from chalicelib.telemetry import logger
@@ -85,7 +86,7 @@ def enqueue_many(connection: Connection, new: Collection[NewJob], *, clock: Cloc
     # Rows are made chunk by chunk, since those of all jobs may not fit into memory together.
     rows = (_row(job, message, now_ms=now_ms) for job, message in zip(new, messages, strict=True))
     enqueued: list[str] = []
-    for chunk in _chunks(rows):
+    for chunk in by_size(rows, size_of=_data_length, most=CHUNK, longest=CHUNK_CHARACTERS):
         if plain := [row for row in chunk if row["unique_key"] is None]:
             connection.execute(insert(jobs), plain)
         ids = _insert_unique(connection, [row for row in chunk if row["unique_key"] is not None], now_ms=now_ms)
@@ -117,17 +118,8 @@ def _row(job: NewJob, message: Message, *, now_ms: int) -> dict[str, Any]:
     return new_row(message, id_=job.id, queue=job.queue, now_ms=now_ms)
 
 
-def _chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    chunk: list[dict[str, Any]] = []
-    size = 0
-    for row in rows:
-        if chunk and (len(chunk) == CHUNK or size + len(row["data"]) > CHUNK_CHARACTERS):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(row)
-        size += len(row["data"])
-    if chunk:
-        yield chunk
+def _data_length(row: dict[str, Any]) -> int:
+    return len(row["data"])
 
 
 def _check_transaction(connection: Connection) -> None:

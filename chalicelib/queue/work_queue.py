@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -49,7 +49,9 @@ class WorkQueue:
             {"Id": str(n), "MessageBody": body, "DelaySeconds": delay, **_xray()}
             for n, (body, delay) in enumerate(zip(stored, delays, strict=True))
         ]
-        refused = [reason for batch in _by_size(entries) for reason in self._send_batch(batch)]
+        # SQS's limit of a message is also that of a whole call.
+        calls = by_size(entries, size_of=_body_length, most=BATCH, longest=LIMIT)
+        refused = [reason for batch in calls for reason in self._send_batch(batch)]
         if refused:
             raise TransientError(f"the work queue refused {len(refused)} messages: {refused[0]}")
 
@@ -113,18 +115,22 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
-def _by_size(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    # SQS's limit of a message is also that of a whole call.
-    batch: list[Entry] = []
+def by_size(items: Iterable[T], *, size_of: Callable[[T], int], most: int, longest: int) -> Iterator[list[T]]:
+    """Yield batches of at most `most` items whose sizes add up to at most `longest`; a larger item goes alone."""
+    batch: list[T] = []
     size = 0
-    for entry in entries:
-        if batch and (len(batch) == BATCH or size + len(entry["MessageBody"]) > LIMIT):
+    for item in items:
+        if batch and (len(batch) == most or size + size_of(item) > longest):
             yield batch
             batch, size = [], 0
-        batch.append(entry)
-        size += len(entry["MessageBody"])
+        batch.append(item)
+        size += size_of(item)
     if batch:
         yield batch
+
+
+def _body_length(entry: Entry) -> int:
+    return len(entry["MessageBody"])
 
 
 def _xray() -> dict[str, Any]:

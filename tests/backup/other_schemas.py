@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,6 @@ def try_schema(server: Server, name: str, store: Store, schema: str, id: str) ->
 
 def try_file(path: Path, name: str, store: Store, number: int) -> Iterator[Result]:
     """Load a file into an empty server, and yield what comes of each of its schemas."""
-    from datetime import UTC, datetime
-
     with empty_server(name) as server:
         with closing(connector(server.url, autocommit=True)()) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE DATABASE unnamed")
