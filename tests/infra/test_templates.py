@@ -151,8 +151,18 @@ def test_each_key_is_rotated(name: str, key: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["Key", "Bucket", "BucketPolicy", "UnsubscribeSecret", "DatabaseSecret"])
-def test_what_cannot_be_made_again_outlives_its_stack(name: str) -> None:
-    assert the(name)["DeletionPolicy"] == the(name)["UpdateReplacePolicy"] == "Retain"
+def test_what_cannot_be_made_again_outlives_its_stack_but_not_a_creation_that_fails(name: str) -> None:
+    # Or the next deployment would find the name taken.
+    assert the(name)["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert the(name)["UpdateReplacePolicy"] == "Retain"
+
+
+def test_nothing_else_stays_behind_when_its_creation_fails() -> None:
+    assert {resource.get("DeletionPolicy", "Delete") for _, resource in resources()} == {
+        "Delete",
+        "RetainExceptOnCreate",
+        "Snapshot",
+    }
 
 
 def test_the_bucket_is_private_versioned_and_encrypted_with_its_key() -> None:
