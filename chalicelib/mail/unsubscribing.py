@@ -79,7 +79,6 @@ FAILED = Page(
 PAGES = {
     Outcome.SUCCEEDED: DONE,
     Outcome.SKIPPED: UNKNOWN,
-    Outcome.FAILED: FAILED,
     Outcome.DEAD: FAILED,
 }
 
@@ -98,7 +97,8 @@ def answer(request: Any, context: Context) -> Response:
         return _show(replace(ASKING, status=400), context)
     token = (request.query_params or {}).get("token", "")
     with bound(request_id=context.request_id):
-        ended = attempt(lambda: _unsubscribe(context, token), clock=context.clock, last=False)
+        # Nobody but the reader can try again, so each failure raises the alarm of what was given up.
+        ended = attempt(lambda: _unsubscribe(context, token), clock=context.clock, last=True)
         report("run", "unsubscribe", ended)
     return _show(PAGES[ended.outcome], context)
 

@@ -9,8 +9,8 @@ from typing import Any
 from chalicelib.backup import exports, rds
 from chalicelib.config import PING, is_reference
 from nightshift import triggers
-from nightshift.deploy import policies
-from nightshift.deploy.functions import merge_template, name_of
+from nightshift.deploy import policies, route
+from nightshift.deploy.functions import ROUTES, merge_template, name_of
 
 # Read by the functions, and known only once the stacks exist.
 DERIVED = {
@@ -75,11 +75,15 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
     tasks = [_function_arn(place, name) for name in triggers.functions_of(known, "task")]
     values = {**_values(place, environment, outputs), "TraceArns": traced, "TaskFunctionArns": tasks}
     for template in sorted((project / ".chalice" / "policies").glob("*.json")):
-        if template.stem == "api_handler" and environment.get("UNSUBSCRIBE_ROUTE") != "on":
+        if template.stem == ROUTES and not route.is_served(stage):
             continue
         name = f"policy-{place.stage}-{template.stem}.json"
         _save(project / ".chalice" / name, policies.render(template, values))
-        stage["lambda_functions"].setdefault(template.stem, {})["iam_policy_file"] = name
+        function = stage["lambda_functions"].setdefault(template.stem, {})
+        function["iam_policy_file"] = name
+        if template.stem == ROUTES:
+            # Strangers decide how often it is called.
+            function.setdefault("reserved_concurrency", route.CONCURRENCY)
     _save(project / ".chalice" / f"merge-{place.stage}.json", merge_template(known, outputs))
     _save(project / ".chalice" / "config.json", configuration)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nightshift import triggers
-from nightshift.deploy import configuration, functions, package, stacks, watched
+from nightshift.deploy import configuration, functions, package, route, stacks, watched
 from nightshift.deploy.configuration import Place
 from nightshift.deploy.stacks import Stack
 from nightshift.deploy.stage import CONCERNS, WATCHING, Stage
@@ -48,6 +48,9 @@ class Deployment:
         repetitions = functions.repetitions(triggers.read(self.project), outputs)
         functions.set_repetitions(self.client("lambda"), self.stage.name, repetitions)
         yield "failed fires: repeated twice, then put on their queue"
+        if route.is_served(configuration.read(self.project)["stages"][self.stage.name]):
+            route.complete(self.client, self.project, self.stage.name)
+            yield f"page to unsubscribe: at most {route.RATE} requests a second"
         if not is_migrated:
             yield self._migrate()
         for concern in concerns:

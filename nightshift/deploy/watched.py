@@ -6,27 +6,35 @@ from typing import Any
 
 from nightshift import triggers
 from nightshift.deploy import configuration
-from nightshift.deploy.functions import name_of, reporting
+from nightshift.deploy.functions import ROUTES, name_of, reporting
+from nightshift.deploy.route import UNSUBSCRIBE, is_served
 
 # Chalice's own.
 DEFAULT_TIMEOUT_SECONDS = 60
+# An invocation that has less left at its end could not hand its work on: that happens at ten, and a job is stopped at
+# five.
+LEAST_SECONDS_LEFT = 3
 
 
 def parameters_of(project: Path, stage: str) -> dict[str, str]:
-    """Return the parameters that follow from app.py and `.chalice/config.json`, each a list with commas.
+    """Return the parameters that follow from app.py and `.chalice/config.json`; lists have commas.
 
     Raises ValueError where either cannot be read.
     """
     known, configured = triggers.read(project), configuration.read(project)
-    every = [trigger.function for trigger in known]
+    every, is_route = [trigger.function for trigger in known], is_served(configured["stages"][stage])
     lists = {
         "Tasks": triggers.functions_of(known, "task"),
-        "Reporting": reporting(known),
+        "Reporting": [*reporting(known), *([UNSUBSCRIBE] if is_route else [])],
         "Functions": every,
-        "FunctionNames": [name_of(function, stage) for function in every],
-        "Timeouts": [f"{function}-{_timeout_of(function, stage, configured)}" for function in every],
+        "FunctionNames": [name_of(function, stage) for function in [*every, *([ROUTES] if is_route else [])]],
+        "Timeouts": [
+            f"{function}-{_timeout_of(function, stage, configured) - LEAST_SECONDS_LEFT}" for function in every
+        ],
     }
-    return {name: ",".join(values) for name, values in lists.items()}
+    return {name: ",".join(values) for name, values in lists.items()} | {
+        "UnsubscribeRoute": "on" if is_route else "off"
+    }
 
 
 def _timeout_of(function: str, stage: str, configured: Mapping[str, Any]) -> int:

@@ -11,6 +11,7 @@ from chalicelib.config import read_settings
 from nightshift import triggers
 from nightshift.deploy import configuration
 from nightshift.deploy.configuration import Place
+from nightshift.deploy.route import CONCURRENCY
 from nightshift.triggers import functions_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -100,6 +101,19 @@ def test_each_function_has_a_policy_with_the_stages_own_arns(project: Path) -> N
         "arn:aws:ses:eu-west-1:123456789012:template/*",
     ]
     assert resources(project, "daily_digest")["WriteLogs"].endswith(":/aws/lambda/nightshift-dev-daily_digest:*")
+
+
+def test_the_page_to_unsubscribe_is_limited_unless_the_project_says_otherwise(project: Path) -> None:
+    configured = configuration.read(project)
+    configured["stages"]["dev"]["environment_variables"]["UNSUBSCRIBE_ROUTE"] = "on"
+    (project / ".chalice" / "config.json").write_text(json.dumps(configured))
+    configuration.write(project, DEV, QUEUES)
+    assert stage(project)["lambda_functions"]["api_handler"]["reserved_concurrency"] == CONCURRENCY
+    configured = configuration.read(project)
+    configured["stages"]["dev"]["lambda_functions"]["api_handler"]["reserved_concurrency"] = 3
+    (project / ".chalice" / "config.json").write_text(json.dumps(configured))
+    configuration.write(project, DEV, QUEUES)
+    assert stage(project)["lambda_functions"]["api_handler"]["reserved_concurrency"] == 3
 
 
 def test_a_function_without_secrets_may_read_none(project: Path) -> None:

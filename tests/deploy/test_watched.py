@@ -43,10 +43,22 @@ def test_every_function_is_told_of_and_by_what_it_reports(told: Configure) -> No
     assert set(lists["Reporting"]) == {*app.SCHEDULES, "mail_feedback"}
 
 
+def test_the_page_to_unsubscribe_is_watched_where_there_is_one(told: Configure) -> None:
+    lists = told(lambda all_: all_["stages"]["dev"]["environment_variables"].update(UNSUBSCRIBE_ROUTE="on"))
+    assert lists["UnsubscribeRoute"] == ["on"]
+    assert lists["Reporting"][-1] == "unsubscribe"
+    assert lists["FunctionNames"][-1] == "nightshift-dev"
+    without = told(dict)
+    assert without["UnsubscribeRoute"] == ["off"]
+    assert "unsubscribe" not in without["Reporting"]
+    assert "nightshift-dev" not in without["FunctionNames"]
+
+
 def test_each_time_out_is_that_of_the_function_its_stage_or_the_project_or_chalices_own(told: Configure) -> None:
-    assert {"work-300", "work_priority-300", "watch-60", "operate-900"} <= set(told(dict)["Timeouts"])
-    assert "work-120" in told(lambda all_: timeouts(all_).update(lambda_timeout=120))["Timeouts"]
-    assert "work-60" in told(lambda all_: timeouts(all_).clear())["Timeouts"]
+    # Three seconds less.
+    assert {"work-297", "work_priority-297", "watch-57", "operate-897"} <= set(told(dict)["Timeouts"])
+    assert "work-117" in told(lambda all_: timeouts(all_).update(lambda_timeout=120))["Timeouts"]
+    assert "work-57" in told(lambda all_: timeouts(all_).clear())["Timeouts"]
 
     def of_project(configured: dict[str, Any]) -> None:
         timeouts(configured).clear()
@@ -56,5 +68,5 @@ def test_each_time_out_is_that_of_the_function_its_stage_or_the_project_or_chali
         of_project(configured)
         configured["stages"]["dev"]["lambda_timeout"] = 180
 
-    assert "work-240" in told(of_project)["Timeouts"]
-    assert {"work-180", "watch-60"} <= set(told(of_stage)["Timeouts"])
+    assert "work-237" in told(of_project)["Timeouts"]
+    assert {"work-177", "watch-57"} <= set(told(of_stage)["Timeouts"])

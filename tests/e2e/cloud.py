@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -30,20 +29,6 @@ WORKER_TIMEOUT = {"WorkerTimeoutSeconds": "60"}
 CONCERNS = ("storage", "secrets", "mail", "exports", "alarms", "dashboard")
 STACKS = {"queues": WORKER_TIMEOUT, **{concern: {} for concern in CONCERNS}}
 FUNCTIONS = [trigger.function for trigger in triggers.read(ROOT)]
-
-# The emulator takes no alarm on an expression. In the copy that it gets, those of silence and of time watch a metric
-# that is called as what they compute.
-METRIC_MATH = re.compile(
-    r"          Metrics:\n.*?Label: (?P<label>.+?)\n.*?(?P<dimensions>Dimensions: .+?)\n"
-    r".*?(?=          EvaluationPeriods:)",
-    re.DOTALL,
-)
-ONE_METRIC = r"""          Namespace: AWS/Lambda
-          MetricName: \g<label>
-          \g<dimensions>
-          Statistic: Sum
-          Period: 60
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,8 +187,6 @@ def copy_project(folder: Path, *, database_url: str, redis_url: str) -> Path:
     _edit(project / ".chalice" / "config.json", lambda configuration: configuration["stages"].update({STAGE: stage}))
     for policy in (project / ".chalice" / "policies").glob("*.json"):
         _edit(policy, _as_the_emulator_checks)
-    alarms = project / "infra" / "alarms.yaml"
-    alarms.write_text(METRIC_MATH.sub(ONE_METRIC, alarms.read_text()))
     return project
 
 

@@ -8,12 +8,14 @@ import pytest
 
 import app
 from chalicelib.context import RESERVE_MS
-from nightshift.deploy.functions import name_of
+from nightshift.deploy.functions import ROUTES, name_of
+from nightshift.deploy.watched import LEAST_SECONDS_LEFT
 from tests.infra.emitted import Emitted
 from tests.infra.templates import FUNCTIONS, GIVEN, INFRA, REPORTING, STAGE, TASKS, TEMPLATES, deployed, resources, the
-from tests.infra.watching import Watched, watched_by
+from tests.infra.watching import DATABASE, Watched, watched_by
 
 ALARMS = deployed("alarms")
+ALL = deployed("alarms", DatabaseIdentifier=DATABASE, UnsubscribeRoute="on")
 # One that rings for anything above nought.
 FIRST = {"Statistic": "Sum", "EvaluationPeriods": 1, "Threshold": 0, "ComparisonOperator": "GreaterThanThreshold"}
 
@@ -24,9 +26,9 @@ def of_metric(metric: str) -> list[tuple[str, dict[str, Any]]]:
     return [(name, alarm) for name, alarm in alarms if alarm["Properties"].get("MetricName") == metric]
 
 
-@pytest.mark.parametrize("name", ALARMS)
+@pytest.mark.parametrize("name", ALL)
 def test_each_alarm_watches_metrics_that_exist(name: str, emitted: Emitted) -> None:
-    metrics = list(watched_by(ALARMS[name]))
+    metrics = list(watched_by(ALL[name]))
     assert metrics
     assert [metric.why_not(emitted.metrics) for metric in metrics if metric.why_not(emitted.metrics)] == []
 
@@ -133,18 +135,14 @@ def test_each_function_that_is_turned_away_again_and_again_alarms_and_one_that_i
 def test_each_function_alarms_where_it_ends_later_than_work_is_handed_on_and_jobs_are_stopped() -> None:
     alarms = {alarm["AlarmName"]: alarm for name, alarm in ALARMS.items() if name.startswith("NearTimeout")}
     configured = TEMPLATES["queues"]["Parameters"]["WorkerTimeoutSeconds"]["Default"]
-    assert f"nightshift-{STAGE}-time-out-work-{configured}" in alarms
+    assert f"nightshift-{STAGE}-time-out-work-{int(configured) - LEAST_SECONDS_LEFT}" in alarms
     for function, alarm in zip(FUNCTIONS, alarms.values(), strict=True):
         seconds = alarm["AlarmName"].removeprefix(f"nightshift-{STAGE}-time-out-{function}-")
-        left, longest = alarm["Metrics"]
-        assert left["Expression"] == f"{int(seconds)} - longest / 1000"
-        assert (longest["Id"], longest["ReturnData"]) == ("longest", False)
-        metric = longest["MetricStat"]["Metric"]
-        assert (metric["MetricName"], _dimensions(metric)) == ("Duration", [("FunctionName", name_of(function, STAGE))])
-        assert longest["MetricStat"]["Stat"] == "Maximum"
-        assert (alarm["ComparisonOperator"], alarm["EvaluationPeriods"]) == ("LessThanThreshold", 1)
-        # chalicelib.queue.execution stops a job with half of the reserve left.
-        assert 0 < 1000 * alarm["Threshold"] < RESERVE_MS / 2
+        assert (alarm["MetricName"], _dimensions(alarm)) == ("Duration", [("FunctionName", name_of(function, STAGE))])
+        assert (alarm["Statistic"], int(alarm["Threshold"])) == ("Maximum", 1000 * int(seconds))
+        assert (alarm["ComparisonOperator"], alarm["EvaluationPeriods"]) == ("GreaterThanThreshold", 1)
+    # chalicelib.queue.execution stops a job with half of the reserve left.
+    assert 0 < 1000 * LEAST_SECONDS_LEFT < RESERVE_MS / 2
 
 
 def test_messages_that_wait_too_long_alarm_on_either_queue_and_sooner_on_the_priority_queue() -> None:
@@ -177,16 +175,9 @@ def test_what_comes_every_few_minutes_alarms_after_some_without_a_success_heard_
     alarm = the(f"Silent{function}")["Properties"]
     assert f"did not succeed once in {told} minutes" in alarm["AlarmDescription"]
     assert alarm["AlarmName"] == {"Fn::Sub": f"nightshift-${{Stage}}-{function}"}
-    (watched,) = (metric for metric in alarm["Metrics"] if metric.get("ReturnData", True))
-    assert watched["Expression"] == "FILL(invocations, 0) - FILL(errors, 0)"
-    counted = {metric["Id"]: metric["MetricStat"] for metric in alarm["Metrics"] if "MetricStat" in metric}
-    assert {id_: stat["Metric"]["MetricName"] for id_, stat in counted.items()} == {
-        "invocations": "Invocations",
-        "errors": "Errors",
-    }
-    for stat in counted.values():
-        assert _dimensions(stat["Metric"]) == [("FunctionName", {"Fn::Sub": f"nightshift-${{Stage}}-{function}"})]
-        assert (stat["Stat"], stat["Period"] * alarm["EvaluationPeriods"]) == ("Sum", 60 * minutes)
+    assert alarm["MetricName"] == "run_succeeded"
+    assert _dimensions(alarm)[0] == ("task", function)
+    assert (alarm["Statistic"], alarm["Period"] * alarm["EvaluationPeriods"]) == ("Sum", 60 * minutes)
     assert alarm["DatapointsToAlarm"] == alarm["EvaluationPeriods"]
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
 
@@ -210,10 +201,35 @@ def test_a_backup_or_a_drill_that_is_missed_alarms_and_one_that_is_late_does_not
     assert ("task", "database_backup") in _dimensions(alarm)
 
 
+def test_the_database_of_the_data_stack_alarms_before_it_is_full_and_after_rds_would_have_made_it_larger() -> None:
+    (alarm,) = (alarm["Properties"] for _, alarm in of_metric("FreeStorageSpace"))
+    least = TEMPLATES["data"]["Parameters"]["DatabaseStorageGiB"]["MinValue"] * 2**30
+    assert 0 < TEMPLATES["alarms"]["Parameters"]["DatabaseFreeBytes"]["Default"] < least / 10
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", {"Ref": "DatabaseFreeBytes"})
+    assert alarm["Statistic"] == "Minimum"
+    assert alarm["Period"] * alarm["EvaluationPeriods"] > 300
+
+
+def test_the_page_to_unsubscribe_alarms_when_it_fails_or_lambda_refuses_a_request() -> None:
+    alarms = [ALL[name] for name in ("UnsubscribeErrorsAlarm", "UnsubscribeThrottledAlarm")]
+    assert [alarm["MetricName"] for alarm in alarms] == ["Errors", "Throttles"]
+    for alarm in alarms:
+        assert _dimensions(alarm) == [("FunctionName", name_of(ROUTES, STAGE))]
+        assert alarm.items() >= FIRST.items()
+
+
+def test_an_alarm_is_made_for_what_there_is_alone() -> None:
+    assert set(ALL) - set(ALARMS) == {"DatabaseStorageAlarm", "UnsubscribeErrorsAlarm", "UnsubscribeThrottledAlarm"}
+
+
+def test_no_alarm_needs_metric_math() -> None:
+    assert [name for name, alarm in ALL.items() if "MetricName" not in alarm] == []
+
+
 def test_the_page_tells_of_every_alarm() -> None:
     page = (INFRA / "README.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"## What alarms\n(.*?)\n## ", page, re.DOTALL)
     # As the table has it for those that a loop makes.
     told = {re.sub(r"<\w+>(-<\w+>)?", ".+", name) for name in re.findall(r"`([\w<>-]+)`", table)}
-    names = [alarm["AlarmName"].removeprefix(f"nightshift-{STAGE}-") for alarm in ALARMS.values()]
+    names = [alarm["AlarmName"].removeprefix(f"nightshift-{STAGE}-") for alarm in ALL.values()]
     assert [name for name in names if not any(re.fullmatch(pattern, name) for pattern in told)] == []

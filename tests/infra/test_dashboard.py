@@ -128,6 +128,13 @@ def test_a_project_without_backups_or_drills_has_no_alarm_on_them_and_lists_none
     assert set(listed_in(listing["properties"])) <= alarms
 
 
+def test_it_lists_the_alarm_on_the_storage_of_a_database_that_rds_has() -> None:
+    (body,) = (each["DashboardBody"] for each in deployed("dashboard", DatabaseIdentifier="db").values())
+    (listing,) = (widget for widget in json.loads(body)["widgets"] if widget["type"] == "alarm")
+    storage = deployed("alarms", DatabaseIdentifier="db")["DatabaseStorageAlarm"]["AlarmName"]
+    assert storage in listed_in(listing["properties"])
+
+
 def test_it_shows_every_queue_and_every_function() -> None:
     waiting = {value for metric in shown_by(titled("Messages waiting")) for _, value in metric.dimensions}
     assert waiting == set(QUEUE_NAMES.values())

@@ -324,7 +324,20 @@ def test_the_database_is_private_encrypted_backed_up_and_insists_on_tls() -> Non
     assert properties["DeletionProtection"] == {"Ref": "DatabaseDeletionProtection"}
     assert parameters["DatabaseDeletionProtection"]["Default"] == "true"
     assert properties["BackupRetentionPeriod"] == {"Ref": "DatabaseBackupDays"}
+    assert properties["MaxAllocatedStorage"] == {"Ref": "DatabaseMaxStorageGiB"}
+    assert parameters["DatabaseMaxStorageGiB"]["Default"] >= 1.1 * parameters["DatabaseStorageGiB"]["Default"]
     assert parameters["DatabaseBackupDays"]["Default"] == 7
+
+
+def test_the_protected_database_is_made_last_so_that_nothing_else_can_fail_after_it() -> None:
+    # What it refers to is made before it.
+    references = [node for node in within(the("Database")) if "Ref" in node or "Fn::GetAtt" in node]
+    before = {str(node.get("Ref", node.get("Fn::GetAtt"))) for node in references}
+    assert {"Cache", "DatabaseSubnets", "DatabaseParameters"} <= before
+    assert set(TEMPLATES["data"]["Resources"]) - before - {"CacheSubnets", "CacheSecret"} == {"Database"}
+    of_the_cache = {node["Ref"] for node in within(the("Cache")) if "Ref" in node}
+    assert "CacheSubnets" in of_the_cache
+    assert "CacheSecret" in str(the("Cache"))
 
 
 def test_the_cache_asks_for_a_password_and_speaks_tls_alone() -> None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from nightshift.deploy.functions import name_of
+from nightshift.deploy.functions import ROUTES, name_of
 from tests.infra.emitted import Metric
 from tests.infra.templates import FUNCTIONS, QUEUE_NAMES, STAGE
 
-QUEUES, DEPLOYED = frozenset(QUEUE_NAMES.values()), frozenset(name_of(function, STAGE) for function in FUNCTIONS)
+DATABASE = "nightshift-prod-database"
+QUEUES = frozenset(QUEUE_NAMES.values())
+DEPLOYED = frozenset(name_of(function, STAGE) for function in [*FUNCTIONS, ROUTES])
 # AWS's own metrics as it documents them: the one dimension, what it may be, and the statistics that mean something.
 OF_AWS = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): ("QueueName", QUEUES, {"Maximum"}),
@@ -20,6 +22,7 @@ OF_AWS = {
     ("AWS/Lambda", "Errors"): ("FunctionName", DEPLOYED, {"Sum"}),
     ("AWS/Lambda", "Throttles"): ("FunctionName", DEPLOYED, {"Sum"}),
     ("AWS/Lambda", "Duration"): ("FunctionName", DEPLOYED, {"Maximum"}),
+    ("AWS/RDS", "FreeStorageSpace"): ("DBInstanceIdentifier", {DATABASE}, {"Minimum"}),
     ("AWS/Lambda", "ConcurrentExecutions"): ("FunctionName", DEPLOYED, {"Maximum"}),
 }
 # Of our own, by their unit.
