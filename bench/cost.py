@@ -1,4 +1,4 @@
-"""What a month costs, by AWS's list prices, for three sizes of team; reckoned from what the other parts have measured.
+"""What a month costs, by AWS's list prices, for each size of team; reckoned from what the other parts have measured.
 
 python -m bench.cost
 """

@@ -1,4 +1,4 @@
-"""What a month costs by AWS's list prices, line by line, for three sizes of team.
+"""What a month costs by AWS's list prices, line by line, for three sizes of team and for nobody at all.
 
 What Nightshift adds stands apart from what the application has anyhow: its network, its database and its cache.
 """
@@ -13,7 +13,7 @@ from scale.line import Line
 from scale.prices import AS_OF, REGION, Price
 from scale.running import run
 from scale.table import table
-from scale.team import DAYS, LARGE, MEDIUM, SMALL
+from scale.team import DAYS, IDLE, LARGE, MEDIUM, SMALL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def months() -> tuple[Month, ...]:
             added=(*run(team), *keep(team)),
             apart=tuple(have(team)),
         )
-        for team in (SMALL, MEDIUM, LARGE)
+        for team in (IDLE, SMALL, MEDIUM, LARGE)
     )
 
 
@@ -88,7 +88,7 @@ def as_summary(found: Sequence[Month]) -> str:
                 f"{month.jobs_a_day:,}",
                 f"${added:,.0f}",
                 f"${added - mails:,.0f}",
-                f"${(added - mails) / (DAYS * month.jobs_a_day / 1e6):,.2f}",
+                f"${(added - mails) / (DAYS * month.jobs_a_day / 1e6):,.2f}" if month.jobs_a_day else "–",
                 f"${total(month.apart):,.0f}",
             )
         )

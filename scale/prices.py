@@ -60,6 +60,9 @@ EXPORTED = _price(0.010, 1, "GB of snapshots", "rds/mysql")
 
 ENDPOINT_HOURS = _price(0.01, 1, "hours of endpoints", "privatelink", _POINTS)
 NAT_HOURS = _price(0.045, 1, "hours of NAT", "vpc", "riseofcloud.com/?p=2794")
+ADDRESS_HOURS = _price(
+    0.005, 1, "hours of public IPv4 addresses", "vpc", "www.doit.com/aws-public-ipv4-price-increase-the-complete-guide"
+)
 MICRO_HOURS = _price(0.016, 1, "hours of db.t4g.micro", "rds/mysql")
 XLARGE_HOURS = _price(0.337, 1, "hours of db.m7g.xlarge", "rds/mysql")
 RAM_HOURS = _price(0.956, 1, "hours of db.r7g.2xlarge", "rds/mysql")

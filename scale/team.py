@@ -1,4 +1,4 @@
-"""Three sizes of team, as their months are reckoned."""
+"""Sizes of team, from none, as their months are reckoned."""
 
 from dataclasses import dataclass
 
@@ -32,6 +32,17 @@ class Team:
         return DAYS * self.jobs / self.batch
 
 
+IDLE = Team(
+    name="idle",
+    users=0,
+    jobs=0,
+    mail_share=0,
+    batch=1,
+    setting=DEPLOYED,
+    database_gb=0.1,
+    database=prices.MICRO_HOURS,
+    has_exports=False,
+)
 SMALL = Team(
     name="small",
     users=1_000,

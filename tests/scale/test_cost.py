@@ -1,25 +1,23 @@
 """A month's costs: each line is its quantity times its price, and nothing is forgotten in the sum."""
 
 import json
-import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from chalicelib.backup.policy import read_policy
 from chalicelib.backup.retention import decide
 from chalicelib.config import Settings
-from nightshift.deploy.watched import parameters_of
 from scale import keeping
 from scale.cost import as_json, as_markdown, as_prices, as_summary, months, total
 from scale.line import line
 from scale.prices import Price
+from scale.team import HOURS
 from tests.backup.test_retention import daily
+from tests.infra.templates import deployed, resources
 
-ROOT = Path(__file__).parent.parent.parent
 MONTHS = months()
-SMALL = MONTHS[0]
+SMALL = MONTHS[1]
 
 
 def dollars(service: str, what: str) -> float:
@@ -40,8 +38,8 @@ def test_the_small_teams_lines_are_what_one_reckons_by_hand() -> None:
 
 
 def test_every_team_has_its_lines_and_their_sum() -> None:
-    assert [month.team for month in MONTHS] == ["small", "medium", "large"]
-    assert [month.jobs_a_day for month in MONTHS] == [10_000, 500_000, 10_000_000]
+    assert [month.team for month in MONTHS] == ["idle", "small", "medium", "large"]
+    assert [month.jobs_a_day for month in MONTHS] == [0, 10_000, 500_000, 10_000_000]
     sums = [total(month.added) for month in MONTHS]
     assert sums == sorted(sums)
     for month in MONTHS:
@@ -71,15 +69,38 @@ def test_each_price_names_awss_page_and_whether_it_was_checked() -> None:
     assert all(price.page.startswith("https://aws.amazon.com/") for price in prices)
 
 
-def test_as_many_alarms_are_paid_for_as_there_are() -> None:
-    template = (ROOT / "infra" / "alarms.yaml").read_text(encoding="utf-8")
-    lists = {name: len(text.split(",")) for name, text in parameters_of(ROOT, "prod").items()}
-    alone = len(re.findall(r"^    Type: AWS::CloudWatch::Alarm", template, re.MULTILINE))
-    # The silence of dispatch and of watch is reckoned from two metrics each.
-    silences = 2 * 2
-    looped = lists["Reporting"] + lists["Tasks"] + lists["Functions"] + lists["Timeouts"]
-    assert len(re.findall(r"^  Fn::ForEach", template, re.MULTILINE)) == 5
-    assert alone + looped + silences == keeping.ALARM_METRICS
+def test_as_many_alarms_are_paid_for_as_there_are_with_a_database_of_the_data_stack() -> None:
+    alarms = deployed("alarms", DatabaseIdentifier="db").values()
+    assert len(alarms) == keeping.ALARMS
+    # One with several metrics would cost as many times as much.
+    assert all("MetricName" in alarm for alarm in alarms)
+
+
+def test_as_many_keys_are_paid_for_as_there_are() -> None:
+    assert len(resources("AWS::KMS::Key")) == len(keeping.KEYS)
+
+
+def test_nats_public_address_is_paid_for_too() -> None:
+    addresses = len(resources("AWS::EC2::EIP"))
+    paid = [each for each in SMALL.apart if "public address" in each.what]
+    assert sum(each.quantity for each in paid) == addresses * HOURS
+
+
+def test_a_deployment_without_work_costs_its_keys_secrets_metrics_alarms_and_dashboard() -> None:
+    idle = MONTHS[0]
+    parts = {(each.service, each.what): each.dollars for each in idle.added}
+    fixed = sum(
+        parts[part]
+        for part in [
+            ("KMS", "keys"),
+            ("Secrets Manager", "secrets"),
+            ("CloudWatch", "metrics"),
+            ("CloudWatch", "alarms"),
+            ("CloudWatch", "dashboard"),
+        ]
+    )
+    assert 0.9 * total(idle.added) < fixed < total(idle.added)
+    assert parts["SES", "mails"] == 0
 
 
 def test_as_many_backups_are_kept_as_the_policy_keeps_of_one_a_night() -> None:

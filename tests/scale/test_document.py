@@ -39,7 +39,7 @@ def test_the_command_prints_costs_as_json() -> None:
         text=True,
         check=True,
     )
-    assert [month["team"] for month in json.loads(done.stdout)["months"]] == ["small", "medium", "large"]
+    assert [month["team"] for month in json.loads(done.stdout)["months"]] == ["idle", "small", "medium", "large"]
 
 
 def test_tables_come_into_their_places_and_the_rest_stays() -> None:
