@@ -69,9 +69,31 @@ def connector_for(url: str, *, credentials: str | None = None, ca: str | None = 
     if address.get_backend_name() == "sqlite":
         raise ConfigurationError("this works on MySQL and MariaDB alone, and DATABASE_URL names an SQLite file")
     connect = _connect_with(url, credentials)
+    return lambda **options: connect(**_named(address) | _options(address, ca) | options)
+
+
+def greeting(url: str, *, credentials: str | None = None, ca: str | None = None) -> tuple[str, str]:
+    """Return the user that a connection is for, and the server's version, which it tells before any login.
+
+    Arguments and errors as of `connector_for`.
+    """
+    from pymysql.connections import Connection
+    from pymysql.err import OperationalError
+
+    address, login = _address(url), _login(url, credentials)
+    connection = Connection(**_named(address) | _options(address, ca) | login, defer_connect=True)
+    try:
+        connection.connect()
+        connection.close()
+    except OperationalError:
+        if not hasattr(connection, "server_version"):
+            raise
+    return login.get("user", ""), str(connection.server_version)
+
+
+def _named(address: URL) -> dict[str, Any]:
     named = {"host": address.host, "port": address.port, "database": address.database}
-    known = {name: value for name, value in named.items() if value is not None}
-    return lambda **options: connect(**known | _options(address, ca) | options)
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _address(url: str) -> URL:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ from sqlalchemy import text
 from chalicelib import secrets
 from chalicelib.backup.catalogue import Catalogue
 from chalicelib.backup.drill import Drilled, drill
-from chalicelib.backup.explained import explained
 from chalicelib.backup.files import drill_file, restore_file
 from chalicelib.backup.folder import DRILLED, VERIFIED, new_id
-from chalicelib.backup.grants import check_sight
 from chalicelib.backup.keys import Keys, keys_of
 from chalicelib.backup.listing import Listing, list_backups
 from chalicelib.backup.making import back_up_file, back_up_schema
@@ -27,7 +24,6 @@ from chalicelib.backup.prune import Pruned, prune
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.restore import Progress, Request, Restored, restore
 from chalicelib.backup.retention import Decision, decide
-from chalicelib.backup.session import prepare
 from chalicelib.backup.verify import Verified, verify
 from chalicelib.clock import from_ms
 from chalicelib.config import read_secrets
@@ -81,14 +77,6 @@ class Backups:
     def reader(self, id: str, *, plain: bool) -> Reader:
         """Return what reads a backup. Raises as `Reader`."""
         return Reader(self._context.store, id=id, keys=self.keys, plain=plain)
-
-    def check_sight(self) -> str:
-        """Return the schema. Raises ConfigurationError where it is not shown whole, PermanentError, TransientError."""
-        if not self._is_file:
-            with explained("the database cannot be read"), closing(self.connector()()) as connection:
-                prepare(connection)
-                check_sight(connection, self.schema)
-        return self.schema
 
     def seconds_needed(self) -> float:
         """Return how long a backup and its verification will take, by the size of the tables and the recent rate.

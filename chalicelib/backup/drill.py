@@ -22,10 +22,10 @@ from chalicelib.backup.restore import Progress
 from chalicelib.backup.screening import Limits, screen
 from chalicelib.backup.target import Target, schemas_of
 from chalicelib.errors import ConfigurationError, NightshiftError, TransientError
+from chalicelib.rights import DRILL_PREFIX
 from chalicelib.telemetry import logger
 
-PREFIX = "nightshift_drill_"
-_SCRATCH = re.compile(f"{PREFIX}[0-9a-f]{{8}}")
+_SCRATCH = re.compile(f"{DRILL_PREFIX}[0-9a-f]{{8}}")
 # What tells a drill's journal from that of a restore.
 _DRILL = "drill"
 
@@ -54,7 +54,7 @@ def drill(reader: Reader, connect: Callable[[], Any], *, connections: int, progr
     # A foreign key is not followed while rows are loaded. Programs are not screened: none of them runs.
     screen(contents.tables, Limits(is_trusted=is_trusted, is_foreign=lambda _: not is_trusted, may_refer=True))
     drop_left_over(connect)
-    target = Target(connect, schema=f"{PREFIX}{secrets.token_hex(4)}")
+    target = Target(connect, schema=f"{DRILL_PREFIX}{secrets.token_hex(4)}")
     # The lock first: whoever looks for schemas that are left over shall not take this for one.
     with target.alone(), _made(target):
         journal = Journal(target, avoiding={quoted(table.name) for table in manifest.tables})
@@ -105,7 +105,7 @@ def _made(target: Target) -> Iterator[None]:
     try:
         target.create()
     except ConfigurationError as error:
-        pattern = PREFIX.replace("_", r"\_") + "%"
+        pattern = DRILL_PREFIX.replace("_", r"\_") + "%"
         raise ConfigurationError(f"{error}; a drill needs it all: GRANT ALL ON `{pattern}`.* to the user") from error
     try:
         yield

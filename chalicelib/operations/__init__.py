@@ -30,6 +30,7 @@ from chalicelib.sentence import named
 COMMANDS: dict[str, tuple[Any, Callable[[Context, Any], dict[str, Any]]]] = {
     "migrate": (checks.Nothing, checks.migrate),
     "check": (checks.Nothing, checks.check),
+    "access": (checks.Nothing, checks.access),
     "jobs.list": (jobs.Filter, jobs.list_jobs),
     "jobs.show": (jobs.One, jobs.show),
     "jobs.enqueue": (new_jobs.Enqueue, new_jobs.enqueue),

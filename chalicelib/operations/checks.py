@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from chalicelib.context import Context
-from chalicelib.errors import NightshiftError, TransientError
+from chalicelib.errors import ConfigurationError, NightshiftError, TransientError
 from chalicelib.sentence import sentence_of
 
 
@@ -27,6 +27,13 @@ def migrate(context: Context, _request: Nothing) -> dict[str, Any]:
     before = migrations.current(engine)
     migrations.upgrade(engine)
     return {"before": before, "after": migrations.current(engine), "advice": migrations.advice(engine)}
+
+
+def access(context: Context, _request: Nothing) -> dict[str, Any]:
+    """Return what an administrator of the database must do before the functions can use it: nothing, if all is well."""
+    from chalicelib.operations.access import read_access
+
+    return dict(msgspec.to_builtins(read_access(context)))
 
 
 def check(context: Context, _request: Nothing) -> dict[str, Any]:
@@ -52,13 +59,22 @@ def _check_database(context: Context) -> dict[str, Any]:
     return {"server": f"{engine.dialect.name} {found}", "revision": revision, "newest": newest}
 
 
+def _check_user(context: Context) -> dict[str, Any]:
+    from chalicelib.operations.access import read_access
+
+    found = read_access(context)
+    if found.statements:
+        reason = found.refusal or f"the user's rights are not enough for {' and '.join(found.lacks)}"
+        raise ConfigurationError(f"{reason}: as an administrator of the database, run {'; '.join(found.statements)}")
+    return {"rights": "all"}
+
+
 def _check_backup(context: Context) -> dict[str, Any]:
     from chalicelib.backup.ages import relies_on_snapshots
-    from chalicelib.backup.backups import Backups
 
     if relies_on_snapshots(context.database):
         return {"rds": context.settings.backup_rds}
-    return {"reads": Backups(context).check_sight()}
+    return {"reads": context.database.engine.url.database}
 
 
 def _check_cache(context: Context) -> dict[str, Any]:
@@ -87,6 +103,7 @@ def _check_queue(context: Context) -> dict[str, Any]:
 
 PROBES = {
     "database": _check_database,
+    "user": _check_user,
     # Of a project that has the task.
     **({"backup": _check_backup} if find_spec("chalicelib.tasks.database_backup") else {}),
     "cache": _check_cache,

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup.grants import SHOWN_BY, check_sight, read_grants, seen_by
+from chalicelib.backup.grants import ROUTINES, SHOWN_BY, check_sight, seen_by
 from chalicelib.backup.session import ask, prepare, tell
 from chalicelib.errors import ConfigurationError
+from chalicelib.grants import read_grants
 from chalicelib.store import Store
 from tests.backup.whole import back_up, connector
 from tests.dialects import is_mariadb, new_schema, new_user
@@ -110,7 +111,7 @@ def test_who_is_not_shown_all_is_told_what_to_grant_and_then_sees_it(
         prepare(reader)
         shown = named(reader)
         told = refusal(reader)
-    hidden = [what for what in SHOWN_BY if shown[what] != everything[what]]
+    hidden = [what for what in (*SHOWN_BY, ROUTINES) if shown[what] != everything[what]]
     lack = f"a backup by reader@localhost would lack {' and '.join(hidden)} of {SCHEMA}, which it is not shown"
     assert told.partition(": grant ")[0] == (lack if hidden else "")
 
@@ -125,14 +126,17 @@ def test_who_is_not_shown_all_is_told_what_to_grant_and_then_sees_it(
     ("grants", "hidden"),
     [
         (["GRANT SELECT, EVENT, TRIGGER ON `shop`.* TO `r`@`%`", "GRANT SHOW_ROUTINE ON *.* TO `r`@`%`"], []),
-        (["GRANT USAGE ON *.* TO `r`@`%`", "GRANT `a`@`%`,`b`@`%` TO `r`@`%`"], list(SHOWN_BY)),
+        (["GRANT USAGE ON *.* TO `r`@`%`", "GRANT `a`@`%`,`b`@`%` TO `r`@`%`"], [*SHOWN_BY, ROUTINES]),
         (["GRANT PROXY ON ``@`` TO 'r'@'%' WITH GRANT OPTION", "GRANT ALL PRIVILEGES ON `shop`.* TO 'r'@'%'"], []),
-        (["GRANT SELECT (`a`, `b`) ON `shop`.`t` TO `r`@`%`", "GRANT SELECT ON `mysql`.* TO `r`@`%`"], list(SHOWN_BY)),
+        (
+            ["GRANT SELECT (`a`, `b`) ON `shop`.`t` TO `r`@`%`", "GRANT SELECT ON `mysql`.* TO `r`@`%`"],
+            [*SHOWN_BY, ROUTINES],
+        ),
         (["GRANT SELECT, EVENT, TRIGGER ON *.* TO `r`@`%` WITH GRANT OPTION"], []),
     ],
 )
 def test_grants_are_read_as_mysql_writes_them(grants: list[str], hidden: list[str]) -> None:
-    assert [what for what in SHOWN_BY if what not in seen_by(read_grants(grants), "shop")] == hidden
+    assert [what for what in (*SHOWN_BY, ROUTINES) if what not in seen_by(read_grants(grants), "shop")] == hidden
 
 
 def test_a_backup_that_would_lack_something_is_not_made(server: Any, server_url: str, store: Store) -> None:

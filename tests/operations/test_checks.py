@@ -65,15 +65,17 @@ def test_one_part_that_does_not_answer_does_not_hide_the_others(world: World) ->
 
 
 @on_a_server
-def test_a_user_who_is_not_shown_all_that_a_backup_needs_is_told(world: World) -> None:
+def test_a_user_with_too_few_rights_is_told_which_to_be_granted(world: World) -> None:
     root = make_url(world.settings.database_url)
     with engine_for(world.settings.database_url).begin() as connection:
         connection.execute(text("DROP USER IF EXISTS app@localhost"))
         connection.execute(text("CREATE USER app@localhost"))
         connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, EXECUTE ON `{root.database}`.* TO app@localhost"))
     world.configure(database_url=root.set(username="app").render_as_string(hide_password=False))
-    lack = f"a backup by app@localhost would lack triggers and events of {root.database}"
-    assert check(world)["backup"]["error"].startswith(lack)
+    lack = "the user's rights are not enough for tasks and migrations and backups and drills: as an administrator"
+    error = check(world)["user"]["error"]
+    assert error.startswith(lack)
+    assert f"GRANT LOCK TABLES, SHOW VIEW, TRIGGER, EVENT ON `{root.database}`.* TO 'app'@'localhost'" in error
 
 
 def test_only_where_rds_makes_the_backups_no_user_need_see_anything(world: World) -> None:

@@ -1,0 +1,151 @@
+"""What the database's administrator is asked for is what the functions' user needs, and no more."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
+
+from chalicelib import migrations, rights, secrets
+from chalicelib.operations import operate
+from tests.services import on_both
+from tests.world import World
+
+SCHEMA = "first_day"
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nightshift-dev-database-a1b2c3"
+
+
+@pytest.fixture
+def administrator(server_url: str) -> Iterator[Any]:
+    """An administrator of a server that has our schema and not our user."""
+    engine = create_engine(server_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        # MariaDB makes users without a name, which the server prefers to those of any host.
+        for user, host in connection.execute(text("SELECT user, host FROM mysql.user WHERE user = ''")).all():
+            connection.execute(text(f"DROP USER {rights.account_of(user, host)}"))
+        connection.execute(text("DROP USER IF EXISTS 'nightshift'@'%'"))
+        connection.execute(text(f"DROP SCHEMA IF EXISTS {SCHEMA}"))
+        connection.execute(text(f"CREATE SCHEMA {SCHEMA} CHARACTER SET utf8mb4"))
+        yield connection
+        connection.execute(text("DROP USER IF EXISTS 'nightshift'@'%'"))
+        connection.execute(text(f"DROP SCHEMA {SCHEMA}"))
+
+
+def url_of(server_url: str, *, password: str = "from the secret") -> URL:
+    return make_url(server_url).set(username="nightshift", password=password, database=SCHEMA)
+
+
+@pytest.fixture
+def ours(world: World, server_url: str) -> Iterator[World]:
+    """A deployment whose functions log in as a user of their own."""
+    world.configure(database_url=url_of(server_url).render_as_string(hide_password=False))
+    yield world
+    world.context().database.engine.dispose()
+
+
+def access(world: World) -> dict[str, Any]:
+    # Or a connection of before would have the rights of before.
+    world.context().database.engine.dispose()
+    return operate({"command": "access"}, world.context(), {})
+
+
+def run(administrator: Any, statements: list[str]) -> None:
+    for statement in statements:
+        with_password = statement.replace(rights.PASSWORD, "from the secret")
+        administrator.exec_driver_sql(with_password.replace("%", "%%"))
+
+
+# The functions' server is `server_url`; the world's own database has no part in it.
+of_the_day = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@on_both
+@of_the_day
+def test_the_statements_make_a_user_who_lacks_nothing(ours: World, administrator: Any) -> None:
+    found = access(ours)
+    assert "(1045)" in found["refusal"]
+    assert found["statements"][0] == "CREATE USER 'nightshift'@'%' IDENTIFIED BY 'PASSWORD'"
+    run(administrator, found["statements"])
+    assert access(ours) == {"refusal": None, "lacks": [], "statements": [], "secret": None, "is_migrated": False}
+    migrations.upgrade(ours.context().database.engine)
+    assert access(ours)["is_migrated"]
+
+
+@on_both
+@of_the_day
+def test_that_user_backs_up_and_drills(ours: World, administrator: Any) -> None:
+    run(administrator, access(ours)["statements"])
+    migrations.upgrade(ours.context().database.engine)
+    run(administrator, [f"CREATE PROCEDURE {SCHEMA}.p () SELECT 1"])
+    assert operate({"command": "backup.create"}, ours.context(), {})["outcome"] == "succeeded"
+    assert operate({"command": "backup.drill", "plain": True}, ours.context(), {})["differences"] == []
+
+
+@on_both
+@of_the_day
+@pytest.mark.parametrize("part", range(1, 6))
+def test_each_right_that_is_missing_is_named_with_the_statement_that_gives_it(
+    ours: World, administrator: Any, part: int
+) -> None:
+    statements = access(ours)["statements"]
+    left_out = statements.pop(part)
+    run(administrator, statements)
+    found = access(ours)
+    assert found["statements"] == [left_out]
+    assert found["lacks"] == [["tasks", "migrations", "backups", "backups", "drills"][part - 1]]
+    error = operate({"command": "check"}, ours.context(), {})["user"]["error"]
+    assert error.endswith(f"{found['lacks'][0]}: as an administrator of the database, run {left_out}")
+    run(administrator, [left_out])
+    assert access(ours)["statements"] == []
+
+
+@on_both
+@of_the_day
+def test_a_user_without_any_right_is_refused_with_all_of_them(ours: World, administrator: Any) -> None:
+    run(administrator, access(ours)["statements"][:1])
+    found = access(ours)
+    assert "(1044)" in found["refusal"]
+    assert len(found["statements"]) == 6
+
+
+@on_both
+@of_the_day
+def test_rights_on_every_schema_are_enough(ours: World, administrator: Any) -> None:
+    run(administrator, [access(ours)["statements"][0], "GRANT ALL ON *.* TO 'nightshift'@'%'"])
+    assert access(ours)["statements"] == []
+
+
+@on_both
+@of_the_day
+def test_what_no_task_of_the_project_needs_is_not_asked_for(
+    ours: World, administrator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chalicelib.operations.access.TASKS", {"backups": "gone", "drills": "gone"})
+    statements = access(ours)["statements"]
+    assert [statement.split()[0:2] for statement in statements] == [
+        ["CREATE", "USER"],
+        ["GRANT", "SELECT,"],
+        ["GRANT", "CREATE,"],
+    ]
+
+
+@on_both
+@of_the_day
+def test_the_secret_with_the_password_is_named(
+    ours: World, administrator: Any, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = json.dumps({"username": "nightshift", "password": "from the secret"})
+    monkeypatch.setattr(secrets, "fetch", {SECRET: login}.__getitem__)
+    monkeypatch.setattr(secrets, "forget", lambda: None)
+    without = make_url(server_url).set(username=None, database=SCHEMA).render_as_string()
+    ours.configure(database_url=without, database_credentials=SECRET)
+    with_secret = operate({"command": "access"}, ours.context(), {})
+    assert with_secret["secret"] == SECRET
+    assert with_secret["statements"][0].startswith("CREATE USER 'nightshift'@'%'")
+
+
+@of_the_day
+def test_a_file_has_no_users(world: World) -> None:
+    assert operate({"command": "access"}, world.context(), {})["statements"] == []
