@@ -81,7 +81,7 @@ def greeting(url: str, *, credentials: str | None = None, ca: str | None = None)
     from pymysql.err import OperationalError
 
     address, login = _address(url), _login(url, credentials)
-    connection = Connection(**_named(address) | _options(address, ca) | login, defer_connect=True)
+    connection: Any = Connection(**_named(address) | _options(address, ca) | login, defer_connect=True)
     try:
         connection.connect()
         connection.close()

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from nightshift import triggers
-from nightshift.deploy import configuration, functions, package, route, stacks, watched
+from nightshift.deploy import configuration, functions, login, package, route, stacks, watched
 from nightshift.deploy.configuration import Place
+from nightshift.deploy.refusal import advice_on
 from nightshift.deploy.stacks import Stack
 from nightshift.deploy.stage import CONCERNS, WATCHING, Stage
 from nightshift.deploy.templates import parameters_of
@@ -39,10 +40,11 @@ class Deployment:
         yield ".chalice/config.json and its policies: written"
         path = package.build(self.project)
         yield f"package: {path.stat().st_size / 1e6:.1f} MB, compiled"
-        # Before the functions that need it, wherever there is a function that can do it.
-        is_migrated = self._update_operate(path)
-        if is_migrated:
-            yield self._migrate()
+        # Nothing triggers this one, so nothing runs before the tables are there.
+        functions.deploy_one(self.project, self.stage.name, "operate")
+        yield "function operate: deployed"
+        yield from login.require(self._operate("access"), stage=self.stage.name)
+        yield self._migrate()
         functions.deploy(self.project, self.stage.name)
         yield "functions: deployed"
         repetitions = functions.repetitions(triggers.read(self.project), outputs)
@@ -51,8 +53,6 @@ class Deployment:
         if route.is_served(configuration.read(self.project)["stages"][self.stage.name]):
             route.complete(self.client, self.project, self.stage.name)
             yield f"page to unsubscribe: at most {route.RATE} requests a second"
-        if not is_migrated:
-            yield self._migrate()
         for concern in concerns:
             if concern in WATCHING:
                 yield self._deploy_stack(cloudformation, concern, outputs)
@@ -114,15 +114,13 @@ class Deployment:
             raise ValueError(f"this region has no prefix list {name}; set S3PrefixListId in infra/stages.json")
         return str(lists[0]["PrefixListId"])
 
-    def _update_operate(self, path: Path) -> bool:
-        name, awslambda = functions.name_of("operate", self.stage.name), self.client("lambda")
-        if not functions.exists(awslambda, name):
-            return False
-        awslambda.update_function_code(FunctionName=name, ZipFile=path.read_bytes())
-        awslambda.get_waiter("function_updated_v2").wait(FunctionName=name)
-        return True
-
     def _migrate(self) -> str:
-        answer = functions.invoke(self.invoker(), "operate", self.stage.name, {"command": "migrate"})
+        answer = self._operate("migrate")
         advice = "".join(f"; {each}" for each in answer["advice"])
         return f"database: {answer['before'] or 'empty'} → {answer['after']}{advice}"
+
+    def _operate(self, command: str) -> dict[str, Any]:
+        try:
+            return functions.invoke(self.invoker(), "operate", self.stage.name, {"command": command})
+        except ValueError as error:
+            raise ValueError(f"{error}{advice_on(str(error))}") from error

@@ -12,7 +12,7 @@ from chalicelib.config import PING, is_reference, read_settings
 from chalicelib.errors import ConfigurationError
 from nightshift import triggers
 from nightshift.deploy import configuration, functions
-from nightshift.deploy.refusal import refusal_of
+from nightshift.deploy.refusal import advice_on, refusal_of
 from nightshift.stages import meant
 
 # By worker: what its queue is called, and the setting that says where it is.
@@ -21,7 +21,6 @@ VISIBILITY_FACTOR = 6
 DEFAULT_TIMEOUT_SECONDS = 60
 # What Lambda leaves to all functions without a reservation.
 UNRESERVED = 100
-UNREACHABLE = ("timed out", "timeout", "can't connect", "could not connect", "connection refused")
 
 
 @dataclass(frozen=True)
@@ -252,10 +251,4 @@ def _check_inside(awslambda: Any, stage: str) -> Iterator[Finding]:
             told = ", ".join(f"{key} {value}" for key, value in found.items() if key != "ok")
             yield ok(f"{subject}, from inside", told)
         else:
-            yield problem(f"{subject}, from inside", f"{found['error']}{_advice(found['error'])}")
-
-
-def _advice(error: str) -> str:
-    if any(sign in error.lower() for sign in UNREACHABLE):
-        return " — the functions' network has no way there: a security group, an endpoint or NAT is missing"
-    return ""
+            yield problem(f"{subject}, from inside", f"{found['error']}{advice_on(found['error'])}")

@@ -8,9 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from chalice.awsclient import TypedAWSClient
 from chalice.cli.factory import CLIFactory
-from chalice.deploy.deployer import ChaliceDeploymentError
-from chalice.utils import to_cfn_resource_name
+from chalice.config import Config
+from chalice.deploy.appgraph import ApplicationGraphBuilder, DependencyBuilder
+from chalice.deploy.deployer import (
+    ChaliceDeploymentError,
+    Deployer,
+    NoopResultsRecorder,
+    ResultsRecorder,
+    create_build_stage,
+)
+from chalice.deploy.executor import Executor
+from chalice.deploy.models import Application
+from chalice.deploy.planner import PlanStage, RemoteState
+from chalice.deploy.swagger import TemplatedSwaggerGenerator
+from chalice.deploy.sweeper import ResourceSweeper
+from chalice.utils import UI, OSUtils, to_cfn_resource_name
 
 from chalicelib import errors
 from nightshift import triggers
@@ -33,8 +47,55 @@ def deploy(project: Path, stage: str) -> None:
     session = factory.create_botocore_session()
     session.register("before-parameter-build.lambda.CreateEventSourceMapping", _report_partial_failures)
     config = factory.create_config_obj(chalice_stage_name=stage)
+    _run(factory.create_default_deployer(session, config, talk()), config, stage)
+
+
+class _OneFunction(ApplicationGraphBuilder):
+    """Chalice's list of what an application is made of, cut down to one function."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__()
+        self._function = function
+
+    def build(self, config: Config, stage_name: str) -> Application:
+        """Return it."""
+        application = super().build(config, stage_name)
+        application.resources = [
+            each for each in application.resources if getattr(each, "resource_name", None) == self._function
+        ]
+        return application
+
+
+class _NoSweeper(ResourceSweeper):
+    """Deletes nothing: what is not in the plan is there to stay."""
+
+    def execute(self, plan: Any, config: Any) -> None:
+        """Do nothing."""
+
+
+def deploy_one(project: Path, stage: str, function: str) -> None:
+    """Deploy a function that nothing triggers as `deploy` would, and nothing else. Raises ValueError as that does."""
+    factory = CLIFactory(str(project), environ=os.environ)
+    config = factory.create_config_obj(chalice_stage_name=stage)
+    client, osutils = TypedAWSClient(factory.create_botocore_session()), OSUtils()
+    known = config.deployed_resources(stage)
+    # Where more than this is recorded, this alone would be less than there is.
+    recorder = NoopResultsRecorder if known.resource_names() else ResultsRecorder
+    deployer = Deployer(
+        application_builder=_OneFunction(function),
+        deps_builder=DependencyBuilder(),
+        build_stage=create_build_stage(osutils, UI(), TemplatedSwaggerGenerator(), config),
+        plan_stage=PlanStage(osutils=osutils, remote_state=RemoteState(client, known)),
+        sweeper=_NoSweeper(),
+        executor=Executor(client, talk()),
+        recorder=recorder(osutils=osutils),
+    )
+    _run(deployer, config, stage)
+
+
+def _run(deployer: Deployer, config: Config, stage: str) -> None:
     try:
-        factory.create_default_deployer(session, config, talk()).deploy(config, chalice_stage_name=stage)
+        deployer.deploy(config, chalice_stage_name=stage)
     except ChaliceDeploymentError as error:
         raise ValueError(f"Chalice could not deploy: {' '.join(str(error).split())}") from error
 

@@ -16,6 +16,14 @@ from botocore.exceptions import (
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 UNKNOWN = {"UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidSignatureException"}
 DENIED = {"AccessDenied", "AccessDeniedException"}
+UNREACHABLE = ("timed out", "timeout", "can't connect", "could not connect", "connection refused")
+
+
+def advice_on(error: str) -> str:
+    """Return what to do about what a function in its network could not reach, nothing for any other error."""
+    if any(sign in error.lower() for sign in UNREACHABLE):
+        return " — the functions' network has no way there: a security group, an endpoint or NAT is missing"
+    return ""
 
 
 def refusal_of(error: BotoCoreError | ClientError) -> str:
