@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.config import PING, is_reference, read_settings
 from chalicelib.errors import ConfigurationError
 from nightshift import triggers
-from nightshift.deploy import configuration, functions
+from nightshift.deploy import configuration, functions, stacks
 from nightshift.deploy.refusal import advice_on, refusal_of
 from nightshift.stages import meant
 
@@ -211,6 +211,7 @@ def examine_after(client: Callable[[str], Any], project: Path, stage: str) -> It
         timeout = configured["lambda_functions"][worker].get("lambda_timeout", DEFAULT_TIMEOUT_SECONDS)
         yield _check_queue(client("sqs"), subject, environment[variable], timeout)
         yield _check_mapping(client("lambda"), f"{worker}'s trigger", functions.name_of(worker, stage))
+    yield _check_alerts(client, stage)
     yield from _check_inside(client("lambda"), stage)
 
 
@@ -238,6 +239,24 @@ def _check_mapping(awslambda: Any, subject: str, function: str) -> Finding:
     if mappings[0]["State"] not in {"Enabled", "Enabling", "Updating", "Creating"}:
         return problem(subject, f"is {mappings[0]['State']}: enable it, or nothing leaves the queue")
     return ok(subject, f"{mappings[0]['State']}, {mappings[0]['BatchSize']} messages a batch")
+
+
+def _check_alerts(client: Callable[[str], Any], stage: str) -> Finding:
+    try:
+        topic = stacks.outputs(client("cloudformation"), stacks.name_of(stage, "queues"))["AlertsTopicArn"]
+        pages = client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+        subscriptions = [subscription for page in pages for subscription in page["Subscriptions"]]
+    except (BotoCoreError, ClientError, KeyError) as error:
+        return warning("alerts", f"it is not known whom alarms reach: {error}")
+    # In place of an ARN, SNS has a word for those that wait for confirmation, and one for those that were deleted.
+    confirmed = [each for each in subscriptions if each["SubscriptionArn"].startswith("arn:")]
+    waiting = [each["Endpoint"] for each in subscriptions if each["SubscriptionArn"] == "PendingConfirmation"]
+    if confirmed:
+        return ok("alerts", f"alarms reach {len(confirmed)} confirmed subscription{'s' * (len(confirmed) > 1)}")
+    if waiting:
+        return warning("alerts", f"alarms reach nobody: confirm by the link in AWS's mail to {', '.join(waiting)}")
+    advice = f"set AlertsEmail of queues in infra/stages.json and deploy, or subscribe to {topic}"
+    return warning("alerts", f"alarms reach nobody: {advice}")
 
 
 def _check_inside(awslambda: Any, stage: str) -> Iterator[Finding]:

@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.stub import Stubber
+from moto import mock_aws
 
 from nightshift.deploy import doctor
 from nightshift.deploy.doctor import Finding
 
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
 SENDER = "digest@mail.example.com"
 QUOTA = {"MaxSendRate": 1.0, "Max24HourSend": 200.0, "SentLast24Hours": 0.0}
 LARGE = {"AccountLimit": {"ConcurrentExecutions": 1000}}
@@ -172,3 +175,46 @@ def test_a_database_that_rds_has_not_is_a_problem_and_one_it_hides_a_warning(
     found = examine(stubs, project)["BACKUP_RDS"]
     assert found.level == level
     assert found.text.startswith(told.replace("KIND", kind))
+
+
+TEMPLATE = """
+Resources: {Topic: {Type: 'AWS::SNS::Topic'}}
+Outputs: {AlertsTopicArn: {Value: !Ref Topic}}
+"""
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield boto3.client
+
+
+def test_alarms_that_reach_nobody_are_a_warning_until_a_subscription_is_confirmed(aws: Any) -> None:
+    aws("cloudformation").create_stack(StackName="nightshift-dev-queues", TemplateBody=TEMPLATE)
+    (topic,) = aws("sns").list_topics()["Topics"]
+    for _ in range(2):
+        found = doctor._check_alerts(aws, "dev")
+        assert found.level == "warning"
+        assert "set AlertsEmail of queues in infra/stages.json" in found.text
+    aws("sns").subscribe(TopicArn=topic["TopicArn"], Protocol="email", Endpoint="you@example.com")
+    assert doctor._check_alerts(aws, "dev") == doctor.ok("alerts", "alarms reach 1 confirmed subscription")
+
+
+def test_a_subscription_that_waits_for_its_confirmation_is_a_warning_that_names_the_address() -> None:
+    clients = {name: boto3.client(name) for name in ("cloudformation", "sns")}
+    waiting = {"SubscriptionArn": "PendingConfirmation", "Endpoint": "you@example.com", "Protocol": "email"}
+    gone = {"SubscriptionArn": "Deleted", "Endpoint": "me@example.com", "Protocol": "email"}
+    outputs = [{"OutputKey": "AlertsTopicArn", "OutputValue": "arn:aws:sns:eu-west-1:123456789012:alerts"}]
+    stack = {"StackName": "s", "CreationTime": NOW, "StackStatus": "CREATE_COMPLETE", "Outputs": outputs}
+    with Stubber(clients["cloudformation"]) as cloudformation, Stubber(clients["sns"]) as sns:
+        cloudformation.add_response("describe_stacks", {"Stacks": [stack]})
+        sns.add_response("list_subscriptions_by_topic", {"Subscriptions": [gone, waiting]})
+        found = doctor._check_alerts(clients.__getitem__, "dev")
+    text = "alarms reach nobody: confirm by the link in AWS's mail to you@example.com"
+    assert found == doctor.warning("alerts", text)
+
+
+def test_a_topic_that_cannot_be_asked_is_a_warning(aws: Any) -> None:
+    found = doctor._check_alerts(aws, "dev")
+    assert (found.level, found.subject) == ("warning", "alerts")
