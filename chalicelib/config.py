@@ -177,6 +177,7 @@ class Settings:
 
     database_url: str = _setting("DATABASE_URL", _or_reference(_url("mysql+pymysql", "sqlite")))
     database_credentials: str | None = _setting("DATABASE_CREDENTIALS", _optional(_reference), default="")
+    database_admin_credentials: str | None = _setting("DATABASE_ADMIN_CREDENTIALS", _optional(_reference), default="")
     database_ca: str | None = _setting("DATABASE_CA", _optional(str), default="")
     redis_url: str | None = _setting("REDIS_URL", _optional(_or_reference(_url("redis", "rediss"))), default="")
     redis_password: str | None = _setting("REDIS_PASSWORD", _optional(str), default="")

@@ -80,7 +80,7 @@ def greeting(url: str, *, credentials: str | None = None, ca: str | None = None)
     from pymysql.connections import Connection
     from pymysql.err import OperationalError
 
-    address, login = _address(url), _login(url, credentials)
+    address, login = _address(url), login_of(url, credentials)
     connection: Any = Connection(**_named(address) | _options(address, ca) | login, defer_connect=True)
     try:
         connection.connect()
@@ -172,13 +172,13 @@ def _connect_with(url: str, credentials: str | None) -> Callable[..., Any]:
         from chalicelib.connection import Connection
 
         try:
-            connection = Connection(**parameters | _login(url, credentials))
+            connection = Connection(**parameters | login_of(url, credentials))
         except OperationalError as error:
             if error.args[0] != ACCESS_DENIED or not (credentials or is_reference(url)):
                 raise
             # The password was rotated after it was fetched: try once with the current one.
             secrets.forget()
-            connection = Connection(**parameters | _login(url, credentials))
+            connection = Connection(**parameters | login_of(url, credentials))
         # Not as init_command, which the URL may have.
         connection.query(ISOLATION)
         return connection
@@ -186,7 +186,7 @@ def _connect_with(url: str, credentials: str | None) -> Callable[..., Any]:
     return connect
 
 
-def _login(url: str, credentials: str | None) -> dict[str, str]:
+def login_of(url: str, credentials: str | None) -> dict[str, str]:
     """Return the user and the password that a connection is made with, as far as they are known."""
     if credentials:
         return _read(credentials)

@@ -592,6 +592,8 @@ LISTING = {(action, f"{BUCKET}/payloads/*") for action in ("s3:GetObject", "s3:P
 BESIDES: dict[str, set[Permission]] = {
     **{function: {FAILED_FIRE} for function in functions.reporting(TRIGGERS)},
     "external_sync": {FAILED_FIRE, ("kms:GenerateDataKey", KEY), *LISTING},
+    # Where the database is of the data stack.
+    "operate": {("secretsmanager:GetSecretValue", "${DatabaseAdminSecretArns}")},
     "work": {*((action, "${WorkQueueArn}") for action in TAKING), *CONTINUING},
     "work_priority": {*((action, "${PriorityQueueArn}") for action in TAKING), *CONTINUING},
 }

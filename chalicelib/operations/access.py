@@ -1,15 +1,19 @@
 """Whether the database lets the functions in, and the statements that its administrator must run."""
 
+from contextlib import closing, suppress
 from importlib.util import find_spec
 
 import msgspec
+from pymysql.err import MySQLError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from chalicelib import rights
+from chalicelib.backup.explained import explained
 from chalicelib.config import is_reference
 from chalicelib.context import Context
-from chalicelib.engine import greeting
+from chalicelib.engine import connector_for, greeting, login_of
+from chalicelib.errors import ConfigurationError
 from chalicelib.grants import read_grants
 from chalicelib.rights import Right
 from chalicelib.sentence import sentence_of
@@ -46,6 +50,34 @@ def read_access(context: Context) -> Access:
         if error.orig is None or error.orig.args[0] not in REFUSED:
             raise
         return _refused(context, sentence_of(error))
+
+
+def grant(context: Context, found: Access) -> None:
+    """Make the user and grant what was found missing, as the administrator whose credentials are known.
+
+    What the administrator may not grant is still missing then. Raises ConfigurationError, TransientError.
+    """
+    settings = context.settings
+    login = login_of(settings.database_url, settings.database_credentials)
+    administrator = settings.database_admin_credentials
+    if login.get("user") == login_of(settings.database_url, administrator).get("user"):
+        raise ConfigurationError(
+            "DATABASE_CREDENTIALS and DATABASE_ADMIN_CREDENTIALS name the same user: "
+            "give the secrets stack another DatabaseUsername in infra/stages.json, and deploy"
+        )
+    connect = connector_for(settings.database_url, credentials=administrator, ca=settings.database_ca)
+    with explained("the database's user cannot be made"), closing(connect()) as connection:
+        if found.refusal is not None:
+            account = rights.account_of(login["user"]).replace("%", "%%")
+            # The second for a user that was there already.
+            for verb in ("CREATE USER IF NOT EXISTS", "ALTER USER"):
+                connection.cursor().execute(f"{verb} {account} IDENTIFIED BY %s", [login["password"]])
+        for statement in found.statements:
+            if statement.startswith("GRANT "):
+                with suppress(MySQLError):
+                    connection.query(statement)
+    # A connection keeps the rights that it began with.
+    context.database.engine.dispose()
 
 
 def _granted(context: Context, connection: Connection) -> Access:

@@ -30,10 +30,17 @@ def migrate(context: Context, _request: Nothing) -> dict[str, Any]:
 
 
 def access(context: Context, _request: Nothing) -> dict[str, Any]:
-    """Return what an administrator of the database must do before the functions can use it: nothing, if all is well."""
-    from chalicelib.operations.access import read_access
+    """Return what an administrator of the database must do before the functions can use it: nothing, if all is well.
 
-    return dict(msgspec.to_builtins(read_access(context)))
+    Where the administrator's credentials are known, it is done first.
+    """
+    from chalicelib.operations.access import grant, read_access
+
+    found = read_access(context)
+    if found.statements and context.settings.database_admin_credentials is not None:
+        grant(context, found)
+        found = read_access(context)
+    return dict(msgspec.to_builtins(found))
 
 
 def check(context: Context, _request: Nothing) -> dict[str, Any]:

@@ -58,6 +58,8 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
         environment["DATABASE_URL"] = f"mysql+pymysql://{address}"
     if "DatabaseSecretArn" in outputs:
         environment["DATABASE_CREDENTIALS"] = outputs["DatabaseSecretArn"]
+    if "DatabaseAdminSecretArn" in outputs:
+        environment["DATABASE_ADMIN_CREDENTIALS"] = outputs["DatabaseAdminSecretArn"]
     if "CacheHost" in outputs:
         environment["REDIS_URL"] = f"rediss://{outputs['CacheHost']}:{outputs['CachePort']}"
         environment["REDIS_PASSWORD"] = outputs["CacheSecretArn"]
@@ -105,6 +107,7 @@ def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, 
         "Account": place.account,
         "Partition": place.partition,
         "DatabaseSecretArns": references("DATABASE_URL", "DATABASE_CREDENTIALS"),
+        "DatabaseAdminSecretArns": references("DATABASE_ADMIN_CREDENTIALS"),
         "CacheSecretArns": references("REDIS_URL", "REDIS_PASSWORD"),
         "SyncSecretArns": references("EXTERNAL_SYNC_TOKEN"),
         "BackupSecretArns": references("BACKUP_KEY"),

@@ -11,6 +11,8 @@ from nightshift.stages import meant
 CONCERNS = ("network", "queues", "storage", "secrets", "mail", "data", "exports", "alarms", "dashboard", "queries")
 # Those about the functions, so they come after these: what does not run yet alarms, and has no log to be asked.
 WATCHING = frozenset({"alarms", "dashboard", "queries"})
+# MasterUsername of data.yaml.
+ADMINISTRATOR = "nightshift"
 REQUIRED = frozenset({"queues", "storage", "secrets", "mail"})
 
 
@@ -38,4 +40,9 @@ def read_stage(project: Path, name: str) -> Stage:
         told = [f"{', '.join(sorted(unknown))} is unknown"] if unknown else []
         told += [f"{', '.join(sorted(missing))} is missing"] if missing else []
         raise ValueError(f"the stage {name!r} in infra/stages.json is not right: {'; '.join(told)}")
+    if "data" in stacks and stacks["secrets"].get("DatabaseUsername", "") in {"", ADMINISTRATOR}:
+        raise ValueError(
+            f"the stage {name!r} in infra/stages.json makes a database: give its functions a user of their own, "
+            f'such as "secrets": {{"DatabaseUsername": "nightshift_app"}}; {ADMINISTRATOR} is the administrator'
+        )
     return Stage(name=name, stacks=stacks)

@@ -42,6 +42,7 @@ OWN = {
     "DatabasePort": "3306",
     "DatabaseName": "application",
     "DatabaseSecretArn": f"{SECRET}database",
+    "DatabaseAdminSecretArn": f"{SECRET}admin",
     "CacheHost": "cache.example.com",
     "CachePort": "6379",
     "CacheSecretArn": f"{SECRET}cache",
@@ -83,6 +84,7 @@ def test_the_stages_own_network_database_and_cache_are_taken(project: Path) -> N
     settings = read_settings(written["environment_variables"])
     assert settings.database_url == "mysql+pymysql://x.eu-west-1.rds.amazonaws.com:3306/application"
     assert settings.database_credentials == f"{SECRET}database"
+    assert settings.database_admin_credentials == f"{SECRET}admin"
     assert (settings.redis_url, settings.redis_password) == ("rediss://cache.example.com:6379", f"{SECRET}cache")
 
 
@@ -114,6 +116,12 @@ def test_the_page_to_unsubscribe_is_limited_unless_the_project_says_otherwise(pr
     (project / ".chalice" / "config.json").write_text(json.dumps(configured))
     configuration.write(project, DEV, QUEUES)
     assert stage(project)["lambda_functions"]["api_handler"]["reserved_concurrency"] == 3
+
+
+def test_only_operate_may_read_the_credentials_of_the_databases_administrator(project: Path) -> None:
+    configuration.write(project, DEV, QUEUES | OWN)
+    policies = (project / ".chalice").glob("policy-dev-*.json")
+    assert [path.stem for path in policies if f"{SECRET}admin" in path.read_text()] == ["policy-dev-operate"]
 
 
 def test_a_function_without_secrets_may_read_none(project: Path) -> None:

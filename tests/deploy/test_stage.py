@@ -9,7 +9,8 @@ import pytest
 
 import app
 from nightshift import triggers
-from nightshift.deploy.stage import read_stage
+from nightshift.deploy.stage import ADMINISTRATOR, read_stage
+from tests.infra.templates import the
 
 STAGES = ("local", "dev", "prod")
 ROOT = Path(__file__).parent.parent.parent
@@ -59,8 +60,17 @@ def test_the_page_on_deploying_tells_how_many_are_reserved() -> None:
         ({"dev": WHOLE}, "there is no stage 'prod' in infra/stages.json; there are dev"),
         ({"prod": {"queues": {}}}, "secrets, storage is missing"),
         ({"prod": WHOLE | {"quueues": {}}}, "quueues is unknown"),
+        ({"prod": WHOLE | {"mail": {}, "data": {}}}, "give its functions a user of their own"),
+        (
+            {"prod": WHOLE | {"mail": {}, "data": {}, "secrets": {"DatabaseUsername": "nightshift"}}},
+            "nightshift is the administrator",
+        ),
     ],
 )
 def test_a_stage_that_is_not_right_is_named(tmp_path: Path, stages: object, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         read_stage(write(tmp_path, stages), "prod")
+
+
+def test_the_administrator_of_the_database_is_the_one_of_its_template() -> None:
+    assert the("Database")["Properties"]["MasterUsername"] == ADMINISTRATOR

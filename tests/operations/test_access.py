@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from chalicelib import migrations, rights, secrets
+from chalicelib.errors import ConfigurationError
+from chalicelib.grants import pattern_of
 from chalicelib.operations import operate
 from tests.services import on_both
 from tests.world import World
 
 SCHEMA = "first_day"
+ADMIN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds-a1b2c3"
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nightshift-dev-database-a1b2c3"
 
 
@@ -144,6 +148,78 @@ def test_the_secret_with_the_password_is_named(
     with_secret = operate({"command": "access"}, ours.context(), {})
     assert with_secret["secret"] == SECRET
     assert with_secret["statements"][0].startswith("CREATE USER 'nightshift'@'%'")
+
+
+@pytest.fixture
+def known(ours: World, administrator: Any, server_url: str, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A deployment whose functions know the administrator's secret, as with the database of the data stack."""
+    address = make_url(server_url)
+    logins = {
+        SECRET: {"username": "nightshift", "password": "it's 'from' % the\\ secret"},
+        ADMIN: {"username": address.username, "password": address.password or ""},
+    }
+    monkeypatch.setattr(secrets, "fetch", {arn: json.dumps(login) for arn, login in logins.items()}.__getitem__)
+    monkeypatch.setattr(secrets, "forget", lambda: None)
+    without = address.set(username=None, password=None, database=SCHEMA).render_as_string()
+    ours.configure(database_url=without, database_credentials=SECRET, database_admin_credentials=ADMIN)
+    return ours
+
+
+@on_both
+@of_the_day
+def test_with_the_administrators_secret_the_user_is_made_with_its_rights_and_no_others(
+    known: World, administrator: Any
+) -> None:
+    for _ in range(2):
+        found = access(known)
+        assert (found["refusal"], found["lacks"], found["statements"]) == (None, [], [])
+    migrations.upgrade(known.context().database.engine)
+    with known.context().database.engine.connect() as connection:
+        assert connection.execute(text("SELECT CURRENT_USER()")).scalar() == "nightshift@%"
+        with pytest.raises(DBAPIError, match="denied"):
+            connection.execute(text("CREATE USER other"))
+
+
+@on_both
+@of_the_day
+def test_a_user_that_is_there_already_gets_the_password_of_the_secret_and_what_it_lacks(
+    known: World, administrator: Any
+) -> None:
+    run(administrator, ["CREATE USER 'nightshift'@'%' IDENTIFIED BY 'another'"])
+    assert access(known)["statements"] == []
+    run(administrator, [f"REVOKE EVENT ON {pattern_of(SCHEMA)}.* FROM 'nightshift'@'%'"])
+    assert access(known)["statements"] == []
+
+
+@on_both
+@of_the_day
+def test_what_the_administrator_may_not_grant_is_still_asked_for(
+    known: World, administrator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(
+        administrator,
+        [
+            "DROP USER IF EXISTS 'lesser'@'%'",
+            "CREATE USER 'lesser'@'%' IDENTIFIED BY 'lesser'",
+            "GRANT CREATE USER ON *.* TO 'lesser'@'%'",
+            f"GRANT ALL ON {SCHEMA}.* TO 'lesser'@'%' WITH GRANT OPTION",
+        ],
+    )
+    fetch = secrets.fetch
+    lesser = json.dumps({"username": "lesser", "password": "lesser"})
+    monkeypatch.setattr(secrets, "fetch", lambda arn: lesser if arn == ADMIN else fetch(arn))
+    found = access(known)
+    run(administrator, ["DROP USER 'lesser'@'%'"])
+    assert (found["refusal"], found["lacks"]) == (None, ["backups", "drills"])
+    assert len(found["statements"]) == 2
+
+
+@of_the_day
+def test_the_administrator_is_not_taken_for_the_functions_user(known: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    login = json.dumps({"username": "nightshift", "password": "wrong"})
+    monkeypatch.setattr(secrets, "fetch", lambda _: login)
+    with pytest.raises(ConfigurationError, match="name the same user: give the secrets stack another"):
+        access(known)
 
 
 @of_the_day
