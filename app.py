@@ -12,6 +12,11 @@ from chalicelib.stage import schedule_of
 # Chalice's own log handler off: the logger of telemetry.py bears the same name, and each line would come twice.
 app = Chalice(app_name="nightshift", configure_logs=False)
 
+if os.environ.get("AWS_CHALICE_CLI_MODE"):
+    from nightshift.deploy import plain
+
+    plain.prepare()
+
 # Chalice takes a request without any for JSON, as every GET is.
 FORMS = ["application/x-www-form-urlencoded", "multipart/form-data", "application/json"]
 

@@ -137,7 +137,7 @@ def deploy(
     from nightshift.deploy.session import client, region
 
     with sentences():
-        if not _tell(examination.examine_before(client, Path.cwd(), stage, region())):
+        if not _tell(examination.examine_before(client, Path.cwd(), stage, region())) and not plan:
             raise ValueError("nothing was deployed; mend what is marked above and try again")
         deployment = _deployment(stage)
         _tell_steps("deploy", stage, deployment.plan() if plan else deployment.deploy())

@@ -33,7 +33,9 @@ class Place:
     stage: str
     region: str
     account: str
-    partition: str = "aws"
+    partition: str
+    # Who asks: the ARN of a user or a role.
+    caller: str
 
 
 def read(project: Path) -> dict[str, Any]:
@@ -46,8 +48,8 @@ def read(project: Path) -> dict[str, Any]:
     return configuration
 
 
-def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
-    """Put the outputs where `chalice deploy` finds them. The same outputs leave every file as it was."""
+def write(project: Path, place: Place, outputs: Mapping[str, str]) -> list[str]:
+    """Put the outputs where `chalice deploy` finds them, and return the files of `.chalice` that changed."""
     configuration = read(project)
     stage = configuration["stages"][place.stage]
     environment = stage.setdefault("environment_variables", {})
@@ -76,18 +78,20 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> None:
     known = triggers.read(project)
     tasks = [_function_arn(place, name) for name in triggers.functions_of(known, "task")]
     values = {**_values(place, environment, outputs), "TraceArns": traced, "TaskFunctionArns": tasks}
+    documents: dict[str, dict[str, Any]] = {}
     for template in sorted((project / ".chalice" / "policies").glob("*.json")):
         if template.stem == ROUTES and not route.is_served(stage):
             continue
         name = f"policy-{place.stage}-{template.stem}.json"
-        _save(project / ".chalice" / name, policies.render(template, values))
+        documents[name] = policies.render(template, values)
         function = stage["lambda_functions"].setdefault(template.stem, {})
         function["iam_policy_file"] = name
         if template.stem == ROUTES:
             # Strangers decide how often it is called.
             function.setdefault("reserved_concurrency", route.CONCURRENCY)
-    _save(project / ".chalice" / f"merge-{place.stage}.json", merge_template(known, outputs))
-    _save(project / ".chalice" / "config.json", configuration)
+    documents[f"merge-{place.stage}.json"] = merge_template(known, outputs)
+    documents["config.json"] = configuration
+    return [name for name, document in documents.items() if _save(project / ".chalice" / name, document)]
 
 
 def _function_arn(place: Place, function: str) -> str:
@@ -144,7 +148,9 @@ def _snapshots(place: Place, environment: Mapping[str, str], outputs: Mapping[st
     return {name: found if database else [] for name, found in values.items()}
 
 
-def _save(path: Path, document: dict[str, Any]) -> None:
+def _save(path: Path, document: dict[str, Any]) -> bool:
     text = json.dumps(document, indent=2) + "\n"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    is_other = not path.exists() or path.read_text(encoding="utf-8") != text
+    if is_other:
         path.write_text(text, encoding="utf-8")
+    return is_other

@@ -1,12 +1,16 @@
 """Deploying, planning and destroying a stage, in the one order that works."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chalicelib.migrations import newest
 from nightshift import triggers
-from nightshift.deploy import configuration, functions, login, package, route, stacks, watched
+from nightshift.deploy import configuration, deployer, functions, lock, login, package, record, route, stacks, watched
+from nightshift.deploy.changes import CREATED, DELETED
 from nightshift.deploy.configuration import Place
 from nightshift.deploy.refusal import advice_on
 from nightshift.deploy.stacks import Stack
@@ -29,27 +33,47 @@ class Deployment:
     invoker: Callable[[], Any]
 
     def deploy(self) -> Iterator[str]:
-        """Bring everything to what the project says, and tell each step. Raises ValueError with a sentence."""
+        """Bring everything to what the project says, and tell each step.
+
+        What was interrupted goes on where it was. Raises ValueError with a sentence, also where somebody else deploys.
+        """
         cloudformation = self.client("cloudformation")
         outputs: dict[str, str] = {}
+        # Its bucket has the lock.
+        yield self._deploy_stack(cloudformation, "storage", outputs)
+        with self._locked(outputs) as check:
+            for step in self._deploy(cloudformation, outputs):
+                yield step
+                check()
+
+    def _locked(self, outputs: Mapping[str, str]) -> AbstractContextManager[Callable[[], None]]:
+        return lock.held(
+            self.client("s3"), outputs["BucketName"], stage=self.stage.name, who=self.place.caller, pause=time.sleep
+        )
+
+    def _deploy(self, cloudformation: Any, outputs: dict[str, str]) -> Iterator[str]:
         concerns = self._concerns()
         for concern in concerns:
-            if concern not in WATCHING:
+            if concern not in WATCHING and concern != "storage":
                 yield self._deploy_stack(cloudformation, concern, outputs)
-        configuration.write(self.project, self.place, outputs)
-        yield ".chalice/config.json and its policies: written"
+        changed = configuration.write(self.project, self.place, outputs)
+        yield f"configuration: {f'written, {len(changed)} files of .chalice' if changed else 'unchanged'}"
         path = package.build(self.project)
         yield f"package: {path.stat().st_size / 1e6:.1f} MB, compiled"
         # Nothing triggers this one, so nothing runs before the tables are there.
-        functions.deploy_one(self.project, self.stage.name, "operate")
-        yield "function operate: deployed"
+        resources = record.read(self.client, self.stage.name)
+        operate = deployer.deploy(self.project, self.stage.name, resources, is_plan=False, only="operate")
         yield from login.require(self._operate("access"), stage=self.stage.name)
         yield self._migrate()
-        functions.deploy(self.project, self.stage.name)
-        yield "functions: deployed"
-        repetitions = functions.repetitions(triggers.read(self.project), outputs)
-        functions.set_repetitions(self.client("lambda"), self.stage.name, repetitions)
-        yield "failed fires: repeated twice, then put on their queue"
+        resources = record.read(self.client, self.stage.name)
+        changes = operate | deployer.deploy(self.project, self.stage.name, resources, is_plan=False)
+        for function in self._functions(changes):
+            yield f"function {function}: {_done(changes.get(function, []))}"
+        known = functions.repetitions(triggers.read(self.project), outputs)
+        others = functions.others_repeated(self.client("lambda"), self.stage.name, known)
+        for function in others:
+            functions.set_repetition(self.client("lambda"), function, self.stage.name, known[function])
+        yield f"failed fires: {'repeated twice, then put on their queue' if others else 'unchanged'}"
         if route.is_served(configuration.read(self.project)["stages"][self.stage.name]):
             route.complete(self.client, self.project, self.stage.name)
             yield f"page to unsubscribe: at most {route.RATE} requests a second"
@@ -67,18 +91,65 @@ class Deployment:
             stack = self._stack(concern, outputs)
             yield f"stack {stack.name}: {stacks.plan(cloudformation, stack)}"
             outputs |= stacks.outputs(cloudformation, stack.name)
-        for function in configuration.read(self.project)["stages"][self.stage.name]["lambda_functions"]:
-            name = functions.name_of(function, self.stage.name)
-            yield f"function {name}: {'update' if functions.exists(self.client('lambda'), name) else 'create'}"
-        yield "database: migrate"
+        if set(configuration.DERIVED.values()) <= outputs.keys():
+            yield from self._plan_functions(outputs)
+        else:
+            # What its stacks will give is part of every function, so each will be made or changed.
+            for function in self._functions():
+                is_there = functions.exists(self.client("lambda"), function)
+                yield f"function {function}: {'update' if is_there else 'create'}"
+        yield self._plan_migration()
+
+    def _plan_functions(self, outputs: Mapping[str, str]) -> Iterator[str]:
+        resources = record.read(self.client, self.stage.name)
+        with package.copied(self.project) as copy:
+            configuration.write(copy, self.place, outputs)
+            package.build(copy)
+            changes = deployer.deploy(copy, self.stage.name, resources, is_plan=True)
+        for function in self._functions(changes):
+            yield f"function {function}: {_planned(changes.get(function, []))}"
+        known = functions.repetitions(triggers.read(self.project), outputs)
+        others = functions.others_repeated(self.client("lambda"), self.stage.name, known)
+        yield f"failed fires: {', '.join(others) or 'unchanged'}"
+
+    def _plan_migration(self) -> str:
+        if not functions.exists(self.client("lambda"), functions.name_of("operate", self.stage.name)):
+            return f"database: → {newest()}"
+        found = functions.invoke(self.invoker(), "operate", self.stage.name, {"command": "check"})["database"]
+        if not found["ok"]:
+            return f"database: → {newest()}, and the deployed functions do not reach it now: {found['error']}"
+        return _migration(found["revision"], newest())
+
+    def _functions(self, others: Iterable[str] = ()) -> list[str]:
+        """Return how the functions of app.py are called when they are deployed, then the others."""
+        known = [functions.name_of(each.function, self.stage.name) for each in triggers.read(self.project)]
+        return list(dict.fromkeys([*known, *others]))
 
     def destroy(self) -> Iterator[str]:
-        """Delete the functions and every stack that holds no data, and tell each step."""
-        functions.delete(self.project, self.stage.name)
-        yield "functions: deleted"
+        """Delete the functions and every stack that holds no data, and tell each step.
+
+        Raises ValueError, which names what is left, when something is.
+        """
         cloudformation = self.client("cloudformation")
+        outputs = stacks.outputs(cloudformation, stacks.name_of(self.stage.name, "storage"))
+        with self._locked(outputs) if "BucketName" in outputs else nullcontext(lambda: None) as check:
+            for step in self._destroy(cloudformation):
+                yield step
+                check()
+
+    def _destroy(self, cloudformation: Any) -> Iterator[str]:
+        stage = self.stage.name
+        changes = deployer.delete(self.project, stage, record.read(self.client, stage))
+        deleted = [function for function, what in changes.items() if DELETED in what]
+        if left := [each["name"] for each in record.read(self.client, stage) if each["resource_type"] != "log_group"]:
+            # The queues and secrets that they use stay as long as they are there.
+            raise ValueError(f"still there: {', '.join(left)}; run it again, or look at them in the console of AWS")
+        yield f"functions: {len(deleted)} deleted"
+        yield f"logs: kept until their days are over, /aws/lambda/{functions.APPLICATION}-{stage}-*"
         for concern in reversed(self._concerns()):
-            name = stacks.name_of(self.stage.name, concern)
+            name = stacks.name_of(stage, concern)
+            if stacks.describe(cloudformation, name) is None:
+                continue
             if concern in KEPT or (concern == "network" and "data" in self.stage.stacks):
                 yield f"stack {name}: kept, with its data"
             else:
@@ -117,10 +188,27 @@ class Deployment:
     def _migrate(self) -> str:
         answer = self._operate("migrate")
         advice = "".join(f"; {each}" for each in answer["advice"])
-        return f"database: {answer['before'] or 'empty'} → {answer['after']}{advice}"
+        return f"{_migration(answer['before'], answer['after'])}{advice}"
 
     def _operate(self, command: str) -> dict[str, Any]:
         try:
             return functions.invoke(self.invoker(), "operate", self.stage.name, {"command": command})
         except ValueError as error:
             raise ValueError(f"{error}{advice_on(str(error))}") from error
+
+
+def _done(changes: list[str]) -> str:
+    if not changes or CREATED in changes or DELETED in changes:
+        return next((each for each in changes if each in {CREATED, DELETED}), "unchanged")
+    return f"updated ({', '.join(changes)})"
+
+
+def _planned(changes: list[str]) -> str:
+    if not changes:
+        return "unchanged"
+    done = {CREATED: "create", DELETED: "delete"}
+    return next((done[each] for each in changes if each in done), f"update ({', '.join(changes)})")
+
+
+def _migration(before: str | None, after: str | None) -> str:
+    return f"database: unchanged, {after}" if before == after else f"database: {before or 'empty'} → {after}"

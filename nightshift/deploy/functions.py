@@ -1,34 +1,16 @@
-"""The functions: Chalice's own deploy, with what it leaves out set in its calls or right after them."""
+"""The functions as they are deployed: their names, what Chalice leaves out of them, and asking them."""
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from chalice.awsclient import TypedAWSClient
-from chalice.cli.factory import CLIFactory
-from chalice.config import Config
-from chalice.deploy.appgraph import ApplicationGraphBuilder, DependencyBuilder
-from chalice.deploy.deployer import (
-    ChaliceDeploymentError,
-    Deployer,
-    NoopResultsRecorder,
-    ResultsRecorder,
-    create_build_stage,
-)
-from chalice.deploy.executor import Executor
-from chalice.deploy.models import Application
-from chalice.deploy.planner import PlanStage, RemoteState
-from chalice.deploy.swagger import TemplatedSwaggerGenerator
-from chalice.deploy.sweeper import ResourceSweeper
-from chalice.utils import UI, OSUtils, to_cfn_resource_name
+from chalice.utils import to_cfn_resource_name
 
 from chalicelib import errors
 from nightshift import triggers
-from nightshift.deploy.package import talk
 from nightshift.deploy.refusal import refusal_of
 from nightshift.stages import meant, stages_of
 from nightshift.triggers import Trigger
@@ -37,82 +19,9 @@ from nightshift.triggers import Trigger
 RETRIES, MAX_AGE_SECONDS = 2, 6 * 3600
 RATE = re.compile(r"rate\((\d+) (minute|hour)s?\)")
 SECONDS = {"minute": 60, "hour": 3600}
+APPLICATION = "nightshift"
 # Chalice's name for the one function that serves every route.
 ROUTES = "api_handler"
-
-
-def deploy(project: Path, stage: str) -> None:
-    """Run Chalice's deploy of this stage. Raises ValueError with Chalice's own explanation."""
-    factory = CLIFactory(str(project), environ=os.environ)
-    session = factory.create_botocore_session()
-    session.register("before-parameter-build.lambda.CreateEventSourceMapping", _report_partial_failures)
-    config = factory.create_config_obj(chalice_stage_name=stage)
-    _run(factory.create_default_deployer(session, config, talk()), config, stage)
-
-
-class _OneFunction(ApplicationGraphBuilder):
-    """Chalice's list of what an application is made of, cut down to one function."""
-
-    def __init__(self, function: str) -> None:
-        super().__init__()
-        self._function = function
-
-    def build(self, config: Config, stage_name: str) -> Application:
-        """Return it."""
-        application = super().build(config, stage_name)
-        application.resources = [
-            each for each in application.resources if getattr(each, "resource_name", None) == self._function
-        ]
-        return application
-
-
-class _NoSweeper(ResourceSweeper):
-    """Deletes nothing: what is not in the plan is there to stay."""
-
-    def execute(self, plan: Any, config: Any) -> None:
-        """Do nothing."""
-
-
-def deploy_one(project: Path, stage: str, function: str) -> None:
-    """Deploy a function that nothing triggers as `deploy` would, and nothing else. Raises ValueError as that does."""
-    factory = CLIFactory(str(project), environ=os.environ)
-    config = factory.create_config_obj(chalice_stage_name=stage)
-    client, osutils = TypedAWSClient(factory.create_botocore_session()), OSUtils()
-    known = config.deployed_resources(stage)
-    # Where more than this is recorded, this alone would be less than there is.
-    recorder = NoopResultsRecorder if known.resource_names() else ResultsRecorder
-    deployer = Deployer(
-        application_builder=_OneFunction(function),
-        deps_builder=DependencyBuilder(),
-        build_stage=create_build_stage(osutils, UI(), TemplatedSwaggerGenerator(), config),
-        plan_stage=PlanStage(osutils=osutils, remote_state=RemoteState(client, known)),
-        sweeper=_NoSweeper(),
-        executor=Executor(client, talk()),
-        recorder=recorder(osutils=osutils),
-    )
-    _run(deployer, config, stage)
-
-
-def _run(deployer: Deployer, config: Config, stage: str) -> None:
-    try:
-        deployer.deploy(config, chalice_stage_name=stage)
-    except ChaliceDeploymentError as error:
-        raise ValueError(f"Chalice could not deploy: {' '.join(str(error).split())}") from error
-
-
-def _report_partial_failures(**call: Any) -> None:
-    params = call["params"]
-    # In the create call itself: between a create and an update, a batch could be taken without it.
-    if ":sqs:" in params["EventSourceArn"]:
-        params["FunctionResponseTypes"] = ["ReportBatchItemFailures"]
-
-
-def delete(project: Path, stage: str) -> None:
-    """Run Chalice's delete of this stage."""
-    factory = CLIFactory(str(project), environ=os.environ)
-    config = factory.create_config_obj(chalice_stage_name=stage)
-    deployer = factory.create_deletion_deployer(session=factory.create_botocore_session(), ui=talk())
-    deployer.deploy(config, chalice_stage_name=stage)
 
 
 def reporting(known: Sequence[Trigger]) -> list[str]:
@@ -143,10 +52,28 @@ def repetitions(known: Sequence[Trigger], outputs: Mapping[str, str]) -> dict[st
     return dict.fromkeys(reporting(known), repeated) | at_a_rate
 
 
-def set_repetitions(awslambda: Any, stage: str, by_function: Mapping[str, Mapping[str, Any]]) -> None:
-    """Say for each function how often Lambda repeats a failed event, as `repetitions` has it."""
-    for function, repetition in by_function.items():
-        awslambda.put_function_event_invoke_config(FunctionName=name_of(function, stage), **repetition)
+def others_repeated(awslambda: Any, stage: str, by_function: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the functions whose failed events Lambda repeats otherwise than `repetitions` has it."""
+    return [function for function, wanted in by_function.items() if _repetition(awslambda, function, stage) != wanted]
+
+
+def set_repetition(awslambda: Any, function: str, stage: str, repetition: Mapping[str, Any]) -> None:
+    """Say how often Lambda repeats a failed event of a function, as `repetitions` has it."""
+    awslambda.put_function_event_invoke_config(FunctionName=name_of(function, stage), **repetition)
+
+
+def _repetition(awslambda: Any, function: str, stage: str) -> dict[str, Any]:
+    try:
+        found = awslambda.get_function_event_invoke_config(FunctionName=name_of(function, stage))
+    except ClientError as error:
+        if not is_absent(error):
+            raise
+        return {}
+    names = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds")
+    destination = found.get("DestinationConfig", {}).get("OnFailure")
+    return {name: found[name] for name in names if name in found} | (
+        {"DestinationConfig": {"OnFailure": destination}} if destination else {}
+    )
 
 
 def merge_template(known: Sequence[Trigger], outputs: Mapping[str, str]) -> dict[str, Any]:
@@ -172,18 +99,23 @@ def _as_in_a_template(repetition: Mapping[str, Any]) -> dict[str, Any]:
 
 def exists(awslambda: Any, name: str) -> bool:
     """Return whether there is a function of this name."""
+    return describe(awslambda, name) is not None
+
+
+def describe(awslambda: Any, name: str) -> dict[str, Any] | None:
+    """Return the configuration of the function of this name, None where there is none."""
     try:
-        awslambda.get_function(FunctionName=name)
+        found: dict[str, Any] = awslambda.get_function_configuration(FunctionName=name)
     except ClientError as error:
         if not is_absent(error):
             raise
-        return False
-    return True
+        return None
+    return found
 
 
 def name_of(function: str, stage: str) -> str:
     """Return the name under which Chalice deploys a function; what serves routes has the application's own."""
-    return f"nightshift-{stage}" if function == ROUTES else f"nightshift-{stage}-{function}"
+    return f"{APPLICATION}-{stage}" if function == ROUTES else f"{APPLICATION}-{stage}-{function}"
 
 
 def invoke(awslambda: Any, function: str, stage: str, request: Mapping[str, Any]) -> dict[str, Any]:

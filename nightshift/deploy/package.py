@@ -3,7 +3,9 @@
 It lies where Chalice looks for a package of the same sources, so that a plain `chalice deploy` ships it too.
 """
 
+import base64
 import compileall
+import hashlib
 import py_compile
 import re
 import shutil
@@ -11,6 +13,8 @@ import sys
 import tempfile
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager
@@ -20,11 +24,33 @@ MARKER = "nightshift-compiled"
 # Typing stubs, C sources and tests of dependencies: nothing that runs.
 NEEDLESS = re.compile(r"\.(pyi|pyx|pxd|c|h)$|(^|/)(tests?|testing)/|/dialects/oracle/|\.dist-info/RECORD$")
 IN_LAMBDA = "/var/task"
+# What Chalice puts into a package.
+SOURCES = ("app.py", "chalicelib", "vendor", "requirements.txt")
 
 
 def talk() -> UI:
     """Return where Chalice talks: beside our steps, to whoever waits."""
     return UI(out=sys.stderr)
+
+
+def code_sha256(package: bytes) -> str:
+    """Return what Lambda calls the SHA-256 of a package."""
+    return base64.b64encode(hashlib.sha256(package).digest()).decode()
+
+
+@contextmanager
+def copied(project: Path) -> Iterator[Path]:
+    """Give a project of the same sources, and the same packages, whose configuration can be written for a plan."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        shutil.copytree(project / ".chalice", copy / ".chalice", ignore=shutil.ignore_patterns("deployments"))
+        packages = project / ".chalice" / "deployments"
+        packages.mkdir(exist_ok=True)
+        (copy / ".chalice" / "deployments").symlink_to(packages.absolute())
+        for name in SOURCES:
+            if (project / name).exists():
+                (copy / name).symlink_to((project / name).absolute())
+        yield copy
 
 
 def build(project: Path) -> Path:

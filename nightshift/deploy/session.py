@@ -49,4 +49,10 @@ def place(stage: str) -> Place:
     except (BotoCoreError, ClientError) as error:
         raise ValueError(refusal_of(error)) from error
     partition = identity["Arn"].split(":")[1]
-    return Place(stage=stage, region=region() or "", account=identity["Account"], partition=partition)
+    return Place(
+        stage=stage,
+        region=region() or "",
+        account=identity["Account"],
+        partition=partition,
+        caller=identity["Arn"],
+    )

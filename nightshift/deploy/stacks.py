@@ -86,7 +86,7 @@ def deploy(cloudformation: Any, stack: Stack) -> str:
 
 
 def plan(cloudformation: Any, stack: Stack) -> str:
-    """Return what `deploy` would do, without doing it: "create", "update" or "nothing"."""
+    """Return what `deploy` would do, without doing it: "create", "update" or "unchanged"."""
     found = describe(cloudformation, stack.name)
     if found is None or found["StackStatus"] in NEVER_CREATED:
         return "create"
@@ -94,7 +94,7 @@ def plan(cloudformation: Any, stack: Stack) -> str:
     deployed = cloudformation.get_template(StackName=stack.name, TemplateStage="Original")["TemplateBody"]
     parameters = {p["ParameterKey"]: p["ParameterValue"] for p in found.get("Parameters", [])}
     same = str(deployed).strip() == stack.template.read_text(encoding="utf-8").strip()
-    return "nothing" if same and stack.parameters.items() <= parameters.items() else "update"
+    return "unchanged" if same and stack.parameters.items() <= parameters.items() else "update"
 
 
 def describe(cloudformation: Any, name: str) -> dict[str, Any] | None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from nightshift.stages import meant
 
-# In the order in which they can be made; the outputs of one are parameters of a later one.
-CONCERNS = ("network", "queues", "storage", "secrets", "mail", "data", "exports", "alarms", "dashboard", "queries")
+# In the order in which they can be made; the outputs of one are parameters of a later one. The first has the bucket,
+# and in it the lock of a deployment.
+CONCERNS = ("storage", "network", "queues", "secrets", "mail", "data", "exports", "alarms", "dashboard", "queries")
 # Those about the functions, so they come after these: what does not run yet alarms, and has no log to be asked.
 WATCHING = frozenset({"alarms", "dashboard", "queries"})
 # MasterUsername of data.yaml.

@@ -15,7 +15,9 @@ from nightshift.deploy.route import CONCURRENCY
 from nightshift.triggers import functions_of
 
 ROOT = Path(__file__).parent.parent.parent
-DEV = Place(stage="dev", region="eu-west-1", account="123456789012")
+DEV = Place(
+    stage="dev", region="eu-west-1", account="123456789012", partition="aws", caller="arn:aws:iam::123456789012:user/me"
+)
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:"
 QUEUES = {
     "WorkQueueName": "nightshift-dev-work",

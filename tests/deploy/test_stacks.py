@@ -218,7 +218,7 @@ def cloudformation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_a_stack_is_planned_created_updated_and_deleted(cloudformation: Any, stack: Stack) -> None:
     assert stacks.plan(cloudformation, stack) == "create"
     assert stacks.deploy(cloudformation, stack) == "created"
-    assert stacks.plan(cloudformation, stack) == "nothing"
+    assert stacks.plan(cloudformation, stack) == "unchanged"
     stack.template.write_text(TEMPLATE + "\nOutputs: {TopicArn: {Value: !Ref Topic}}")
     assert stacks.plan(cloudformation, stack) == "update"
     assert stacks.deploy(cloudformation, stack) == "updated"

@@ -194,7 +194,7 @@ def test_deploying_makes_everything_and_finds_it_well(cloud: Cloud) -> None:
     told = cloud.deploy()
     assert "stack nightshift-e2e-queues: created" in told
     # What would alarm as long as nothing runs comes last.
-    assert told.index("functions: deployed") < told.index("stack nightshift-e2e-alarms: created")
+    assert told.index(f"function {name_of('look')}: created") < told.index("stack nightshift-e2e-alarms: created")
     assert f"database: empty → {newest()}" in told
     assert "✗" not in told
     assert "database, from inside    server mysql" in told

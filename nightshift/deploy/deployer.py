@@ -1,0 +1,111 @@
+"""Chalice's own deploy and delete, on what AWS has instead of what this clone remembers."""
+
+import os
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from botocore.session import Session
+from chalice.cli.factory import CLIFactory
+from chalice.config import Config
+from chalice.deploy.appgraph import ApplicationGraphBuilder, DependencyBuilder
+from chalice.deploy.deployer import (
+    ChaliceDeploymentError,
+    Deployer,
+    NoopResultsRecorder,
+    ResultsRecorder,
+    create_build_stage,
+    create_deletion_deployer,
+)
+from chalice.deploy.executor import Executor
+from chalice.deploy.models import Application
+from chalice.deploy.planner import PlanStage, RemoteState
+from chalice.deploy.swagger import TemplatedSwaggerGenerator
+from chalice.deploy.sweeper import ResourceSweeper
+from chalice.utils import UI, OSUtils
+
+from nightshift.deploy import record
+from nightshift.deploy.changes import PARTIAL_FAILURES, ChangingClient
+from nightshift.deploy.functions import ROUTES, name_of
+from nightshift.deploy.package import talk
+from nightshift.deploy.record import Resource
+
+
+class _OneFunction(ApplicationGraphBuilder):
+    """Chalice's list of what an application is made of, cut down to one function."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__()
+        self._function = function
+
+    def build(self, config: Config, stage_name: str) -> Application:
+        """Return it."""
+        application = super().build(config, stage_name)
+        application.resources = [
+            each for each in application.resources if getattr(each, "resource_name", None) == self._function
+        ]
+        return application
+
+
+class _NoSweeper(ResourceSweeper):
+    """Deletes nothing: what is not in the plan is there to stay."""
+
+    def execute(self, plan: Any, config: Any) -> None:
+        """Do nothing."""
+
+
+def deploy(
+    project: Path, stage: str, resources: list[Resource], *, is_plan: bool, only: str | None = None
+) -> dict[str, list[str]]:
+    """Run Chalice's deploy of this stage; return by function what was changed, or in a plan would be.
+
+    `resources` are those that are there; `only` is a function that nothing triggers, and then the others stay as they
+    are. Raises ValueError with Chalice's own explanation.
+    """
+    record.update(project, stage, resources)
+    factory = CLIFactory(str(project), environ=os.environ)
+    session = factory.create_botocore_session()
+    session.register("before-parameter-build.lambda.CreateEventSourceMapping", _report_partial_failures)
+    config = factory.create_config_obj(chalice_stage_name=stage)
+    client, system = _client(session, stage, is_plan=is_plan), OSUtils()
+    state = RemoteState(client, config.deployed_resources(stage))
+    deployer = Deployer(
+        application_builder=_OneFunction(only) if only else ApplicationGraphBuilder(),
+        deps_builder=DependencyBuilder(),
+        build_stage=create_build_stage(system, talk(), TemplatedSwaggerGenerator(), config),
+        plan_stage=PlanStage(osutils=system, remote_state=state),
+        sweeper=_NoSweeper() if only else ResourceSweeper(),
+        executor=Executor(client, UI(out=StringIO())),
+        recorder=NoopResultsRecorder(system) if is_plan or only else ResultsRecorder(system),
+    )
+    _run(deployer, config, stage)
+    return client.changes
+
+
+def _client(session: Session, stage: str, *, is_plan: bool) -> ChangingClient:
+    tell = UI(out=StringIO()) if is_plan else talk()
+    return ChangingClient(session, name_of_routes=name_of(ROUTES, stage), is_plan=is_plan, tell=tell.write)
+
+
+def _run(deployer: Deployer, config: Config, stage: str) -> None:
+    try:
+        deployer.deploy(config, chalice_stage_name=stage)
+    except ChaliceDeploymentError as error:
+        raise ValueError(f"Chalice could not deploy: {' '.join(str(error).split())}") from error
+
+
+def _report_partial_failures(**call: Any) -> None:
+    params = call["params"]
+    # In the create call itself: between a create and an update, a batch could be taken without it.
+    if ":sqs:" in params["EventSourceArn"]:
+        params["FunctionResponseTypes"] = PARTIAL_FAILURES
+
+
+def delete(project: Path, stage: str, resources: list[Resource]) -> dict[str, list[str]]:
+    """Run Chalice's delete of what is there of this stage, and return by function what was deleted."""
+    record.update(project, stage, resources)
+    factory = CLIFactory(str(project), environ=os.environ)
+    config = factory.create_config_obj(chalice_stage_name=stage)
+    client = _client(factory.create_botocore_session(), stage, is_plan=False)
+    _run(create_deletion_deployer(client, UI(out=StringIO())), config, stage)
+    return client.changes
