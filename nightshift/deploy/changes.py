@@ -1,5 +1,7 @@
 """Chalice's client of AWS, which asks before it writes: what is as it should be is left alone, the rest is noted."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +24,7 @@ class ChangingClient(TypedAWSClient):
         super().__init__(session)
         self.changes: dict[str, list[str]] = {}
         self._routes, self._is_plan, self._tell = name_of_routes, is_plan, tell
+        self._api = ""
 
     def _differs(self, name: str, what: str) -> bool:
         """Note that something of a function differs, and return whether it is to be changed."""
@@ -236,13 +239,15 @@ class ChangingClient(TypedAWSClient):
 
     def import_rest_api(self, swagger_document: dict[str, Any], endpoint_type: str) -> str:
         """Make the API of the routes."""
+        self._api = _digest(swagger_document)
         if self._differs(self._routes, "API created"):
             return str(super().import_rest_api(swagger_document, endpoint_type))
         return "planned"
 
     def update_api_from_swagger(self, rest_api_id: str, swagger_document: dict[str, Any]) -> None:
         """Bring the API to the routes."""
-        if self._differs(self._routes, "API"):
+        self._api = _digest(swagger_document)
+        if not self._is_live(rest_api_id) and self._differs(self._routes, "API"):
             super().update_api_from_swagger(rest_api_id, swagger_document)
 
     def update_rest_api(self, rest_api_id: str, patch_operations: list[Any]) -> None:
@@ -251,14 +256,27 @@ class ChangingClient(TypedAWSClient):
             super().update_rest_api(rest_api_id, patch_operations)
 
     def deploy_rest_api(self, rest_api_id: str, api_gateway_stage: str, xray: bool) -> None:  # noqa: FBT001 (Chalice's)
-        """Make the API's routes live."""
-        if not self._is_plan:
-            super().deploy_rest_api(rest_api_id, api_gateway_stage, xray)
+        """Make the API's routes live, with a description by which the next deployment knows them."""
+        if self._is_plan or self._is_live(rest_api_id):
+            return
+        self._client("apigateway").create_deployment(
+            restApiId=rest_api_id, stageName=api_gateway_stage, tracingEnabled=bool(xray), description=self._api
+        )
+
+    def _is_live(self, rest_api_id: str) -> bool:
+        gateway = self._client("apigateway")
+        live = [each["deploymentId"] for each in gateway.get_stages(restApiId=rest_api_id)["item"]]
+        found = [gateway.get_deployment(restApiId=rest_api_id, deploymentId=each) for each in live]
+        return any(each.get("description") == self._api for each in found)
 
     def delete_rest_api(self, rest_api_id: str) -> None:
         """Delete the API."""
         if self._differs(self._routes, "API deleted"):
             super().delete_rest_api(rest_api_id)
+
+
+def _digest(swagger_document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(swagger_document, sort_keys=True).encode()).hexdigest()
 
 
 def _wanted(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,8 +75,8 @@ class Deployment:
             functions.set_repetition(self.client("lambda"), function, self.stage.name, known[function])
         yield f"failed fires: {'repeated twice, then put on their queue' if others else 'unchanged'}"
         if route.is_served(configuration.read(self.project)["stages"][self.stage.name]):
-            route.complete(self.client, self.project, self.stage.name)
-            yield f"page to unsubscribe: at most {route.RATE} requests a second"
+            is_new = route.complete(self.client, self.project, self.stage.name)
+            yield f"page to unsubscribe: {f'at most {route.RATE} requests a second' if is_new else 'unchanged'}"
         for concern in concerns:
             if concern in WATCHING:
                 yield self._deploy_stack(cloudformation, concern, outputs)

@@ -38,7 +38,9 @@ def prepare() -> None:
 
 
 def _hold_lock(stage: str) -> None:
+    bucket = os.environ.get("BUCKET")
+    if not bucket:
+        raise ValueError(f"{stage} has no stacks yet, which the functions need: nightshift deploy --stage {stage}")
     held = ExitStack()
-    bucket = os.environ["BUCKET"]
     held.enter_context(lock.held(session.client("s3"), bucket, stage=stage, who=session.place(stage).caller))
     atexit.register(held.close)

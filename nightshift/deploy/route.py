@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,37 @@ def is_served(stage: Mapping[str, Any]) -> bool:
     return bool(stage.get("environment_variables", {}).get("UNSUBSCRIBE_ROUTE") == "on")
 
 
-def complete(client: Callable[[str], Any], project: Path, stage: str) -> None:
-    """Limit how many requests the deployed page takes, and give it the log that its function writes to."""
+def complete(client: Callable[[str], Any], project: Path, stage: str) -> bool:
+    """Limit how many requests the page takes, give its function a log, and return whether any of it was new."""
     config = CLIFactory(str(project), environ=os.environ).create_config_obj(chalice_stage_name=stage)
-    client("apigateway").update_stage(
-        restApiId=config.deployed_resources(stage).resource_values("rest_api")["rest_api_id"],
-        stageName=config.api_gateway_stage,
+    api = config.deployed_resources(stage).resource_values("rest_api")["rest_api_id"]
+    is_limited = _limit(client("apigateway"), api, config.api_gateway_stage)
+    # Chalice makes one for a function of another name.
+    group = f"/aws/lambda/{name_of(ROUTES, stage)}"
+    return _keep_log(client("logs"), group, config.log_retention_in_days) or is_limited
+
+
+def _limit(gateway: Any, api: str, stage: str) -> bool:
+    found = gateway.get_stage(restApiId=api, stageName=stage).get("methodSettings", {}).get("*/*", {})
+    if (found.get("throttlingRateLimit"), found.get("throttlingBurstLimit")) == (RATE, CONCURRENCY):
+        return False
+    gateway.update_stage(
+        restApiId=api,
+        stageName=stage,
         patchOperations=[
             {"op": "replace", "path": f"/*/*/throttling/{limit}", "value": str(value)}
             for limit, value in THROTTLING.items()
         ],
     )
-    # Chalice makes one for a function of another name.
-    logs, group = client("logs"), f"/aws/lambda/{name_of(ROUTES, stage)}"
-    with suppress(logs.exceptions.ResourceAlreadyExistsException):
+    return True
+
+
+def _keep_log(logs: Any, group: str, days: int) -> bool:
+    groups = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    found = next((each for each in groups if each["logGroupName"] == group), None)
+    if found is None:
         logs.create_log_group(logGroupName=group)
-    logs.put_retention_policy(logGroupName=group, retentionInDays=config.log_retention_in_days)
+    elif found.get("retentionInDays") == days:
+        return False
+    logs.put_retention_policy(logGroupName=group, retentionInDays=days)
+    return True
