@@ -101,6 +101,7 @@ LEVELS = [
     ["chalicelib.reports.activity"],
     ["chalicelib.mail.sending"],
     ["chalicelib.mail.digests", "chalicelib.mail.emails", "chalicelib.mail.feedback", "chalicelib.mail.unsubscribing"],
+    ["chalicelib.mail.trial"],
     ["chalicelib.mail.deliveries"],
     ["chalicelib.fire"],
     ["chalicelib.context"],

@@ -1,0 +1,47 @@
+"""The doctor's mails to SES's simulator: what SES refuses, or IAM denies, is told for each call."""
+
+from typing import Any
+
+import pytest
+
+from chalicelib.mail.trial import SIMULATOR
+from nightshift.local.invocation import invoke
+from tests.handlers.bulk_faults import answer_each, fail, lose, scripted
+from tests.world import World
+
+DENIED = "User: arn:aws:sts::1:role/x is not authorized to perform: ses:SendBulkTemplatedEmail on resource: template/"
+
+
+def send_trials() -> dict[str, Any]:
+    answer: dict[str, Any] = invoke("work", {"command": "check"})
+    return answer
+
+
+def test_a_worker_sends_one_mail_by_each_call(world: World) -> None:
+    assert send_trials() == {"single": None, "bulk": None}
+    assert world.recipients() == [SIMULATOR, SIMULATOR]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (fail(403, "AccessDeniedException", DENIED), "not authorized to perform: ses:SendBulkTemplatedEmail"),
+        (fail(404, "NotFoundException", "no such operation"), "no such operation"),
+        (fail(429, "TooManyRequestsException", "Maximum sending rate exceeded."), "slower pace"),
+        (answer_each({SIMULATOR: "MESSAGE_REJECTED"}), "MESSAGE_REJECTED"),
+        (answer_each({SIMULATOR: "ACCOUNT_SENDING_PAUSED"}), "ACCOUNT_SENDING_PAUSED"),
+        (lose, "no answer from SES"),
+    ],
+)
+def test_a_bulk_call_that_fails_is_told_with_its_reason(world: World, script: Any, reason: str) -> None:
+    with scripted(world, script):
+        found = send_trials()
+    assert found["single"] is None
+    assert reason in found["bulk"]
+
+
+def test_a_sender_that_ses_does_not_know_fails_both(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIL_FROM", "nobody@elsewhere.org")
+    found = send_trials()
+    assert "SES does not send for this account" in found["single"]
+    assert found["bulk"]
