@@ -1,7 +1,8 @@
 """The command-line tool. Heavy imports wait until a command needs them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ from nightshift import (
 )
 from nightshift.completion import complete_stage
 from nightshift.options import AsJson, check_stage
-from nightshift.terminal import console, print_json, print_lines, sentences
+from nightshift.terminal import complain, console, print_json, print_lines, sentences
 from nightshift.waiting import waiting
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ app.add_typer(schedule_cli.app, name="schedule")
 app.add_typer(runs_cli.app, name="runs")
 app.add_typer(worker_cli.app, name="worker")
 app.add_typer(make_cli.app, name="make")
+
+# As a shell has it for what Ctrl-C has ended.
+INTERRUPTED = 130
 
 StageName = Annotated[
     str,
@@ -113,14 +117,13 @@ def doctor(stage: StageName, as_json: AsJson = False) -> None:
     from nightshift.deploy.session import client, region
 
     with sentences():
-        findings = examination.examine(client, Path.cwd(), stage, region())
+        with waiting("doctor", stage):
+            findings = examination.examine(client, Path.cwd(), stage, region())
         if as_json:
-            found = list(findings)
-            print_json([vars(finding) for finding in found])
-            is_well = examination.is_well(found)
+            print_json([vars(finding) for finding in findings])
         else:
-            is_well = _tell(findings)
-        if not is_well:
+            _tell(findings)
+        if not examination.is_well(findings):
             raise typer.Exit(1)
 
 
@@ -136,12 +139,20 @@ def deploy(
     from nightshift.deploy import doctor as examination
     from nightshift.deploy.session import client, region
 
-    with sentences():
-        if not _tell(examination.examine_before(client, Path.cwd(), stage, region())) and not plan:
+    with sentences(), _interruptible("deploy", stage) as done:
+        with waiting("doctor", stage):
+            before = examination.examine_before(client, Path.cwd(), stage, region())
+        _tell(before)
+        if not examination.is_well(before) and not plan:
             raise ValueError("nothing was deployed; mend what is marked above and try again")
         deployment = _deployment(stage)
-        _tell_steps("deploy", stage, deployment.plan() if plan else deployment.deploy())
-        if not plan and not _tell(examination.examine_after(client, Path.cwd(), stage)):
+        _tell_steps("deploy", stage, deployment.plan() if plan else deployment.deploy(), done)
+        if plan:
+            return
+        with waiting("doctor", stage):
+            after = examination.examine_after(client, Path.cwd(), stage)
+        _tell(after)
+        if not examination.is_well(after):
             raise ValueError("deployed, but not well; mend what is marked above and deploy again")
 
 
@@ -154,11 +165,11 @@ def destroy(
 
     Example: nightshift destroy --stage dev
     """
-    with sentences():
+    with sentences(), _interruptible("destroy", stage) as done:
         deployment = _deployment(stage)
         if not yes and typer.prompt(f"Type {stage} to delete its functions, queues and alarms") != stage:
             raise ValueError("nothing was deleted")
-        _tell_steps("destroy", stage, deployment.destroy())
+        _tell_steps("destroy", stage, deployment.destroy(), done)
 
 
 for command in (
@@ -185,7 +196,7 @@ def _deployment(stage: str) -> "Deployment":
     )
 
 
-def _tell_steps(command: str, stage: str, steps: Iterator[str]) -> None:
+def _tell_steps(command: str, stage: str, steps: Iterator[str], done: list[str]) -> None:
     while True:
         # A database that is made takes a quarter of an hour.
         with waiting(command, stage):
@@ -193,13 +204,23 @@ def _tell_steps(command: str, stage: str, steps: Iterator[str]) -> None:
         if step is None:
             return
         print_lines([f"  {step}"])
+        done.append(step)
 
 
-def _tell(findings: "Iterator[Finding] | list[Finding]") -> bool:
+@contextmanager
+def _interruptible(command: str, stage: str) -> Iterator[list[str]]:
+    """Give the list for the steps that are done, and after Ctrl-C say which is the last, and what to run."""
+    done: list[str] = []
+    try:
+        yield done
+    except KeyboardInterrupt:
+        where = f"after the step {done[-1]!r}; what AWS has begun goes on" if done else "before any step was done"
+        complain(f"interrupted {where}. To continue: nightshift {command} --stage {stage}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _tell(findings: "Iterable[Finding]") -> None:
     marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
-    is_well = True
     for finding in findings:
         console.print(f"{marks[finding.level]} {finding.subject:24} ", end="")
         console.print(finding.text, markup=False)
-        is_well = is_well and finding.level != "problem"
-    return is_well

@@ -11,14 +11,18 @@ from chalicelib.mail.letter import Letter
 from chalicelib.mail.mailer import Answer, NotSent, Sent
 from chalicelib.mail.template import Template
 
-# Takes mails from the sandbox too, and they count for no quota.
+# Takes mails from the sandbox too, and they count for no daily quota.
 SIMULATOR = "success@simulator.amazonses.com"
+# The sandbox takes one mail a second.
+PAUSE_SECONDS = 1.1
 COMPOSITION = Composition(subject="A trial", html=(), text=("This mail shows that SES takes mails.",))
 
 
 def send_trials(context: Context) -> dict[str, str | None]:
     """Send a mail by the single call and one by the bulk call, and return for each why SES did not take it."""
-    return {"single": _reason(_send_single, context), "bulk": _reason(_send_bulk, context)}
+    single = _reason(_send_single, context)
+    context.clock.sleep(PAUSE_SECONDS)
+    return {"single": single, "bulk": _reason(_send_bulk, context)}
 
 
 def _reason(send: Callable[[Context], Answer], context: Context) -> str | None:
@@ -29,8 +33,8 @@ def _reason(send: Callable[[Context], Answer], context: Context) -> str | None:
     match answer:
         case Sent():
             return None
-        case NotSent(error):
-            return str(error)
+        case NotSent(error=held_up):
+            return str(held_up)
     return answer.reason
 
 

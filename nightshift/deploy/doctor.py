@@ -1,18 +1,21 @@
-"""What stands in the way of a deployment, each finding with what to do about it."""
+"""What stands in the way of a deployment, each finding with what to do about it, and what to do first comes first."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.config import PING, is_reference, read_settings
+from chalicelib.engine import engine_for
 from chalicelib.errors import ConfigurationError
 from nightshift import triggers
 from nightshift.deploy import configuration, functions, stacks
+from nightshift.deploy.placeholders import is_placeholder, placeholders
 from nightshift.deploy.refusal import advice_on, refusal_of
+from nightshift.deploy.stage import read_stage
 from nightshift.stages import meant
 
 # By worker: what its queue is called, and the setting that says where it is.
@@ -21,13 +24,15 @@ VISIBILITY_FACTOR = 6
 DEFAULT_TIMEOUT_SECONDS = 60
 # What Lambda leaves to all functions without a reservation.
 UNRESERVED = 100
+Level = Literal["problem", "warning", "ok"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that was looked at: `ok`, `warning` (it will work, not as meant) or `problem` (it will not)."""
 
-    level: Literal["ok", "warning", "problem"]
+    level: Level
     subject: str
     text: str
 
@@ -52,16 +57,30 @@ def is_well(findings: Iterable[Finding]) -> bool:
     return all(finding.level != "problem" for finding in findings)
 
 
-def examine(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> Iterator[Finding]:
+def examine(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> list[Finding]:
     """Look at what a deployment needs, and if that is there at the deployed stage, if there is one."""
-    before = list(examine_before(client, project, stage, region))
-    yield from before
-    if is_well(before) and functions.exists(client("lambda"), functions.name_of("operate", stage)):
-        yield from examine_after(client, project, stage)
+    found = list(_before(client, project, stage, region))
+    if is_well(found) and functions.exists(client("lambda"), functions.name_of("operate", stage)):
+        found += _after(client, project, stage)
+    return _ordered(found)
 
 
-def examine_before(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> Iterator[Finding]:
+def examine_before(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> list[Finding]:
     """Look at everything that a deployment needs before it begins."""
+    return _ordered(_before(client, project, stage, region))
+
+
+def examine_after(client: Callable[[str], Any], project: Path, stage: str) -> list[Finding]:
+    """Look at a deployed stage, from outside and from inside its network."""
+    return _ordered(_after(client, project, stage))
+
+
+def _ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """Return what to do first: problems, then warnings, of each what the others depend on before these."""
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _before(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> Iterator[Finding]:
     yield _check_python()
     yield _check_region(project, stage, region)
     credentials = _check_credentials(client)
@@ -71,9 +90,19 @@ def examine_before(client: Callable[[str], Any], project: Path, stage: str, regi
     if credentials.level == "ok" and settings.level == "ok":
         configured = configuration.read(project)["stages"][stage]
         environment = configured["environment_variables"]
-        yield _check_time(configured["lambda_functions"])
+        stacks: Mapping[str, Mapping[str, str]] = {}
+        try:
+            stacks = read_stage(project, stage).stacks
+        except ValueError as error:
+            # Whoever deploys the stacks otherwise does not need it.
+            yield warning("stacks", f"{error}; nightshift deploy needs it")
+        yield _check_placeholders(environment, stacks)
+        yield from _check_login(environment, stacks)
+        if not is_placeholder(environment["MAIL_FROM"]):
+            yield _check_sender(client("sesv2"), environment["MAIL_FROM"])
         yield _check_concurrency(client("lambda"), configured["lambda_functions"])
-        yield from _check_mail(client("sesv2"), environment["MAIL_FROM"])
+        yield _check_account(client("sesv2"))
+        yield _check_time(configured["lambda_functions"])
         if setting := environment.get("BACKUP_RDS"):
             yield _check_rds(client("rds"), setting)
 
@@ -134,6 +163,27 @@ def _check_pings(of_tasks: Iterable[str], known: Sequence[str]) -> None:
             raise ValueError(f"{task.upper()}{PING} is of no task; there are {', '.join(known)}")
 
 
+def _check_placeholders(environment: Mapping[str, str], stacks: Mapping[str, Mapping[str, str]]) -> Finding:
+    if left := list(placeholders(environment, stacks)):
+        return problem("placeholders", f"still as the project has them: {', '.join(left)}; write your own")
+    return ok("placeholders", "none is left")
+
+
+def _check_login(environment: Mapping[str, str], stacks: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+    url, credentials = environment["DATABASE_URL"], environment.get("DATABASE_CREDENTIALS")
+    if "data" in stacks or is_reference(url) or is_placeholder(url):
+        return
+    try:
+        # Connects to nothing yet.
+        address = engine_for(url, ca=environment.get("DATABASE_CA") or None).url
+    except ConfigurationError as error:
+        yield problem("database", f"{error}")
+        return
+    if not (address.username or credentials or stacks.get("secrets", {}).get("DatabaseUsername")):
+        advice = "set DatabaseUsername of secrets in infra/stages.json, which makes up a password too"
+        yield problem("database", f"there is no user to log in as: {advice}")
+
+
 def _check_time(configured: Mapping[str, Any]) -> Finding:
     for name, settings in configured.items():
         timeout = settings.get("lambda_timeout", DEFAULT_TIMEOUT_SECONDS)
@@ -157,24 +207,26 @@ def _check_concurrency(awslambda: Any, configured: Mapping[str, Any]) -> Finding
     return ok("concurrency", f"{reserved} of {limit} reserved")
 
 
-def _check_mail(ses: Any, sender: str) -> Iterator[Finding]:
+def _check_account(ses: Any) -> Finding:
     try:
         account = ses.get_account()
     except (BotoCoreError, ClientError) as error:
-        yield warning("SES", f"does not tell its quota: {error}")
-        return
+        return warning("SES", f"does not tell its quota: {error}")
     rate = account["SendQuota"]["MaxSendRate"]
     if account["ProductionAccessEnabled"]:
-        yield ok("SES", f"{rate:g} mails a second to anybody")
-    else:
-        yield warning(
-            "SES",
-            f"in the sandbox, {rate:g} mails a second, to verified addresses only: ask AWS for production access",
-        )
-    if _is_verified(ses, sender):
-        yield ok("sender", f"{sender} is verified")
-    else:
-        yield problem("sender", f"neither {sender} nor its domain is verified in SES: verify one in this region")
+        return ok("SES", f"{rate:g} mails a second to anybody")
+    limits = f"in the sandbox, {rate:g} mails a second, to verified addresses only"
+    return warning("SES", f"{limits}: ask AWS for production access")
+
+
+def _check_sender(ses: Any, sender: str) -> Finding:
+    try:
+        is_verified = _is_verified(ses, sender)
+    except (BotoCoreError, ClientError) as error:
+        return warning("sender", f"SES does not tell whether {sender} is verified: {error}")
+    if is_verified:
+        return ok("sender", f"{sender} is verified")
+    return problem("sender", f"neither {sender} nor its domain is verified in SES: verify one in this region")
 
 
 def _is_verified(ses: Any, sender: str) -> bool:
@@ -203,8 +255,12 @@ def _check_rds(rds: Any, setting: str) -> Finding:
     return ok("BACKUP_RDS", f"RDS has the {kind} {database}")
 
 
-def examine_after(client: Callable[[str], Any], project: Path, stage: str) -> Iterator[Finding]:
-    """Look at a deployed stage, from outside and from inside its network."""
+def _after(client: Callable[[str], Any], project: Path, stage: str) -> Iterator[Finding]:
+    yield from _check_inside(client("lambda"), stage)
+    if not functions.exists(client("lambda"), functions.name_of("work", stage)):
+        yield problem("functions", f"no schedule or worker is deployed yet: nightshift deploy --stage {stage}")
+        return
+    yield from _check_sending(client("lambda"), stage)
     configured = configuration.read(project)["stages"][stage]
     environment = configured["environment_variables"]
     for worker, (subject, variable) in QUEUES.items():
@@ -212,7 +268,6 @@ def examine_after(client: Callable[[str], Any], project: Path, stage: str) -> It
         yield _check_queue(client("sqs"), subject, environment[variable], timeout)
         yield _check_mapping(client("lambda"), f"{worker}'s trigger", functions.name_of(worker, stage))
     yield _check_alerts(client, stage)
-    yield from _check_inside(client("lambda"), stage)
 
 
 def _check_queue(sqs: Any, subject: str, url: str, timeout: int) -> Finding:
@@ -271,3 +326,27 @@ def _check_inside(awslambda: Any, stage: str) -> Iterator[Finding]:
             yield ok(f"{subject}, from inside", told)
         else:
             yield problem(f"{subject}, from inside", f"{found['error']}{advice_on(found['error'])}")
+
+
+def _check_sending(awslambda: Any, stage: str) -> Iterator[Finding]:
+    subject = "mails, from work"
+    try:
+        reasons = functions.invoke(awslambda, "work", stage, {"command": "check"})
+    except ValueError as error:
+        yield warning(subject, f"could not be tried: {error}")
+        return
+    if reason := reasons["single"]:
+        yield problem(subject, f"SES does not take one for its simulator: {reason}{_advice_on_mail(reason)}")
+    elif reason := reasons["bulk"]:
+        yield warning(subject, f"they go one by one, as SES takes none in bulk: {reason}{_advice_on_mail(reason)}")
+    else:
+        yield ok(subject, "SES takes them for its simulator, single and in bulk")
+
+
+def _advice_on_mail(reason: str) -> str:
+    if "not authorized to perform" in reason:
+        return (
+            " — deploy again, which writes the policies; if it stays, a permissions boundary, a policy of the "
+            "organization or of the identity in SES denies it"
+        )
+    return advice_on(reason)

@@ -3,46 +3,59 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from nightshift.deploy import doctor
+from nightshift.deploy import configuration, doctor
 from nightshift.deploy.doctor import Finding
+from nightshift.deploy.placeholders import is_placeholder, placeholders
+from nightshift.deploy.stage import read_stage
+from tests.docs.pages import ROOT
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
-SENDER = "digest@mail.example.com"
+SENDER = "digest@mail.slow-harbour.example"
 QUOTA = {"MaxSendRate": 1.0, "Max24HourSend": 200.0, "SentLast24Hours": 0.0}
 LARGE = {"AccountLimit": {"ConcurrentExecutions": 1000}}
 
 
 @pytest.fixture
-def stubs() -> Iterator[dict[str, Stubber]]:
-    """Stubbed clients of everything that the doctor asks before a deployment."""
-    clients: dict[str, Any] = {name: boto3.client(name) for name in ("sts", "sesv2", "lambda", "rds")}
+def clients() -> Iterator[dict[str, Stubber]]:
+    """Stubbed clients of everything that the doctor asks."""
+    clients: dict[str, Any] = {name: boto3.client(name) for name in ("sts", "sesv2", "lambda", "rds", "sqs")}
     stubs = {name: Stubber(client) for name, client in clients.items()}
     for stub in stubs.values():
         stub.activate()
-    who = {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:user/you", "UserId": "you"}
-    stubs["sts"].add_response("get_caller_identity", who)
     yield stubs
     for stub in stubs.values():
         stub.assert_no_pending_responses()
 
 
 @pytest.fixture
+def stubs(clients: dict[str, Stubber]) -> dict[str, Stubber]:
+    """The clients, of which one knows who asks, as before a deployment."""
+    who = {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:user/you", "UserId": "you"}
+    clients["sts"].add_response("get_caller_identity", who)
+    return clients
+
+
+@pytest.fixture
 def project(tmp_path: Path) -> Path:
     settings = {
-        "DATABASE_URL": "mysql+pymysql://db/application",
+        "DATABASE_URL": "mysql+pymysql://db.internal/application",
+        "DATABASE_CA": "/var/task/chalicelib/certificates/internal.pem",
         "MAIL_FROM": SENDER,
-        "SITE_NAME": "Example",
-        "SITE_URL": "https://example.com",
-        "UNSUBSCRIBE_URL": "https://example.com/unsubscribe",
+        "SITE_NAME": "Slow Harbour",
+        "SITE_URL": "https://slow-harbour.example",
+        "UNSUBSCRIBE_URL": "https://slow-harbour.example/unsubscribe",
     }
+    change_stacks(tmp_path, secrets={"DatabaseUsername": "nightshift"})
     functions = {"work": {"lambda_timeout": 300, "reserved_concurrency": 5}}
     return write(tmp_path, settings, functions)
 
@@ -52,6 +65,12 @@ def write(folder: Path, settings: dict[str, str], functions: dict[str, Any]) -> 
     (folder / ".chalice").mkdir(exist_ok=True)
     (folder / ".chalice" / "config.json").write_text(json.dumps({"stages": {"dev": stage}}))
     return folder
+
+
+def change_stacks(project: Path, **stacks: dict[str, str]) -> None:
+    stages = {"dev": {"queues": {}, "storage": {}, "secrets": {}, "mail": {}, **stacks}}
+    (project / "infra").mkdir(exist_ok=True)
+    (project / "infra" / "stages.json").write_text(json.dumps(stages))
 
 
 def change(project: Path, **settings: str) -> None:
@@ -65,16 +84,146 @@ def examine(stubs: dict[str, Stubber], project: Path, *, region: str | None = "e
 
 
 def answer_mail(stubs: dict[str, Stubber], *, production: bool, verified: list[bool]) -> None:
-    account = {"SendQuota": QUOTA, "ProductionAccessEnabled": production, "SendingEnabled": True}
-    stubs["sesv2"].add_response("get_account", account)
     for is_verified in verified:
         stubs["sesv2"].add_response("get_email_identity", {"VerifiedForSendingStatus": is_verified})
+    account = {"SendQuota": QUOTA, "ProductionAccessEnabled": production, "SendingEnabled": True}
+    stubs["sesv2"].add_response("get_account", account)
 
 
 def test_a_healthy_account_has_no_problem(stubs: dict[str, Stubber], project: Path) -> None:
     stubs["lambda"].add_response("get_account_settings", LARGE)
     answer_mail(stubs, production=True, verified=[True])
     assert {finding.level for finding in examine(stubs, project).values()} == {"ok"}
+
+
+def test_problems_come_before_warnings_and_these_before_what_is_well(stubs: dict[str, Stubber], project: Path) -> None:
+    stubs["lambda"].add_response("get_account_settings", {"AccountLimit": {"ConcurrentExecutions": 10}})
+    answer_mail(stubs, production=False, verified=[False, False])
+    found = examine(stubs, project)
+    wrong = [subject for subject, finding in found.items() if finding.level != "ok"]
+    # What others have to do takes them a day, so neither waits for what comes later.
+    assert wrong == ["sender", "concurrency", "SES"]
+    assert list(found)[: len(wrong)] == wrong
+
+
+PLACEHOLDERS = {
+    "DATABASE_URL": "mysql+pymysql://database.example.com/application",
+    "MAIL_FROM": "digest@dev.example.com",
+    "SITE_NAME": "Example",
+    "SITE_URL": "https://example.org:8443/",
+    "UNSUBSCRIBE_URL": "https://EXAMPLE.net/unsubscribe",
+}
+
+
+def test_placeholders_are_named_and_nobody_is_asked_about_them(stubs: dict[str, Stubber], project: Path) -> None:
+    change(project, **PLACEHOLDERS)
+    change_stacks(project, queues={"AlertsEmail": "you@example.com"})
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[])
+    found = examine(stubs, project)
+    named = [
+        *(f"{name} in .chalice/config.json" for name in PLACEHOLDERS),
+        "AlertsEmail of queues in infra/stages.json",
+    ]
+    assert found["placeholders"].text == f"still as the project has them: {', '.join(named)}; write your own"
+    assert not {"sender", "database"} & set(found)
+
+
+def test_what_the_deployment_writes_itself_is_no_placeholder(stubs: dict[str, Stubber], project: Path) -> None:
+    change(project, DATABASE_URL=PLACEHOLDERS["DATABASE_URL"], WORK_QUEUE_URL="https://example.com/queue")
+    change_stacks(project, network={}, data={})
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[True])
+    assert examine(stubs, project)["placeholders"].level == "ok"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["https://example.company.org", "https://my-example.com", "a@example.com.au", "Example Ltd", "counterexample"],
+)
+def test_what_only_looks_like_an_example_is_none(value: str) -> None:
+    assert not is_placeholder(value)
+
+
+def test_the_stages_of_this_project_have_only_placeholders_that_are_found() -> None:
+    for stage in ("dev", "prod"):
+        environment = configuration.read(ROOT)["stages"][stage]["environment_variables"]
+        names = {name.partition(" ")[0] for name in placeholders(environment, read_stage(ROOT, stage).stacks)}
+        assert names >= {"MAIL_FROM", "SITE_NAME", "SITE_URL", "UNSUBSCRIBE_URL"}
+
+
+def test_a_database_without_a_user_is_a_problem(stubs: dict[str, Stubber], project: Path) -> None:
+    change_stacks(project)
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[True])
+    assert examine(stubs, project)["database"].text.startswith("there is no user to log in as: set DatabaseUsername")
+
+
+def test_a_database_without_its_certificates_is_a_problem(stubs: dict[str, Stubber], project: Path) -> None:
+    change(project, DATABASE_CA="")
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[True])
+    assert examine(stubs, project)["database"].text.startswith("DATABASE_CA is not set, and db.internal is neither")
+
+
+def test_a_stage_that_another_deploys_needs_no_stacks_here(stubs: dict[str, Stubber], project: Path) -> None:
+    (project / "infra" / "stages.json").write_text("{}")
+    change(project, DATABASE_CREDENTIALS="arn:aws:secretsmanager:eu-west-1:123456789012:secret:nightshift-dev-database")
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[True])
+    levels = {subject: finding.level for subject, finding in examine(stubs, project).items()}
+    assert {subject for subject, level in levels.items() if level != "ok"} == {"stacks"}
+    assert levels["stacks"] == "warning"
+
+
+def answer_invoke(stubs: dict[str, Stubber], answer: dict[str, Any]) -> None:
+    payload = json.dumps(answer).encode()
+    stubs["lambda"].add_response(
+        "invoke", {"StatusCode": 200, "Payload": StreamingBody(BytesIO(payload), len(payload))}
+    )
+
+
+def examine_deployed(stubs: dict[str, Stubber], project: Path) -> dict[str, Finding]:
+    findings = doctor.examine_after(lambda name: stubs[name].client, project, "dev")
+    return {finding.subject: finding for finding in findings}
+
+
+WELL = {"user": {"ok": True, "rights": "all"}}
+DENIED = "AccessDenied: x is not authorized to perform: ses:SendBulkTemplatedEmail on resource: y"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "level", "parts"),
+    [
+        ({"single": None, "bulk": None}, "ok", ["single and in bulk"]),
+        ({"single": None, "bulk": DENIED}, "warning", ["they go one by one", "SendBulkTemplatedEmail", "deploy again"]),
+        ({"single": "it timed out", "bulk": "too"}, "problem", ["it timed out", "an endpoint or NAT is missing"]),
+    ],
+)
+def test_what_ses_does_not_take_from_the_worker_is_said_with_what_to_do(
+    project: Path, clients: dict[str, Stubber], reasons: dict[str, Any], level: str, parts: list[str]
+) -> None:
+    urls = dict.fromkeys(("WORK_QUEUE_URL", "PRIORITY_QUEUE_URL"), "https://sqs.invalid/queue")
+    write(project, {**urls}, {"work": {}, "work_priority": {}})
+    answer_invoke(clients, WELL)
+    clients["lambda"].add_response("get_function", {})
+    answer_invoke(clients, reasons)
+    for _ in urls:
+        clients["sqs"].add_client_error("get_queue_attributes")
+        clients["lambda"].add_client_error("list_event_source_mappings")
+    found = examine_deployed(clients, project)["mails, from work"]
+    assert found.level == level
+    assert [part for part in parts if part not in found.text] == []
+
+
+def test_a_deployment_that_stopped_for_the_database_has_nothing_else_to_mend(
+    project: Path, clients: dict[str, Stubber]
+) -> None:
+    answer_invoke(clients, {"user": {"ok": False, "error": "Access denied (1045): run CREATE USER …"}})
+    clients["lambda"].add_client_error("get_function", "ResourceNotFoundException")
+    found = examine_deployed(clients, project)
+    assert list(found) == ["user, from inside", "functions"]
+    assert found["functions"].text == "no schedule or worker is deployed yet: nightshift deploy --stage dev"
 
 
 def test_the_sandbox_is_a_warning_that_says_what_to_ask_for(stubs: dict[str, Stubber], project: Path) -> None:

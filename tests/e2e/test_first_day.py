@@ -1,7 +1,9 @@
 """The first deployment with a database of one's own: it asks for the database's user, and runs nothing before."""
 
 import json
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from chalicelib.migrations import newest
 from chalicelib.rights import PASSWORD
-from tests.e2e.cloud import FUNCTIONS, STACKS, STAGE, Cloud, name_of
+from tests.e2e.cloud import FUNCTIONS, STACKS, STAGE, Cloud, name_of, until
 from tests.e2e.conftest import new_cloud
 
 SCHEMA, USER = "first_day", "'nightshift'@'%'"
@@ -59,6 +61,17 @@ def statements_in(lines: list[str]) -> list[str]:
     return [line.strip() for line in lines if line.strip().endswith(";")]
 
 
+def test_one_that_is_interrupted_says_where_and_what_to_run(first_day: Cloud, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with first_day.started("nightshift", "deploy", "--stage", STAGE, output=output) as process:
+        until(lambda: "-queues: created" in output.read_text(), "a stack")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    last = output.read_text().splitlines()[-1]
+    assert last.startswith("nightshift: interrupted after the step 'stack nightshift-e2e-")
+    assert last.endswith(f"To continue: nightshift deploy --stage {STAGE}")
+
+
 def test_it_stops_before_anything_runs_and_says_what_to_do(first_day: Cloud) -> None:
     lines, sentence = deploy(first_day, code=1)
     assert functions_of(first_day) == [name_of("operate")]
@@ -82,7 +95,10 @@ def test_it_goes_on_once_those_statements_were_run(first_day: Cloud, administrat
     assert f"  database: empty → {newest()}" in lines
     assert functions_of(first_day) == sorted(map(name_of, FUNCTIONS))
     assert not any("✗" in line for line in lines)
-    assert any(line.split() == ["✓", "user,", "from", "inside", "rights", "all"] for line in lines)
+    well = [" ".join(line.split()) for line in lines if line.startswith("✓")]
+    assert "✓ user, from inside rights all" in well
+    assert "✓ mails, from work SES takes them for its simulator, single and in bulk" in well
+    assert {to for mail in first_day.mails() for to in mail["To"]} == {"success@simulator.amazonses.com"}
 
 
 def test_a_right_that_is_taken_away_is_named_by_the_doctor(first_day: Cloud, administrator: Any) -> None:

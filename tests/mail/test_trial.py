@@ -4,22 +4,25 @@ from typing import Any
 
 import pytest
 
-from chalicelib.mail.trial import SIMULATOR
-from nightshift.local.invocation import invoke
+import app
+from chalicelib.mail.trial import PAUSE_SECONDS, SIMULATOR
+from nightshift.local.invocation import LocalContext
 from tests.handlers.bulk_faults import answer_each, fail, lose, scripted
 from tests.world import World
 
 DENIED = "User: arn:aws:sts::1:role/x is not authorized to perform: ses:SendBulkTemplatedEmail on resource: template/"
 
 
-def send_trials() -> dict[str, Any]:
-    answer: dict[str, Any] = invoke("work", {"command": "check"})
+def send_trials(world: World) -> dict[str, Any]:
+    answer: dict[str, Any] = app.work({"command": "check"}, LocalContext(function_name="work", clock=world.clock))
     return answer
 
 
 def test_a_worker_sends_one_mail_by_each_call(world: World) -> None:
-    assert send_trials() == {"single": None, "bulk": None}
+    assert send_trials(world) == {"single": None, "bulk": None}
     assert world.recipients() == [SIMULATOR, SIMULATOR]
+    # The sandbox takes one a second.
+    assert world.clock.slept == [PAUSE_SECONDS]
 
 
 @pytest.mark.parametrize(
@@ -35,13 +38,13 @@ def test_a_worker_sends_one_mail_by_each_call(world: World) -> None:
 )
 def test_a_bulk_call_that_fails_is_told_with_its_reason(world: World, script: Any, reason: str) -> None:
     with scripted(world, script):
-        found = send_trials()
+        found = send_trials(world)
     assert found["single"] is None
     assert reason in found["bulk"]
 
 
 def test_a_sender_that_ses_does_not_know_fails_both(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIL_FROM", "nobody@elsewhere.org")
-    found = send_trials()
+    found = send_trials(world)
     assert "SES does not send for this account" in found["single"]
     assert found["bulk"]
