@@ -182,8 +182,9 @@ def operate(event: Any, context: Any) -> Any:
     """Do what an operator asks, inside the deployment; who may invoke it, IAM says."""
     from chalicelib import operations
     from chalicelib.context import PATIENCE_OF_PEOPLE_MS, from_lambda
+    from chalicelib.operations.answers import fit
 
-    return operations.operate(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES)
+    return fit(operations.operate(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES))
 
 
 @app.lambda_function(name="look")
@@ -191,8 +192,9 @@ def look(event: Any, context: Any) -> Any:
     """Answer what an operator asks without changing anything; who may invoke it, IAM says."""
     from chalicelib import operations
     from chalicelib.context import PATIENCE_OF_PEOPLE_MS, from_lambda
+    from chalicelib.operations.answers import fit
 
-    return operations.look(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES)
+    return fit(operations.look(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES))
 
 
 def _work(event: SQSEvent, *, queue: str) -> Any:

@@ -41,7 +41,10 @@ def list_jobs(
     Example: nightshift jobs list --type send_email --stage prod
     """
     with sentences():
-        found = ask(stage, "jobs.list", type=type_, error=error, status=status, limit=limit)["jobs"]
+        answer = ask(stage, "jobs.list", type=type_, error=error, status=status, limit=limit)
+        found = answer["jobs"]
+        if "next" in answer and len(found) < limit:
+            complain(f"only {len(found)} of the jobs fit into an answer of Lambda: ask for some with --type or --error")
         if as_json:
             print_json(found)
             return

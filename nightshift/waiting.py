@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 
 def ask(stage: str | None, command: str, **request: Any) -> dict[str, Any]:
-    """Return what `operating.ask` does."""
+    """Return what `operating.ask` does, and say so where it was cut."""
     with _asking(command.replace(".", " "), stage):
-        return operating.ask(stage, command, **request)
+        answer = operating.ask(stage, command, **request)
+    if "truncated" in answer:
+        complain(answer["truncated"])
+    return answer
 
 
 def run(stage: str | None, task: str, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ LEVELS = [
     ["chalicelib.queue.worker", "chalicelib.operations"],
     ["chalicelib.operations.mending", "chalicelib.operations.new_jobs"],
     ["chalicelib.operations.backups", "chalicelib.operations.jobs", "chalicelib.operations.status"],
-    ["chalicelib.operations.dead_letters"],
+    ["chalicelib.operations.dead_letters", "chalicelib.operations.answers"],
     ["chalicelib.operations.checks", "chalicelib.operations.flow", "chalicelib.operations.suppressions"],
     ["chalicelib.operations.access"],
     ["chalicelib.operations.runs"],

@@ -13,12 +13,15 @@ from chalicelib.context import Context
 from chalicelib.database import distinct_values
 from chalicelib.errors import InvalidRequestError
 from chalicelib.nearest import hint
+from chalicelib.operations.answers import MOST_BYTES, beginning
 from chalicelib.queue.job import Status, envelope_of
 from chalicelib.queue.message import decode_data
 from chalicelib.redaction import redact
 from chalicelib.schema import jobs
 
 MOST = 1000
+# Of an error in a list: one may have 64 KB.
+LONG = 1000
 STATUSES = (*Status, "all")
 # All but what may be long.
 LISTED = tuple(column for column in jobs.c if column.name not in {"data", "envelope"})
@@ -34,7 +37,8 @@ Words = Annotated[str, msgspec.Meta(min_length=1)]
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which jobs: by id, type, and words of their last error. Without a status, those that were given up.
 
-    An answer that reaches the limit has a `next`; what is asked `after` that begins behind it.
+    An answer that reaches the limit, or is as long as Lambda allows, has a `next`; what is asked `after` that begins
+    behind it.
     """
 
     ids: Annotated[tuple[str, ...], msgspec.Meta(max_length=MOST)] = ()
@@ -60,7 +64,11 @@ def list_jobs(context: Context, asked: Filter) -> dict[str, Any]:
     rows = context.database.autocommit(lambda connection: _newest(connection, asked))
     if asked.type and not (rows or asked.after):
         check_type(context, asked.type)
-    return {"jobs": [_describe(row) for row in rows], **next_place([(row.created_at, row.id) for row in rows], asked)}
+    described = [_describe(row, most=LONG) for row in rows]
+    kept = beginning(described, most=MOST_BYTES)
+    places = [(row.created_at, row.id) for row in rows[: len(kept)]]
+    is_cut = len(kept) < len(described)
+    return {"jobs": kept, **({"next": list(places[-1])} if is_cut else next_place(places, asked))}
 
 
 def _newest(connection: Connection, asked: Filter) -> Sequence[Any]:
@@ -147,14 +155,14 @@ def _read_anyhow(text: str) -> Any:
     return _read_anyhow(value) if isinstance(value, str) else value
 
 
-def _describe(row: Any) -> dict[str, Any]:
+def _describe(row: Any, *, most: int | None = None) -> dict[str, Any]:
     return {
         "id": row.id,
         "type": row.type,
         "status": row.status,
         "queue": row.queue,
         "attempts": row.attempts,
-        "last_error": redact(row.last_error),
+        "last_error": None if row.last_error is None else redact(row.last_error)[:most],
         "idempotency_key": redact(row.idempotency_key),
         **{name: _time(getattr(row, name)) for name in TIMES},
     }
