@@ -90,14 +90,7 @@ def _before(client: Callable[[str], Any], project: Path, stage: str, region: str
     if credentials.level == "ok" and settings.level == "ok":
         configured = configuration.read(project)["stages"][stage]
         environment = configured["environment_variables"]
-        stacks: Mapping[str, Mapping[str, str]] = {}
-        try:
-            stacks = read_stage(project, stage).stacks
-        except ValueError as error:
-            # Whoever deploys the stacks otherwise does not need it.
-            yield warning("stacks", f"{error}; nightshift deploy needs it")
-        yield _check_placeholders(environment, stacks)
-        yield from _check_login(environment, stacks)
+        yield from _check_stage(project, stage, environment)
         if not is_placeholder(environment["MAIL_FROM"]):
             yield _check_sender(client("sesv2"), environment["MAIL_FROM"])
         yield _check_concurrency(client("lambda"), configured["lambda_functions"])
@@ -163,15 +156,25 @@ def _check_pings(of_tasks: Iterable[str], known: Sequence[str]) -> None:
             raise ValueError(f"{task.upper()}{PING} is of no task; there are {', '.join(known)}")
 
 
-def _check_placeholders(environment: Mapping[str, str], stacks: Mapping[str, Mapping[str, str]]) -> Finding:
-    if left := list(placeholders(environment, stacks)):
+def _check_stage(project: Path, stage: str, environment: Mapping[str, str]) -> Iterator[Finding]:
+    try:
+        parameters = read_stage(project, stage).stacks
+    except ValueError as error:
+        yield problem("stacks", f"{error}")
+        return
+    yield _check_placeholders(environment, parameters)
+    yield from _check_login(environment, parameters)
+
+
+def _check_placeholders(environment: Mapping[str, str], parameters: Mapping[str, Mapping[str, str]]) -> Finding:
+    if left := list(placeholders(environment, parameters)):
         return problem("placeholders", f"still as the project has them: {', '.join(left)}; write your own")
     return ok("placeholders", "none is left")
 
 
-def _check_login(environment: Mapping[str, str], stacks: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+def _check_login(environment: Mapping[str, str], parameters: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
     url, credentials = environment["DATABASE_URL"], environment.get("DATABASE_CREDENTIALS")
-    if "data" in stacks or is_reference(url) or is_placeholder(url):
+    if "data" in parameters or is_reference(url) or is_placeholder(url):
         return
     try:
         # Connects to nothing yet.
@@ -179,7 +182,7 @@ def _check_login(environment: Mapping[str, str], stacks: Mapping[str, Mapping[st
     except ConfigurationError as error:
         yield problem("database", f"{error}")
         return
-    if not (address.username or credentials or stacks.get("secrets", {}).get("DatabaseUsername")):
+    if not (address.username or credentials or parameters["secrets"].get("DatabaseUsername")):
         advice = "set DatabaseUsername of secrets in infra/stages.json, which makes up a password too"
         yield problem("database", f"there is no user to log in as: {advice}")
 
