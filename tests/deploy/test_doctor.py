@@ -205,7 +205,7 @@ def test_what_ses_does_not_take_from_the_worker_is_said_with_what_to_do(
     urls = dict.fromkeys(("WORK_QUEUE_URL", "PRIORITY_QUEUE_URL"), "https://sqs.invalid/queue")
     write(project, {**urls}, {"work": {}, "work_priority": {}})
     answer_invoke(clients, WELL)
-    clients["lambda"].add_response("get_function", {})
+    clients["lambda"].add_response("get_function_configuration", {})
     answer_invoke(clients, reasons)
     for _ in urls:
         clients["sqs"].add_client_error("get_queue_attributes")
@@ -219,7 +219,7 @@ def test_a_deployment_that_stopped_for_the_database_has_nothing_else_to_mend(
     project: Path, clients: dict[str, Stubber]
 ) -> None:
     answer_invoke(clients, {"user": {"ok": False, "error": "Access denied (1045): run CREATE USER …"}})
-    clients["lambda"].add_client_error("get_function", "ResourceNotFoundException")
+    clients["lambda"].add_client_error("get_function_configuration", "ResourceNotFoundException")
     found = examine_deployed(clients, project)
     assert list(found) == ["user, from inside", "functions"]
     assert found["functions"].text == "no schedule or worker is deployed yet: nightshift deploy --stage dev"
