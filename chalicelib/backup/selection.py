@@ -10,6 +10,9 @@ from chalicelib.errors import ConfigurationError
 
 # No text holds this byte as it is, so it ends each row's.
 END_OF_ROW = b"\x1a"
+# MySQL names a value by its expression, and cuts that off within a character perhaps, which PyMySQL fails to decode. No
+# column has an empty name, so ORDER BY takes none for the value.
+_UNNAMED = b" AS ``"
 # In place of the text of a row that is too long.
 LONG = b"\x1aLONG"
 # Rows with more than this in their long columns are read value by value, in constant memory: the server writes no text
@@ -48,11 +51,11 @@ class Selection:
         """The list of what to select."""
         text = b"CONCAT(" + _concatenated(self._columns) + b",'" + END_OF_ROW + b"')"
         if not self.parts:
-            return text
+            return text + _UNNAMED
         lengths = [b"IFNULL(OCTET_LENGTH(%s),0)" % quoted(c.name) for c in self._columns if c.is_long]
         is_long = b"+".join(lengths) + b">%d" % MOST_IN_LONG_COLUMNS
         parts = [b"IF(%s,%s,NULL)" % (is_long, part.expression) for part in self.parts]
-        return b",".join([b"IF(%s,'%s',%s)" % (is_long, LONG, text), *parts])
+        return b",".join(value + _UNNAMED for value in [b"IF(%s,'%s',%s)" % (is_long, LONG, text), *parts])
 
 
 def _value(column: Column) -> Part:

@@ -152,7 +152,7 @@ def _sums(ask: Any, table: str, columns: Iterable[Sequence[str]]) -> dict[str, A
         for name, kind in columns
     }
     texts["whole rows"] = f"SHA2(CONCAT({','.join(texts.values())}),256)"
-    sums = [f"SUM(CAST(CONV(LEFT({text},12),16,10) AS UNSIGNED))" for text in texts.values()]
+    sums = [f"SUM(CAST(CONV(LEFT({text},12),16,10) AS UNSIGNED)) AS s{n}" for n, text in enumerate(texts.values())]
     (values,) = ask(f"SELECT COUNT(*),{','.join(sums)} FROM {quoted(table)}")
     return dict(zip(["rows", *texts], values, strict=True))
 

@@ -87,6 +87,18 @@ def lines_of(text: bytes, head: bytes) -> list[bytes]:
 
 
 @on_both
+@pytest.mark.parametrize("shift", range(3))
+@pytest.mark.parametrize("type_", ["TEXT", "LONGTEXT"])
+def test_long_names_of_columns_in_other_scripts_are_never_cut_within_a_character(
+    server: Any, reader: Any, shift: int, type_: str
+) -> None:
+    names = [shift * "a" + 60 * "\N{HIRAGANA LETTER A}" + end for end in "xy"]
+    columns = ", ".join(f"`{name}` {type_}" for name in names)
+    text = read(reader, make(server, f"scripts ({columns})", ("1", None)))[1]
+    assert text.endswith(b"('1',NULL);\n")
+
+
+@on_both
 def test_numbers_are_bare_and_all_else_is_quoted(server: Any, reader: Any) -> None:
     row = (1, -128, None, "1.5", 0.1, 0.1, "7", 2026, b"\x05", "2026-02-29", "-838:59:59", "0000-00-00 00:00:00", "x")
     definition = (
