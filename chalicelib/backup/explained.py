@@ -20,6 +20,10 @@ DENIED = frozenset({ER.ACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR, ER.TABLEAC
 DENIED |= {ER.COLUMNACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.PROCACCESS_DENIED_ERROR}
 
 
+class DeniedError(ConfigurationError):
+    """The database user lacks a privilege."""
+
+
 @contextmanager
 def explained(what: str) -> Iterator[None]:
     """Raise TransientError, ConfigurationError or PermanentError for an error of the database during `what`."""
@@ -39,5 +43,5 @@ def explained(what: str) -> Iterator[None]:
         if code in SHORT:
             raise TransientError(f"{what}: the server is short of memory or space: {text} ({code})") from error
         if code in DENIED:
-            raise ConfigurationError(f"{what}: the database user lacks a privilege: {text} ({code})") from error
+            raise DeniedError(f"{what}: the database user lacks a privilege: {text} ({code})") from error
         raise PermanentError(f"{what}: {text} ({code})") from error

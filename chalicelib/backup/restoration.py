@@ -7,7 +7,7 @@ from typing import Any
 
 from chalicelib.backup.comparing import compare_tables
 from chalicelib.backup.contents import Contents
-from chalicelib.backup.explained import explained
+from chalicelib.backup.explained import DeniedError, explained
 from chalicelib.backup.filling import Filling
 from chalicelib.backup.journal import BEGUN, Journal
 from chalicelib.backup.manifest import Part
@@ -119,7 +119,7 @@ def _make(connection: Any, program: Statement, *, own: bool) -> str | None:
             if program.name:
                 connection.query(b"DROP %b IF EXISTS %b" % (program.kind.encode(), program.name))
             connection.query(program.without_definer if own and program.name else program.text)
-    except ConfigurationError as error:
+    except DeniedError as error:
         hint = "" if own else "; grant it, or say that this user is to be the definer"
         raise ConfigurationError(f"{error}{hint}") from error
     except PermanentError as error:

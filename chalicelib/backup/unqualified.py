@@ -23,7 +23,7 @@ def unqualified(definition: bytes, schema: str) -> bytes:
     of_function = own + rb"(?=" + _NAME + rb"\()"
     of_sequence = rb"(?P<call>\b(?:nextval|lastval|setval)\()" + own
     of_column = own + rb"(?=" + _NAME + rb"\.`)"
-    of_table = rb"(?P<before>\b(?:from|join) \(*)" + own + rb"(?=" + _NAME + rb"(?!\.))"
+    of_table = rb"(?P<before>\b(?:from|(?:straight_)?join) \(*)" + own + rb"(?=" + _NAME + rb"(?!\.))"
     # What is kept comes last, whole, so that nothing is found within it.
     kept = rb"(?P<kept>" + _STRING + rb"|" + _NAME + rb")"
     pattern = b"|".join([of_function, of_sequence, of_column, of_table, kept])

@@ -6,7 +6,7 @@ from typing import Any
 
 from pymysql import err
 
-from chalicelib.backup.explained import LOST
+from chalicelib.backup.explained import DENIED, LOST
 from chalicelib.backup.programs import Program, read_program
 from chalicelib.backup.quoting import literal, quoted
 from chalicelib.backup.session import tell
@@ -18,17 +18,22 @@ def read_views(connection: Any, schema: str) -> list[Program]:
     found = tell(
         connection,
         # Here the definition is in UTF-8; elsewhere it is in the character set of whoever made the view.
-        b"SELECT TABLE_NAME,VIEW_DEFINITION,COLLATION_CONNECTION FROM information_schema.VIEWS"
+        b"SELECT TABLE_NAME,VIEW_DEFINITION,COLLATION_CONNECTION,DEFINER,SECURITY_TYPE FROM information_schema.VIEWS"
         b" WHERE TABLE_SCHEMA=DATABASE() ORDER BY TABLE_NAME",
     )
     quotes = {name: quoted(name).decode() for name, *_ in found}
     views = []
-    for name, text, collation in found:
+    for name, text, collation, definer, security in found:
         # The server resolves the view's expressions to show it, and text that a function makes is in the session's
         # character set: `collate utf8mb4_bin` behind it is refused where that is binary. It was not when the view was
         # made, so the view is shown under the collation of that time.
         connection.query(b"SET collation_connection=" + collation.encode())
-        view = read_program(connection, "VIEW", name)
+        try:
+            view = read_program(connection, "VIEW", name)
+        except err.MySQLError as error:
+            if error.args[0] in LOST | DENIED:
+                raise
+            view = _listed(name, text, collation=collation, definer=definer, security=security)
         columns = _columns(connection, name)
         named = frozenset(other for other, quote in quotes.items() if other != name and quote in text)
         views.append(replace(view, definition=unqualified(view.definition, schema), columns=columns, named=named))
@@ -52,6 +57,14 @@ def find_broken(connection: Any, views: Sequence[Program]) -> dict[str, str]:
                 raise
             broken[view.name] = f"{reason} ({code})"
     return broken
+
+
+def _listed(name: str, text: str, *, collation: str, definer: str, security: str) -> Program:
+    """Return a view as the server lists it, where it refuses to show it: MariaDB writes some that it cannot read."""
+    user, _, host = definer.rpartition("@")
+    who = b"DEFINER=%b@%b SQL SECURITY %b" % (quoted(user), quoted(host), security.encode())
+    definition = b"CREATE %b VIEW %b AS %b" % (who, quoted(name), text.encode())
+    return Program(kind="VIEW", name=name, definition=definition, charset="utf8mb4", collation=collation)
 
 
 def _columns(connection: Any, view: str) -> tuple[str, ...]:

@@ -120,6 +120,12 @@ SCHEMA = "sho`p"
         ("select `sho``p`.`f`(`t`.`a`) AS `x` from `t`", "select `f`(`t`.`a`) AS `x` from `t`"),
         ("DEFAULT nextval(`sho``p`.`s`)", "DEFAULT nextval(`s`)"),
         ("select setval(`sho``p`.`s`,5,0), lastval(`sho``p`.`s`)", "select setval(`s`,5,0), lastval(`s`)"),
+        (
+            "select `x`.`v` AS `v` from (JSON_TABLE(`sho``p`.`t`.`j`, '$' COLUMNS (`v` int(11) PATH '$')) `x`"
+            " straight_join `sho``p`.`u`)",
+            "select `x`.`v` AS `v` from (JSON_TABLE(`t`.`j`, '$' COLUMNS (`v` int(11) PATH '$')) `x`"
+            " straight_join `u`)",
+        ),
         # As MariaDB shows a view whose definer is gone; the last table is called like the schema.
         (
             "with c as (select `sho``p`.`t`.`a` AS `a` from `sho``p`.`t`)select `sho``p`.`sho``p`.`b` AS `b` from"

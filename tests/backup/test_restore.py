@@ -23,7 +23,7 @@ from tests.backup import samples
 from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, Counting, Database, T, U, half, run, run_out_of_time
 from tests.backup.whole import back_up, connector, rows_of, write_backup
-from tests.services import on_both, on_mysql
+from tests.services import on_both, on_mariadb, on_mysql
 from tests.sweep import IS_SWEEP
 
 
@@ -335,6 +335,22 @@ def test_only_chosen_tables_come_back_with_their_triggers(store: Store, database
         run(store, database, id=HOSTILE, keys=KEYS, tables=["nothing", "none"], schema="other")
 
 
+@on_mariadb
+def test_a_view_that_the_server_cannot_show_is_backed_up_as_it_is_listed(store: Store, database: Database) -> None:
+    database.new_schema("other")
+    connect = connector(database.url, schema="other")
+    with closing(connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE t (a INT PRIMARY KEY)")
+        cursor.execute("CREATE SQL SECURITY INVOKER VIEW middle AS SELECT MEDIAN(1) OVER () AS m FROM t")
+        cursor.execute("CREATE VIEW whole AS SELECT a FROM t")
+    assert back_up(connect, store, keys=KEYS).broken_views == ("middle",)
+    restored = run(store, database, keys=KEYS)
+    (lost,) = restored.broken
+    assert (lost.name, lost.was_broken) == ("the view `middle`", True)
+    assert "4101" in lost.reason
+    assert {"TABLE t", "VIEW whole"} <= database.describe("copy").keys()
+
+
 @on_both
 def test_the_definer_may_be_whoever_restores(store: Store, database: Database) -> None:
     programs = [
@@ -361,6 +377,20 @@ def test_the_definer_may_be_whoever_restores(store: Store, database: Database) -
         "SELECT DEFINER,ROUTINE_DEFINITION FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA='copy'"
     )
     assert (definer, body) == ("owner@localhost", "SELECT 'DEFINER=`nobody`@`%`'")
+
+
+@on_mysql
+def test_a_server_that_trusts_no_maker_of_triggers_is_named_with_its_setting(store: Store, database: Database) -> None:
+    trigger = b"CREATE DEFINER=`owner`@`localhost` TRIGGER `x` BEFORE INSERT ON `t` FOR EACH ROW SET @a=1"
+    write_backup(store, tables=[T], rows=[], programs=[trigger])
+    database.new_user("owner")
+    database.ask("GRANT ALL ON copy.* TO owner@localhost")
+    database.ask("SET GLOBAL log_bin_trust_function_creators = 0")
+    try:
+        with pytest.raises(ConfigurationError, match=r"creators = 1, on RDS in its parameter group$"):
+            run(store, database, options={"user": "owner"})
+    finally:
+        database.ask("SET GLOBAL log_bin_trust_function_creators = 1")
 
 
 def test_who_may_not_make_the_schema_is_told(store: Store, database: Database, small: Manifest) -> None:
