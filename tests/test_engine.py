@@ -158,6 +158,32 @@ def test_redis_over_tls_is_verified_too(certificates: Path, tmp_path: Path, monk
                 cache_of.__wrapped__(f"rediss://{host}:{port}", None).ping()
 
 
+@pytest.mark.parametrize("is_in_url", [True, False])
+def test_a_rotated_password_of_redis_is_fetched_once_more(
+    is_in_url: bool, tmp_path: Path, aws: LocalAws, world_environment: None
+) -> None:
+    def text_of(password: str) -> str:
+        return url.replace("://", f"://default:{password}@") if is_in_url else password
+
+    with needed(lambda folder: redis_server(folder), tmp_path) as url:
+        root, manager = redis.Redis.from_url(url), aws.client("secretsmanager")
+        root.config_set("requirepass", "old")
+        arn = manager.create_secret(Name=f"redis {is_in_url}", SecretString=text_of("old"))["ARN"]
+        secrets.forget()
+        client = cache_of(arn, None) if is_in_url else cache_of(url, arn)
+        assert client.ping()
+        client.close()
+        root.config_set("requirepass", "new")
+        # Until the secret follows, it is refused.
+        with pytest.raises(redis.AuthenticationError):
+            client.ping()
+        manager.put_secret_value(SecretId=arn, SecretString=text_of("new"))
+        assert client.ping()
+        client.close()
+        with pytest.raises(redis.AuthenticationError):
+            cache_of(url, "old").ping()
+
+
 class Watched:
     """An engine of our own, with what its connections are asked for; `idle` lets time pass for the pool."""
 
