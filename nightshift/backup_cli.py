@@ -160,6 +160,8 @@ def _made(summary: Mapping[str, Any]) -> str:
     made = f"{summary['backup']} is made and read back: {_count(summary, 'table', 'succeeded')}."
     if versioned := summary.get("without_history"):
         made += f" It holds the present rows of {plain(', '.join(versioned))}, and not their history."
+    if libraries := summary.get("without_libraries"):
+        made += f" It holds none of the libraries {plain(', '.join(libraries))}."
     return made
 
 

@@ -60,7 +60,7 @@ LEVELS = [
     ["chalicelib.sync.*"],
     ["chalicelib.warming"],
     ["chalicelib.backup.backups", "chalicelib.backup.snapshots"],
-    ["chalicelib.backup.files", "chalicelib.backup.making"],
+    ["chalicelib.backup.files", "chalicelib.backup.left_out", "chalicelib.backup.making"],
     ["chalicelib.backup.dump"],
     ["chalicelib.backup.drill", "chalicelib.backup.lanes"],
     ["chalicelib.backup.restore"],

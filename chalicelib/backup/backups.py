@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from chalicelib.backup.drill import Drilled, drill
 from chalicelib.backup.files import drill_file, restore_file
 from chalicelib.backup.folder import DRILLED, VERIFIED, new_id
 from chalicelib.backup.keys import Keys, keys_of
+from chalicelib.backup.left_out import find_left_out
 from chalicelib.backup.listing import Listing, list_backups
 from chalicelib.backup.making import back_up_file, back_up_schema
 from chalicelib.backup.manifest import Manifest, Part
@@ -46,10 +47,6 @@ READ_TIMEOUT_SECONDS = 600
 SIZES = text(
     "SELECT table_name, COALESCE(data_length, 0) FROM information_schema.tables WHERE table_schema = DATABASE()"
 )
-VERSIONED = text(
-    "SELECT table_name FROM information_schema.tables"
-    " WHERE table_schema = DATABASE() AND table_type = 'SYSTEM VERSIONED' ORDER BY table_name"
-)
 
 
 class Backups:
@@ -62,11 +59,13 @@ class Backups:
 
     @cached_property
     def keys(self) -> Keys:
-        """The keys of BACKUP_KEY. Raises ConfigurationError."""
+        """The keys of BACKUP_KEY, as they are now. Raises ConfigurationError, TransientError."""
         if self._settings.backup_key is None:
             return keys_of(())
+        # A key that this process read earlier may have been replaced, and must encrypt nothing more.
+        text = secrets.resolve_again(self._settings.backup_key, now_ms=self._context.clock.now_ms())
         try:
-            return keys_of(read_secrets(secrets.resolve(self._settings.backup_key)))
+            return keys_of(read_secrets(text))
         except ValueError as error:
             raise ConfigurationError(f"what BACKUP_KEY refers to {error}") from None
 
@@ -92,12 +91,11 @@ class Backups:
             return 0.0
         return VERIFICATION * octets / (self.catalogue.rate() or FIRST_RATE)
 
-    def without_history(self) -> Sequence[str]:
-        """Return MariaDB's system-versioned tables whose present rows a backup holds, and not their history."""
+    def left_out(self) -> Mapping[str, Sequence[str]]:
+        """Return what the schema has and a backup has not, as `find_left_out`."""
         if self._is_file:
-            return []
-        names = self._context.database.autocommit(lambda connection: connection.execute(VERSIONED).scalars().all())
-        return [name for name in names if self._plan.takes(name) and self._plan.takes_rows(name)]
+            return {}
+        return self._context.database.autocommit(lambda connection: find_left_out(connection, self._plan))
 
     def make(self, *, run_id: str, attempt: int) -> str:
         """Make a backup and return its id. Raises as `back_up_schema`, PermanentError also when time runs out."""

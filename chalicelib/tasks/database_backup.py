@@ -36,9 +36,9 @@ def perform(context: Context, run: Run) -> Counts:
         made = backups.make(run_id=str(run.id), attempt=run.attempt)
         save_checkpoint(context, run, {"backup": made})
     bind(backup=made)
-    if versioned := backups.without_history():
-        bind(without_history=versioned)
-        logger.warning("the backup holds the present rows of system-versioned tables, and not their history")
+    if left_out := backups.left_out():
+        bind(**left_out)
+        logger.warning("the backup lacks a part of the schema")
     _verify(context, run, backups, made)
     # Behind the verification: a backup that cannot be read must not make an older one go.
     pruned = backups.prune(dry_run=False)

@@ -14,6 +14,7 @@ from chalicelib.backup.backups import Backups
 from chalicelib.backup.catalogue import LEAST_OCTETS, Catalogue
 from chalicelib.backup.drill import Drilled
 from chalicelib.backup.folder import key_of
+from chalicelib.backup.keys import keys_of
 from chalicelib.backup.policy import read_policy
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.snapshots import look_after
@@ -37,6 +38,11 @@ def back_up(world: World, *, seconds: float = 300, **payload: Any) -> dict[str, 
 
 def drill(world: World, **payload: Any) -> dict[str, Any]:
     return runs.execute("backup_drill", event=payload, context=world.context())
+
+
+def warnings(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the lines that say that a backup is not of all that there is."""
+    return [line for line in lines if line.get("message") == "the backup lacks a part of the schema"]
 
 
 def backups_of(world: World) -> Backups:
@@ -98,8 +104,33 @@ def test_the_summary_names_the_tables_whose_history_is_not_in_the_backup(
         assert back_up(filled)["without_history"] == ["versioned"]
     finally:
         filled.execute(text("DROP TABLE versioned"))
-    sentence = "the backup holds the present rows of system-versioned tables, and not their history"
-    assert [line["level"] for line in log() if line.get("message") == sentence] == ["WARNING"]
+    assert [line["without_history"] for line in warnings(log())] == [["versioned"]]
+
+
+@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+def test_the_summary_names_the_libraries_that_are_not_in_the_backup(
+    filled: World, log: Callable[[], list[dict[str, Any]]]
+) -> None:
+    filled.execute(text("CREATE LIBRARY squares LANGUAGE JAVASCRIPT AS $$ export function f(n) { return n * n } $$"))
+    try:
+        assert back_up(filled)["without_libraries"] == ["squares"]
+    finally:
+        filled.execute(text("DROP LIBRARY squares"))
+    assert [line["without_libraries"] for line in warnings(log())] == [["squares"]]
+
+
+def test_a_rotated_key_encrypts_the_next_backup_of_a_warm_process(filled: World) -> None:
+    manager, rotated = filled.aws.client("secretsmanager"), SECRET[::-1]
+    arn = manager.create_secret(Name="backup key", SecretString=SECRET)["ARN"]
+    filled.configure(backup_key=arn)
+    back_up(filled)
+    manager.put_secret_value(SecretId=arn, SecretString=f"{rotated},{SECRET}")
+    filled.clock.advance(3600)
+    back_up(filled)
+    backups = backups_of(filled)
+    made = sorted(backup.id for backup in backups.list().backups)
+    keys = [backups.reader(id, plain=False).manifest.key_id for id in made]
+    assert keys == [key.id for key in keys_of([SECRET, rotated]).all]
 
 
 def test_with_a_key_nothing_in_the_bucket_can_be_read_without_it(filled: World) -> None:
