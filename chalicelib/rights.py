@@ -13,7 +13,7 @@ DRILLS = (*TASKS, *MIGRATIONS, "CREATE VIEW", "SHOW VIEW", "TRIGGER", "CREATE RO
 # A drill restores into a schema of this name and eight more characters.
 DRILL_PREFIX = "nightshift_drill_"
 # Stands for the password in the statement that makes the user.
-PASSWORD = "PASSWORD"  # noqa: S105 (no secret)
+PLACEHOLDER = "PASSWORD"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def lacking(schema: str, *, on_mariadb: bool, grants: Sequence[Grant] = (), user
 
 def create_user(account: str) -> str:
     """Return the statement that makes the user, with PASSWORD in place of the password."""
-    return f"CREATE USER {account} IDENTIFIED BY '{PASSWORD}'"
+    return f"CREATE USER {account} IDENTIFIED BY '{PLACEHOLDER}'"
 
 
 def account_of(user: str, host: str = "%") -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chalicelib.rights import PASSWORD
+from chalicelib.rights import PLACEHOLDER
 
 # What a migration and each function cannot do without.
 NEEDED = frozenset({"tasks", "migrations"})
@@ -29,9 +29,9 @@ def require(access: Mapping[str, Any], *, stage: str) -> Iterator[str]:
 
 def _password(secret: str | None) -> Iterator[str]:
     if secret is None:
-        yield f"{PASSWORD} is the password in DATABASE_URL."
+        yield f"{PLACEHOLDER} is the password in DATABASE_URL."
     else:
         name = secret.rpartition(":")[2].rpartition("-")[0]
-        yield f"{PASSWORD} is the password in the secret {name}. This prints it:"
+        yield f"{PLACEHOLDER} is the password in the secret {name}. This prints it:"
         yield f"  aws secretsmanager get-secret-value --secret-id {name} --query SecretString --output text"
     yield "If the user exists already, use ALTER USER in place of CREATE USER, or put its password into the secret."

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from chalicelib.migrations import newest
-from chalicelib.rights import PASSWORD
+from chalicelib.rights import PLACEHOLDER
 from tests.e2e.cloud import FUNCTIONS, STACKS, STAGE, Cloud, name_of, until
 from tests.e2e.conftest import new_cloud
 
@@ -78,9 +78,9 @@ def test_it_stops_before_anything_runs_and_says_what_to_do(first_day: Cloud) -> 
     assert first_day.client("events").list_rules()["Rules"] == []
     assert first_day.client("lambda").list_event_source_mappings()["EventSourceMappings"] == []
     text = "\n".join(lines)
-    assert f"CREATE USER {USER} IDENTIFIED BY '{PASSWORD}';" in text
+    assert f"CREATE USER {USER} IDENTIFIED BY '{PLACEHOLDER}';" in text
     assert r"GRANT ALL ON `nightshift\_drill\_%`.* TO 'nightshift'@'%';" in text
-    assert f"{PASSWORD} is the password in the secret nightshift-{STAGE}-database." in text
+    assert f"{PLACEHOLDER} is the password in the secret nightshift-{STAGE}-database." in text
     assert sentence.endswith(f"Run the statements above, then: nightshift deploy --stage {STAGE}")
     assert "no schedule or worker has been deployed" in sentence
 
@@ -90,7 +90,7 @@ def test_it_goes_on_once_those_statements_were_run(first_day: Cloud, administrat
     found = first_day.client("secretsmanager").get_secret_value(SecretId=f"nightshift-{STAGE}-database")
     password = json.loads(found["SecretString"])["password"]
     for statement in statements_in(lines):
-        administrator.exec_driver_sql(statement.replace(PASSWORD, password).replace("%", "%%"))
+        administrator.exec_driver_sql(statement.replace(PLACEHOLDER, password).replace("%", "%%"))
     lines, _ = deploy(first_day, code=0)
     assert f"  database: empty → {newest()}" in lines
     assert functions_of(first_day) == sorted(map(name_of, FUNCTIONS))

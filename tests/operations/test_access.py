@@ -18,7 +18,7 @@ from tests.world import World
 
 SCHEMA = "first_day"
 ADMIN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds-a1b2c3"
-SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nightshift-dev-database-a1b2c3"
+REFERENCE = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nightshift-dev-database-a1b2c3"
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def access(world: World) -> dict[str, Any]:
 
 def run(administrator: Any, statements: list[str]) -> None:
     for statement in statements:
-        with_password = statement.replace(rights.PASSWORD, "from the secret")
+        with_password = statement.replace(rights.PLACEHOLDER, "from the secret")
         administrator.exec_driver_sql(with_password.replace("%", "%%"))
 
 
@@ -141,12 +141,12 @@ def test_the_secret_with_the_password_is_named(
     ours: World, administrator: Any, server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     login = json.dumps({"username": "nightshift", "password": "from the secret"})
-    monkeypatch.setattr(secrets, "fetch", {SECRET: login}.__getitem__)
+    monkeypatch.setattr(secrets, "fetch", {REFERENCE: login}.__getitem__)
     monkeypatch.setattr(secrets, "forget", lambda: None)
     without = make_url(server_url).set(username=None, database=SCHEMA).render_as_string()
-    ours.configure(database_url=without, database_credentials=SECRET)
+    ours.configure(database_url=without, database_credentials=REFERENCE)
     with_secret = operate({"command": "access"}, ours.context(), {})
-    assert with_secret["secret"] == SECRET
+    assert with_secret["secret"] == REFERENCE
     assert with_secret["statements"][0].startswith("CREATE USER 'nightshift'@'%'")
 
 
@@ -155,13 +155,13 @@ def known(ours: World, administrator: Any, server_url: str, monkeypatch: pytest.
     """A deployment whose functions know the administrator's secret, as with the database of the data stack."""
     address = make_url(server_url)
     logins = {
-        SECRET: {"username": "nightshift", "password": "it's 'from' % the\\ secret"},
+        REFERENCE: {"username": "nightshift", "password": "it's 'from' % the\\ secret"},
         ADMIN: {"username": address.username, "password": address.password or ""},
     }
     monkeypatch.setattr(secrets, "fetch", {arn: json.dumps(login) for arn, login in logins.items()}.__getitem__)
     monkeypatch.setattr(secrets, "forget", lambda: None)
     without = address.set(username=None, password=None, database=SCHEMA).render_as_string()
-    ours.configure(database_url=without, database_credentials=SECRET, database_admin_credentials=ADMIN)
+    ours.configure(database_url=without, database_credentials=REFERENCE, database_admin_credentials=ADMIN)
     return ours
 
 
