@@ -12,6 +12,8 @@ BACKUPS = ("LOCK TABLES", "SHOW VIEW", "TRIGGER", "EVENT")
 DRILLS = (*TASKS, *MIGRATIONS, "CREATE VIEW", "SHOW VIEW", "TRIGGER", "CREATE ROUTINE", "ALTER ROUTINE")
 # A drill restores into a schema of this name and eight more characters.
 DRILL_PREFIX = "nightshift_drill_"
+# Lets a drill make functions and triggers where the server has a binary log. On RDS it is set in the parameter group.
+TRUST = "SET GLOBAL log_bin_trust_function_creators = 1"
 # Stands for the password in the statement that makes the user.
 PLACEHOLDER = "PASSWORD"
 

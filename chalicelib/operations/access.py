@@ -1,5 +1,6 @@
 """Whether the database lets the functions in, and the statements that its administrator must run."""
 
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from importlib.util import find_spec
 
@@ -14,14 +15,24 @@ from chalicelib.config import is_reference
 from chalicelib.context import Context
 from chalicelib.engine import connector_for, greeting, login_of
 from chalicelib.errors import ConfigurationError
-from chalicelib.grants import read_grants
-from chalicelib.rights import Right
+from chalicelib.grants import Grant, privileges_on, read_grants
 from chalicelib.sentence import sentence_of
 
 # A user or a password that the server does not know, and a user who has no right on the schema.
 REFUSED = frozenset({1044, 1045, 1698})
 # By what a right is for: the task that needs it, where the project has that.
 TASKS = {"backups": "database_backup", "drills": "backup_drill"}
+# Who has one of these on every schema may make functions and triggers anyway.
+TRUSTED = frozenset({"ALL PRIVILEGES", "SUPER", "BINLOG ADMIN"})
+DISTRUSTED = """
+    SELECT @@GLOBAL.log_bin = 1 AND @@GLOBAL.log_bin_trust_function_creators = 0 AND (
+        EXISTS (SELECT 1 FROM information_schema.triggers WHERE trigger_schema = DATABASE())
+        OR EXISTS (
+            SELECT 1 FROM information_schema.routines
+            WHERE routine_schema = DATABASE() AND routine_type = 'FUNCTION'
+        )
+    )
+"""
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,12 +96,15 @@ def _granted(context: Context, connection: Connection) -> Access:
     grants = read_grants(connection.exec_driver_sql("SHOW GRANTS").scalars())
     schema = context.database.engine.url.database or ""
     lacking = rights.lacking(schema, on_mariadb="MariaDB" in version, grants=grants, user=user)
-    missing = [right for right in lacking if _is_needed(context, right)]
+    missing = [right for right in lacking if _is_needed(context, right.purpose)]
     name, _, host = user.rpartition("@")
     account = rights.account_of(name, host)
+    purposes, statements = [right.purpose for right in missing], [right.grant(account) for right in missing]
+    if _is_needed(context, "drills") and _is_distrusted(connection, grants):
+        purposes, statements = [*purposes, "drills"], [*statements, rights.TRUST]
     return Access(
-        lacks=list(dict.fromkeys(right.purpose for right in missing)),
-        statements=[right.grant(account) for right in missing],
+        lacks=list(dict.fromkeys(purposes)),
+        statements=statements,
         is_migrated=_is_migrated(context),
     )
 
@@ -100,7 +114,9 @@ def _refused(context: Context, refusal: str) -> Access:
     where = {"credentials": settings.database_credentials, "ca": settings.database_ca}
     user, version = greeting(settings.database_url, **where)
     account, schema = rights.account_of(user), context.database.engine.url.database or ""
-    needed = [right for right in rights.lacking(schema, on_mariadb="MariaDB" in version) if _is_needed(context, right)]
+    needed = [
+        right for right in rights.lacking(schema, on_mariadb="MariaDB" in version) if _is_needed(context, right.purpose)
+    ]
     secret = settings.database_credentials or settings.database_url
     return Access(
         refusal=refusal,
@@ -109,11 +125,16 @@ def _refused(context: Context, refusal: str) -> Access:
     )
 
 
-def _is_needed(context: Context, right: Right) -> bool:
-    task = TASKS.get(right.purpose)
-    if task is None:
-        return True
-    return find_spec(f"chalicelib.tasks.{task}") is not None and not _relies_on_snapshots(context)
+def _is_distrusted(connection: Connection, grants: Sequence[Grant]) -> bool:
+    """Return whether a drill must not make the functions and triggers that there are, for the binary log's sake."""
+    if TRUSTED & privileges_on(grants, ""):
+        return False
+    return bool(connection.exec_driver_sql(DISTRUSTED).scalar_one())
+
+
+def _is_needed(context: Context, purpose: str) -> bool:
+    task = TASKS.get(purpose)
+    return task is None or (find_spec(f"chalicelib.tasks.{task}") is not None and not _relies_on_snapshots(context))
 
 
 def _relies_on_snapshots(context: Context) -> bool:

@@ -13,7 +13,7 @@ from chalicelib import migrations, rights, secrets
 from chalicelib.errors import ConfigurationError
 from chalicelib.grants import pattern_of
 from chalicelib.operations import operate
-from tests.services import on_both
+from tests.services import on_both, on_mysql
 from tests.world import World
 
 SCHEMA = "first_day"
@@ -112,6 +112,22 @@ def test_a_user_without_any_right_is_refused_with_all_of_them(ours: World, admin
     found = access(ours)
     assert "(1044)" in found["refusal"]
     assert len(found["statements"]) == 6
+
+
+@on_mysql
+@of_the_day
+def test_a_drill_of_triggers_needs_the_trust_of_a_server_with_a_binary_log(ours: World, administrator: Any) -> None:
+    run(administrator, access(ours)["statements"])
+    run(administrator, ["SET GLOBAL log_bin_trust_function_creators = 0"])
+    try:
+        assert access(ours)["statements"] == []
+        for statement in ("TABLE {}.t (a INT)", "TRIGGER {}.r BEFORE INSERT ON {}.t FOR EACH ROW SET NEW.a = 1"):
+            run(administrator, [f"CREATE {statement.replace('{}', SCHEMA)}"])
+        found = access(ours)
+        assert (found["lacks"], found["statements"]) == (["drills"], [rights.TRUST])
+    finally:
+        run(administrator, [rights.TRUST])
+    assert access(ours)["statements"] == []
 
 
 @on_both
