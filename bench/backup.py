@@ -34,17 +34,31 @@ from bench.servers import Kind, database, find
 from bench.tabulate import tabulate
 from nightshift.local.environment import enter, isolated
 
-# A process hands the most memory that it has held on to its children, so they are started by one that holds little.
+# Of a child's memory the kernel counts what its parent held at the fork, too. So the processes' own is read while they
+# run.
 LAUNCH = """
-import json, os, subprocess, sys, time
+import json, os, subprocess, sys, threading, time
+def peak(pid):
+    try:
+        with open(f"/proc/{pid}/status") as status, open(f"/proc/{pid}/task/{pid}/children") as children:
+            own = [line.split()[1] for line in status if line.startswith("VmHWM:")]
+            return max(*map(int, own), *map(peak, children.read().split()), 0, 0)
+    except OSError:  # it has ended
+        return 0
+def watch():
+    while not has_ended.wait(0.02):
+        peaks.append(peak(process.pid))
 began = time.perf_counter()
 process = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)
+peaks, has_ended = [peak(process.pid)], threading.Event()
+threading.Thread(target=watch, daemon=True).start()
 size = process.stdout.read()
 _, status, used = os.wait4(process.pid, 0)  # with what its own children used
 seconds = time.perf_counter() - began
+has_ended.set()
 if status:
     sys.exit(1)
-client, memory = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+client, memory = used.ru_utime + used.ru_stime, max(peaks) / 1024
 print(json.dumps({"time": seconds, "client": client, "memory": memory, "size": int(size) / 1e6}))
 """
 SIZES = {"rows": (600_000, 2000), "rounds": (3, 1)}

@@ -1,5 +1,6 @@
 """What parts are measured with: events that are new each time, the weight of a package, and processes that answer."""
 
+import os
 import sys
 import zipfile
 from itertools import islice
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.backup import take
 from bench.child import result_of
 from bench.events import events_of
 from bench.package import weigh
@@ -28,6 +30,10 @@ def test_each_fire_is_for_another_month() -> None:
     digest = next(each for each in FUNCTIONS if each.function == "daily_digest")
     fires = [read_fire(event, now_ms=2**42).scheduled_for for event in islice(events_of(digest), 12)]
     assert len({(fire.year, fire.month) for fire in fires}) == 12
+
+
+def test_memory_of_a_small_process_is_not_that_of_what_started_it() -> None:
+    assert take(["sh", "-c", "echo 1"], os.getpid())["memory"] < 4
 
 
 def test_a_package_weighs_what_its_parts_weigh(tmp_path: Path) -> None:
