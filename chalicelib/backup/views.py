@@ -48,6 +48,8 @@ def find_broken(connection: Any, views: Sequence[Program]) -> dict[str, str]:
     """
     broken = {}
     for view in views:
+        # Or text that a function makes is binary, as above.
+        connection.query(b"SET collation_connection=" + view.collation.encode())
         try:
             # Resolves what the view refers to, and reads no row.
             connection.query(b"PREPARE nightshift FROM " + literal(b"SELECT * FROM " + quoted(view.name)))
@@ -56,6 +58,7 @@ def find_broken(connection: Any, views: Sequence[Program]) -> dict[str, str]:
             if code is None or code in LOST:
                 raise
             broken[view.name] = f"{reason} ({code})"
+    connection.query(b"SET NAMES binary")
     return broken
 
 

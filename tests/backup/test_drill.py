@@ -37,6 +37,7 @@ def test_everything_is_restored_on_trial_and_gone_afterwards(
     look = Counting(1, lambda: seen.update(database.schemas() - before))
     drilled = run(store, database, id=HOSTILE, keys=KEYS, progress=look.progress)
     assert drilled == Drilled(tables=len(hostile.tables), rows=hostile.rows, broken=[], differences=[])
+    assert hostile.broken_views == ()
     [schema] = seen
     assert re.fullmatch("nightshift_drill_[0-9a-f]{8}", schema)
     assert database.schemas() == before
