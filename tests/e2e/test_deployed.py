@@ -198,6 +198,7 @@ def test_deploying_makes_everything_and_finds_it_well(cloud: Cloud) -> None:
     assert f"database: empty → {newest()}" in told
     assert "✗" not in told
     assert "database, from inside    server mysql" in told
+    assert "! alerts                   alarms reach nobody" in told
     assert "backup, from inside      reads " in told
     assert "cache, from inside       server redis" in told
 
