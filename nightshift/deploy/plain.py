@@ -34,6 +34,8 @@ def prepare() -> None:
     if record.update(Path.cwd(), stage, resources):
         # Chalice has read its record already, so it begins once more, as the same process: the lock stays its own.
         os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606
+    # What Python compiled beside the sources would count as sources, and so as another package than this one.
+    sys.dont_write_bytecode = True
     package.build(Path.cwd())
 
 
