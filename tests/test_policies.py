@@ -2,9 +2,10 @@
 
 import json
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from sqlalchemy import insert, text, update
 
 import app
 from chalicelib import context as context_module
-from chalicelib import operations, runs, schedule_history, secrets, watch
+from chalicelib import operations, runs, schedule_history, secrets, upload, watch
 from chalicelib.backup import snapshots
 from chalicelib.backup.folder import DRILLED, VERIFIED
 from chalicelib.backup.policy import read_policy
@@ -36,6 +37,8 @@ from nightshift.local.environment import ACCOUNT, PRIORITY_QUEUE, QUEUE
 from nightshift.local.invocation import scheduled_event, sqs_event
 from nightshift.local.servers import free_port
 from nightshift.testkit.kit import Invocation
+from tests.iam.callers import Place, reached_by
+from tests.iam.calls import actions_of
 from tests.world import MORNING, YESTERDAY, World
 
 PROJECT = Path(__file__).parent.parent
@@ -49,23 +52,6 @@ Permission = tuple[str, str]
 # Prepares what a function will find, and after its `yield` calls the function.
 Use = Callable[[World], Iterator[None]]
 
-# What IAM asks for when an operation is called, where the names differ.
-ACTIONS = {
-    "Lambda.Invoke": {"lambda:InvokeFunction"},
-    "SQS.SendMessageBatch": {"sqs:SendMessage"},
-    "SQS.DeleteMessageBatch": {"sqs:DeleteMessage"},
-    "SQS.ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
-    # SES asks for the second where the content is raw.
-    "SESv2.SendEmail": {"ses:SendEmail", "ses:SendRawEmail"},
-    "SESv2.SendBulkEmail": {"ses:SendBulkEmail"},
-    "SESv2.GetAccount": {"ses:GetAccount"},
-    "Secrets Manager.GetSecretValue": {"secretsmanager:GetSecretValue"},
-    # How an object is locked S3 tells only to who may know.
-    "S3.HeadObject": {"s3:GetObject", "s3:GetObjectRetention", "s3:GetObjectLegalHold"},
-    "S3.ListObjectsV2": {"s3:ListBucket"},
-    "S3.ListMultipartUploads": {"s3:ListBucketMultipartUploads"},
-    "S3.DeleteObjects": {"s3:DeleteObject"},
-}
 # What Lambda itself does in the function's name: logs, network interfaces and, where X-Ray is switched on, traces, …
 BY_LAMBDA = {
     "logs:CreateLogStream",
@@ -107,8 +93,13 @@ OF_RDS: dict[str, set[Permission]] = {
     },
     "DescribeExportTasks": {("rds:DescribeExportTasks", "${RdsExportArns}")},
 }
+FROM_US = {"StringEqualsIgnoreCase": {"ses:FromAddress": "${MailFrom}"}}
 # What narrows a permission that its resource alone leaves too wide.
 CONDITIONS = {
+    # The other action of a call in bulk knows no sender; without this one it allows no call.
+    "ses:SendBulkTemplatedEmail": FROM_US,
+    "ses:SendEmail": FROM_US,
+    "ses:SendRawEmail": FROM_US,
     "iam:PassRole": {"StringEquals": {"iam:PassedToService": "export.rds.amazonaws.com"}},
     "kms:CreateGrant": {"Bool": {"kms:GrantIsForAWSResource": "true"}},
 }
@@ -131,33 +122,40 @@ def by_effect(called: set[Permission]) -> set[Permission]:
 
 
 def statements(function: str) -> list[dict[str, Any]]:
-    policy: dict[str, Any] = json.loads((FOLDER / f"{function}.json").read_text())
-    return list(policy["Statement"])
+    return policies.statements_of(FOLDER / f"{function}.json")
 
 
 def allowed(function: str) -> set[Permission]:
     """Return what a function's policy allows, but for what Lambda does with it in every function."""
     found = set()
     for statement in statements(function):
-        wanted = statement["Resource"]
-        for resource in [wanted] if isinstance(wanted, str) else wanted:
+        for resource in policies.listed(statement["Resource"]):
             found |= {(action, resource) for action in statement["Action"] if action not in BY_LAMBDA}
     return found
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What every call that the functions' clients make, or sign for others, needs; and where each was made."""
+
+    permissions: set[Permission] = field(default_factory=set)
+    places: set[Place] = field(default_factory=set)
+
+
 @contextmanager
-def recorded(arns: dict[str, str]) -> Iterator[set[Permission]]:
-    """Collect what every call that the functions' clients make, or sign for others, needs; `arns` names secrets."""
-    permissions: set[Permission] = set()
+def recorded(arns: dict[str, str]) -> Iterator[Recorded]:
+    """Record the calls; `arns` names secrets."""
+    found = Recorded()
 
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
         service = model.service_model.service_name
+        found.places.add((_file_of_call(), f"{service}.{model.name}"))
         if service == "rds":
-            permissions.update(OF_RDS[model.name])
+            found.permissions.update(OF_RDS[model.name])
             return
-        actions = ACTIONS.get(f"{model.service_model.service_id}.{model.name}", {f"{service}:{model.name}"})
+        actions = actions_of(service, model.name)
         for resource in _resources_of(service, params, arns):
-            permissions.update((action, resource) for action in actions)
+            found.permissions.update((action, resource) for action in actions)
 
     clients = [
         *(context_module.client(service) for service in ("sqs", "sesv2", "s3", "rds", "lambda")),
@@ -166,10 +164,16 @@ def recorded(arns: dict[str, str]) -> Iterator[set[Permission]]:
     for client in clients:
         client.meta.events.register("before-parameter-build", note)
     try:
-        yield permissions
+        yield found
     finally:
         for client in clients:
             client.meta.events.unregister("before-parameter-build", note)
+
+
+def _file_of_call() -> str:
+    """Return the file of ours that makes a call, which botocore is about to build."""
+    frames = (Path(frame.filename) for frame in reversed(traceback.extract_stack()))
+    return next(path.relative_to(PROJECT).as_posix() for path in frames if path.is_relative_to(PROJECT / "chalicelib"))
 
 
 def _resources_of(service: str, params: dict[str, Any], arns: dict[str, str]) -> set[str]:
@@ -184,7 +188,7 @@ def _resources_of(service: str, params: dict[str, Any], arns: dict[str, str]) ->
         return {"${TaskFunctionArns}" if task in app.SCHEDULES else f"{FUNCTION}{task}"}
     if service == "secretsmanager":
         return {arns[params["SecretId"]]}
-    return {"${MailIdentityArns}" if {"Content", "DefaultContent"} & params.keys() else "*"}
+    return {"${MailArns}" if {"Content", "DefaultContent"} & params.keys() else "*"}
 
 
 def _place_of(key: str | None) -> str:
@@ -272,6 +276,10 @@ def fire(world: World) -> Iterator[None]:
     world.fire()
 
 
+# A job of each type, so that what its handler calls is seen; Nightshift's own are above all the rest of `works`.
+JOBS: dict[str, dict[str, Any]] = {"send_email": mail(), "generate_report": {"to": "a@b.cd"}}
+
+
 def works(queue: str) -> Use:
     def use(world: World) -> Iterator[None]:
         users = world.add_users(4)
@@ -290,7 +298,7 @@ def works(queue: str) -> Use:
         (continued,) = put(
             world, url, message("continue_run", task="record_activity", scheduled_for=f"{YESTERDAY}T00:05Z")
         )
-        rest = put(world, url, large, early, message("send_email", **mail()), message("generate_report", to="a@b.cd"))
+        rest = put(world, url, large, early, *(message(type_, **data) for type_, data in JOBS.items()))
         yield
         # Time for two mails in bulk of the three, whose rest is handed on, and then for one by itself.
         world.configure(mail_rate=2.0, mail_workers=1)
@@ -302,7 +310,7 @@ def works(queue: str) -> Use:
             world.clock.advance(1)
         world.configure(mail_rate=None)
         # The emulator does not tell the account's rate, so a mail fails at just that call.
-        with pytest.raises(BatchFailedError, match="1 of 4 messages"):
+        with pytest.raises(BatchFailedError, match=f"1 of {len(rest)} messages"):
             worker.work(sqs_event(rest), world.context(), queue=queue)
 
     return use
@@ -433,6 +441,8 @@ def leave_to_clear_up(world: World) -> None:
 def backs_up_by_every_road(world: World, make: Callable[[Context], Any]) -> None:
     """Make a backup whose verification is handed on, one that makes an older one go, and snapshots of either kind."""
     world.clock.advance(2 * DAY)
+    in_pieces(world, make)
+    world.clock.advance(2 * DAY)
     with slow_reading(world):
         assert make(world.context())["handed_on"]
     world.clock.advance(2 * DAY)
@@ -448,6 +458,14 @@ def backs_up_by_every_road(world: World, make: Callable[[Context], Any]) -> None
                 snapshots.look_after(as_the_watch(world))
             for task in rds.describe_export_tasks()["ExportTasks"]:
                 s3.put_object(Bucket=world.settings.bucket, Key=f"exports/{task['ExportTaskIdentifier']}/1.parquet")
+
+
+def in_pieces(world: World, make: Callable[[Context], Any]) -> None:
+    """Try a backup whose parts are uploaded in pieces, which S3 finds too small."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(upload, "PIECE", 1)
+        with pytest.raises(RunFailedError, match="EntityTooSmall"):
+            make(world.context())
 
 
 def leave_to_rds(world: World, kind: str) -> None:
@@ -620,7 +638,8 @@ def test_a_policy_allows_what_its_function_calls_and_nothing_more(referring: Wor
         next(steps)
     besides = BESIDES.get(function, set())
     given = allowed(function)
-    assert given - besides == widened(called | by_effect(called), given) - besides
+    assert called.places == reached_by(function)
+    assert given - besides == widened(called.permissions | by_effect(called.permissions), given) - besides
 
 
 @pytest.mark.parametrize("worker", triggers.functions_of(TRIGGERS, "queue"))
@@ -632,8 +651,7 @@ def test_a_worker_may_do_whatever_a_run_that_it_goes_on_with_may(worker: str) ->
 @pytest.mark.parametrize("function", USES)
 def test_a_resource_is_named_wherever_iam_can_name_one(function: str) -> None:
     for statement in statements(function):
-        wanted = statement["Resource"]
-        for resource in [wanted] if isinstance(wanted, str) else wanted:
+        for resource in policies.listed(statement["Resource"]):
             if resource == "*":
                 assert set(statement["Action"]) <= WITHOUT_RESOURCES
             elif "*" in resource:
@@ -672,3 +690,25 @@ def test_a_statement_about_nothing_is_left_out(tmp_path: Path) -> None:
 def test_a_placeholder_without_a_value_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no value for \$\{Queue\}"):
         policies.render(written(tmp_path, "${Queue}"), {})
+
+
+def test_a_template_has_the_statements_of_those_that_it_includes(tmp_path: Path) -> None:
+    shared, own = tmp_path / "shared", written(tmp_path, "${Queue}")
+    shared.mkdir()
+    for name, document in {
+        "inner": {"Statement": [{"Sid": "Inner", "Resource": "*"}]},
+        "outer": {"Include": ["inner"], "Statement": [{"Sid": "Outer", "Resource": "*"}]},
+    }.items():
+        (shared / f"{name}.json").write_text(json.dumps(document))
+    own.write_text(json.dumps(json.loads(own.read_text()) | {"Include": ["outer"]}))
+    rendered = policies.render(own, VALUES)
+    assert rendered.keys() == {"Version", "Statement"}
+    assert [statement["Sid"] for statement in rendered["Statement"]] == ["Inner", "Outer", "S0"]
+
+
+def test_a_condition_is_filled_too(tmp_path: Path) -> None:
+    template = tmp_path / "policy.json"
+    condition = {"StringEquals": {"ses:FromAddress": "${Queue}", "aws:CalledVia": ["${Secrets}", "x"]}}
+    template.write_text(json.dumps({"Statement": [{"Sid": "S", "Resource": "*", "Condition": condition}]}))
+    (statement,) = policies.render(template, VALUES)["Statement"]
+    assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": "arn:q", "aws:CalledVia": ["arn:s", "x"]}}

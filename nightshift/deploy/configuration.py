@@ -82,9 +82,14 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> list[str]:
     for template in sorted((project / ".chalice" / "policies").glob("*.json")):
         if template.stem == ROUTES and not route.is_served(stage):
             continue
-        name = f"policy-{place.stage}-{template.stem}.json"
-        documents[name] = policies.render(template, values)
         function = stage["lambda_functions"].setdefault(template.stem, {})
+        own = {
+            "FunctionName": name_of(template.stem, place.stage),
+            # Lambda makes and deletes the interfaces of all its functions in a subnet by names of its own.
+            "NetworkArns": ["*"] if (configuration | stage | function).get("subnet_ids") else [],
+        }
+        name = f"policy-{place.stage}-{template.stem}.json"
+        documents[name] = policies.render(template, values | own)
         function["iam_policy_file"] = name
         if template.stem == ROUTES:
             # Strangers decide how often it is called.
@@ -102,7 +107,6 @@ def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, 
     def references(*variables: str) -> list[str]:
         return [environment[name] for name in variables if is_reference(environment.get(name, ""))]
 
-    sender = environment.get("MAIL_FROM", "")
     ses = f"arn:{place.partition}:ses:{place.region}:{place.account}"
     return {
         **outputs,
@@ -117,10 +121,11 @@ def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, 
         "BackupSecretArns": references("BACKUP_KEY"),
         "PingSecretArns": references(*(name for name in environment if name.endswith(PING))),
         "SecretsKeyArns": [outputs["KeyArn"]] if "KeyArn" in outputs else [],
-        # SES checks whichever of the two identities is verified, and the configuration set that a mail names.
-        "MailIdentityArns": [
-            f"{ses}:identity/{sender}",
-            f"{ses}:identity/{sender.rpartition('@')[2]}",
+        "MailFrom": environment.get("MAIL_FROM", ""),
+        # SES asks about the sender's identity or its domain's, in the sandbox about each recipient's too, and about the
+        # configuration set that a mail names.
+        "MailArns": [
+            f"{ses}:identity/*",
             f"{ses}:configuration-set/{environment['MAIL_CONFIGURATION_SET']}",
             # IAM asks after a template in a bulk call; ours comes with the call, and has no name.
             f"{ses}:template/*",

@@ -99,11 +99,11 @@ def test_each_function_has_a_policy_with_the_stages_own_arns(project: Path) -> N
     assert work["KeepPayloads"] == f"{QUEUES['BucketArn']}/payloads/*"
     assert work["ReadSecrets"] == [f"{SECRET}database", f"{SECRET}cache", f"{SECRET}unsubscribe"]
     assert work["SendMail"] == [
-        "arn:aws:ses:eu-west-1:123456789012:identity/digest@dev.example.com",
-        "arn:aws:ses:eu-west-1:123456789012:identity/dev.example.com",
+        "arn:aws:ses:eu-west-1:123456789012:identity/*",
         "arn:aws:ses:eu-west-1:123456789012:configuration-set/nightshift-dev-mail",
         "arn:aws:ses:eu-west-1:123456789012:template/*",
     ]
+    assert work["SendMailInBulk"] == work["SendMail"]
     assert resources(project, "daily_digest")["WriteLogs"].endswith(":/aws/lambda/nightshift-dev-daily_digest:*")
 
 
@@ -124,6 +124,27 @@ def test_only_operate_may_read_the_credentials_of_the_databases_administrator(pr
     configuration.write(project, DEV, QUEUES | OWN)
     policies = (project / ".chalice").glob("policy-dev-*.json")
     assert [path.stem for path in policies if f"{SECRET}admin" in path.read_text()] == ["policy-dev-operate"]
+
+
+def test_mail_may_be_sent_from_the_stages_own_address_alone(project: Path) -> None:
+    configuration.write(project, DEV, QUEUES)
+    policy = json.loads((project / ".chalice" / "policy-dev-work.json").read_text())
+    (statement,) = (each for each in policy["Statement"] if "ses:SendBulkTemplatedEmail" in each["Action"])
+    assert statement["Condition"] == {"StringEqualsIgnoreCase": {"ses:FromAddress": "digest@dev.example.com"}}
+
+
+@pytest.mark.parametrize("where", ["function", "stage", "project"])
+def test_only_a_function_with_subnets_may_make_network_interfaces(project: Path, where: str) -> None:
+    configuration.write(project, DEV, QUEUES)
+    assert not any("JoinNetwork" in resources(project, function) for function in ("work", "look"))
+    whole = configuration.read(project)
+    stage_ = whole["stages"]["dev"]
+    place = {"function": stage_["lambda_functions"]["work"], "stage": stage_, "project": whole}[where]
+    place |= {"subnet_ids": ["subnet-a"], "security_group_ids": ["sg-f"]}
+    (project / ".chalice" / "config.json").write_text(json.dumps(whole))
+    configuration.write(project, DEV, QUEUES)
+    assert resources(project, "work")["JoinNetwork"] == "*"
+    assert ("JoinNetwork" in resources(project, "look")) == (where != "function")
 
 
 def test_a_function_without_secrets_may_read_none(project: Path) -> None:

@@ -116,10 +116,12 @@ def test_the_generated_tests_pass_at_once_and_so_do_those_that_hold_every_functi
     of_each = (
         "tests/test_policies.py::test_a_policy_allows_what_its_function_calls_and_nothing_more[sqlite-{}]",
         "tests/test_policies.py::test_a_resource_is_named_wherever_iam_can_name_one[{}]",
+        "tests/iam/test_authorization.py::test_iam_knows_every_action_of_a_policy[{}]",
         "tests/test_house.py::test_imports_point_down_only[chalicelib.tasks.{}]",
     )
     of_all = (
         "tests/test_policies.py::test_every_function_has_a_policy",
+        "tests/iam/test_calls.py::test_every_call_of_the_shipped_code_has_its_place_in_the_table_of_callers",
         "tests/deploy/test_stage.py::test_every_function_is_configured_in_every_stage",
         "tests/test_app.py::test_every_function_answers_an_invocation_with_nothing[sqlite]",
         "tests/test_triggers.py",
@@ -165,10 +167,11 @@ def test_a_deployment_gives_them_alarms_repetitions_settings_and_policies(made: 
             "lambda_timeout": 300,
             "reserved_concurrency": 1,
         }
-    values = {"Partition": "aws", "Region": "eu-west-1", "Account": "1", "Stage": "dev", "FailedFiresQueueArn": "arn:q"}
-    template = made.project / ".chalice" / "policies" / "poll_prices.json"
+    texts = {"Partition": "aws", "Region": "eu-west-1", "Account": "1", "FailedFiresQueueArn": "arn:q"}
+    name = {"FunctionName": "nightshift-dev-poll_prices"}
     lists = {"DatabaseSecretArns": ["arn:s"], "PingSecretArns": [], "SecretsKeyArns": ["arn:k"], "TraceArns": ["*"]}
-    rendered = policies.render(template, {**values, **lists})
+    template = made.project / ".chalice" / "policies" / "poll_prices.json"
+    rendered = policies.render(template, {**texts, **name, **lists, "NetworkArns": []})
     logs = rendered["Statement"][0]["Resource"]
     assert logs == "arn:aws:logs:eu-west-1:1:log-group:/aws/lambda/nightshift-dev-poll_prices:*"
 
@@ -176,7 +179,7 @@ def test_a_deployment_gives_them_alarms_repetitions_settings_and_policies(made: 
 def test_a_tasks_policy_permits_what_every_other_tasks_does(made: Made) -> None:
     folder = made.project / ".chalice" / "policies"
     sids = {
-        name: {each["Sid"] for each in json.loads((folder / f"{name}.json").read_text())["Statement"]}
+        name: {each["Sid"] for each in policies.statements_of(folder / f"{name}.json")}
         for name in triggers.functions_of(triggers.read(made.project), "task")
     }
     assert sids["poll_prices"] >= set.intersection(*(sids[name] for name in sids if name not in TASKS))
