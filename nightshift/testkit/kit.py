@@ -22,9 +22,13 @@ from nightshift.local.environment import BUCKET, SENDER
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.database import migrate
 from nightshift.testkit.memory import MemoryLambda, MemoryS3, MemorySes, MemorySqs
+from nightshift.testkit.permitted import PermittedS3
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 WORK, PRIORITY, DEAD = (f"https://sqs.example/{name}" for name in ("work", "priority", "dead-letter"))
+
+# The functions whose policies hold for what comes off a queue.
+WORKERS = {WORK: "work", PRIORITY: "work_priority"}
 
 
 class Killed(BaseException):
@@ -61,10 +65,18 @@ class Kit:
         # By the connection that its jobs use: one of its own would be left idle, and dead after the server restarts.
         migrate(self.context().database.engine)
 
-    def context(self, *, seconds: float = 300, request_id: str | None = None, function_name: str = "kit") -> Context:
+    def context(
+        self,
+        *,
+        seconds: float = 300,
+        request_id: str | None = None,
+        function_name: str = "kit",
+        permitted: str | None = None,
+    ) -> Context:
         """Return the context of a new invocation that has so many seconds.
 
-        A function name with a hyphen, as deployed functions have, lets it call the Lambda of the kit.
+        A function name with a hyphen, as deployed functions have, lets it call the Lambda of the kit. In the bucket it
+        may do what the policy of `permitted` allows, or anything without one.
         """
         invocation = Invocation(
             clock=self.clock,
@@ -72,7 +84,8 @@ class Kit:
             aws_request_id=request_id or str(uuid.uuid4()),
             function_name=function_name,
         )
-        clients = {"sqs": self.sqs, "sesv2": self.ses, "s3": self.s3, "lambda": self.awslambda}
+        s3 = PermittedS3(self.s3, function=permitted) if permitted else self.s3
+        clients = {"sqs": self.sqs, "sesv2": self.ses, "s3": s3, "lambda": self.awslambda}
         return Context(invocation, settings=self.settings, clock=self.clock, client=clients.__getitem__)
 
     def enqueue(self, type_: str, data: Mapping[str, Any], **options: Any) -> str:
@@ -107,7 +120,8 @@ class Kit:
         """
         name = "priority" if queue == PRIORITY else "work"
         try:
-            answer = worker.work(event(messages), self.context(seconds=seconds), queue=name, find=self._find)
+            context = self.context(seconds=seconds, permitted=WORKERS[queue])
+            answer = worker.work(event(messages), context, queue=name, find=self._find)
         except (BatchFailedError, TransientError, Killed):
             return None
         for message in messages:

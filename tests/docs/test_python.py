@@ -1,6 +1,8 @@
 """Every block of Python is run, with what its page says that there is, and does what the page says."""
 
 import ast
+import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -9,8 +11,9 @@ from sqlalchemy import BigInteger, Column, MetaData, String, Table, insert, sele
 
 from chalicelib.application import users
 from chalicelib.schedule import Schedule
+from nightshift.testkit import permitted
 from nightshift.testkit.kit import WORK, Kit
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, blocks
 from tests.docs.running import PYTHON, block_with, run
 
 USER = {
@@ -74,7 +77,18 @@ def test_without_its_user_there_is_no_job(database_url: str) -> None:
     assert kit.sqs.messages(WORK) == []
 
 
-def test_the_handler_passes_the_test_that_the_page_has_for_it(tmp_path: Path) -> None:
+@pytest.fixture
+def policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Policies of the reader's own, as the project has them."""
+    copy = tmp_path / "policies"
+    shutil.copytree(permitted.POLICIES, copy)
+    monkeypatch.setattr(permitted, "POLICIES", copy)
+    return copy
+
+
+def test_the_handler_passes_the_test_that_the_page_has_for_it_with_the_rights_that_it_names(
+    tmp_path: Path, policies: Path
+) -> None:
     own = {"UnidentifiedImageError": UnidentifiedImageError, "smaller": lambda payload: bytes(payload.width)}
     handler = run(block_with("HANDLER = "), **own)["HANDLER"]
 
@@ -83,7 +97,16 @@ def test_the_handler_passes_the_test_that_the_page_has_for_it(tmp_path: Path) ->
         kit.handlers["resize_image"] = handler
         return kit
 
-    run(block_with("def test_"), Kit=with_handler)["test_a_picture_is_resized_once"](tmp_path)
+    test = run(block_with("def test_"), Kit=with_handler)["test_a_picture_is_resized_once"]
+    for folder in ("without", "with"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(AssertionError):
+        test(tmp_path / "without")
+    (statement,) = (block.text for block in blocks("json") if "KeepSmallPictures" in block.text)
+    ours = json.loads((policies / "shared" / "handlers.json").read_text())
+    ours["Statement"].append(json.loads(statement))
+    (policies / "shared" / "handlers.json").write_text(json.dumps(ours))
+    test(tmp_path / "with")
 
 
 def test_every_block_is_run_by_one_of_these() -> None:
