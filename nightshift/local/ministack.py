@@ -30,18 +30,7 @@ graphql-core==3.2.12 h11==0.16.0 h2==4.4.1 hpack==4.2.0 Hypercorn==0.18.0 hyperf
 jsonschema==4.26.0 jsonschema-specifications==2025.9.1 priority==2.0.0 pydantic==2.13.5 pydantic_core==2.46.5
 PyYAML==6.0.4 referencing==0.37.0 rpds-py==2026.9.1 typing-inspection==0.4.5 typing_extensions==4.16.0 wsproto==1.3.2
 """
-# Its packages are added here because functions would inherit a PYTHONPATH. Standard input ends with whoever started
-# it, killed or not, and then so do it and its functions. Queues and buckets refuse what comes without TLS, but here
-# there is only the loopback interface.
-START = """
-import os, signal, sys, threading
-threading.Thread(target=lambda: (os.read(0, 1), os.killpg(0, signal.SIGKILL)), daemon=True).start()
-sys.path.append(sys.argv.pop())
-import ministack.app as emulator
-pin = emulator.pin_request_origin
-emulator.pin_request_origin = lambda address, secure: pin(address, True)
-emulator.main()
-"""
+PROGRAM = Path(__file__).with_name("emulator.py")
 
 
 def emulator_python(folder: Path) -> Path:
@@ -83,7 +72,7 @@ def ministack(folder: Path, *, python: Path) -> Iterator[str]:
         # The one value of ours that it tells whoever asks for its health.
         "MINISTACK_EDITION": token,
     }
-    arguments = [str(python), "-P", "-c", START, str(python.parents[1] / "emulator")]
+    arguments = [str(python), "-P", str(PROGRAM), str(python.parents[1] / "emulator")]
     with log.open("wb") as output:
         process = subprocess.Popen(
             arguments, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True

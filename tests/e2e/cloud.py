@@ -185,18 +185,7 @@ def copy_project(folder: Path, *, database_url: str, redis_url: str) -> Path:
     functions = {name: {"lambda_timeout": 60} for name in FUNCTIONS}
     stage = {"environment_variables": settings, "lambda_functions": functions}
     _edit(project / ".chalice" / "config.json", lambda configuration: configuration["stages"].update({STAGE: stage}))
-    for policy in (project / ".chalice" / "policies").glob("*.json"):
-        _edit(policy, _as_the_emulator_checks)
     return project
-
-
-def _as_the_emulator_checks(policy: dict[str, Any]) -> None:
-    # It asks for the batch calls by names that AWS does not have, and for mail on every identity.
-    for statement in policy["Statement"]:
-        batches = {"sqs:SendMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"} & set(statement["Action"])
-        statement["Action"] += [f"{action}Batch" for action in sorted(batches)]
-        if statement["Sid"] == "SendMail":
-            statement["Resource"] = "*"
 
 
 def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -16,7 +16,7 @@ from botocore.validate import ParamValidator
 # A service's operations, or its waiters', by the names that clients give them.
 Operations = Callable[[str], Mapping[str, str]]
 
-# Ours, by the same names as operations.
+# Ours, by the same names as operations; so are what `super()` has, which are Chalice's.
 NOT_OF_AWS = frozenset({"functions.invoke"})
 # What a call is asked to do with an operation that it names in a text.
 BY_NAME = frozenset({"get_paginator", "generate_presigned_url"})
@@ -55,6 +55,7 @@ class Call:
     service: str
     operation: str
     arguments: dict[str, Any]
+    positional: int
     has_more: bool
 
     @property
@@ -99,7 +100,7 @@ def services_of(paths: Iterable[Path]) -> set[str]:
 def _clients(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Call) and node.args:
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        first = node.args[0] if name.endswith("client") else None
+        first = node.args[0] if name in {"client", "_client"} else None
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
             yield first.value
 
@@ -118,7 +119,7 @@ def _calls(file: str, source: str, services: frozenset[str]) -> Iterator[Call]:
             continue
         name, receiver, operations, call = _asked(node, calls.get(id(node)))
         found = {service for service in services if name in operations(service)}
-        if not found or ast.unparse(node) in NOT_OF_AWS:
+        if not found or ast.unparse(node) in NOT_OF_AWS or ast.unparse(receiver) == "super()":
             continue
         if len(found) > 1:
             text, near = ast.unparse(receiver), _made_near(node, nodes)
@@ -137,6 +138,7 @@ def _calls(file: str, source: str, services: frozenset[str]) -> Iterator[Call]:
                 service=service,
                 operation=operations(service)[name],
                 arguments=arguments,
+                positional=len(call.args) if call else 0,
                 has_more=call is None or len(arguments) < len(call.keywords),
             )
 
@@ -180,6 +182,8 @@ def mistakes_in(call: Call) -> list[str]:
     shape = model(call.service).operation_model(call.operation).input_shape
     members, required = (shape.members, set(shape.required_members)) if shape else ({}, set())
     wrong = [f"there is no {name}" for name in call.arguments if name not in {*members, *OF_PAGINATORS}]
+    if call.positional:
+        wrong.append("botocore takes keywords only")
     if not call.has_more:
         wrong += [f"{name} is missing" for name in sorted(required - set(call.arguments))]
     for name, value in call.arguments.items():
