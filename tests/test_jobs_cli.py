@@ -337,3 +337,19 @@ def test_a_stage_that_is_not_deployed_is_a_sentence() -> None:
 def test_a_stage_without_a_way_into_aws_is_a_sentence(lacking: list[str], sentence: str) -> None:
     environment = {name: value for name, value in isolated(BASE).items() if name not in lacking}
     assert sentence in Shell(environment=environment, group=GROUP).complaint("list", "--stage", "prod")
+
+
+def test_an_answer_that_was_cut_says_so_beside_it() -> None:
+    note = "the answer is longer than Lambda allows and was cut: of data the first 5 of 9 characters"
+    with Lambda(json.dumps({"id": "large", "data": "abcde", "truncated": note}).encode()).serve("jobs") as shell:
+        done = shell.run("show", "large", "--json", "--stage", "prod", COLUMNS="200")
+    assert done.stderr == f"nightshift: {note}\n"
+    assert json.loads(done.stdout)["data"] == "abcde"
+
+
+def test_a_list_that_does_not_fit_into_one_answer_says_how_to_see_the_rest() -> None:
+    job = dict.fromkeys(("id", "type", "status", "attempts", "created_at", "last_error"), "x")
+    with Lambda(json.dumps({"jobs": [job], "next": [1, "x"]}).encode()).serve("jobs") as shell:
+        done = shell.run("list", "--stage", "prod", COLUMNS="200")
+    assert done.returncode == 0
+    assert "only 1 of the jobs fit into an answer of Lambda: ask for some with --type or --error" in done.stderr

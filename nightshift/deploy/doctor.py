@@ -323,12 +323,20 @@ def _check_inside(awslambda: Any, stage: str) -> Iterator[Finding]:
     except ValueError as error:
         yield problem("operate", f"{error}")
         return
-    for subject, found in answer.items():
+    for subject, found in _without_repetitions(answer).items():
         if found["ok"]:
             told = ", ".join(f"{key} {value}" for key, value in found.items() if key != "ok")
             yield ok(f"{subject}, from inside", told)
         else:
             yield problem(f"{subject}, from inside", f"{found['error']}{advice_on(found['error'])}")
+
+
+def _without_repetitions(answer: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Leave out what the database says twice: as such, and of its user, where there may be statements that help."""
+    of_database, of_user = (answer.get(subject, {}).get("error", "") for subject in ("database", "user"))
+    repeated = "user" if of_user == of_database else "database"
+    is_repeated = bool(of_database) and of_user.startswith(of_database)
+    return {subject: found for subject, found in answer.items() if not (is_repeated and subject == repeated)}
 
 
 def _check_sending(awslambda: Any, stage: str) -> Iterator[Finding]:

@@ -215,6 +215,25 @@ def test_what_ses_does_not_take_from_the_worker_is_said_with_what_to_do(
     assert [part for part in parts if part not in found.text] == []
 
 
+@pytest.mark.parametrize(
+    ("of_database", "of_user", "told"),
+    [
+        ("can't connect (2003)", "can't connect (2003)", ["database"]),
+        ("access denied (1045)", "access denied (1045): run CREATE USER …", ["user"]),
+        (None, "rights are not enough: run GRANT …", ["user"]),
+    ],
+)
+def test_what_is_wrong_with_the_database_is_said_once(
+    project: Path, clients: dict[str, Stubber], of_database: str | None, of_user: str, told: list[str]
+) -> None:
+    database = {"ok": True} if of_database is None else {"ok": False, "error": of_database}
+    answer_invoke(clients, {"database": database, "user": {"ok": False, "error": of_user}})
+    clients["lambda"].add_client_error("get_function_configuration", "ResourceNotFoundException")
+    found = examine_deployed(clients, project)
+    problems = [subject for subject, finding in found.items() if finding.level == "problem"]
+    assert problems == [*(f"{part}, from inside" for part in told), "functions"]
+
+
 def test_a_deployment_that_stopped_for_the_database_has_nothing_else_to_mend(
     project: Path, clients: dict[str, Stubber]
 ) -> None:
