@@ -216,7 +216,8 @@ def test_deploying_again_changes_nothing(cloud: Cloud) -> None:
 
 def test_a_plan_of_what_is_deployed_has_nothing_to_do(cloud: Cloud) -> None:
     done = cloud.run("nightshift", "deploy", "--stage", STAGE, "--plan")
-    assert done.stdout.count(": nothing") == len(STACKS)
+    assert len(re.findall(r"stack \S+: unchanged", done.stdout)) == len(STACKS)
+    assert len(re.findall(r"function \S+: unchanged", done.stdout)) == len(FUNCTIONS)
 
 
 def test_a_stack_that_is_refused_stops_with_one_sentence(cloud: Cloud) -> None:
