@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager
+from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager, PipRunner, SubprocessPip
 from chalice.utils import UI, OSUtils
 
 MARKER = "nightshift-compiled"
@@ -53,13 +53,36 @@ def copied(project: Path) -> Iterator[Path]:
         yield copy
 
 
+class LambdaPip(PipRunner):
+    """Fetches what Lambda's platform needs, whatever this machine is, and checks each hash of the requirements.
+
+    Chalice fetches for this machine, and then what does not fit Lambda once more, by name and version alone.
+    """
+
+    def download_all_dependencies(self, requirements_filename: str, directory: str) -> None:
+        """Fetch every requirement as a wheel. Raises ValueError with pip's own explanation."""
+        arguments = ["-r", requirements_filename, "--dest", directory, "--require-hashes", "--no-deps", *_platform()]
+        code, _, said = self._execute("download", arguments)
+        if code != 0:
+            raise ValueError(f"requirements.txt cannot be fetched for Lambda: {' '.join(said.decode().split())}")
+
+
+def _platform() -> list[str]:
+    major, minor = sys.version_info[:2]
+    # The C libraries of Amazon Linux 2 and 2023. Pip takes each name literally, so all up to there are listed.
+    newest = 26 if (major, minor) < (3, 12) else 34
+    platforms = [f"manylinux_2_{each}_x86_64" for each in range(17, newest + 1)]
+    options = [f"--platform={each}" for each in (*platforms, "manylinux2014_x86_64")]
+    return [*options, "--only-binary=:all:", "--implementation=cp", f"--python-version={major}.{minor}"]
+
+
 def build(project: Path) -> Path:
     """Build the package of this project for the running Python, compiled, and return its path."""
     # Chalice counts everything in chalicelib as source, also what Python compiled here, for this machine's paths.
     for compiled in (project / "chalicelib").rglob("__pycache__"):
         shutil.rmtree(compiled)
     osutils = OSUtils()
-    packager = LambdaDeploymentPackager(osutils, DependencyBuilder(osutils), talk())
+    packager = LambdaDeploymentPackager(osutils, DependencyBuilder(osutils, LambdaPip(SubprocessPip(osutils))), talk())
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     path = Path(packager.create_deployment_package(str(project), version))
     with zipfile.ZipFile(path) as archive:

@@ -1,6 +1,8 @@
 """The compiled package, made from a small project without dependencies."""
 
+import sys
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,48 @@ def test_sizes_are_told_by_part_the_largest_first(project: Path) -> None:
     sizes = package.sizes(package.build(project))
     assert list(sizes.values()) == sorted(sizes.values(), reverse=True)
     assert {"chalice", "chalicelib"} <= set(sizes)
+
+
+PYTHON = f"cp{sys.version_info.major}{sys.version_info.minor}"
+
+
+def wheel(folder: Path, platform: str, content: str) -> str:
+    """Make a package with a wheel for a platform, and return its hash."""
+    path = folder / f"fast-1.0-{PYTHON}-{PYTHON}-{platform}.whl"
+    metadata = {
+        "METADATA": "Metadata-Version: 2.1\nName: fast\nVersion: 1.0\n",
+        "WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {PYTHON}-{PYTHON}-{platform}\n",
+        "RECORD": "",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("fast.py", content)
+        for name, text in metadata.items():
+            archive.writestr(f"fast-1.0.dist-info/{name}", text)
+    return sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def wheels(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Wheels of a package that the project requires, on a machine that is not of Lambda's kind."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    hashes = [wheel(folder, "linux_aarch64", "'here'"), wheel(folder, "manylinux_2_17_x86_64", "'Lambda'")]
+    (project / "requirements.txt").write_text(f"fast==1.0 {' '.join(f'--hash=sha256:{each}' for each in hashes)}\n")
+    for name, value in {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(folder),
+        "PIP_CONFIG_FILE": "/dev/null",
+        "_PYTHON_HOST_PLATFORM": "linux-aarch64",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+def test_another_kind_of_machine_ships_what_is_for_lambda(project: Path, wheels: Path) -> None:
+    assert zipfile.ZipFile(package.build(project)).read("fast.py") == b"'Lambda'"
+
+
+def test_another_kind_of_machine_checks_the_hashes_of_what_it_ships(project: Path, wheels: Path) -> None:
+    wheel(wheels, "manylinux_2_17_x86_64", "'changed'")
+    with pytest.raises(ValueError, match=r"requirements\.txt cannot be fetched for Lambda: .*DO NOT MATCH THE HASHES"):
+        package.build(project)
