@@ -1,4 +1,4 @@
-# Everything installs into .venv/ of this checkout. PYTHON chooses the interpreter: 3.11, 3.12 or 3.13.
+# Everything installs into .venv/ of this checkout. PYTHON chooses the interpreter: 3.11 to 3.14.
 PYTHON ?= python3
 STAMP := .venv/.installed
 
@@ -59,8 +59,8 @@ clean: ## Remove what these commands made
 	@rm -rf .venv .venv-emulator .venv-clients .venv-bench .nightshift .chalice/deployments build
 
 $(STAMP): requirements-dev.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else \
-		"Nightshift needs Python 3.11, 3.12 or 3.13, not %d.%d: make PYTHON=python3.13 ..." % v)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 15) else \
+		"Nightshift needs Python 3.11 to 3.14, not %d.%d: make PYTHON=python3.13 ..." % v)'
 	@echo "Setting up .venv (about half a minute, once) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock

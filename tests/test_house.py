@@ -86,7 +86,7 @@ LEVELS = [
     ["chalicelib.backup.archive", "chalicelib.backup.reader", "chalicelib.backup.marks", "chalicelib.backup.retention"],
     ["chalicelib.backup.parts", "chalicelib.backup.listing", "chalicelib.backup.rds"],
     ["chalicelib.backup.manifest"],
-    ["chalicelib.backup.frames"],
+    ["chalicelib.backup.frames", "chalicelib.backup.zstandard"],
     ["chalicelib.backup.keys", "chalicelib.backup.folder", "chalicelib.backup.lines"],
     ["chalicelib.backup.plan", "chalicelib.backup.quoting", "chalicelib.backup.section", "chalicelib.backup.session"],
     ["chalicelib.backup.telling"],
@@ -224,7 +224,7 @@ def test_lambda_gets_exactly_what_shipped_code_imports() -> None:
     # SQLAlchemy imports the driver that DATABASE_URL names, and zoneinfo the package of time zones.
     needed = {packages[name] for name in imported if name in packages} | {"PyMySQL", "tzdata"}
     lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
-    pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    pinned = dict(line.split(" ;")[0].split("==") for line in lines if line and not line.startswith("#"))
     assert set(pinned) == needed
 
 
@@ -235,7 +235,8 @@ def test_what_lambda_gets_is_pinned_with_hashes_and_is_what_the_tests_ran_with()
     shipped = dict(PINNED.findall((ROOT / "requirements.txt").read_text(encoding="utf-8")))
     tested = dict(PINNED.findall((ROOT / "requirements-dev.lock").read_text(encoding="utf-8")))
     wanted = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
-    assert {line.lower() for line in wanted if line and line[0] != "#"} <= {f"{k}=={v}" for k, v in shipped.items()}
+    named = {line.split(" ;")[0].lower() for line in wanted if line and line[0] != "#"}
+    assert named <= {f"{name}=={version}" for name, version in shipped.items()}
     assert shipped.items() <= tested.items()
 
 

@@ -3,11 +3,10 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from backports import zstd
-
 from chalicelib.backup import frames
 from chalicelib.backup.keys import Key
 from chalicelib.backup.manifest import Stored
+from chalicelib.backup.zstandard import zstd
 from chalicelib.errors import DamagedError
 
 LEVEL = 3

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,7 @@ from nightshift import triggers
 from nightshift.deploy import configuration, functions, stacks
 from nightshift.deploy.placeholders import is_placeholder, placeholders
 from nightshift.deploy.refusal import advice_on, refusal_of
+from nightshift.deploy.runtimes import assess
 from nightshift.deploy.stage import read_stage
 from nightshift.stages import meant
 
@@ -102,7 +104,8 @@ def _before(client: Callable[[str], Any], project: Path, stage: str, region: str
 
 def _check_python() -> Finding:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return ok("Python", f"{version}, and so is the functions' runtime")
+    level, text = assess(version, datetime.now(UTC).date())
+    return Finding(level, "Python", text)
 
 
 def _check_region(project: Path, stage: str, region: str | None) -> Finding:

@@ -9,14 +9,13 @@ from collections.abc import Iterable
 from hashlib import sha256
 from itertools import chain, repeat
 
-from backports import zstd
-
 from chalicelib.backup import manifest as manifests
 from chalicelib.backup.contents import read_contents
 from chalicelib.backup.folder import MANIFEST, key_of
 from chalicelib.backup.manifest import MOST_DEFINITION_BYTES, Part, Table, seal
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.screening import Limits, screen
+from chalicelib.backup.zstandard import zstd
 from chalicelib.errors import PermanentError
 from chalicelib.store import Store
 from nightshift.local.environment import BUCKET

@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
 import pytest
-from backports import zstd
 
 from chalicelib.backup.archive import Archive
 from chalicelib.backup.folder import MANIFEST, key_of
 from chalicelib.backup.keys import Keys
 from chalicelib.backup.manifest import Part, Stored, Table, seal
 from chalicelib.backup.reader import Reader
+from chalicelib.backup.zstandard import zstd
 from chalicelib.errors import DamagedError, InvalidRequestError, MissingError, PermanentError
 from chalicelib.store import Store
 from chalicelib.upload import UNDER_WAY
