@@ -137,13 +137,10 @@ def deploy(
     Example: nightshift deploy --stage prod --plan
     """
     from nightshift.deploy import doctor as examination
-    from nightshift.deploy.session import client, region
+    from nightshift.deploy.session import client
 
     with sentences(), _interruptible("deploy", stage) as done:
-        with waiting("doctor", stage):
-            before = examination.examine_before(client, Path.cwd(), stage, region())
-        _tell(before)
-        if not examination.is_well(before) and not plan:
+        if not _is_well_before(stage) and not plan:
             raise ValueError("nothing was deployed; mend what is marked above and try again")
         deployment = _deployment(stage)
         _tell_steps("deploy", stage, deployment.plan() if plan else deployment.deploy(), done)
@@ -157,9 +154,29 @@ def deploy(
 
 
 @app.command()
+def package(
+    stage: StageName,
+    folder: Annotated[Path, typer.Argument(help="Where sam.json and deployment.zip go.", show_default=False)],
+) -> None:
+    """Do all that `deploy` does but for the functions, and write what CloudFormation makes those of.
+
+    For a pipeline of your own: it makes or updates a stack of the template and the package in the folder.
+
+    Example: nightshift package out --stage prod
+    """
+    with sentences(), _interruptible(f"package {folder}", stage) as done:
+        if not _is_well_before(stage):
+            raise ValueError("nothing was packaged; mend what is marked above and try again")
+        _tell_steps("package", stage, _deployment(stage).package(folder), done)
+
+
+@app.command()
 def destroy(
     stage: StageName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    only_functions: Annotated[
+        bool, typer.Option("--functions", help="Only the functions and their triggers, to change over.")
+    ] = False,
 ) -> None:
     """Delete a stage's functions and queues. The bucket with its backups, the secrets and the database are kept.
 
@@ -167,9 +184,10 @@ def destroy(
     """
     with sentences(), _interruptible("destroy", stage) as done:
         deployment = _deployment(stage)
-        if not yes and typer.prompt(f"Type {stage} to delete its functions, queues and alarms") != stage:
+        what = "functions" if only_functions else "functions, queues and alarms"
+        if not yes and typer.prompt(f"Type {stage} to delete its {what}") != stage:
             raise ValueError("nothing was deleted")
-        _tell_steps("destroy", stage, deployment.destroy(), done)
+        _tell_steps("destroy", stage, deployment.destroy(is_all=not only_functions), done)
 
 
 for command in (
@@ -194,6 +212,16 @@ def _deployment(stage: str) -> "Deployment":
     return Deployment(
         project=project, stage=read_stage(project, stage), place=place(stage), client=client, invoker=invoker
     )
+
+
+def _is_well_before(stage: str) -> bool:
+    from nightshift.deploy import doctor as examination
+    from nightshift.deploy.session import client, region
+
+    with waiting("doctor", stage):
+        findings = examination.examine_before(client, Path.cwd(), stage, region())
+    _tell(findings)
+    return examination.is_well(findings)
 
 
 def _tell_steps(command: str, stage: str, steps: Iterator[str], done: list[str]) -> None:

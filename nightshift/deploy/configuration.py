@@ -10,7 +10,8 @@ from chalicelib.backup import exports, rds
 from chalicelib.config import PING, is_reference
 from nightshift import triggers
 from nightshift.deploy import policies, route
-from nightshift.deploy.functions import ROUTES, merge_template, name_of
+from nightshift.deploy.functions import ROUTES, name_of
+from nightshift.deploy.packaged import merge_file, merge_template
 
 # Read by the functions, and known only once the stacks exist.
 DERIVED = {
@@ -94,7 +95,8 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> list[str]:
         if template.stem == ROUTES:
             # Strangers decide how often it is called.
             function.setdefault("reserved_concurrency", route.CONCURRENCY)
-    documents[f"merge-{place.stage}.json"] = merge_template(known, outputs)
+    has_routes = route.is_served(stage)
+    documents[merge_file(place.stage)] = merge_template(known, outputs, place.stage, has_routes=has_routes)
     documents["config.json"] = configuration
     return [name for name, document in documents.items() if _save(project / ".chalice" / name, document)]
 

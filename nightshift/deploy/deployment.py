@@ -1,15 +1,28 @@
 """Deploying, planning and destroying a stage, in the one order that works."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from chalicelib.migrations import newest
 from nightshift import triggers
-from nightshift.deploy import configuration, deployer, functions, lock, login, package, record, route, stacks, watched
+from nightshift.deploy import (
+    configuration,
+    deployer,
+    functions,
+    lock,
+    login,
+    package,
+    packaged,
+    record,
+    route,
+    stacks,
+    watched,
+)
 from nightshift.deploy.changes import CREATED, DELETED
 from nightshift.deploy.configuration import Place
 from nightshift.deploy.refusal import advice_on
@@ -37,12 +50,22 @@ class Deployment:
 
         What was interrupted goes on where it was. Raises ValueError with a sentence, also where somebody else deploys.
         """
-        cloudformation = self.client("cloudformation")
+        functions.check_maker(self.client("lambda"), self.stage.name)
+        yield from self._alone(self._deploy)
+
+    def package(self, folder: Path) -> Iterator[str]:
+        """Do all that `deploy` does but for the functions, and write into a folder what CloudFormation makes those of.
+
+        While there is no function `operate`, which migrates, that is this function alone. Raises as `deploy` does.
+        """
+        yield from self._alone(lambda outputs: self._package(folder, outputs))
+
+    def _alone(self, steps: Callable[[dict[str, str]], Iterator[str]]) -> Iterator[str]:
+        """Yield the steps that follow the stack with the bucket, in which the lock is."""
         outputs: dict[str, str] = {}
-        # Its bucket has the lock.
-        yield self._deploy_stack(cloudformation, "storage", outputs)
+        yield self._deploy_stack("storage", outputs)
         with self._locked(outputs) as check:
-            for step in self._deploy(cloudformation, outputs):
+            for step in steps(outputs):
                 yield step
                 check()
 
@@ -51,20 +74,12 @@ class Deployment:
             self.client("s3"), outputs["BucketName"], stage=self.stage.name, who=self.place.caller, pause=time.sleep
         )
 
-    def _deploy(self, cloudformation: Any, outputs: dict[str, str]) -> Iterator[str]:
-        concerns = self._concerns()
-        for concern in concerns:
-            if concern not in WATCHING and concern != "storage":
-                yield self._deploy_stack(cloudformation, concern, outputs)
-        changed = configuration.write(self.project, self.place, outputs)
-        yield f"configuration: {f'written, {len(changed)} files of .chalice' if changed else 'unchanged'}"
-        path = package.build(self.project)
-        yield f"package: {path.stat().st_size / 1e6:.1f} MB, compiled"
+    def _deploy(self, outputs: dict[str, str]) -> Iterator[str]:
+        path = yield from self._prepare(outputs)
         # Nothing triggers this one, so nothing runs before the tables are there.
         resources = record.read(self.client, self.stage.name)
         operate = deployer.deploy(self.project, self.stage.name, resources, is_plan=False, only="operate")
-        yield from login.require(self._operate("access"), stage=self.stage.name)
-        yield self._migrate()
+        yield from self._update_database(again=f"nightshift deploy --stage {self.stage.name}")
         resources = record.read(self.client, self.stage.name)
         changes = operate | deployer.deploy(self.project, self.stage.name, resources, is_plan=False)
         for function in self._functions(changes):
@@ -77,14 +92,54 @@ class Deployment:
         if route.is_served(configuration.read(self.project)["stages"][self.stage.name]):
             is_new = route.complete(self.client, self.project, self.stage.name)
             yield f"page to unsubscribe: {f'at most {route.RATE} requests a second' if is_new else 'unchanged'}"
-        for concern in concerns:
+        yield from self._watch(outputs)
+        yield from self._sweep(path)
+
+    def _package(self, folder: Path, outputs: dict[str, str]) -> Iterator[str]:
+        path = yield from self._prepare(outputs)
+        awslambda, operate = self.client("lambda"), functions.name_of("operate", self.stage.name)
+        again = f"nightshift package {folder} --stage {self.stage.name}"
+        if not functions.exists(awslambda, operate):
+            packaged.write(self.project, self.stage.name, folder, function="operate")
+            yield f"{folder}: the function operate alone, which migrates; make the stack of it, then: {again}"
+            return
+        functions.update_code(awslambda, operate, path.read_bytes())
+        yield f"function {operate}: updated (code)"
+        yield from self._update_database(again=again)
+        yield from self._watch(outputs)
+        packaged.write(self.project, self.stage.name, folder)
+        yield f"{folder}: sam.json and deployment.zip, of which CloudFormation makes the functions"
+        if functions.stack_of(awslambda, operate) is None:
+            yield "functions: Chalice has made those that are there; docs/deploy.md says how to change over"
+        yield from self._sweep(path)
+
+    def _prepare(self, outputs: dict[str, str]) -> Generator[str, None, Path]:
+        """Make what functions need, add its outputs to those known, and return the package."""
+        for concern in self._concerns():
+            if concern not in WATCHING and concern != "storage":
+                yield self._deploy_stack(concern, outputs)
+        changed = configuration.write(self.project, self.place, outputs)
+        yield f"configuration: {f'written, {len(changed)} files of .chalice' if changed else 'unchanged'}"
+        path = package.build(self.project)
+        yield f"package: {path.stat().st_size / 1e6:.1f} MB, compiled"
+        return path
+
+    def _update_database(self, *, again: str) -> Iterator[str]:
+        yield from login.require(self._operate("access"), again=again)
+        yield self._migrate()
+
+    def _watch(self, outputs: dict[str, str]) -> Iterator[str]:
+        for concern in self._concerns():
             if concern in WATCHING:
-                yield self._deploy_stack(cloudformation, concern, outputs)
+                yield self._deploy_stack(concern, outputs)
+
+    def _sweep(self, path: Path) -> Iterator[str]:
         for swept in package.sweep(path):
             yield f"swept {swept}"
 
     def plan(self) -> Iterator[str]:
         """Tell what `deploy` would do, and do nothing."""
+        functions.check_maker(self.client("lambda"), self.stage.name)
         cloudformation = self.client("cloudformation")
         outputs: dict[str, str] = {}
         for concern in self._concerns():
@@ -125,19 +180,20 @@ class Deployment:
         known = [functions.name_of(each.function, self.stage.name) for each in triggers.read(self.project)]
         return list(dict.fromkeys([*known, *others]))
 
-    def destroy(self) -> Iterator[str]:
-        """Delete the functions and every stack that holds no data, and tell each step.
+    def destroy(self, *, is_all: bool = True) -> Iterator[str]:
+        """Delete the functions and every stack that holds no data, or the functions alone, and tell each step.
 
-        Raises ValueError, which names what is left, when something is.
+        Raises ValueError, which names what is left, when something is, and where CloudFormation made the functions.
         """
-        cloudformation = self.client("cloudformation")
-        outputs = stacks.outputs(cloudformation, stacks.name_of(self.stage.name, "storage"))
+        functions.check_maker(self.client("lambda"), self.stage.name)
+        outputs = stacks.outputs(self.client("cloudformation"), stacks.name_of(self.stage.name, "storage"))
+        steps = [self._destroy_functions(), *([self._destroy_stacks()] if is_all else [])]
         with self._locked(outputs) if "BucketName" in outputs else nullcontext(lambda: None) as check:
-            for step in self._destroy(cloudformation):
+            for step in chain.from_iterable(steps):
                 yield step
                 check()
 
-    def _destroy(self, cloudformation: Any) -> Iterator[str]:
+    def _destroy_functions(self) -> Iterator[str]:
         stage = self.stage.name
         changes = deployer.delete(self.project, stage, record.read(self.client, stage))
         deleted = [function for function, what in changes.items() if DELETED in what]
@@ -146,8 +202,11 @@ class Deployment:
             raise ValueError(f"still there: {', '.join(left)}; run it again, or look at them in the console of AWS")
         yield f"functions: {len(deleted)} deleted"
         yield f"logs: kept until their days are over, /aws/lambda/{functions.APPLICATION}-{stage}-*"
+
+    def _destroy_stacks(self) -> Iterator[str]:
+        cloudformation = self.client("cloudformation")
         for concern in reversed(self._concerns()):
-            name = stacks.name_of(stage, concern)
+            name = stacks.name_of(self.stage.name, concern)
             if stacks.describe(cloudformation, name) is None:
                 continue
             if concern in KEPT or (concern == "network" and "data" in self.stage.stacks):
@@ -159,8 +218,9 @@ class Deployment:
     def _concerns(self) -> list[str]:
         return [concern for concern in CONCERNS if concern in self.stage.stacks]
 
-    def _deploy_stack(self, cloudformation: Any, concern: str, outputs: dict[str, str]) -> str:
+    def _deploy_stack(self, concern: str, outputs: dict[str, str]) -> str:
         """Bring a stack to its template, add its outputs to those known, and return what became of it."""
+        cloudformation = self.client("cloudformation")
         stack = self._stack(concern, outputs)
         told = f"stack {stack.name}: {stacks.deploy(cloudformation, stack)}"
         outputs |= stacks.outputs(cloudformation, stack.name)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from chalice.utils import to_cfn_resource_name
 
 from chalicelib import errors
 from nightshift import triggers
@@ -76,27 +75,6 @@ def _repetition(awslambda: Any, function: str, stage: str) -> dict[str, Any]:
     )
 
 
-def merge_template(known: Sequence[Trigger], outputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return what `chalice package --merge-template` adds, for a pipeline that deploys with CloudFormation."""
-    scheduled = {
-        to_cfn_resource_name(name): {"Properties": {"EventInvokeConfig": _as_in_a_template(repetition)}}
-        for name, repetition in repetitions(known, outputs).items()
-    }
-    trigger = {"Properties": {"FunctionResponseTypes": ["ReportBatchItemFailures"]}}
-    workers = {
-        to_cfn_resource_name(name): {"Properties": {"Events": {f"{to_cfn_resource_name(name)}SqsEventSource": trigger}}}
-        for name in triggers.functions_of(known, "queue")
-    }
-    return {"Resources": scheduled | workers}
-
-
-def _as_in_a_template(repetition: Mapping[str, Any]) -> dict[str, Any]:
-    if "DestinationConfig" not in repetition:
-        return dict(repetition)
-    destination = {"Type": "SQS", **repetition["DestinationConfig"]["OnFailure"]}
-    return {**repetition, "DestinationConfig": {"OnFailure": destination}}
-
-
 def exists(awslambda: Any, name: str) -> bool:
     """Return whether there is a function of this name."""
     return describe(awslambda, name) is not None
@@ -111,6 +89,29 @@ def describe(awslambda: Any, name: str) -> dict[str, Any] | None:
             raise
         return None
     return found
+
+
+def check_maker(awslambda: Any, stage: str) -> None:
+    """Raise ValueError where CloudFormation made the functions of a stage: Chalice would take them from its stack."""
+    name = name_of("operate", stage)
+    if exists(awslambda, name) and (stack := stack_of(awslambda, name)):
+        raise ValueError(
+            f"CloudFormation made the functions, by its stack {stack}: use nightshift package, or delete it first; "
+            "docs/deploy.md says how to change over"
+        )
+
+
+def stack_of(awslambda: Any, name: str) -> str | None:
+    """Return the CloudFormation stack that made the function of this name, None where none did."""
+    tags = awslambda.get_function(FunctionName=name).get("Tags", {})
+    stack: str | None = tags.get("aws:cloudformation:stack-name")
+    return stack
+
+
+def update_code(awslambda: Any, name: str, package: bytes) -> None:
+    """Give the function of this name the code of a package, and wait until it has it."""
+    awslambda.update_function_code(FunctionName=name, ZipFile=package)
+    awslambda.get_waiter("function_updated_v2").wait(FunctionName=name)
 
 
 def name_of(function: str, stage: str) -> str:

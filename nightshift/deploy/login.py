@@ -9,10 +9,10 @@ from chalicelib.rights import PLACEHOLDER
 NEEDED = frozenset({"tasks", "migrations"})
 
 
-def require(access: Mapping[str, Any], *, stage: str) -> Iterator[str]:
+def require(access: Mapping[str, Any], *, again: str) -> Iterator[str]:
     """Yield what the database's administrator has to do, where a first deployment cannot go on without.
 
-    `access` is the function's own answer. Raises ValueError, which says how to go on.
+    `access` is the function's own answer, `again` the command that goes on. Raises ValueError, which says so.
     """
     if access["refusal"] is None and (access["is_migrated"] or NEEDED.isdisjoint(access["lacks"])):
         return
@@ -21,10 +21,7 @@ def require(access: Mapping[str, Any], *, stage: str) -> Iterator[str]:
     if access["refusal"] is not None:
         yield from _password(access["secret"])
     reason = access["refusal"] or f"its user's rights are not enough for {' and '.join(access['lacks'])}"
-    raise ValueError(
-        f"{reason}; no schedule or worker has been deployed. "
-        f"Run the statements above, then: nightshift deploy --stage {stage}"
-    )
+    raise ValueError(f"{reason}; no schedule or worker has been deployed. Run the statements above, then: {again}")
 
 
 def _password(secret: str | None) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightshift.deploy import lock, package, record, session
+from nightshift.deploy import functions, lock, package, record, session
 from nightshift.deploy.refusal import refusal_of
 
 
@@ -26,6 +26,7 @@ def prepare() -> None:
         os.environ["AWS_PROFILE"] = profile
     try:
         _hold_lock(stage)
+        functions.check_maker(session.client("lambda"), stage)
         resources = record.read(session.client, stage)
     except (BotoCoreError, ClientError) as error:
         raise SystemExit(f"chalice deploy: {refusal_of(error)}") from None

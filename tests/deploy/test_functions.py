@@ -4,7 +4,7 @@ from pathlib import Path
 
 import app
 from nightshift import triggers
-from nightshift.deploy.functions import merge_template, repetitions, reporting
+from nightshift.deploy.functions import repetitions, reporting
 
 KNOWN = triggers.read(Path(__file__).parent.parent.parent)
 OUTPUTS = {"FailedFiresQueueArn": "arn:q"}
@@ -34,13 +34,3 @@ def test_a_rare_rate_is_kept_for_as_long_as_lambda_can() -> None:
     assert repetitions([rare, cron], OUTPUTS) == {
         "rare": {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 21_600}
     }
-
-
-def test_a_pipeline_of_cloudformation_gets_the_same() -> None:
-    resources = merge_template(KNOWN, OUTPUTS)["Resources"]
-    digest, dispatch = (resources[name]["Properties"]["EventInvokeConfig"] for name in ("DailyDigest", "Dispatch"))
-    assert digest["DestinationConfig"] == {"OnFailure": {"Type": "SQS", "Destination": "arn:q"}}
-    assert dispatch == repetitions(KNOWN, OUTPUTS)["dispatch"]
-    for worker in ("Work", "WorkPriority"):
-        (trigger,) = resources[worker]["Properties"]["Events"].values()
-        assert trigger == {"Properties": {"FunctionResponseTypes": ["ReportBatchItemFailures"]}}

@@ -7,7 +7,7 @@ import botocore.session
 from botocore import xform_name
 
 # The AWS CLI's own, which are no operations of the service.
-CUSTOMIZED = {("cloudformation", "deploy")}
+CUSTOMIZED = {("s3", "cp"), *(("cloudformation", each) for each in ("deploy", "package", "wait"))}
 OPTIONS = {"query", "output", "region", "profile"}
 
 
