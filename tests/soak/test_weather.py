@@ -76,3 +76,9 @@ def test_whatever_is_killed_is_started_and_whatever_is_paused_is_resumed() -> No
     assert acts["redis", "kill"] == acts["redis", "start"] > 0
     assert acts["operator", "pause"] == acts["operator", "resume"] > 0
     assert acts["killer", "kill"] > 0
+
+
+def test_a_database_that_is_killed_is_back_within_seconds() -> None:
+    acts = [due for due in chaos(PLANNED, start=START, days=DAYS, seed=1) if due.function == "database"]
+    outages = [started.at - killed.at for killed, started in zip(acts[::2], acts[1::2], strict=True)]
+    assert max(outages) < timedelta(seconds=10)
