@@ -186,7 +186,8 @@ def test_changing_over_to_chalice_loses_nothing_and_makes_the_same(cloud: Cloud)
     assert cloud.client("lambda").list_functions()["Functions"] == []
     enqueue_without_functions(cloud, "to-chalice")
     cloud.deploy()
-    until_mailed_once(cloud, "to-chalice")
+    until(lambda: mails_to(cloud, "to-chalice-by-queue") == 1, "the mail of the job on the queue")
+    assert len(cloud.query("SELECT id FROM jobs WHERE data LIKE '%to-chalice@%'")) == 1
     assert differences(of_cloudformation, describe(cloud)) == []
 
 
