@@ -92,8 +92,10 @@ def _read(s3: Any, bucket: str) -> tuple[str, Holder | None]:
 
 def _write(s3: Any, bucket: str, holder: Holder, condition: dict[str, str]) -> str | None:
     """Return the lock's new version, None where somebody else has written it meanwhile."""
+    body = json.dumps(asdict(holder)).encode()
     try:
-        written = s3.put_object(Bucket=bucket, Key=KEY, Body=json.dumps(asdict(holder)).encode(), **condition)
+        # With a key of S3's own: whoever deploys need not have any right to the bucket's.
+        written = s3.put_object(Bucket=bucket, Key=KEY, Body=body, ServerSideEncryption="AES256", **condition)
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] in {409, 412}:
             return None

@@ -1,5 +1,6 @@
 """A stage that is deployed from several clones, at once and interrupted: it is the same afterwards."""
 
+import json
 import os
 import re
 import shutil
@@ -180,6 +181,30 @@ def test_what_a_clone_no_longer_has_is_deleted_though_another_deployed_it(first:
     assert f"function {name_of('external_sync')}: deleted" in second.deploy()
     assert name_of("external_sync") not in ids(first)["functions"]
     assert f"function {name_of('external_sync')}: created" in first.deploy()
+
+
+def changed_by(printed: str) -> dict[str, str]:
+    """Return what a plan or a deployment says of each stack and function, in the words of a plan."""
+    said = re.findall(r"^  ((?:stack|function) \S+): (.+)$", printed, re.MULTILINE)
+    words = {"created": "create", "updated": "update", "deleted": "delete"}
+    return {name: re.sub(r"^\w+", lambda word: words.get(word[0], word[0]), what) for name, what in said}
+
+
+def test_a_plan_says_exactly_what_the_deployment_then_does(first: Cloud, second: Cloud) -> None:
+    configuration = second.project / ".chalice" / "config.json"
+    document = json.loads(configuration.read_text())
+    document["stages"][STAGE]["lambda_functions"]["work"]["lambda_memory_size"] = 256
+    document["stages"][STAGE]["environment_variables"]["DAILY_DIGEST_SCHEDULE"] = "@monthly"
+    configuration.write_text(json.dumps(document))
+    (second.project / "app.py").write_text((first.project / "app.py").read_text() + "\n# Another.\n")
+    before = ids(first), settings(first)
+    planned = second.run("nightshift", "deploy", "--stage", STAGE, "--plan")
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    assert (ids(first), settings(first)) == before
+    plan = changed_by(planned.stdout)
+    assert plan[f"function {name_of('daily_digest')}"] == "update (code, settings, schedule)"
+    assert plan[f"function {name_of('work')}"] == "update (code, settings)"
+    assert changed_by(second.deploy()) == plan
 
 
 def test_a_clone_that_never_deployed_destroys_all_of_it(first: Cloud) -> None:
