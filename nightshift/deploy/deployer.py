@@ -91,7 +91,7 @@ def _run(deployer: Deployer, config: Config, stage: str) -> None:
     try:
         deployer.deploy(config, chalice_stage_name=stage)
     except ChaliceDeploymentError as error:
-        raise ValueError(f"Chalice could not deploy: {' '.join(str(error).split())}") from error
+        raise ValueError(f"Chalice was refused: {' '.join(str(error).split())}") from error
 
 
 def _report_partial_failures(**call: Any) -> None:

@@ -194,26 +194,39 @@ class Deployment:
                 check()
 
     def _destroy_functions(self) -> Iterator[str]:
-        stage = self.stage.name
-        changes = deployer.delete(self.project, stage, record.read(self.client, stage))
-        deleted = [function for function, what in changes.items() if DELETED in what]
-        if left := [each["name"] for each in record.read(self.client, stage) if each["resource_type"] != "log_group"]:
+        stage, refusal = self.stage.name, ""
+        there = self._made()
+        try:
+            deployer.delete(self.project, stage, record.read(self.client, stage))
+        except ValueError as error:
+            refusal = f"{error}; "
+        left = self._made()
+        if left or refusal:
             # The queues and secrets that they use stay as long as they are there.
-            raise ValueError(f"still there: {', '.join(left)}; run it again, or look at them in the console of AWS")
+            names = ", ".join(sorted(left)) or "nothing"
+            raise ValueError(f"{refusal}still there: {names}. Remove what holds it, and run it again")
+        deleted = [name for name, kind in there.items() if kind == "lambda_function"]
         yield f"functions: {len(deleted)} deleted"
         yield f"logs: kept until their days are over, /aws/lambda/{functions.APPLICATION}-{stage}-*"
 
+    def _made(self) -> dict[str, str]:
+        """Return what Chalice made and is there, by name, with its kind; logs are kept."""
+        found = record.read(self.client, self.stage.name)
+        return {each["name"]: each["resource_type"] for each in found if each["resource_type"] != "log_group"}
+
     def _destroy_stacks(self) -> Iterator[str]:
         cloudformation = self.client("cloudformation")
-        for concern in reversed(self._concerns()):
-            name = stacks.name_of(self.stage.name, concern)
-            if stacks.describe(cloudformation, name) is None:
+        # Of all, since another clone may have had more than infra/stages.json has here.
+        names = {concern: stacks.name_of(self.stage.name, concern) for concern in reversed(CONCERNS)}
+        there = {concern for concern, name in names.items() if stacks.describe(cloudformation, name)}
+        for concern in names:
+            if concern not in there:
                 continue
-            if concern in KEPT or (concern == "network" and "data" in self.stage.stacks):
-                yield f"stack {name}: kept, with its data"
+            if concern in KEPT or (concern == "network" and "data" in there):
+                yield f"stack {names[concern]}: kept, with its data"
             else:
-                stacks.delete(cloudformation, name)
-                yield f"stack {name}: deleted"
+                stacks.delete(cloudformation, names[concern])
+                yield f"stack {names[concern]}: deleted"
 
     def _concerns(self) -> list[str]:
         return [concern for concern in CONCERNS if concern in self.stage.stacks]
