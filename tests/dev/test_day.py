@@ -48,6 +48,11 @@ def hanging(event, context):
     while True:
         pass
 
+def deaf(event, context):
+    note("deaf", event, context)
+    while True:
+        pass
+
 def dying(event, context):
     note("dying", event, context)
     os._exit(3)
@@ -216,12 +221,12 @@ def test_an_end_that_comes_before_a_process_is_ready_is_not_lost(stage: Stage) -
 
 def test_what_is_killed_fails(stage: Stage) -> None:
     async def kill(day: Day, _: object) -> None:
-        await until(lambda: stage.notes("slow"))
+        await until(lambda: stage.notes("deaf"))
         day.end()
         day.kill()
 
-    stage.live({"slow": "5 0 * * *"}, meanwhile=kill)
-    assert ("slow", "slow: its process was ended by signal 9; it is tried again") in stage.told
+    stage.live({"deaf": "5 0 * * *"}, meanwhile=kill)
+    assert ("deaf", "deaf: its process was ended by signal 9; it is tried again") in stage.told
 
 
 def test_an_invocation_that_outlives_its_time_is_ended(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
