@@ -54,10 +54,10 @@ def test_a_link_that_leads_nowhere_is_noticed(tmp_path: Path) -> None:
     def link(target: str) -> Link:
         return Link(is_picture=False, words="there", target=target)
 
-    assert why_not(page, link("logs.md#one-story")) is None
+    assert why_not(page, link("logs.md#traces")) is None
     assert why_not(page, link("#handlers")) is None
     assert why_not(page, link("log.md")) == "there is no log.md"
-    assert why_not(page, link("logs.md#two-stories")) == "docs/logs.md has no heading for #two-stories"
+    assert why_not(page, link("logs.md#spans")) == "docs/logs.md has no heading for #spans"
     assert why_not(page, link("#footmen")) == "docs/queue.md has no heading for #footmen"
     assert why_not(page, link("../../elsewhere.md")) == "../../elsewhere.md leads out of the project"
     assert why_not(page, link("http://example.com")) == "http://example.com is not https"
