@@ -228,7 +228,7 @@ def test_no_alarm_needs_metric_math() -> None:
 
 def test_the_page_tells_of_every_alarm() -> None:
     page = (INFRA / "README.md").read_text(encoding="utf-8")
-    (table,) = re.findall(r"## What alarms\n(.*?)\n## ", page, re.DOTALL)
+    (table,) = re.findall(r"## Alarms\n(.*?)\n## ", page, re.DOTALL)
     # As the table has it for those that a loop makes.
     told = {re.sub(r"<\w+>(-<\w+>)?", ".+", name) for name in re.findall(r"`([\w<>-]+)`", table)}
     names = [alarm["AlarmName"].removeprefix(f"nightshift-{STAGE}-") for alarm in ALL.values()]
