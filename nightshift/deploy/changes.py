@@ -153,7 +153,7 @@ class ChangingClient(TypedAWSClient):
             return str(found["Arn"])
         if self._differs(rule_name, "schedule"):
             return str(super().get_or_create_rule_arn(rule_name, schedule_expression, event_pattern, rule_description))
-        return self._arn("events", f"rule/{rule_name}")
+        return str(found.get("Arn") or self._arn("events", f"rule/{rule_name}"))
 
     def connect_rule_to_lambda(self, rule_name: str, function_arn: str) -> None:
         """Let a rule call its function."""

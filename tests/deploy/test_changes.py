@@ -91,6 +91,12 @@ def test_a_rule_is_written_where_its_schedule_differs(session: Any, other: str) 
     assert second.changes == ({} if other == "rate(1 minute)" else {"nightshift-dev-work": ["schedule"]})
 
 
+def test_a_plan_knows_the_rule_that_is_there(aws: LocalAws, session: Any) -> None:
+    arn = client(session).get_or_create_rule_arn(RULE, "rate(1 minute)")
+    assert client(session, is_plan=True).get_or_create_rule_arn(RULE, "rate(2 minutes)") == arn
+    assert aws.client("events").describe_rule(Name=RULE)["ScheduleExpression"] == "rate(1 minute)"
+
+
 def test_a_rule_that_somebody_disabled_is_enabled(aws: LocalAws, session: Any) -> None:
     client(session).get_or_create_rule_arn(RULE, "rate(1 minute)")
     aws.client("events").disable_rule(Name=RULE)
