@@ -47,8 +47,9 @@ def test_storing_again_replaces_what_the_same_link_opens(store: Store) -> None:
 
 def test_a_link_opens_nothing_else(store: Store) -> None:
     store.put(KEY, b"x", content_type=HTML)
-    with pytest.raises(urllib.error.HTTPError, match="404"):
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
         urllib.request.urlopen(store.link("reports/2026-02/job-2.html", seconds=60))
+    refused.value.close()
 
 
 @pytest.mark.parametrize("seconds", [60, 43_200])
