@@ -439,7 +439,7 @@ HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "type": ({"type": "Send Mail"}, r"the message is not valid: Expected `str` matching regex .*`\$\.type`"),
     "id": ({"id": "with space"}, r"the message is not valid: Expected `str` matching regex .*`\$\.id`"),
-    "microseconds": ({"expires_at": 1_772_452_800_000_000}, "the job's row is not valid: year 58136 is out of range"),
+    "microseconds": ({"expires_at": 1_772_452_800_000_000}, "the job's row is not valid: year .*58136"),
     "envelope": ({"envelope": "{"}, "the job's row is not valid: Input data was truncated"),
     "tags": ({"envelope": '{"tags": 1}'}, "the job's row is not valid: 'int' object is not iterable"),
 }

@@ -1,6 +1,7 @@
 """What the sync refuses, keeps of an item, and takes for newer."""
 
 import json
+import sys
 from typing import Any
 
 import msgspec
@@ -32,11 +33,13 @@ BAD_ITEMS = {
     b'{"id": "latin", "x": "\xfc"}': "'utf-8' codec can't decode",
     b'{"id": "zero", "x": 01}': "it is no valid JSON object",
     b'{"id": "big", "x": "%b"}' % (b"x" * 1024 * 1024): "1,048,576 are allowed",
-    b'{"id": "deep", "x": %b1%b}' % (b"[" * 100_000, b"]" * 100_000): "it is no valid JSON object",
     b'{"id": "late", "at": "soon"}': "its at is no moment",
     b'{"id": "far", "at": "9999-12-31T23:59:59-23:00"}': "its at is no moment",
     b'{"id": "number", "at": 5}': "its at is no moment",
 }
+if sys.version_info < (3, 14):
+    # From 3.14 on, the interpreter's stack is deep enough for all that an item may be long.
+    BAD_ITEMS[b'{"id": "deep", "x": %b1%b}' % (b"[" * 100_000, b"]" * 100_000)] = "it is no valid JSON object"
 
 
 @pytest.mark.parametrize("bad", BAD_ITEMS)
