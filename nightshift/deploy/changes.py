@@ -8,6 +8,7 @@ from typing import Any
 from botocore.session import Session
 from chalice.awsclient import TypedAWSClient
 
+from nightshift.deploy.functions import find_log_group
 from nightshift.deploy.package import code_sha256
 
 PARTIAL_FAILURES = ["ReportBatchItemFailures"]
@@ -114,7 +115,7 @@ class ChangingClient(TypedAWSClient):
 
     def log_group_exists(self, name: str) -> bool:
         """Return whether there is this group, and not only one whose name begins with it."""
-        return self._log_group(name) is not None
+        return find_log_group(self._client("logs"), name) is not None
 
     def create_log_group(self, log_group_name: str) -> None:
         """Make a log group."""
@@ -123,16 +124,12 @@ class ChangingClient(TypedAWSClient):
 
     def put_retention_policy(self, name: str, retention_in_days: int) -> None:
         """Let a log group forget after so many days."""
-        found = self._log_group(name) or {}
+        found = find_log_group(self._client("logs"), name) or {}
         if found.get("retentionInDays") != retention_in_days and self._differs(name, "log retention"):
             super().put_retention_policy(name, retention_in_days)
 
     def delete_retention_policy(self, log_group_name: str) -> None:
         """Leave the log as it is: what a deleted function wrote stays, and must be forgotten one day."""
-
-    def _log_group(self, name: str) -> Mapping[str, Any] | None:
-        groups = self._client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-        return next((each for each in groups if each["logGroupName"] == name), None)
 
     def get_or_create_rule_arn(
         self,

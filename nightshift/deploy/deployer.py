@@ -101,11 +101,10 @@ def _report_partial_failures(**call: Any) -> None:
         params["FunctionResponseTypes"] = PARTIAL_FAILURES
 
 
-def delete(project: Path, stage: str, resources: list[Resource]) -> dict[str, list[str]]:
-    """Run Chalice's delete of what is there of this stage, and return by function what was deleted."""
+def delete(project: Path, stage: str, resources: list[Resource]) -> None:
+    """Run Chalice's delete of what is there of this stage. Raises ValueError with Chalice's own explanation."""
     record.update(project, stage, resources)
     factory = CLIFactory(str(project), environ=os.environ)
     config = factory.create_config_obj(chalice_stage_name=stage)
     client = _client(factory.create_botocore_session(), stage, is_plan=False)
     _run(create_deletion_deployer(client, UI(out=StringIO())), config, stage)
-    return client.changes

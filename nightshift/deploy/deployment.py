@@ -1,6 +1,5 @@
 """Deploying, planning and destroying a stage, in the one order that works."""
 
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -32,6 +31,10 @@ from nightshift.deploy.templates import parameters_of
 
 # What holds data that nobody could bring back. Their templates retain it too.
 KEPT = frozenset({"storage", "secrets", "data"})
+
+# How a change of a whole function is named; without a name of its own it is an update of parts.
+DONE = {CREATED: "created", DELETED: "deleted", "": "updated"}
+PLANNED = {CREATED: "create", DELETED: "delete", "": "update"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,25 +73,21 @@ class Deployment:
                 check()
 
     def _locked(self, outputs: Mapping[str, str]) -> AbstractContextManager[Callable[[], None]]:
-        return lock.held(
-            self.client("s3"), outputs["BucketName"], stage=self.stage.name, who=self.place.caller, pause=time.sleep
-        )
+        return lock.held(self.client("s3"), outputs["BucketName"], stage=self.stage.name, who=self.place.caller)
 
     def _deploy(self, outputs: dict[str, str]) -> Iterator[str]:
         path = yield from self._prepare(outputs)
-        # Nothing triggers this one, so nothing runs before the tables are there.
         resources = record.read(self.client, self.stage.name)
+        # Nothing triggers this one, so nothing runs before the tables are there.
         operate = deployer.deploy(self.project, self.stage.name, resources, is_plan=False, only="operate")
         yield from self._update_database(again=f"nightshift deploy --stage {self.stage.name}")
-        resources = record.read(self.client, self.stage.name)
         changes = operate | deployer.deploy(self.project, self.stage.name, resources, is_plan=False)
         for function in self._functions(changes):
-            yield f"function {function}: {_done(changes.get(function, []))}"
-        known = functions.repetitions(triggers.read(self.project), outputs)
-        others = functions.others_repeated(self.client("lambda"), self.stage.name, known)
-        for function in others:
-            functions.set_repetition(self.client("lambda"), function, self.stage.name, known[function])
-        yield f"failed fires: {'repeated twice, then put on their queue' if others else 'unchanged'}"
+            yield f"function {function}: {_describe(changes.get(function, []), DONE)}"
+        missing = self._missing_repetitions(outputs)
+        for function, repetition in missing.items():
+            functions.set_repetition(self.client("lambda"), function, self.stage.name, repetition)
+        yield f"failed fires: {'repeated twice, then put on their queue' if missing else 'unchanged'}"
         if route.is_served(configuration.read(self.project)["stages"][self.stage.name]):
             is_new = route.complete(self.client, self.project, self.stage.name)
             yield f"page to unsubscribe: {f'at most {route.RATE} requests a second' if is_new else 'unchanged'}"
@@ -162,10 +161,12 @@ class Deployment:
             package.build(copy)
             changes = deployer.deploy(copy, self.stage.name, resources, is_plan=True)
         for function in self._functions(changes):
-            yield f"function {function}: {_planned(changes.get(function, []))}"
-        known = functions.repetitions(triggers.read(self.project), outputs)
-        others = functions.others_repeated(self.client("lambda"), self.stage.name, known)
-        yield f"failed fires: {', '.join(others) or 'unchanged'}"
+            yield f"function {function}: {_describe(changes.get(function, []), PLANNED)}"
+        yield f"failed fires: {', '.join(self._missing_repetitions(outputs)) or 'unchanged'}"
+
+    def _missing_repetitions(self, outputs: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+        wanted = functions.repetitions(triggers.read(self.project), outputs)
+        return functions.missing_repetitions(self.client("lambda"), self.stage.name, wanted)
 
     def _plan_migration(self) -> str:
         if not functions.exists(self.client("lambda"), functions.name_of("operate", self.stage.name)):
@@ -195,24 +196,20 @@ class Deployment:
 
     def _destroy_functions(self) -> Iterator[str]:
         stage, refusal = self.stage.name, ""
-        there = self._made()
+        there = record.read(self.client, stage)
         try:
-            deployer.delete(self.project, stage, record.read(self.client, stage))
+            deployer.delete(self.project, stage, there)
         except ValueError as error:
             refusal = f"{error}; "
-        left = self._made()
+        # Logs are kept.
+        left = [each["name"] for each in record.read(self.client, stage) if each["resource_type"] != "log_group"]
         if left or refusal:
             # The queues and secrets that they use stay as long as they are there.
             names = ", ".join(sorted(left)) or "nothing"
             raise ValueError(f"{refusal}still there: {names}. Remove what holds it, and run it again")
-        deleted = [name for name, kind in there.items() if kind == "lambda_function"]
-        yield f"functions: {len(deleted)} deleted"
+        deleted = sum(each["resource_type"] == "lambda_function" for each in there)
+        yield f"functions: {deleted} deleted"
         yield f"logs: kept until their days are over, /aws/lambda/{functions.APPLICATION}-{stage}-*"
-
-    def _made(self) -> dict[str, str]:
-        """Return what Chalice made and is there, by name, with its kind; logs are kept."""
-        found = record.read(self.client, self.stage.name)
-        return {each["name"]: each["resource_type"] for each in found if each["resource_type"] != "log_group"}
 
     def _destroy_stacks(self) -> Iterator[str]:
         cloudformation = self.client("cloudformation")
@@ -270,17 +267,11 @@ class Deployment:
             raise ValueError(f"{error}{advice_on(str(error))}") from error
 
 
-def _done(changes: list[str]) -> str:
-    if not changes or CREATED in changes or DELETED in changes:
-        return next((each for each in changes if each in {CREATED, DELETED}), "unchanged")
-    return f"updated ({', '.join(changes)})"
-
-
-def _planned(changes: list[str]) -> str:
+def _describe(changes: list[str], words: Mapping[str, str]) -> str:
+    """Return in one line what changed of a function; `words` are DONE or PLANNED."""
     if not changes:
         return "unchanged"
-    done = {CREATED: "create", DELETED: "delete"}
-    return next((done[each] for each in changes if each in done), f"update ({', '.join(changes)})")
+    return next((words[each] for each in changes if each in words), f"{words['']} ({', '.join(changes)})")
 
 
 def _migration(before: str | None, after: str | None) -> str:

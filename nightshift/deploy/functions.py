@@ -51,9 +51,15 @@ def repetitions(known: Sequence[Trigger], outputs: Mapping[str, str]) -> dict[st
     return dict.fromkeys(reporting(known), repeated) | at_a_rate
 
 
-def others_repeated(awslambda: Any, stage: str, by_function: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the functions whose failed events Lambda repeats otherwise than `repetitions` has it."""
-    return [function for function, wanted in by_function.items() if _repetition(awslambda, function, stage) != wanted]
+def missing_repetitions(
+    awslambda: Any, stage: str, by_function: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """Return those of `repetitions` that Lambda does not have yet."""
+    return {
+        function: wanted
+        for function, wanted in by_function.items()
+        if _repetition(awslambda, function, stage) != wanted
+    }
 
 
 def set_repetition(awslambda: Any, function: str, stage: str, repetition: Mapping[str, Any]) -> None:
@@ -137,6 +143,12 @@ def invoke(awslambda: Any, function: str, stage: str, request: Mapping[str, Any]
     told = str(payload.get("errorMessage", payload))
     # What Nightshift names is a sentence by itself; of anything else it helps to know where it comes from.
     raise ValueError(told if hasattr(errors, str(payload.get("errorType"))) else f"{name} failed: {told}")
+
+
+def find_log_group(logs: Any, name: str) -> dict[str, Any] | None:
+    """Return the log group of exactly this name, None where there is none."""
+    groups: list[dict[str, Any]] = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    return next((each for each in groups if each["logGroupName"] == name), None)
 
 
 def is_absent(error: BotoCoreError | ClientError) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from chalice.cli.factory import CLIFactory
 
-from nightshift.deploy.functions import ROUTES, name_of
+from nightshift.deploy.functions import ROUTES, find_log_group, name_of
 
 # What the page reports its attempts as.
 UNSUBSCRIBE = "unsubscribe"
@@ -47,8 +47,7 @@ def _limit(gateway: Any, api: str, stage: str) -> bool:
 
 
 def _keep_log(logs: Any, group: str, days: int) -> bool:
-    groups = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
-    found = next((each for each in groups if each["logGroupName"] == group), None)
+    found = find_log_group(logs, group)
     if found is None:
         logs.create_log_group(logGroupName=group)
     elif found.get("retentionInDays") == days:
