@@ -6,8 +6,8 @@ from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, Response, ScheduleExpression, SNSEvent, SQSEvent
 
-from chalicelib.schedule import Schedule
-from chalicelib.stage import schedule_of
+from chalicelib.schedule.schedule import Schedule
+from chalicelib.schedule.stage import schedule_of
 
 # Chalice's own log handler off: the logger of telemetry.py bears the same name, and each line would come twice.
 app = Chalice(app_name="nightshift", configure_logs=False)
@@ -46,7 +46,7 @@ class Rule(ScheduleExpression):
         """Return the expression."""
         from datetime import UTC, datetime
 
-        from chalicelib.eventbridge import rule_of
+        from chalicelib.schedule.eventbridge import rule_of
 
         return rule_of(self._schedule, now=datetime.now(UTC)).expression
 
@@ -134,9 +134,9 @@ def work_priority(event: SQSEvent) -> Any:
 @app.schedule("rate(1 minute)")
 def dispatch(event: CloudWatchEvent) -> Any:
     """Every minute: put the jobs that are due on their queues."""
-    from chalicelib import schedule_history
-    from chalicelib.context import from_lambda
+    from chalicelib.core.context import from_lambda
     from chalicelib.queue import dispatch
+    from chalicelib.runs import schedule_history
 
     context = from_lambda(event.context)
     summary = dispatch.dispatch(context)
@@ -149,8 +149,8 @@ def dispatch(event: CloudWatchEvent) -> Any:
 @app.schedule("rate(5 minutes)")
 def watch(event: CloudWatchEvent) -> Any:
     """Every five minutes: make up for fires that never came, take up runs that nobody continues, and tell."""
-    from chalicelib import watch
-    from chalicelib.context import from_lambda
+    from chalicelib.core.context import from_lambda
+    from chalicelib.runs import watch
 
     return watch.watch(from_lambda(event.context), SCHEDULES)
 
@@ -159,7 +159,7 @@ def watch(event: CloudWatchEvent) -> Any:
 @app.on_sns_message(topic=os.environ.get("MAIL_FEEDBACK_TOPIC_NAME", "nightshift-mail-feedback"))
 def mail_feedback(event: SNSEvent) -> Any:
     """Take what SES tells of mails that came back."""
-    from chalicelib.context import from_lambda
+    from chalicelib.core.context import from_lambda
     from chalicelib.mail import feedback
 
     return feedback.receive(event.to_dict()["detail"], from_lambda(event.context))
@@ -170,7 +170,7 @@ if os.environ.get("UNSUBSCRIBE_ROUTE") == "on":
     @app.route("/unsubscribe", methods=["GET", "POST"], content_types=FORMS)
     def unsubscribe() -> Response:
         """Ask, and on a press of the button or a mail client's word unsubscribe."""
-        from chalicelib.context import PATIENCE_OF_PEOPLE_MS, from_lambda
+        from chalicelib.core.context import PATIENCE_OF_PEOPLE_MS, from_lambda
         from chalicelib.mail import unsubscribing
 
         context = from_lambda(app.lambda_context, patience_ms=PATIENCE_OF_PEOPLE_MS)
@@ -180,25 +180,25 @@ if os.environ.get("UNSUBSCRIBE_ROUTE") == "on":
 @app.lambda_function(name="operate")
 def operate(event: Any, context: Any) -> Any:
     """Do what an operator asks, inside the deployment; who may invoke it, IAM says."""
-    from chalicelib import operations
-    from chalicelib.context import PATIENCE_OF_PEOPLE_MS, from_lambda
-    from chalicelib.operations.answers import fit
+    from chalicelib import operate
+    from chalicelib.core.context import PATIENCE_OF_PEOPLE_MS, from_lambda
+    from chalicelib.operate.answers import fit
 
-    return fit(operations.operate(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES))
+    return fit(operate.operate(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES))
 
 
 @app.lambda_function(name="look")
 def look(event: Any, context: Any) -> Any:
     """Answer what an operator asks without changing anything; who may invoke it, IAM says."""
-    from chalicelib import operations
-    from chalicelib.context import PATIENCE_OF_PEOPLE_MS, from_lambda
-    from chalicelib.operations.answers import fit
+    from chalicelib import operate
+    from chalicelib.core.context import PATIENCE_OF_PEOPLE_MS, from_lambda
+    from chalicelib.operate.answers import fit
 
-    return fit(operations.look(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES))
+    return fit(operate.look(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES))
 
 
 def _work(event: SQSEvent, *, queue: str) -> Any:
-    from chalicelib.context import from_lambda
+    from chalicelib.core.context import from_lambda
 
     context = from_lambda(event.context)
     if event.to_dict() == {"command": "check"}:
@@ -212,12 +212,12 @@ def _work(event: SQSEvent, *, queue: str) -> Any:
 
 
 def _execute(task: str, event: CloudWatchEvent) -> Any:
-    from chalicelib.fire import is_due
+    from chalicelib.runs.fire import is_due
 
     if not is_due(event.detail, SCHEDULES[task]):
         # The rule fires whenever the schedule may be due, since EventBridge knows no zones.
         return {"task": task, "outcome": "dropped"}
-    from chalicelib import runs
-    from chalicelib.context import from_lambda
+    from chalicelib.core.context import from_lambda
+    from chalicelib.runs import execution
 
-    return runs.execute(task, event=event.detail, context=from_lambda(event.context))
+    return execution.execute(task, event=event.detail, context=from_lambda(event.context))

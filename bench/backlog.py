@@ -22,11 +22,11 @@ from bench.report import Column, Part, Ratio, Table
 from bench.servers import database, find, mixed, numbers
 from bench.tabulate import tabulate
 from chalicelib import migrations
-from chalicelib.clock import SystemClock
-from chalicelib.context import from_lambda
-from chalicelib.database import Database
-from chalicelib.engine import engine_for
-from chalicelib.operations import operate
+from chalicelib.core.clock import SystemClock
+from chalicelib.core.context import from_lambda
+from chalicelib.core.database import Database
+from chalicelib.core.engine import engine_for
+from chalicelib.operate import operate
 from chalicelib.queue.dispatch import send_backlogs
 from chalicelib.queue.outbox import NewJob, enqueue_many
 from nightshift.local.environment import enter, local_environment

@@ -175,7 +175,7 @@ def archive_in(s3: str) -> "Iterator[Callable[[Any], int]]":
     import boto3
 
     from chalicelib.backup.archive import Archive
-    from chalicelib.store import Store
+    from chalicelib.core.store import Store
 
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="eu-central-1")  # noqa: S106
     store = Store(session.client("s3", endpoint_url=s3), bucket="bench")

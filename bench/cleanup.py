@@ -31,8 +31,8 @@ from bench.report import Column, Part, Ratio
 from bench.servers import DURABLE, database, mixed_id, numbers
 from bench.tabulate import tabulate
 from chalicelib import migrations
-from chalicelib.clock import iso, to_ms
-from chalicelib.engine import engine_for
+from chalicelib.core.clock import iso, to_ms
+from chalicelib.core.engine import engine_for
 from nightshift.local.environment import enter, isolated, local_environment
 
 NOBODY, GUIDE, OURS = "nobody deletes", "one DELETE (the guide)", "database_cleanup"
@@ -130,8 +130,8 @@ def write(url: str, stop: str) -> dict[str, Any]:
 
 def delete(url: str, way: str, moment: str) -> dict[str, Any]:
     """Delete in this way, and return the rows, the seconds and the peak memory."""
-    from chalicelib import runs
-    from chalicelib.context import from_lambda
+    from chalicelib.core.context import from_lambda
+    from chalicelib.runs import execution
     from nightshift.local.invocation import LocalContext
 
     began = time.perf_counter()
@@ -144,7 +144,7 @@ def delete(url: str, way: str, moment: str) -> dict[str, Any]:
     else:
         context = from_lambda(LocalContext(function_name="database_cleanup"))
         event = {"scheduled_for": moment, "rules": ["sessions"]}
-        deleted = runs.execute("database_cleanup", event=event, context=context)["succeeded"]
+        deleted = execution.execute("database_cleanup", event=event, context=context)["succeeded"]
     return {"deleted": deleted, "time": time.perf_counter() - began, "memory": peak_mib()}
 
 

@@ -35,7 +35,7 @@ from bench.report import Column, Part
 from bench.servers import database
 from bench.tabulate import tabulate
 from chalicelib.application import posts, users
-from chalicelib.engine import engine_for
+from chalicelib.core.engine import engine_for
 from nightshift import triggers
 from nightshift.demo.blog import make_posts, make_users
 from nightshift.demo.loading import load, prepare_database

@@ -24,7 +24,7 @@ from bench.report import Column, Part, Ratio, Table
 from bench.servers import database
 from bench.tabulate import tabulate
 from chalicelib.application import posts, users
-from chalicelib.engine import engine_for
+from chalicelib.core.engine import engine_for
 from nightshift.demo.blog import make_posts, make_users
 from nightshift.demo.loading import load, prepare_database
 from nightshift.demo.run import FIRE_HOUR, SEED

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from bench.moments import NOW
-from chalicelib.clock import iso
+from chalicelib.core.clock import iso
 from nightshift.local.invocation import scheduled_event, sns_event, sqs_event
 from nightshift.triggers import Trigger
 

@@ -28,7 +28,7 @@ from bench.report import Column, Part
 from bench.servers import database, find, mixed, numbers
 from bench.tabulate import tabulate
 from chalicelib import migrations
-from chalicelib.engine import engine_for
+from chalicelib.core.engine import engine_for
 from nightshift.local.environment import enter, isolated
 
 SIZES = {"rows": (5_000_000, 2000)}

@@ -19,19 +19,19 @@ from sqlalchemy import delete
 from bench.rivals import tally
 from bench.rivals.contest import Taken, make_data, race
 from chalicelib import migrations
-from chalicelib.clock import SystemClock
-from chalicelib.context import Context, from_lambda
-from chalicelib.database import Database
-from chalicelib.engine import engine_for
-from chalicelib.errors import BatchFailedError, TransientError
+from chalicelib.core.clock import SystemClock
+from chalicelib.core.context import Context, from_lambda
+from chalicelib.core.database import Database
+from chalicelib.core.engine import engine_for
+from chalicelib.core.errors import BatchFailedError, TransientError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import logger
 from chalicelib.handlers import Handler
-from chalicelib.outcome import Counts
 from chalicelib.queue import worker
 from chalicelib.queue.claims import paused_types
 from chalicelib.queue.job import Job
 from chalicelib.queue.outbox import NewJob, enqueue, enqueue_many
 from chalicelib.schema import jobs as jobs_table
-from chalicelib.telemetry import logger
 from nightshift.local.environment import local_environment
 from nightshift.local.invocation import LocalContext, sqs_event
 

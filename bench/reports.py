@@ -29,8 +29,8 @@ from bench.report import Column, Part, Ratio
 from bench.servers import database, mixed_id, numbers
 from bench.tabulate import tabulate
 from chalicelib import migrations
-from chalicelib.clock import to_ms
-from chalicelib.engine import engine_for
+from chalicelib.core.clock import to_ms
+from chalicelib.core.engine import engine_for
 from nightshift.local.environment import enter, isolated, local_environment
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -116,7 +116,7 @@ def run(environment: dict[str, str], way: str, url: str, days: int) -> dict[str,
 
 def months() -> list[tuple[int, int]]:
     """Return the twelve months as ranges of epoch milliseconds, oldest first."""
-    from chalicelib.reports.month import Month
+    from chalicelib.tasks.monthly_report.month import Month
 
     month = Month(year=START.year, month=START.month)
     ranges: list[tuple[int, int]] = []
@@ -158,10 +158,10 @@ def count_rows(url: str, _days: int) -> list[int]:
 
 def record_days(url: str, days: int) -> list[int]:
     """Record each of so many days as the task does on the morning after, all long over."""
-    from chalicelib.clock import SystemClock
-    from chalicelib.database import Database
-    from chalicelib.reports import activity
-    from chalicelib.window import window_before
+    from chalicelib.core.clock import SystemClock
+    from chalicelib.core.database import Database
+    from chalicelib.schedule.window import window_before
+    from chalicelib.tasks.monthly_report import activity
 
     database = Database(engine_for(url), SystemClock())
     mornings = (START + timedelta(days=n, hours=25) for n in range(days))
@@ -170,10 +170,10 @@ def record_days(url: str, days: int) -> list[int]:
 
 def report(url: str, _days: int) -> list[int]:
     """Collect the report of the last month with those before it, and write it in three formats."""
-    from chalicelib.config import read_settings
-    from chalicelib.reports import page
-    from chalicelib.reports.collection import collect
-    from chalicelib.reports.month import Month
+    from chalicelib.core.config import read_settings
+    from chalicelib.tasks.monthly_report import page
+    from chalicelib.tasks.monthly_report.collection import collect
+    from chalicelib.tasks.monthly_report.month import Month
 
     settings, month = read_settings(os.environ), Month.ended_before(END, UTC_ZONE)
     with engine_for(url).begin() as connection:

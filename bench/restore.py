@@ -30,7 +30,7 @@ from bench.servers import Kind, database, find
 from chalicelib.backup.keys import keys_of
 from chalicelib.backup.making import back_up_schema
 from chalicelib.backup.plan import Plan
-from chalicelib.store import Store
+from chalicelib.core.store import Store
 from nightshift.local.environment import enter, isolated
 from nightshift.local.servers import free_port
 

@@ -29,7 +29,7 @@ from bench.servers import database, flush
 from bench.sync_ways import GUIDE, OURS
 from bench.tabulate import tabulate
 from chalicelib import migrations
-from chalicelib.engine import engine_for
+from chalicelib.core.engine import engine_for
 from nightshift.local.environment import enter, isolated, local_environment
 
 GUIDE_TABLE = (

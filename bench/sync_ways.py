@@ -16,17 +16,14 @@ from uuid import uuid4
 import pymysql
 
 # What a warm function has imported already.
-import chalicelib.queue.payloads
-import chalicelib.sync.reading
-import chalicelib.tasks.external_sync  # noqa: F401
 from bench.memory import peak_mib
 from bench.moments import NOW
-from chalicelib import runs
-from chalicelib.clock import iso
-from chalicelib.context import from_lambda
-from chalicelib.sync import sources
-from chalicelib.sync.items import Reader
-from chalicelib.sync.splitting import Splitter
+from chalicelib.core.clock import iso
+from chalicelib.core.context import from_lambda
+from chalicelib.runs import execution
+from chalicelib.tasks.external_sync import sources
+from chalicelib.tasks.external_sync.items import Reader
+from chalicelib.tasks.external_sync.splitting import Splitter
 from nightshift.local.invocation import LocalContext
 
 GUIDE, OURS = "the guide's loop", "external_sync"
@@ -39,7 +36,7 @@ def sync(url: str, *, is_snapshot: bool) -> None:
     # A minute that no other run of this benchmark has, and all the time there is.
     moment = iso(NOW - timedelta(minutes=time.monotonic_ns() // 1_000_000 % 10**7))
     context = from_lambda(LocalContext(function_name="external_sync", started=time.monotonic() + 10**6))
-    summary = runs.execute("external_sync", event={"scheduled_for": moment}, context=context)
+    summary = execution.execute("external_sync", event={"scheduled_for": moment}, context=context)
     if summary["outcome"] != "succeeded":
         sys.exit(str(summary))
 

@@ -35,11 +35,13 @@ from bench.moments import NOW
 from bench.report import Column, Part, Ratio, Table
 from bench.servers import database, mixed, numbers
 from bench.tabulate import tabulate
-from chalicelib import migrations, runs, warming
-from chalicelib.clock import iso, to_ms
-from chalicelib.context import from_lambda
-from chalicelib.engine import engine_for
-from chalicelib.telemetry import logger
+from chalicelib import migrations
+from chalicelib.core.clock import iso, to_ms
+from chalicelib.core.context import from_lambda
+from chalicelib.core.engine import engine_for
+from chalicelib.core.telemetry import logger
+from chalicelib.runs import execution
+from chalicelib.tasks.cache_warming import warming
 from nightshift.local.environment import enter, local_environment
 from nightshift.local.invocation import LocalContext
 from nightshift.local.servers import redis_server
@@ -202,7 +204,7 @@ def warm_as_we_do(engine: Engine, client: redis.Redis) -> None:
 def run_the_task() -> None:
     """Let the core run the task for a fire."""
     context = from_lambda(LocalContext(function_name="cache_warming"))
-    summary = runs.execute("cache_warming", event={"scheduled_for": iso(next(moments))}, context=context)
+    summary = execution.execute("cache_warming", event={"scheduled_for": iso(next(moments))}, context=context)
     if summary["outcome"] != "succeeded":
         raise SystemExit(f"the run was {summary}")
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chalicelib.clock import to_ms
-from chalicelib.nearest import suggestion
+from chalicelib.core.clock import to_ms
+from chalicelib.core.error_text import suggestion
 from nightshift.completion import complete_function
 from nightshift.options import StageName
 from nightshift.terminal import complain, console, sentences

@@ -13,7 +13,7 @@ from nightshift.terminal import print_lines, sentences
 from nightshift.usage import UsageError
 
 if TYPE_CHECKING:
-    from chalicelib.schedule import Schedule
+    from chalicelib.schedule.schedule import Schedule
 
 app = typer.Typer(no_args_is_help=True, help="Write a new task or handler into this project.")
 
@@ -33,7 +33,7 @@ def task(
     Example: nightshift make task send_weekly_newsletter --cron "0 9 * * 1" --zone Europe/Berlin
     """
     with sentences():
-        from chalicelib.schedule import Schedule
+        from chalicelib.schedule.schedule import Schedule
         from nightshift.make.task import contents_of
         from nightshift.make.writing import write
 
@@ -75,8 +75,8 @@ def _tell(contents: Mapping[str, str], changed: list[str]) -> Iterator[str]:
 
 
 def _tell_when(schedule: "Schedule", now: datetime) -> Iterator[str]:
-    from chalicelib.eventbridge import rule_of
-    from chalicelib.operations.schedules import describe
+    from chalicelib.operate.schedules import describe
+    from chalicelib.schedule.eventbridge import rule_of
 
     yield ""
     yield from tell_when(describe(schedule, now, count=FIRES))

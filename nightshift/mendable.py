@@ -3,8 +3,8 @@
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.exc import SQLAlchemyError
 
-from chalicelib.errors import NightshiftError
-from chalicelib.sentence import sentence_of
+from chalicelib.core.error_text import sentence_of
+from chalicelib.core.errors import NightshiftError
 from nightshift.deploy.refusal import refusal_of
 
 MENDABLE = (ValueError, NightshiftError, BotoCoreError, ClientError, SQLAlchemyError)

@@ -8,10 +8,10 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.looking import LOOKING
+from chalicelib.operate.looking import LOOKING
 
 if TYPE_CHECKING:
-    from chalicelib.schedule import Schedule
+    from chalicelib.schedule.schedule import Schedule
 
 # Of what is asked here: no Lambda ends it.
 TIMEOUT_MS = 3_600_000
@@ -52,7 +52,7 @@ def describe(stage: str | None, task: str, *, count: int) -> dict[str, Any]:
     Raises InvalidRequestError, which suggests the nearest, for a task that is not there.
     """
     with _logging_beside():
-        from chalicelib.operations import schedules
+        from chalicelib.operate import schedules
 
         if stage is None:
             return schedules.describe(schedules.find(task, planned()), datetime.now(UTC), count=count)
@@ -79,13 +79,13 @@ def _ask_here(request: Mapping[str, Any]) -> dict[str, Any]:
     command = request["command"]
     unused = {} if command in USING_ALL else UNUSED.get(command.partition(".")[0], {})
     with _logging_beside(), changed(**unused | os.environ):
-        from chalicelib import operations
-        from chalicelib.context import from_lambda
+        from chalicelib import operate
+        from chalicelib.core.context import from_lambda
         from nightshift.local.invocation import LocalContext
 
         # A database of this machine that refuses is told of at once: it is not failing over.
         here = from_lambda(LocalContext(function_name="operate", timeout_ms=TIMEOUT_MS), patience_ms=0)
-        return operations.operate(request, here, planned())
+        return operate.operate(request, here, planned())
 
 
 @contextmanager

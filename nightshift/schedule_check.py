@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from chalicelib.errors import ConfigurationError
-from chalicelib.eventbridge import rule_of
-from chalicelib.nearest import nearest
-from chalicelib.schedule import Schedule
+from chalicelib.core.error_text import nearest
+from chalicelib.core.errors import ConfigurationError
+from chalicelib.schedule.eventbridge import rule_of
+from chalicelib.schedule.schedule import Schedule
 from nightshift import triggers
 from nightshift.deploy import configuration
 from nightshift.stages import meant

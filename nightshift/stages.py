@@ -5,7 +5,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from chalicelib.nearest import nearest
+from chalicelib.core.error_text import nearest
 
 
 def stages_of(project: Path) -> list[str]:

@@ -10,7 +10,7 @@ from nightshift.terminal import console, print_json, print_lines, sentences
 from nightshift.waiting import ask
 
 if TYPE_CHECKING:
-    from chalicelib.status.status import Status
+    from chalicelib.operate.status.status import Status
 
 # Beside 1 of a command that could not be done, 2 of a wrong option, and 3 of a run that was not needed.
 NOT_WELL = 4
@@ -50,7 +50,7 @@ def status(
 def _read(answer: dict[str, Any]) -> "Status":
     import msgspec
 
-    from chalicelib.status.status import Status
+    from chalicelib.operate.status.status import Status
 
     try:
         return msgspec.convert(answer, Status)

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from chalicelib.pauses import ALL_JOBS
-from chalicelib.status.days import Day
-from chalicelib.status.queue import QueueStatus
-from chalicelib.status.status import Status
-from chalicelib.status.tasks import TaskStatus
-from chalicelib.status.words import at, between, some, took
+from chalicelib.core.pauses import ALL_JOBS
+from chalicelib.operate.status.days import Day
+from chalicelib.operate.status.queue import QueueStatus
+from chalicelib.operate.status.status import Status
+from chalicelib.operate.status.tasks import TaskStatus
+from chalicelib.operate.status.words import at, between, some, took
 from nightshift.folding import labelled
 from nightshift.terminal import plain
 

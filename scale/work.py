@@ -16,7 +16,7 @@ from scale.inputs import (
     share,
 )
 
-# As chalicelib/context.py and chalicelib/mail/sending.py have them: no mail begins when less than both is left.
+# As chalicelib/core/context.py and chalicelib/mail/sending.py have them: no mail begins when less than both is left.
 RESERVE = 10.0
 LONGEST_CALL = 35.0
 PROCESSOR = share(WORKER_MEMORY_MB)

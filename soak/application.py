@@ -11,8 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from chalicelib.context import Context, from_lambda
-from chalicelib.errors import NightshiftError
+from chalicelib.core.context import Context, from_lambda
+from chalicelib.core.errors import NightshiftError
 from chalicelib.queue import outbox
 from nightshift.local.clock import LocalClock
 from nightshift.local.invocation import LocalContext

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from chalicelib.schedule import Schedule
+from chalicelib.schedule.schedule import Schedule
 from nightshift.dev.timetable import Due
 
 # Every so many days on average. Each strikes while some task is at work, or so it would seem by its schedule.

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from chalicelib.application import users
-from chalicelib.clock import from_ms, iso
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import from_ms, iso
+from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups, deliveries, jobs, runs
 from soak.application import Request
 from soak.post import Post

@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from chalicelib.context import from_lambda
-from chalicelib.operations import operate
-from chalicelib.pauses import ALL_TASKS
-from chalicelib.schedule import Schedule
+from chalicelib.core.context import from_lambda
+from chalicelib.core.pauses import ALL_TASKS
+from chalicelib.operate import operate
+from chalicelib.schedule.schedule import Schedule
 from nightshift.local.clock import LocalClock
 from nightshift.local.invocation import LocalContext
 

@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 
 from chalicelib import migrations
 from chalicelib.application import posts, users
-from chalicelib.clock import from_ms
-from chalicelib.engine import engine_for
+from chalicelib.core.clock import from_ms
+from chalicelib.core.engine import engine_for
 from nightshift.demo.blog import make_posts, make_users
 from nightshift.demo.loading import load
 from nightshift.local.aws import LocalAws, local_aws

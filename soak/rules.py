@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from random import Random
 from uuid import uuid4
 
-from chalicelib.schedule import Schedule
+from chalicelib.schedule.schedule import Schedule
 from nightshift.dev.timetable import Due, Timetable
 
 LOST, TWICE = 0.02, 0.05

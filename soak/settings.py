@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from chalicelib.schedule import Schedule
+from chalicelib.schedule.schedule import Schedule
 
 START = datetime(2026, 12, 28, tzinfo=UTC)
 USERS, POSTS_A_DAY = 12, 3

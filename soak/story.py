@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from chalicelib.clock import Clock, from_ms
+from chalicelib.core.clock import Clock, from_ms
 from nightshift.logs.lines import readable
 
 LONGEST = 60

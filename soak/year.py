@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from chalicelib.clock import from_ms, to_ms
-from chalicelib.schedule import Schedule
-from chalicelib.telemetry import logger
+from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.core.telemetry import logger
+from chalicelib.schedule.schedule import Schedule
 from nightshift.dev.day import QUEUES, Day
 from nightshift.dev.timetable import schedules_of
 from nightshift.local.clock import LocalClock

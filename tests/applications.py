@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine, text
 
-from chalicelib.engine import engine_for
+from chalicelib.core.engine import engine_for
 
 # As an application has it that follows the guide.
 GUIDE_JOBS = (

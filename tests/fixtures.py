@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import Engine
 
 from chalicelib import migrations
-from chalicelib.engine import engine_for
-from chalicelib.telemetry import LAYOUT, logger
+from chalicelib.core.engine import engine_for
+from chalicelib.core.telemetry import LAYOUT, logger
 from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.servers import mariadb_server, mysql_server, redis_server

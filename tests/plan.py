@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select
 
-from chalicelib import runs, schedule_history, watch
-from chalicelib.claims import Run
-from chalicelib.clock import from_ms, to_ms
-from chalicelib.context import Context
-from chalicelib.errors import OutOfTimeError
-from chalicelib.fire import is_due
-from chalicelib.outcome import Counts
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.core.context import Context
+from chalicelib.core.errors import OutOfTimeError
+from chalicelib.core.outcome import Counts
+from chalicelib.operate.status import stored
+from chalicelib.runs import execution, schedule_history, watch
+from chalicelib.runs.claims import Run
+from chalicelib.runs.fire import is_due
+from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import pauses
 from chalicelib.schema import runs as runs_table
-from chalicelib.status import stored
 from chalicelib.tasks import Task
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.clock import FrozenClock
@@ -94,11 +94,11 @@ class Plan:
         self.at(at or moment)
         event = scheduled_event(moment)
         assert is_due(event, self.planned[NAME])
-        return runs.execute(NAME, event=event, context=self.kit.context(request_id=request_id))
+        return execution.execute(NAME, event=event, context=self.kit.context(request_id=request_id))
 
     def invoke(self, **payload: Any) -> dict[str, Any]:
         """Have a person invoke the task."""
-        return runs.execute(NAME, event=payload, context=self.kit.context())
+        return execution.execute(NAME, event=payload, context=self.kit.context())
 
     def watch(self, at: datetime | None = None) -> dict[str, Any]:
         """Have the watch look, now or at this moment."""

@@ -16,6 +16,6 @@ OURS = (
 
 for module in (*(f"chalicelib.{name}" for name in OURS), "nightshift.cli", "nightshift.operating"):
     import_module(module)
-for name in ("app", "chalicelib.telemetry"):
+for name in ("app", "chalicelib.core.telemetry"):
     assert name not in sys.modules, f"{name} looks at the environment while it is imported"
 read_now()

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert, select
 
 import app
-from chalicelib.errors import InvalidRequestError, RunFailedError
+from chalicelib.core.errors import InvalidRequestError, RunFailedError
 from chalicelib.schema import jobs
 from nightshift.local.invocation import LocalContext, invoke, scheduled_event, sqs_event
 from tests.world import MORNING, World

@@ -6,8 +6,8 @@ from typing import NoReturn
 
 import pytest
 
-from chalicelib.attempts import Attempt, attempt, classify
-from chalicelib.errors import (
+from chalicelib.core.attempt import Attempt, attempt, classify
+from chalicelib.core.errors import (
     BatchFailedError,
     ConfigurationError,
     InvalidRequestError,
@@ -21,7 +21,7 @@ from chalicelib.errors import (
     TooManyFailedError,
     TransientError,
 )
-from chalicelib.outcome import Counts, Outcome
+from chalicelib.core.outcome import Counts, Outcome
 from nightshift.testkit.clock import FrozenClock
 
 MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)

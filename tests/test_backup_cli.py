@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
-from chalicelib import runs
+from chalicelib.runs import execution
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET, local_environment
 from tests.services import on_a_server
@@ -63,7 +63,7 @@ class BackupShell(Shell):
     def back_up(self, **settings: str) -> str:
         """Make a backup without a shell, which takes its time, and return its id."""
         self.world.configure(**settings)
-        summary = runs.execute("database_backup", event={}, context=self.world.context())
+        summary = execution.execute("database_backup", event={}, context=self.world.context())
         return str(summary["backup"])
 
     def keys(self) -> list[str]:

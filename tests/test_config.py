@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.config import read_secrets, read_settings
-from chalicelib.errors import ConfigurationError
+from chalicelib.core.config import read_secrets, read_settings
+from chalicelib.core.errors import ConfigurationError
 from chalicelib.mail import unsubscribe
 from tests.sweep import examples
 

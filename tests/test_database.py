@@ -9,8 +9,8 @@ from pymysql.connections import Connection as PyMySQLConnection
 from sqlalchemy import Connection, create_engine, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from chalicelib.database import PATIENCE_MS, Database, error_code, insert_missing
-from chalicelib.engine import engine_for
+from chalicelib.core.database import PATIENCE_MS, Database, error_code, insert_missing
+from chalicelib.core.engine import engine_for
 from chalicelib.schema import digests
 from nightshift.testkit.clock import FrozenClock
 from tests.services import on_each_server

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from chalicelib import deadline
-from chalicelib.database import Database
-from chalicelib.deadline import time_limit
-from chalicelib.engine import engine_for
-from chalicelib.errors import TimedOutError
-from chalicelib.outcome import Outcome
+from chalicelib.core import deadline
+from chalicelib.core.database import Database
+from chalicelib.core.deadline import time_limit
+from chalicelib.core.engine import engine_for
+from chalicelib.core.errors import TimedOutError
+from chalicelib.core.outcome import Outcome
 from nightshift.testkit.clock import FrozenClock
 from tests.world import MORNING
 

@@ -13,11 +13,11 @@ import redis
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from chalicelib import secrets
-from chalicelib.cache import cache_of
-from chalicelib.database import Database
-from chalicelib.engine import IDLE_SECONDS, RDS_ROOTS, connector_for, engine_for
-from chalicelib.errors import ConfigurationError
+from chalicelib.core import secrets
+from chalicelib.core.cache import cache_of
+from chalicelib.core.database import Database
+from chalicelib.core.engine import IDLE_SECONDS, RDS_ROOTS, connector_for, engine_for
+from chalicelib.core.errors import ConfigurationError
 from nightshift.local.aws import LocalAws
 from nightshift.local.servers import free_port, mariadb_server, redis_server
 from nightshift.testkit.clock import FrozenClock
@@ -73,7 +73,7 @@ def test_rds_is_verified_against_its_packaged_roots(monkeypatch: pytest.MonkeyPa
         asked.update(parameters)
         raise LookupError
 
-    monkeypatch.setattr("chalicelib.connection.Connection", connect)
+    monkeypatch.setattr("chalicelib.core.connection.Connection", connect)
     with pytest.raises(LookupError):
         engine_for("mysql+pymysql://u@x.eu-central-1.rds.amazonaws.com/app").connect()
     assert asked["ssl_ca"] == str(RDS_ROOTS)
@@ -202,7 +202,7 @@ class Watched:
             self.connects += 1
 
         monkeypatch.setattr(pymysql.connections.Connection, "ping", counted)
-        monkeypatch.setattr("chalicelib.engine.time", SimpleNamespace(time=lambda: self._now))
+        monkeypatch.setattr("chalicelib.core.engine.time", SimpleNamespace(time=lambda: self._now))
         event.listen(self.engine, "connect", note_connect)
         # SQLAlchemy's own first connection asks for the server's version and more.
         self.connection_id()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.errors import ConfigurationError
-from chalicelib.eventbridge import rule_of
-from chalicelib.schedule import Schedule
+from chalicelib.core.errors import ConfigurationError
+from chalicelib.schedule.eventbridge import rule_of
+from chalicelib.schedule.schedule import Schedule
 from tests.sweep import examples
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

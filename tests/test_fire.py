@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.clock import iso, to_ms
-from chalicelib.errors import InvalidRequestError
-from chalicelib.fire import Fire, is_due, read_fire
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import iso, to_ms
+from chalicelib.core.errors import InvalidRequestError
+from chalicelib.runs.fire import Fire, is_due, read_fire
+from chalicelib.schedule.schedule import Schedule
 from nightshift.local.invocation import scheduled_event
 from tests.sweep import examples
 

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import event
 
-from chalicelib.claims import Run
-from chalicelib.clock import from_ms
-from chalicelib.context import Context
-from chalicelib.engine import engine_for
-from chalicelib.errors import RunFailedError
-from chalicelib.outcome import Counts
-from chalicelib.telemetry import logger
+from chalicelib.core.clock import from_ms
+from chalicelib.core.context import Context
+from chalicelib.core.engine import engine_for
+from chalicelib.core.errors import RunFailedError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import logger
+from chalicelib.runs.claims import Run
 from nightshift.testkit.kit import Killed
 from tests.emptying import empty
 from tests.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on

@@ -5,178 +5,81 @@ import inspect
 import re
 import shlex
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-import pytest
 import typer
 
-from chalicelib.config import Settings
+from chalicelib.core.config import Settings
 from nightshift import cli
 
 ROOT = Path(__file__).parent.parent
 
-# From what Lambda calls down to what imports nothing: a module imports only from levels below its own.
-LEVELS = [
-    ["app"],
-    ["chalicelib.queue.worker", "chalicelib.operations"],
-    ["chalicelib.operations.mending", "chalicelib.operations.new_jobs"],
-    ["chalicelib.operations.backups", "chalicelib.operations.jobs", "chalicelib.operations.status"],
-    ["chalicelib.operations.dead_letters", "chalicelib.operations.answers"],
-    ["chalicelib.operations.checks", "chalicelib.operations.flow", "chalicelib.operations.suppressions"],
-    ["chalicelib.operations.access"],
-    ["chalicelib.operations.runs"],
-    ["chalicelib.operations.schedules"],
-    ["chalicelib.queue.batch"],
-    ["chalicelib.queue.claimer"],
-    ["chalicelib.queue.results", "chalicelib.queue.execution"],
-    ["chalicelib.handlers.*"],
-    ["chalicelib.handlers"],
-    ["chalicelib.runs", "chalicelib.watch"],
-    ["chalicelib.renewal"],
-    ["chalicelib.catch_up", "chalicelib.lapses"],
-    ["chalicelib.status.stored"],
-    ["chalicelib.status.page"],
-    ["chalicelib.status.status"],
-    ["chalicelib.status.findings"],
-    ["chalicelib.status.tasks"],
-    ["chalicelib.status.strip", "chalicelib.status.spark"],
-    ["chalicelib.status.*"],
-    ["chalicelib.tasks.*"],
-    ["chalicelib.tasks"],
-    ["chalicelib.schedule_history"],
-    ["chalicelib.claims", "chalicelib.functions"],
-    ["chalicelib.cleanup.sweep"],
-    ["chalicelib.cleanup.chunk"],
-    ["chalicelib.cleanup.pace", "chalicelib.cleanup.parcel", "chalicelib.cleanup.progress", "chalicelib.cleanup.rules"],
-    ["chalicelib.cleanup.survey"],
-    ["chalicelib.cleanup.*"],
-    ["chalicelib.sync.reading"],
-    ["chalicelib.sync.intake"],
-    ["chalicelib.sync.merging", "chalicelib.sync.quarantine", "chalicelib.sync.replies"],
-    ["chalicelib.sync.answers", "chalicelib.sync.items", "chalicelib.sync.listing"],
-    ["chalicelib.sync.addresses", "chalicelib.sync.sources", "chalicelib.sync.states", "chalicelib.sync.wire"],
-    ["chalicelib.sync.pages"],
-    ["chalicelib.sync.*"],
-    ["chalicelib.warming"],
-    ["chalicelib.backup.backups", "chalicelib.backup.snapshots"],
-    ["chalicelib.backup.files", "chalicelib.backup.left_out", "chalicelib.backup.making"],
-    ["chalicelib.backup.dump"],
-    ["chalicelib.backup.drill", "chalicelib.backup.lanes"],
-    ["chalicelib.backup.restore"],
-    ["chalicelib.backup.restoration"],
-    ["chalicelib.backup.filling"],
-    ["chalicelib.backup.comparing", "chalicelib.backup.contents", "chalicelib.backup.journal"],
-    ["chalicelib.backup.rows"],
-    ["chalicelib.backup.checksums", "chalicelib.backup.definitions", "chalicelib.backup.views"],
-    ["chalicelib.backup.programs", "chalicelib.backup.selection", "chalicelib.backup.tables"],
-    ["chalicelib.backup.grants"],
-    ["chalicelib.backup.columns", "chalicelib.backup.snapshot", "chalicelib.backup.unqualified"],
-    ["chalicelib.backup.identity", "chalicelib.backup.screening", "chalicelib.backup.target"],
-    ["chalicelib.backup.explained", "chalicelib.backup.loading", "chalicelib.backup.verify"],
-    ["chalicelib.backup.statement"],
-    [
-        "chalicelib.backup.script",
-        "chalicelib.backup.sharing",
-        "chalicelib.backup.tokens",
-        "chalicelib.backup.vocabulary",
-    ],
-    ["chalicelib.backup.exports"],
-    ["chalicelib.backup.prune", "chalicelib.backup.catalogue", "chalicelib.backup.ages"],
-    ["chalicelib.backup.archive", "chalicelib.backup.reader", "chalicelib.backup.marks", "chalicelib.backup.retention"],
-    ["chalicelib.backup.parts", "chalicelib.backup.listing", "chalicelib.backup.rds"],
-    ["chalicelib.backup.manifest"],
-    ["chalicelib.backup.frames", "chalicelib.backup.zstandard"],
-    ["chalicelib.backup.keys", "chalicelib.backup.folder", "chalicelib.backup.lines"],
-    ["chalicelib.backup.plan", "chalicelib.backup.quoting", "chalicelib.backup.section", "chalicelib.backup.session"],
-    ["chalicelib.backup.telling"],
-    ["chalicelib.backup.wire"],
-    ["chalicelib.queue.outbox", "chalicelib.queue.endings"],
-    ["chalicelib.queue.dispatch"],
-    ["chalicelib.queue.backlogs"],
-    ["chalicelib.queue.claims", "chalicelib.queue.delivery"],
-    ["chalicelib.pauses", "chalicelib.pings"],
-    ["chalicelib.queue.verdict"],
-    ["chalicelib.reports.collection"],
-    ["chalicelib.reports.activity"],
-    ["chalicelib.mail.sending"],
-    ["chalicelib.mail.digests", "chalicelib.mail.emails", "chalicelib.mail.feedback", "chalicelib.mail.unsubscribing"],
-    ["chalicelib.mail.trial"],
-    ["chalicelib.mail.deliveries"],
-    ["chalicelib.fire"],
-    ["chalicelib.context"],
-    ["chalicelib.queue.queues", "chalicelib.store"],
-    ["chalicelib.queue.dead_letters", "chalicelib.upload"],
-    ["chalicelib.mail.bulk"],
-    ["chalicelib.mail.template"],
-    ["chalicelib.mail.mailer", "chalicelib.queue.work_queue", "chalicelib.queue.job", "chalicelib.queue.rows"],
-    ["chalicelib.mail.pace", "chalicelib.mail.letter", "chalicelib.queue.message", "chalicelib.queue.payloads"],
-    ["chalicelib.mail.composition"],
-    ["chalicelib.mail.unsubscribe"],
-    ["chalicelib.mail.notices", "chalicelib.mail.subscriptions"],
-    ["chalicelib.mail.suppressions"],
-    ["chalicelib.telemetry"],
-    ["chalicelib.redaction"],
-    ["chalicelib.attempts"],
-    ["chalicelib.sentence"],
-    ["chalicelib.migrations.env", "chalicelib.migrations.versions.*", "chalicelib.migrations"],
-    ["chalicelib.migrations.online"],
-    ["chalicelib.schema"],
-    ["chalicelib.schema.guide", "chalicelib.schema.runs", "chalicelib.schema.mail"],
-    ["chalicelib.schema.backups", "chalicelib.schema.reports", "chalicelib.schema.sync"],
-    ["chalicelib.schema.types"],
-    ["chalicelib.application"],
-    ["chalicelib.database"],
-    ["chalicelib.engine", "chalicelib.rights"],
-    ["chalicelib.cache"],
-    ["chalicelib.secrets", "chalicelib.connection"],
-    ["chalicelib.config"],
-    ["chalicelib.reports.page"],
-    ["chalicelib.reports.charts", "chalicelib.reports.mail"],
-    ["chalicelib.reports.cards"],
-    ["chalicelib.reports.figures"],
-    ["chalicelib.reports.month", "chalicelib.reports.template", "chalicelib.backup.policy"],
-    ["chalicelib.window"],
-    ["chalicelib.mail.text"],
-    ["chalicelib.eventbridge"],
-    ["chalicelib.stage"],
-    ["chalicelib.deadline", "chalicelib.schedule"],
-    [
-        "chalicelib.errors",
-        "chalicelib.clock",
-        "chalicelib.grants",
-        "chalicelib.looking",
-        "chalicelib.nearest",
-        "chalicelib.trace",
-        "chalicelib.zones",
-    ],
-    ["chalicelib.malformed"],
-    ["chalicelib.cron"],
-    ["chalicelib.outcome"],
-    [
-        "chalicelib",
-        "chalicelib.backup",
-        "chalicelib.mail",
-        "chalicelib.queue",
-        "chalicelib.reports",
-        "chalicelib.cleanup",
-        "chalicelib.status",
-        "chalicelib.sync",
-    ],
-]
+# What each folder of chalicelib/ may import, besides itself. The engine is `core` to `operate`; `mail` and `backup` are
+# parts that can be left out; `tasks` and `handlers` belong to the application.
+BASE = {"application", "schema", "core"}
+ENGINE = BASE | {"schedule", "migrations", "queue", "runs", "operate"}
+MAY_IMPORT = {
+    "application": set[str](),
+    "schema": {"application"},
+    "core": {"application", "schema"},
+    "schedule": {"core"},
+    "migrations": BASE | {"schedule"},
+    "queue": BASE,
+    "runs": BASE | {"schedule", "queue"},
+    "operate": ENGINE - {"operate"},
+    "mail": ENGINE,
+    "backup": ENGINE,
+    "tasks": ENGINE | {"mail", "backup"},
+    "handlers": ENGINE | {"mail", "backup", "tasks"},
+}
+# Imports that point up, each to be removed.
+UPWARD = {
+    ("core.config", "backup.policy"),
+    ("core.config", "mail.text"),
+    ("core.context", "mail.bulk"),
+    ("core.context", "mail.mailer"),
+    ("core.context", "mail.pace"),
+    ("core.context", "queue.dead_letters"),
+    ("core.context", "queue.payloads"),
+    ("core.context", "queue.queues"),
+    ("core.context", "queue.work_queue"),
+    ("operate.access", "backup.ages"),
+    ("operate.access", "backup.explained"),
+    ("operate.backups", "backup.backups"),
+    ("operate.backups", "backup.manifest"),
+    ("operate.backups", "backup.restore"),
+    ("operate.checks", "backup.ages"),
+    ("operate.flow", "handlers"),
+    ("operate.jobs", "handlers"),
+    ("operate.mending", "handlers"),
+    ("operate.new_jobs", "handlers"),
+    ("operate.status.tasks", "tasks"),
+    ("operate.status.template", "mail.text"),
+    ("operate.suppressions", "mail"),
+    ("operate.suppressions", "mail.suppressions"),
+    ("queue.batch", "handlers"),
+    ("queue.batch", "runs.claims"),
+    ("queue.claimer", "handlers"),
+    ("queue.execution", "handlers"),
+    ("queue.results", "handlers"),
+    ("queue.worker", "handlers"),
+    ("runs.catch_up", "tasks"),
+    ("runs.execution", "tasks"),
+    ("runs.watch", "backup"),
+    ("runs.watch", "backup.ages"),
+    ("runs.watch", "backup.snapshots"),
+    ("runs.watch", "operate.status"),
+    ("runs.watch", "operate.status.stored"),
+    ("runs.watch", "tasks"),
+}
 
 
 def shipped_modules() -> dict[str, Path]:
     files = [ROOT / "app.py", *sorted((ROOT / "chalicelib").rglob("*.py"))]
     names = {str(path.relative_to(ROOT).with_suffix("")).replace("/", "."): path for path in files}
     return {name.removesuffix(".__init__"): path for name, path in names.items()}
-
-
-def level_of(module: str) -> int:
-    exact = [n for n, names in enumerate(LEVELS) if module in names]
-    by_folder = [n for n, names in enumerate(LEVELS) if f"{module.rpartition('.')[0]}.*" in names]
-    assert exact or by_folder, f"{module} has no level; put it into LEVELS where it belongs"
-    return (exact or by_folder)[0]
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -188,12 +91,23 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("module", shipped_modules())
-def test_imports_point_down_only(module: str) -> None:
-    known = shipped_modules()
-    for imported in imports_of(known[module]):
-        if imported in known and imported != module and not module.startswith(f"{imported}."):
-            assert level_of(imported) > level_of(module), f"{module} imports {imported}, which is not below it"
+def folder_of(module: str) -> str:
+    return module.removeprefix("chalicelib.").split(".")[0]
+
+
+def test_imports_point_down_only() -> None:
+    known = {name: path for name, path in shipped_modules().items() if name not in {"app", "chalicelib"}}
+    found = {
+        (name.removeprefix("chalicelib."), imported.removeprefix("chalicelib."))
+        for name, path in known.items()
+        for imported in imports_of(path)
+        if imported in known and folder_of(imported) not in {folder_of(name), *MAY_IMPORT[folder_of(name)]}
+    }
+    assert found == UPWARD
+
+
+def test_the_folders_import_each_other_in_one_direction() -> None:
+    TopologicalSorter(MAY_IMPORT).prepare()
 
 
 def test_nothing_shipped_imports_the_developers_side() -> None:

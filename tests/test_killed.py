@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert, select
 
-from chalicelib import runs
-from chalicelib.clock import SystemClock, to_ms
+from chalicelib.core.clock import SystemClock, to_ms
 from chalicelib.mail.deliveries import SENDING_LIMIT_MS
+from chalicelib.runs import execution
 from chalicelib.schema import activity, activity_days, jobs, sessions
 from nightshift.local.environment import BUCKET
 from nightshift.local.invocation import scheduled_event, sqs_event
@@ -182,7 +182,7 @@ def finish(world: World, task: str, moment: datetime) -> None:
     """Have Lambda repeat the request whose process was killed, and then the fire come once more."""
     catch_up(world)
     for request_id in ("r1", "r2"):
-        summary = runs.execute(task, event=scheduled_event(moment), context=world.context(request_id=request_id))
+        summary = execution.execute(task, event=scheduled_event(moment), context=world.context(request_id=request_id))
     assert summary["outcome"] == "skipped"
 
 

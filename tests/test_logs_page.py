@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from chalicelib.context import Context
-from chalicelib.errors import RunFailedError
+from chalicelib.core.context import Context
+from chalicelib.core.errors import RunFailedError
+from chalicelib.core.outcome import Counts
 from chalicelib.handlers import Handler
-from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
 from tests.plan import DONE, Plan, fail, utc
 

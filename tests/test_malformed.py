@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from chalicelib.malformed import explain
+from chalicelib.core.error_text import explain
 
 SURROGATE = r"it has half of a surrogate pair, such as \ud800, which is no character"
 BOM = "it begins with a byte order mark (U+FEFF), which JSON does not allow"

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from sqlalchemy import insert
 from chalicelib import migrations
 from chalicelib.application import posts, users
-from chalicelib.engine import engine_for
+from chalicelib.core.engine import engine_for
 from nightshift.local.invocation import drain, invoke, scheduled_event
 import boto3, os
 engine = engine_for(os.environ["DATABASE_URL"])

@@ -25,8 +25,8 @@ from sqlalchemy import (
 
 from chalicelib import migrations
 from chalicelib.application import metadata
-from chalicelib.engine import READ_TIMEOUT_SECONDS, engine_for
-from chalicelib.errors import PermanentError, TransientError
+from chalicelib.core.engine import READ_TIMEOUT_SECONDS, engine_for
+from chalicelib.core.errors import PermanentError, TransientError
 from chalicelib.migrations import online
 from chalicelib.schema import deliveries, jobs
 from tests.applications import GUIDE_JOBS, fresh

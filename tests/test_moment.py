@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.clock import iso
+from chalicelib.core.clock import iso
 from nightshift.moment import read_end, read_moment
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from chalicelib import claims
-from chalicelib.attempts import Attempt, attempt
-from chalicelib.claims import Run
-from chalicelib.context import Context
-from chalicelib.errors import NotOursError, RunFailedError
-from chalicelib.operations import schedules
-from chalicelib.outcome import Counts
+from chalicelib.core.attempt import Attempt, attempt
+from chalicelib.core.context import Context
+from chalicelib.core.errors import NotOursError, RunFailedError
+from chalicelib.core.outcome import Counts
+from chalicelib.operate import schedules
+from chalicelib.runs import claims
+from chalicelib.runs.claims import Run
 from nightshift.testkit.kit import Killed
 from tests.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on, utc
 from tests.queue.samples import listening

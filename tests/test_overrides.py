@@ -92,7 +92,7 @@ def test_a_schedule_of_a_stage_that_is_not_valid_cannot_be_deployed(text: str, r
     assert done.returncode == 1
     sentence = done.stderr.splitlines()[-1]
     expected = f"ConfigurationError: DAILY_DIGEST_SCHEDULE: the schedule {text!r} is not valid: {reason}"
-    assert sentence.startswith(f"chalicelib.errors.{expected}")
+    assert sentence.startswith(f"chalicelib.core.errors.{expected}")
 
 
 def test_a_fire_that_is_not_due_is_dropped_in_milliseconds_without_the_database(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from chalicelib import pings, runs, secrets
-from chalicelib.claims import Run
-from chalicelib.context import Context
-from chalicelib.errors import NotOursError, PermanentError, RunFailedError
-from chalicelib.outcome import Counts
+from chalicelib.core import secrets
+from chalicelib.core.context import Context
+from chalicelib.core.errors import NotOursError, PermanentError, RunFailedError
+from chalicelib.core.outcome import Counts
+from chalicelib.runs import execution, pings
+from chalicelib.runs.claims import Run
 from chalicelib.schema import runs as runs_table
 from nightshift.local.servers import free_port
 from nightshift.testkit.kit import Killed
@@ -326,7 +327,7 @@ def test_a_service_has_two_seconds() -> None:
 def test_where_there_is_no_time_left_nothing_is_told(plan: Plan, service: Service, log: Log) -> None:
     plan.at(MOMENT)
     context = plan.kit.context(seconds=pings.RESERVE_SECONDS)
-    runs.execute(NAME, event={}, context=context)
+    execution.execute(NAME, event={}, context=context)
     assert service.told == []
     check_warned(log, "", times=2)
 
@@ -397,13 +398,13 @@ def test_a_secret_that_is_missing_is_a_warning(world: World, log: Log) -> None:
 
 WITHOUT = """
 import sys
-from chalicelib import runs
+from chalicelib.runs import execution
 before = "http.client" in sys.modules
 from nightshift.testkit.kit import Kit
 kit = Kit("sqlite:///" + sys.argv[1])
 # What the kit has of it is not the run's.
 sys.modules.pop("http.client", None)
-runs.execute("record_activity", event={}, context=kit.context())
+execution.execute("record_activity", event={}, context=kit.context())
 sys.exit(before or "http.client" in sys.modules)
 """
 

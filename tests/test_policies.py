@@ -15,22 +15,25 @@ import pytest
 from sqlalchemy import insert, text, update
 
 import app
-from chalicelib import context as context_module
-from chalicelib import operations, runs, schedule_history, secrets, upload, watch
 from chalicelib.backup import snapshots
 from chalicelib.backup.folder import DRILLED, VERIFIED
 from chalicelib.backup.policy import read_policy
 from chalicelib.backup.reader import Reader
-from chalicelib.cleanup import rules
-from chalicelib.clock import to_ms
-from chalicelib.context import Context
-from chalicelib.errors import BatchFailedError, InvalidRequestError, RunFailedError
-from chalicelib.looking import LOOKING
+from chalicelib.core import context as context_module
+from chalicelib.core import secrets, store
+from chalicelib.core.clock import to_ms
+from chalicelib.core.context import Context
+from chalicelib.core.errors import BatchFailedError, InvalidRequestError, RunFailedError
 from chalicelib.mail import feedback, unsubscribe, unsubscribing
+from chalicelib.operate import look
+from chalicelib.operate import operate as do
+from chalicelib.operate.looking import LOOKING
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.payloads import LIMIT
+from chalicelib.runs import execution, schedule_history, watch
 from chalicelib.schema import jobs, schedules, sessions
 from chalicelib.schema import runs as runs_table
+from chalicelib.tasks.database_cleanup import rules
 from nightshift import triggers
 from nightshift.deploy import functions, policies
 from nightshift.local.environment import ACCOUNT, PRIORITY_QUEUE, QUEUE
@@ -408,11 +411,11 @@ def looks(world: World) -> Iterator[None]:
         for kind in ("instance", "cluster"):
             leave_to_rds(world, kind)
             with suppress(InvalidRequestError) if command == "runs.show" else nullcontext():
-                operations.look({"command": command, **request}, world.context(), app.SCHEDULES)
+                look({"command": command, **request}, world.context(), app.SCHEDULES)
 
 
 def ask(world: World, command: str, *, context: Context | None = None, **request: Any) -> Any:
-    return operations.operate({"command": command, **request}, context or world.context(), {})
+    return do({"command": command, **request}, context or world.context(), {})
 
 
 def backs_up(world: World) -> Iterator[None]:
@@ -422,7 +425,7 @@ def backs_up(world: World) -> Iterator[None]:
 
 
 def make_backup(context: Context) -> Any:
-    return runs.execute("database_backup", event={}, context=context)
+    return execution.execute("database_backup", event={}, context=context)
 
 
 def leave_to_clear_up(world: World) -> None:
@@ -463,7 +466,7 @@ def backs_up_by_every_road(world: World, make: Callable[[Context], Any]) -> None
 def in_pieces(world: World, make: Callable[[Context], Any]) -> None:
     """Try a backup whose parts are uploaded in pieces, which S3 finds too small."""
     with pytest.MonkeyPatch.context() as changed:
-        changed.setattr(upload, "PIECE", 1)
+        changed.setattr(store, "PIECE", 1)
         with pytest.raises(RunFailedError, match="EntityTooSmall"):
             make(world.context())
 
@@ -496,11 +499,11 @@ def drills(world: World) -> Iterator[None]:
     world.configure(backup_key=BACKUP_KEY)
     make_backup(world.context())
     yield
-    runs.execute("backup_drill", event={}, context=world.context())
+    execution.execute("backup_drill", event={}, context=world.context())
     damage(world)
     world.clock.advance(DAY)
     with pytest.raises(RunFailedError, match="damaged"):
-        runs.execute("backup_drill", event={}, context=world.context())
+        execution.execute("backup_drill", event={}, context=world.context())
 
 
 def damage(world: World) -> None:
@@ -514,7 +517,7 @@ def damage(world: World) -> None:
 def executes(task: str) -> Use:
     def use(world: World) -> Iterator[None]:
         yield
-        runs.execute(task, event=scheduled_event(MORNING), context=world.context())
+        execution.execute(task, event=scheduled_event(MORNING), context=world.context())
 
     return use
 
@@ -527,7 +530,9 @@ def cleans_up(world: World) -> Iterator[None]:
         changed.setattr(rules, "RULES", [replace(rule, archive=True) for rule in rules.RULES])
         # Too late to do anything: the rest is handed on.
         for seconds in (5, 300):
-            runs.execute("database_cleanup", event=scheduled_event(MORNING), context=world.context(seconds=seconds))
+            execution.execute(
+                "database_cleanup", event=scheduled_event(MORNING), context=world.context(seconds=seconds)
+            )
 
 
 def add_old_session(world: World) -> None:
@@ -538,13 +543,13 @@ def add_old_session(world: World) -> None:
 def reports_the_month(world: World) -> Iterator[None]:
     world.add_users(1, is_admin=True)
     yield
-    runs.execute("monthly_report", event=scheduled_event(MORNING), context=world.context())
+    execution.execute("monthly_report", event=scheduled_event(MORNING), context=world.context())
 
 
 def warms_the_cache(world: World) -> Iterator[None]:
     yield
     with pytest.raises(RunFailedError, match="Redis does not take the lock"):
-        runs.execute("cache_warming", event=scheduled_event(MORNING), context=world.context())
+        execution.execute("cache_warming", event=scheduled_event(MORNING), context=world.context())
 
 
 def syncs(world: World) -> Iterator[None]:
@@ -552,9 +557,9 @@ def syncs(world: World) -> Iterator[None]:
     world.configure(external_sync_url=url, external_sync_hosts_allowed=frozenset({"127.0.0.1"}))
     yield
     # Too late to do anything: the rest is handed on.
-    runs.execute("external_sync", event=scheduled_event(MORNING), context=world.context(seconds=5))
+    execution.execute("external_sync", event=scheduled_event(MORNING), context=world.context(seconds=5))
     with pytest.raises(RunFailedError):
-        runs.execute("external_sync", event=scheduled_event(MORNING), context=world.context())
+        execution.execute("external_sync", event=scheduled_event(MORNING), context=world.context())
 
 
 def takes_feedback(world: World) -> Iterator[None]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.outcome import Counts
-from chalicelib.redaction import mask_addresses, may_tell, redact
+from chalicelib.core.outcome import Counts
+from chalicelib.core.redaction import mask_addresses, may_tell, redact
 from tests.sweep import examples
 
 ADDRESS = "jane.doe@mail.example.org"
@@ -309,7 +309,7 @@ def test_a_name_that_only_looks_like_an_arn_or_an_action_keeps_no_secret() -> No
 
 TRACEBACK = """\
 Traceback (most recent call last):
-  File "/var/task/chalicelib/secrets.py", line 20, in read
+  File "/var/task/chalicelib/core/secrets.py", line 20, in read
     LINE
     ^^^^
   File "/var/task/chalicelib/tokens.py", line 3, in <module>

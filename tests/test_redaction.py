@@ -17,14 +17,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import StatementError
 
 import app
-from chalicelib import operations
 from chalicelib.application import metadata
-from chalicelib.claims import Run
-from chalicelib.context import Context
-from chalicelib.errors import PermanentError, RunFailedError, TransientError
+from chalicelib.core.context import Context
+from chalicelib.core.errors import PermanentError, RunFailedError, TransientError
+from chalicelib.core.telemetry import logger
 from chalicelib.handlers import Handler
-from chalicelib.operations import operate
-from chalicelib.telemetry import logger
+from chalicelib.operate import COMMANDS, OF_SCHEDULES, operate
+from chalicelib.runs.claims import Run
 from nightshift.local.invocation import invoke, sns_event, sqs_event
 from nightshift.local.servers import free_port
 from nightshift.testkit.kit import Kit
@@ -165,7 +164,7 @@ def call_all(world: World) -> dict[str, str]:
 
 def operate_all() -> dict[str, str]:
     """Have all done that an operator may ask for, and return the answers."""
-    commands = (*operations.COMMANDS, *operations.OF_SCHEDULES)
+    commands = (*COMMANDS, *OF_SCHEDULES)
     return {command: call("operate", {"command": command, **REQUESTS.get(command, {})}) for command in commands}
 
 
@@ -219,7 +218,7 @@ def triggers(tables: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_servers_that_are_away_tell_no_secret(planted: World, output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.sync.reading.ATTEMPTS", 1)
+    monkeypatch.setattr("chalicelib.tasks.external_sync.reading.ATTEMPTS", 1)
     monkeypatch.setenv("REDIS_URL", f"redis://app:{PLANTED}@127.0.0.1:{free_port()}")
     monkeypatch.setenv("EXTERNAL_SYNC_URL", f"http://127.0.0.1:{free_port()}/items?token={PLANTED}")
     answers = [call(task, {}) for task in ("cache_warming", "external_sync")]
@@ -248,7 +247,7 @@ def test_an_upstream_that_answers_badly_tells_no_secret(
     planted: World, output: Output, upstream: Upstream, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.always(reply)
-    monkeypatch.setattr("chalicelib.sync.reading.ATTEMPTS", 1)
+    monkeypatch.setattr("chalicelib.tasks.external_sync.reading.ATTEMPTS", 1)
     answer = call("external_sync", {})
     assert answer == "RunFailedError"
     assert PLANTED not in output()

@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chalicelib.errors import ConfigurationError
-from chalicelib.schedule import Schedule
+from chalicelib.core.errors import ConfigurationError
+from chalicelib.schedule.schedule import Schedule
 
 
 def local(schedule: Schedule, start: str, *, count: int) -> list[str]:

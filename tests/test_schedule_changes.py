@@ -12,11 +12,11 @@ from random import Random
 import pytest
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
-from chalicelib import catch_up, schedule_history
-from chalicelib.clock import from_ms
-from chalicelib.engine import engine_for
-from chalicelib.schedule import Schedule
-from chalicelib.telemetry import logger
+from chalicelib.core.clock import from_ms
+from chalicelib.core.engine import engine_for
+from chalicelib.core.telemetry import logger
+from chalicelib.runs import catch_up, schedule_history
+from chalicelib.schedule.schedule import Schedule
 from nightshift.testkit.database import migrate
 from tests.emptying import empty
 from tests.plan import MINUTE, NAME, PREFIX, START, Plan

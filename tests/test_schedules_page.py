@@ -12,9 +12,9 @@ from cronsim import CronSimError
 
 import app
 from chalicelib import tasks
-from chalicelib.errors import ConfigurationError
-from chalicelib.eventbridge import rule_of
-from chalicelib.schedule import NAMED, Schedule
+from chalicelib.core.errors import ConfigurationError
+from chalicelib.schedule.eventbridge import rule_of
+from chalicelib.schedule.schedule import NAMED, Schedule
 from tests.cron import elsewhere
 
 PAGE = (Path(__file__).parent.parent / "docs" / "schedules.md").read_text(encoding="utf-8")

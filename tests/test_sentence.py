@@ -6,8 +6,8 @@ import pymysql
 import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
-from chalicelib.errors import PermanentError, TransientError
-from chalicelib.sentence import is_named, named, sentence_of
+from chalicelib.core.error_text import is_named, named, sentence_of
+from chalicelib.core.errors import PermanentError, TransientError
 
 
 def of_mysql(code: int, said: str) -> DBAPIError:

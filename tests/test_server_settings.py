@@ -15,13 +15,14 @@ import pytest
 from rich.console import Console
 from sqlalchemy import Connection, Engine, create_engine, make_url, select, text
 
-from chalicelib import migrations, runs
+from chalicelib import migrations
 from chalicelib.backup.explained import explained
-from chalicelib.clock import from_ms, iso
-from chalicelib.engine import engine_for
-from chalicelib.errors import ConfigurationError
+from chalicelib.core.clock import from_ms, iso
+from chalicelib.core.engine import engine_for
+from chalicelib.core.errors import ConfigurationError
 from chalicelib.queue import dispatch, outbox
 from chalicelib.queue.job import Job
+from chalicelib.runs import execution
 from chalicelib.schema import jobs
 from nightshift.demo.queue import show_queue
 from nightshift.local.aws import LocalAws
@@ -160,7 +161,7 @@ def work_a_day(world: World) -> None:
     assert sent["Subject"] == mail["subject"]
     for task in ("database_cleanup", "record_activity", "monthly_report", "database_backup", "backup_drill"):
         event = {"scheduled_for": iso(from_ms(world.clock.now_ms()))}
-        assert runs.execute(task, event=event, context=world.context())["outcome"] == "succeeded", task
+        assert execution.execute(task, event=event, context=world.context())["outcome"] == "succeeded", task
 
 
 def test_day_over_tls_in_strict_modes_needs_only_the_documented_grants(

@@ -15,10 +15,9 @@ import pytest
 from botocore.config import Config
 from botocore.stub import ANY, Stubber
 
-from chalicelib import context
-from chalicelib.errors import MissingError, TransientError
-from chalicelib.store import READ_BYTES, Store
-from chalicelib.upload import PIECE, UploadPool
+from chalicelib.core import context
+from chalicelib.core.errors import MissingError, TransientError
+from chalicelib.core.store import PIECE, READ_BYTES, Store, UploadPool
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import pytest
 
-from chalicelib.attempts import Attempt
-from chalicelib.context import from_lambda
-from chalicelib.errors import NotOursError, PermanentError, TransientError
-from chalicelib.outcome import Counts, Outcome
-from chalicelib.telemetry import SERVICE, bind, bound, logger, report
+from chalicelib.core.attempt import Attempt
+from chalicelib.core.context import from_lambda
+from chalicelib.core.errors import NotOursError, PermanentError, TransientError
+from chalicelib.core.outcome import Counts, Outcome
+from chalicelib.core.telemetry import SERVICE, bind, bound, logger, report
 from nightshift.local.invocation import LocalContext
 
 ADDRESS = "jane.doe@mail.example.org"
@@ -68,7 +68,7 @@ def test_debug_lines_are_sampled_by_the_invocation_also_in_a_warm_process(
 
 
 def test_the_rate_is_powertools_own_variable() -> None:
-    program = "from chalicelib.telemetry import logger; logger.debug('in detail')"
+    program = "from chalicelib.core.telemetry import logger; logger.debug('in detail')"
     environment = os.environ | {"POWERTOOLS_LOGGER_SAMPLE_RATE": "1"}
     told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     (line,) = (json.loads(text) for text in told.stdout.splitlines())

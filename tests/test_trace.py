@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import runs
-from chalicelib.claims import Run
-from chalicelib.context import Context
-from chalicelib.errors import RunFailedError
+from chalicelib.core.context import Context
+from chalicelib.core.errors import RunFailedError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import carried, trace_of, traceparent
 from chalicelib.handlers import Handler
-from chalicelib.outcome import Counts
 from chalicelib.queue import outbox
 from chalicelib.queue.message import Message, decode, encode
 from chalicelib.queue.outbox import NewJob
-from chalicelib.trace import carried, trace_of, traceparent
+from chalicelib.runs import execution
+from chalicelib.runs.claims import Run
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.kit import Kit
 from tests.plan import DONE, MINUTE, Plan, fail, hand_on, utc
@@ -183,7 +183,7 @@ def test_a_run_that_is_taken_up_keeps_its_trace(plan: Plan, log: Log) -> None:
 
 def test_a_dry_run_is_a_trace_by_its_request(plan: Plan) -> None:
     context = plan.kit.context(request_id=UUID)
-    assert runs.execute("nightly", event={"dry_run": True}, context=context)["trace_id"] == UUID.replace("-", "")
+    assert execution.execute("nightly", event={"dry_run": True}, context=context)["trace_id"] == UUID.replace("-", "")
 
 
 class Nothing(msgspec.Struct):

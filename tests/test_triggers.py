@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import app
-from chalicelib.schedule import Schedule
+from chalicelib.schedule.schedule import Schedule
 from nightshift import triggers
 
 ROOT = Path(__file__).parent.parent

@@ -10,12 +10,12 @@ import pytest
 import redis
 from sqlalchemy import insert
 
-from chalicelib import warming
 from chalicelib.application import posts
-from chalicelib.clock import to_ms
-from chalicelib.errors import NotOursError, TransientError
+from chalicelib.core.clock import to_ms
+from chalicelib.core.errors import NotOursError, TransientError
 from chalicelib.schema import sessions
-from chalicelib.warming import CURRENT, LIFE_SECONDS, LOCK, LOCK_SECONDS, claim, read, swap_in
+from chalicelib.tasks.cache_warming import warming
+from chalicelib.tasks.cache_warming.warming import CURRENT, LIFE_SECONDS, LOCK, LOCK_SECONDS, claim, read, swap_in
 from nightshift.testkit.kit import Kit
 
 AT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

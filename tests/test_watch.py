@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from chalicelib import catch_up
-from chalicelib.clock import SystemClock, from_ms, iso, to_ms
-from chalicelib.errors import RunFailedError, TransientError
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import SystemClock, from_ms, iso, to_ms
+from chalicelib.core.errors import RunFailedError, TransientError
+from chalicelib.runs import catch_up
+from chalicelib.runs.watch import watch
+from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups, jobs, schedules
 from chalicelib.schema import runs as runs_table
-from chalicelib.watch import watch
 from nightshift.testkit.kit import Killed
 from tests import dying, warm
 from tests.plan import DAY, MINUTE, NAME, PREFIX, START, Plan, die, fail, hand_on, utc

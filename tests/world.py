@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from chalicelib import runs
 from chalicelib.application import posts, users
-from chalicelib.clock import to_ms
-from chalicelib.config import Settings, read_settings
-from chalicelib.context import Context, client
-from chalicelib.errors import BatchFailedError
+from chalicelib.core.clock import to_ms
+from chalicelib.core.config import Settings, read_settings
+from chalicelib.core.context import Context, client
+from chalicelib.core.errors import BatchFailedError
 from chalicelib.queue import worker
+from chalicelib.runs import execution
 from chalicelib.schema import deliveries
 from chalicelib.schema import runs as runs_table
 from nightshift.local.aws import LocalAws
@@ -64,7 +64,9 @@ class World:
 
     def invoke(self, event: object, *, request_id: str | None = None, seconds: float = 300) -> dict[str, Any]:
         """Invoke the digest with any event."""
-        return runs.execute("daily_digest", event=event, context=self.context(request_id=request_id, seconds=seconds))
+        return execution.execute(
+            "daily_digest", event=event, context=self.context(request_id=request_id, seconds=seconds)
+        )
 
     def receive(self) -> list[dict[str, Any]]:
         """Take the messages that are visible off the queue, without deleting them."""

@@ -2,10 +2,10 @@
 
 from sqlalchemy import case, func, select
 
-from chalicelib.clock import Clock
-from chalicelib.database import Database
+from chalicelib.core.clock import Clock
+from chalicelib.core.database import Database
+from chalicelib.core.telemetry import age
 from chalicelib.schema import backups
-from chalicelib.telemetry import age
 
 HOUR_MS = 3_600_000
 # How the newest backup was made, or is being made, which is what a deployment relies on.

@@ -6,10 +6,9 @@ from chalicelib.backup.folder import MANIFEST, key_of, moment_of
 from chalicelib.backup.keys import Key
 from chalicelib.backup.manifest import Manifest, Stored, seal
 from chalicelib.backup.parts import Packing
-from chalicelib.errors import TransientError
-from chalicelib.store import Store
-from chalicelib.telemetry import logger
-from chalicelib.upload import UploadPool
+from chalicelib.core.errors import TransientError
+from chalicelib.core.store import Store, UploadPool
+from chalicelib.core.telemetry import logger
 
 
 class Archive:

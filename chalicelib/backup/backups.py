@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import text
 
-from chalicelib import secrets
 from chalicelib.backup.catalogue import Catalogue
 from chalicelib.backup.drill import Drilled, drill
 from chalicelib.backup.files import drill_file, restore_file
@@ -26,10 +25,11 @@ from chalicelib.backup.reader import Reader
 from chalicelib.backup.restore import Progress, Request, Restored, restore
 from chalicelib.backup.retention import Decision, decide
 from chalicelib.backup.verify import Verified, verify
-from chalicelib.clock import from_ms
-from chalicelib.config import read_secrets
-from chalicelib.context import Context
-from chalicelib.errors import (
+from chalicelib.core import secrets
+from chalicelib.core.clock import from_ms
+from chalicelib.core.config import read_secrets
+from chalicelib.core.context import Context
+from chalicelib.core.errors import (
     ConfigurationError,
     DamagedError,
     InvalidRequestError,

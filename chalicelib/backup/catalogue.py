@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 from chalicelib.backup.folder import moment_of
 from chalicelib.backup.manifest import Manifest
 from chalicelib.backup.retention import UNFINISHED, Kept
-from chalicelib.clock import Clock, to_ms
-from chalicelib.database import Database
+from chalicelib.core.clock import Clock, to_ms
+from chalicelib.core.database import Database
 from chalicelib.schema import backups
 
 Kind = Literal["dump", "snapshot"]

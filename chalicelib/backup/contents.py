@@ -12,7 +12,7 @@ from chalicelib.backup.reader import Reader
 from chalicelib.backup.sharing import share
 from chalicelib.backup.statement import PROGRAMS, Statement, Statements, shortened
 from chalicelib.backup.telling import Telling
-from chalicelib.errors import DamagedError, InvalidRequestError
+from chalicelib.core.errors import DamagedError, InvalidRequestError
 
 OF_TABLES = frozenset({"SETTING", "TABLE", "SEQUENCE", "POSITION"})
 OF_PROGRAMS = PROGRAMS | {"SETTING", "COLLATION"}

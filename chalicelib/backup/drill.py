@@ -21,9 +21,9 @@ from chalicelib.backup.restoration import Restoration
 from chalicelib.backup.restore import Progress
 from chalicelib.backup.screening import Limits, screen
 from chalicelib.backup.target import Target, schemas_of
-from chalicelib.errors import ConfigurationError, NightshiftError, TransientError
-from chalicelib.rights import DRILL_PREFIX
-from chalicelib.telemetry import logger
+from chalicelib.core.errors import ConfigurationError, NightshiftError, TransientError
+from chalicelib.core.grants import DRILL_PREFIX
+from chalicelib.core.telemetry import logger
 
 _SCRATCH = re.compile(f"{DRILL_PREFIX}[0-9a-f]{{8}}")
 # What tells a drill's journal from that of a restore.

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pymysql import err
 from pymysql.constants import ER
 
-from chalicelib.database import CONFLICTS, LOST_CONNECTION, REFUSED
-from chalicelib.errors import ConfigurationError, PermanentError, TransientError
+from chalicelib.core.database import CONFLICTS, LOST_CONNECTION, REFUSED
+from chalicelib.core.errors import ConfigurationError, PermanentError, TransientError
 
 CLOSED_HERE = 0
 # Somebody ended the statement or the session; MySQL has numbers of its own for that.

@@ -13,9 +13,9 @@ from typing import Literal
 from chalicelib.backup.prune import Pruned, remove_each
 from chalicelib.backup.rds import Rds, Snapshot
 from chalicelib.backup.retention import Decision
-from chalicelib.clock import iso
-from chalicelib.errors import PermanentError, TransientError
-from chalicelib.store import Store
+from chalicelib.core.clock import iso
+from chalicelib.core.errors import PermanentError, TransientError
+from chalicelib.core.store import Store
 
 PREFIX = "exports"
 

@@ -11,7 +11,7 @@ from chalicelib.backup.drill import Drilled
 from chalicelib.backup.manifest import Part
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.restore import Restored
-from chalicelib.errors import DamagedError, InvalidRequestError
+from chalicelib.core.errors import DamagedError, InvalidRequestError
 
 # What SQLite would take for the rest of a file that lies beside it.
 SIDECARS = ("-wal", "-shm", "-journal")

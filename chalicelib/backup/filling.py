@@ -19,7 +19,7 @@ from chalicelib.backup.sharing import share
 from chalicelib.backup.tables import TRANSACTIONAL
 from chalicelib.backup.target import Target
 from chalicelib.backup.telling import Telling
-from chalicelib.errors import PermanentError, TransientError
+from chalicelib.core.errors import PermanentError, TransientError
 
 _ENGINES = (
     b"SELECT TABLE_NAME,ENGINE FROM information_schema.TABLES"

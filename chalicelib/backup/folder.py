@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from chalicelib.errors import InvalidRequestError
+from chalicelib.core.errors import InvalidRequestError
 
 PREFIX = "backups/"
 MANIFEST = "manifest.json"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypedDict
 
 from chalicelib.backup.keys import hkdf
-from chalicelib.errors import DamagedError
+from chalicelib.core.errors import DamagedError
 
 FRAME = 1 << 16
 TAG = 16

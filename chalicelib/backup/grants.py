@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from chalicelib.backup.session import tell
-from chalicelib.errors import ConfigurationError
-from chalicelib.grants import Grant, place_of, privileges_on, read_grants, sees_routines
+from chalicelib.core.errors import ConfigurationError
+from chalicelib.core.grants import Grant, place_of, privileges_on, read_grants, sees_routines
 
 # By what a list shows: the privilege that lets it.
 SHOWN_BY = {"tables": "SELECT", "triggers": "TRIGGER", "events": "EVENT"}

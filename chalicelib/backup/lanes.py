@@ -18,7 +18,7 @@ from chalicelib.backup.section import Section
 from chalicelib.backup.snapshot import Snapshot, let_go
 from chalicelib.backup.tables import Table
 from chalicelib.backup.unqualified import unqualified
-from chalicelib.errors import TransientError
+from chalicelib.core.errors import TransientError
 
 T = TypeVar("T")
 

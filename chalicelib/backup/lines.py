@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from chalicelib.errors import DamagedError
+from chalicelib.core.errors import DamagedError
 
 # 4,096 columns, the most there can be, with the longest names.
 MAX_HEAD_BYTES = 2 << 20

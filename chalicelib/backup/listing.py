@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chalicelib.backup.folder import DRILLED, MANIFEST, PREFIX, VERIFIED, is_id, is_ours, moment_of
-from chalicelib.errors import InvalidRequestError
-from chalicelib.store import Store, StoredObject
+from chalicelib.core.errors import InvalidRequestError
+from chalicelib.core.store import Store, StoredObject
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from pymysql.constants import CLIENT, COMMAND
 from pymysql.protocol import OKPacketWrapper
 
 from chalicelib.backup.lines import Lines
-from chalicelib.errors import ConfigurationError
+from chalicelib.core.errors import ConfigurationError
 
 # The smallest max_allowed_packet of any server that is in use is 1 MiB.
 PACKET_BYTES = 1 << 18

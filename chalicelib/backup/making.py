@@ -21,8 +21,8 @@ from chalicelib.backup.plan import Plan
 from chalicelib.backup.section import Section
 from chalicelib.backup.snapshot import Snapshot, take
 from chalicelib.backup.telling import Telling
-from chalicelib.store import Store
-from chalicelib.telemetry import logger
+from chalicelib.core.store import Store
+from chalicelib.core.telemetry import logger
 
 CHUNK = 1 << 20
 

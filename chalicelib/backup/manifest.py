@@ -14,7 +14,7 @@ import msgspec
 from chalicelib.backup import frames
 from chalicelib.backup.folder import MANIFEST, is_part
 from chalicelib.backup.keys import Key, Keys
-from chalicelib.errors import DamagedError, PermanentError
+from chalicelib.core.errors import DamagedError, PermanentError
 
 # Of the format: any other is refused.
 VERSION = 2

@@ -4,8 +4,8 @@ They say no more, since what was found is not encrypted.
 """
 
 from chalicelib.backup.folder import key_of
-from chalicelib.errors import TransientError
-from chalicelib.store import Store
+from chalicelib.core.errors import TransientError
+from chalicelib.core.store import Store
 
 
 def mark(store: Store, id: str, name: str) -> None:

@@ -7,7 +7,7 @@ from chalicelib.backup import frames
 from chalicelib.backup.keys import Key
 from chalicelib.backup.manifest import Stored
 from chalicelib.backup.zstandard import zstd
-from chalicelib.errors import DamagedError
+from chalicelib.core.errors import DamagedError
 
 LEVEL = 3
 # Bytes of text, at least, that are compressed at once into a frame of their own. As one frame for all they take a third

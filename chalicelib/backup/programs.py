@@ -6,7 +6,7 @@ from typing import Any
 from chalicelib.backup.quoting import quoted
 from chalicelib.backup.session import ask, tell
 from chalicelib.backup.unqualified import unqualified_trigger
-from chalicelib.errors import PermanentError
+from chalicelib.core.errors import PermanentError
 
 ROUTINES = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE")
 

@@ -14,8 +14,8 @@ from chalicelib.backup.archive import delete
 from chalicelib.backup.folder import MANIFEST, PREFIX, key_of
 from chalicelib.backup.listing import Backup
 from chalicelib.backup.retention import UNFINISHED, B, Decision
-from chalicelib.errors import MissingError
-from chalicelib.store import Store
+from chalicelib.core.errors import MissingError
+from chalicelib.core.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.backup.folder import is_id, moment_of
-from chalicelib.errors import PermanentError, TransientError
+from chalicelib.core.errors import PermanentError, TransientError
 
 if TYPE_CHECKING:
     from types_boto3_rds import RDSClient

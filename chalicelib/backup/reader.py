@@ -6,8 +6,8 @@ from chalicelib.backup.folder import MANIFEST, key_of, moment_of
 from chalicelib.backup.keys import Keys
 from chalicelib.backup.manifest import MOST_BYTES, Stored, unseal
 from chalicelib.backup.parts import unpack
-from chalicelib.errors import DamagedError, MissingError, PermanentError
-from chalicelib.store import Store
+from chalicelib.core.errors import DamagedError, MissingError, PermanentError
+from chalicelib.core.store import Store
 
 
 class Reader:

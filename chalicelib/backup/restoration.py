@@ -16,7 +16,7 @@ from chalicelib.backup.reader import Reader
 from chalicelib.backup.statement import Statement
 from chalicelib.backup.target import Target
 from chalicelib.backup.telling import Telling
-from chalicelib.errors import ConfigurationError, PermanentError
+from chalicelib.core.errors import ConfigurationError, PermanentError
 
 TABLES_MADE, PROGRAMS_MADE = "tables", "programs"
 # They share their names.

@@ -22,7 +22,7 @@ from chalicelib.backup.restoration import Broken, Restoration
 from chalicelib.backup.screening import Limits, screen
 from chalicelib.backup.statement import RUNNING
 from chalicelib.backup.target import SYSTEM, Target, schemas_of
-from chalicelib.errors import InvalidRequestError, PermanentError, TransientError
+from chalicelib.core.errors import InvalidRequestError, PermanentError, TransientError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from chalicelib.backup.quoting import escaped, listed, quoted
 from chalicelib.backup.selection import END_OF_ROW, LONG, Selection
 from chalicelib.backup.tables import Table
 from chalicelib.backup.wire import END, ERROR, HEADER, NULL, Row, Wire
-from chalicelib.errors import PermanentError
+from chalicelib.core.errors import PermanentError
 
 STATEMENT_OCTETS = 1 << 20
 BETWEEN_ROWS = b"),\n("

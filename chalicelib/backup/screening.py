@@ -13,7 +13,7 @@ from itertools import islice
 from chalicelib.backup.statement import RUNNING, Statement
 from chalicelib.backup.tokens import Token
 from chalicelib.backup.vocabulary import ENGINES, FUNCTIONS, OF_TABLES, OF_VIEWS, OPTIONS
-from chalicelib.errors import DamagedError, PermanentError
+from chalicelib.core.errors import DamagedError, PermanentError
 
 # They take memory beside their text. A table of 4,096 columns and 8,192 partitions has half as many.
 MOST_TOKENS = 500_000

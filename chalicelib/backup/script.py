@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from chalicelib.errors import DamagedError
+from chalicelib.core.errors import DamagedError
 
 _BEGINNING = re.compile(rb"((?:SET [^\n]*;\n)*+)DELIMITER (\$\$+)\n")
 _END = b"DELIMITER ;\n"

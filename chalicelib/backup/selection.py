@@ -6,7 +6,7 @@ from itertools import groupby
 
 from chalicelib.backup.columns import Column
 from chalicelib.backup.quoting import quoted
-from chalicelib.errors import ConfigurationError
+from chalicelib.core.errors import ConfigurationError
 
 # No text holds this byte as it is, so it ends each row's.
 END_OF_ROW = b"\x1a"

@@ -10,11 +10,11 @@ from chalicelib.backup.folder import new_id
 from chalicelib.backup.prune import Pruned
 from chalicelib.backup.rds import Kind, Rds
 from chalicelib.backup.retention import decide
-from chalicelib.clock import from_ms
-from chalicelib.context import Context
-from chalicelib.deadline import time_limit
-from chalicelib.errors import ConfigurationError, NightshiftError, PermanentError
-from chalicelib.telemetry import logger
+from chalicelib.core.clock import from_ms
+from chalicelib.core.context import Context
+from chalicelib.core.deadline import time_limit
+from chalicelib.core.errors import ConfigurationError, NightshiftError, PermanentError
+from chalicelib.core.telemetry import logger
 
 # Of the watch's minute, which a client that waits for an answer and asks again could spend whole.
 LONGEST_SECONDS = 20.0

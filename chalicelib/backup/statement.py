@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.backup.script import statements_of
 from chalicelib.backup.tokens import Token, decode, encode, tokens_of
-from chalicelib.errors import DamagedError
+from chalicelib.core.errors import DamagedError
 
 # What runs: with the rights of its definer, when a table is used, when it is called, or by itself.
 RUNNING = frozenset({"TRIGGER", "FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY", "EVENT"})

@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.backup.explained import explained
 from chalicelib.backup.quoting import literal, quoted
 from chalicelib.backup.session import tell
-from chalicelib.errors import InvalidRequestError, TransientError
+from chalicelib.core.errors import InvalidRequestError, TransientError
 
 SYSTEM = frozenset({"mysql", "sys", "information_schema", "performance_schema"})
 # As the header of each part has it, and without limits of the server's or of whoever connects. A row that a CHECK

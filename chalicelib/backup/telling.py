@@ -4,7 +4,7 @@ import time
 from threading import Lock
 from typing import Literal
 
-from chalicelib.telemetry import logger
+from chalicelib.core.telemetry import logger
 
 # Often enough for whoever watches, and in a function's log some dozens of lines at most.
 EVERY_SECONDS = 5.0

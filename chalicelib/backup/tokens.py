@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chalicelib.errors import DamagedError
+from chalicelib.core.errors import DamagedError
 
 # These have characters whose second byte is a quote or a backslash to everybody else.
 _CODECS = {"big5": "big5", "gbk": "gbk", "sjis": "shift_jis", "cp932": "cp932", "gb18030": "gb18030"}

@@ -14,8 +14,8 @@ from chalicelib.backup.marks import mark, unmark
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.statement import Statements
 from chalicelib.backup.telling import Telling
-from chalicelib.errors import DamagedError
-from chalicelib.store import Store
+from chalicelib.core.errors import DamagedError
+from chalicelib.core.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from chalicelib.context import Context
-from chalicelib.errors import InvalidRequestError
-from chalicelib.nearest import hint
-from chalicelib.outcome import Counts
+from chalicelib.core.context import Context
+from chalicelib.core.error_text import hint
+from chalicelib.core.errors import InvalidRequestError
+from chalicelib.core.outcome import Counts
 from chalicelib.queue.job import Job
 
 # Named here, because within Handler `type` is a field.

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from chalicelib import functions, runs
-from chalicelib.context import Context
-from chalicelib.fire import TRIGGER, Trigger
+from chalicelib.core.context import Context
+from chalicelib.core.outcome import Counts
 from chalicelib.handlers import Handler
-from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
+from chalicelib.runs import execution, functions
+from chalicelib.runs.fire import TRIGGER, Trigger
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,7 +29,7 @@ def perform(context: Context, job: Job[Payload]) -> Counts:
     payload = job.payload
     event = {"scheduled_for": payload.scheduled_for, TRIGGER: payload.trigger, **payload.options}
     if not functions.invoke(payload.task, event, context):
-        runs.execute(payload.task, event=event, context=context)
+        execution.execute(payload.task, event=event, context=context)
     return Counts(total=1, succeeded=1)
 
 

@@ -2,18 +2,18 @@
 
 import msgspec
 
-from chalicelib.clock import from_ms
-from chalicelib.context import Context
-from chalicelib.errors import InvalidRequestError
+from chalicelib.core.clock import from_ms
+from chalicelib.core.context import Context
+from chalicelib.core.errors import InvalidRequestError
+from chalicelib.core.outcome import Counts
 from chalicelib.handlers import Handler
 from chalicelib.mail.text import clean
-from chalicelib.outcome import Counts
 from chalicelib.queue import outbox
 from chalicelib.queue.job import Job
-from chalicelib.reports import page
-from chalicelib.reports.collection import collect
-from chalicelib.reports.mail import mail_content
-from chalicelib.reports.month import Month
+from chalicelib.tasks.monthly_report import page
+from chalicelib.tasks.monthly_report.collection import collect
+from chalicelib.tasks.monthly_report.mail import mail_content
+from chalicelib.tasks.monthly_report.month import Month
 
 LINK_SECONDS = 12 * 3600
 # A month is reported with the twelve before it, and the first of all is 1970-01.

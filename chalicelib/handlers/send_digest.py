@@ -5,14 +5,14 @@ from itertools import takewhile
 
 import msgspec
 
-from chalicelib.context import Context
-from chalicelib.errors import OutOfTimeError, PermanentError, TransientError
+from chalicelib.core.context import Context
+from chalicelib.core.errors import OutOfTimeError, PermanentError, TransientError
+from chalicelib.core.outcome import Counts
 from chalicelib.handlers import Handler
 from chalicelib.mail import digests, unsubscribe
 from chalicelib.mail.deliveries import Ledger, Recipient, Status
 from chalicelib.mail.sending import Addressed, Sending, tell
 from chalicelib.mail.text import clean, plain_address
-from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
 from chalicelib.queue.message import Message
 

@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from chalicelib.clock import from_ms
-from chalicelib.context import RESERVE_MS, Context
-from chalicelib.errors import InvalidRequestError, OutOfTimeError, PermanentError, TransientError
+from chalicelib.core.clock import from_ms
+from chalicelib.core.context import RESERVE_MS, Context
+from chalicelib.core.errors import InvalidRequestError, OutOfTimeError, PermanentError, TransientError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import logger
 from chalicelib.handlers import Handler
 from chalicelib.mail import emails, suppressions
 from chalicelib.mail.composition import Composition, compose
@@ -14,11 +16,9 @@ from chalicelib.mail.deliveries import Status
 from chalicelib.mail.letter import Letter
 from chalicelib.mail.mailer import Refused, Sent, Unknown
 from chalicelib.mail.text import clean, plain_address
-from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
-from chalicelib.reports.cards import Card
-from chalicelib.reports.figures import TopPost
-from chalicelib.telemetry import logger
+from chalicelib.tasks.monthly_report.cards import Card
+from chalicelib.tasks.monthly_report.figures import TopPost
 
 TIMEOUT_SECONDS = 60
 # A call to SES that hangs ends after its own time-outs. Were it interrupted before, nobody would know of its mail.
@@ -45,7 +45,7 @@ class NoticeContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
-    """What the template `report` says, as chalicelib.reports.mail makes it."""
+    """What the template `report` says, as chalicelib.tasks.monthly_report.mail makes it."""
 
     month: str
     link: Web

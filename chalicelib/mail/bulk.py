@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError, ParamValidationError
 
-from chalicelib.errors import ThrottledError, TransientError
+from chalicelib.core.errors import ThrottledError, TransientError
 from chalicelib.mail.mailer import (
     FAILURES,
     THROTTLED,

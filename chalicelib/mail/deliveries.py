@@ -13,8 +13,8 @@ from uuid import uuid4
 from sqlalchemy import Connection, Update, and_, case, func, literal, select, update
 
 from chalicelib.application import users
-from chalicelib.clock import Clock
-from chalicelib.database import Database, insert_missing
+from chalicelib.core.clock import Clock
+from chalicelib.core.database import Database, insert_missing
 from chalicelib.mail import suppressions
 from chalicelib.schema import deliveries
 

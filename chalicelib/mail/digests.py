@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from chalicelib.application import posts
-from chalicelib.config import Settings
-from chalicelib.context import Context
-from chalicelib.database import insert_missing
+from chalicelib.core.config import Settings
+from chalicelib.core.context import Context
+from chalicelib.core.database import insert_missing
 from chalicelib.mail.composition import Composition, compose, from_json
+from chalicelib.schedule.window import Window
 from chalicelib.schema import digests
-from chalicelib.window import Window
 
 
 def prepare(context: Context, window: Window) -> int:

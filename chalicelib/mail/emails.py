@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, insert, select, update
 
-from chalicelib.clock import Clock
-from chalicelib.database import Database
+from chalicelib.core.clock import Clock
+from chalicelib.core.database import Database
 from chalicelib.mail.deliveries import Status
 from chalicelib.schema import emails, jobs
 

@@ -5,15 +5,15 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from chalicelib.attempts import attempt
-from chalicelib.context import Context
-from chalicelib.errors import InvalidRequestError, RunFailedError
+from chalicelib.core.attempt import attempt
+from chalicelib.core.context import Context
+from chalicelib.core.errors import InvalidRequestError, RunFailedError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.redaction import redact
+from chalicelib.core.telemetry import bound, logger, report
 from chalicelib.mail import notices, subscriptions, suppressions
 from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.mail.text import clean
-from chalicelib.outcome import Counts
-from chalicelib.redaction import redact
-from chalicelib.telemetry import bound, logger, report
 
 
 def receive(event: object, context: Context) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from chalicelib.clock import Clock
-from chalicelib.errors import ThrottledError, TransientError
+from chalicelib.core.clock import Clock
+from chalicelib.core.errors import ThrottledError, TransientError
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client

@@ -7,12 +7,12 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from chalicelib.clock import to_ms
-from chalicelib.errors import InvalidRequestError
+from chalicelib.core.clock import to_ms
+from chalicelib.core.error_text import explain
+from chalicelib.core.errors import InvalidRequestError
+from chalicelib.core.telemetry import logger
 from chalicelib.mail.suppressions import Incident, Reason, is_same, normal
 from chalicelib.mail.text import clean
-from chalicelib.malformed import explain
-from chalicelib.telemetry import logger
 
 # SES takes no mail with more, so whoever names more is not SES.
 MOST_RECIPIENTS = 50

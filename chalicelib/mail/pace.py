@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.clock import Clock
+from chalicelib.core.clock import Clock
 
 if TYPE_CHECKING:
     from redis import Redis

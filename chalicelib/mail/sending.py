@@ -4,17 +4,17 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from chalicelib.clock import from_ms
-from chalicelib.context import RESERVE_MS, Context
-from chalicelib.errors import ThrottledError, TransientError
+from chalicelib.core.clock import from_ms
+from chalicelib.core.context import RESERVE_MS, Context
+from chalicelib.core.errors import ThrottledError, TransientError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import logger
 from chalicelib.mail.bulk import MOST, DeclinedError
 from chalicelib.mail.composition import Composition
 from chalicelib.mail.deliveries import Ledger, Status
 from chalicelib.mail.letter import Letter
 from chalicelib.mail.mailer import Answer, NotSent, Refused, Sent, Unknown
 from chalicelib.mail.template import Template
-from chalicelib.outcome import Counts
-from chalicelib.telemetry import logger
 
 # A call to SES that hangs ends after its time-outs; a mail begun later could outlive this process.
 SEND_LIMIT_MS = 35_000

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select, update
 
-from chalicelib.database import insert_missing
+from chalicelib.core.database import insert_missing
 from chalicelib.mail.text import plain_address
 from chalicelib.schema import suppressions
 

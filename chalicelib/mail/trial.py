@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from chalicelib.clock import from_ms
-from chalicelib.context import Context
-from chalicelib.errors import TransientError
+from chalicelib.core.clock import from_ms
+from chalicelib.core.context import Context
+from chalicelib.core.errors import TransientError
 from chalicelib.mail.bulk import BulkMailer
 from chalicelib.mail.composition import Composition
 from chalicelib.mail.letter import Letter

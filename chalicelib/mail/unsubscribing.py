@@ -12,12 +12,12 @@ from typing import Any
 
 from chalice.app import Response
 
-from chalicelib.attempts import attempt
-from chalicelib.context import Context
-from chalicelib.errors import NotOursError
+from chalicelib.core.attempt import attempt
+from chalicelib.core.context import Context
+from chalicelib.core.errors import NotOursError
+from chalicelib.core.outcome import Counts, Outcome
+from chalicelib.core.telemetry import bound, report
 from chalicelib.mail import subscriptions, unsubscribe
-from chalicelib.outcome import Counts, Outcome
-from chalicelib.telemetry import bound, report
 
 MAILING = "daily_digest"
 # RFC 8058's field in a form, and in multipart, which the RFC prefers. Not every mail client keeps to its letters.

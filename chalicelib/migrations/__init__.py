@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
-from chalicelib.errors import TransientError
+from chalicelib.core.errors import TransientError
 from chalicelib.migrations.online import LOCK_WAIT_SECONDS
 
 # Building an index of millions of rows takes minutes, in which the server says nothing.
@@ -61,7 +61,7 @@ def _patient(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
         return
-    from chalicelib.connection import Connection as Driver
+    from chalicelib.core.connection import Connection as Driver
 
     try:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -13,8 +13,8 @@ from alembic import op
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateColumn
 
-from chalicelib.database import LOCK_WAIT_TIMEOUT, error_code
-from chalicelib.errors import PermanentError, TransientError
+from chalicelib.core.database import LOCK_WAIT_TIMEOUT, error_code
+from chalicelib.core.errors import PermanentError, TransientError
 
 # The server cannot do it in this way: not supported (with and without a reason), an unknown algorithm, and no room for
 # another instant column.

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from chalicelib.database import distinct_values
-from chalicelib.pauses import ALL_JOBS
+from chalicelib.core.database import distinct_values
+from chalicelib.core.pauses import ALL_JOBS
 from chalicelib.queue.claims import paused_types
 from chalicelib.queue.rows import OUTGOING
 from chalicelib.schema import jobs

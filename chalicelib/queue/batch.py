@@ -5,11 +5,11 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
-from chalicelib.attempts import Attempt, attempt, forget_frames
-from chalicelib.claims import LEASE_GRACE_MS
-from chalicelib.context import Context
-from chalicelib.database import is_server_fault
-from chalicelib.errors import NotOursError, OutOfTimeError, TransientError
+from chalicelib.core.attempt import Attempt, attempt, forget_frames
+from chalicelib.core.context import Context
+from chalicelib.core.database import is_server_fault
+from chalicelib.core.errors import NotOursError, OutOfTimeError, TransientError
+from chalicelib.core.telemetry import bound, carried, logger, summarise, summarise_together
 from chalicelib.handlers import Find, Handler
 from chalicelib.queue import claims, endings
 from chalicelib.queue.claimer import Claimer
@@ -28,8 +28,7 @@ from chalicelib.queue.results import (
     without_attempt,
 )
 from chalicelib.queue.verdict import Claim, Decision, Verdict
-from chalicelib.telemetry import bound, logger, summarise, summarise_together
-from chalicelib.trace import carried
+from chalicelib.runs.claims import LEASE_GRACE_MS
 
 # No call over the network comes back sooner. What took longer may have had an effect there, and is recorded before
 # the next begins; so a kill repeats one such effect at most, as if nothing were recorded together.

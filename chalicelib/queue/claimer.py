@@ -6,8 +6,8 @@ from dataclasses import replace
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from chalicelib.attempts import attempt
-from chalicelib.context import Context
+from chalicelib.core.attempt import attempt
+from chalicelib.core.context import Context
 from chalicelib.handlers import Find, Handler
 from chalicelib.queue import claims
 from chalicelib.queue.delivery import Delivery

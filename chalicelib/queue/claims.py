@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, and_, bindparam, case, func, insert, or_, select, update
 
-from chalicelib import pauses
-from chalicelib.clock import from_ms, iso
-from chalicelib.database import insert_missing
-from chalicelib.errors import NightshiftError, NotOursError
+from chalicelib.core import pauses
+from chalicelib.core.clock import from_ms, iso
+from chalicelib.core.database import insert_missing
+from chalicelib.core.errors import NightshiftError, NotOursError
 from chalicelib.queue.job import INVALID, KEPT_MS, TAKEN, WAITING, Status
 from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.queue.rows import DATA_BYTES, SHORT_DATA

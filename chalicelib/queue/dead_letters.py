@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.errors import TransientError
+from chalicelib.core.errors import TransientError
 from chalicelib.queue.payloads import LIMIT, Payloads
 from chalicelib.queue.work_queue import BATCH
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.errors import InvalidRequestError, NightshiftError, PermanentError, TransientError
+from chalicelib.core.errors import InvalidRequestError, NightshiftError, PermanentError, TransientError
+from chalicelib.core.telemetry import Trace, trace_of
 from chalicelib.queue.dead_letters import ATTRIBUTES
 from chalicelib.queue.job import INVALID, Status, check_envelope, new_row
 from chalicelib.queue.message import Message, decode, encode
 from chalicelib.queue.payloads import MAX_BYTES, Payloads, is_pointer
-from chalicelib.trace import Trace, trace_of
 
 
 class _Attributes(msgspec.Struct, frozen=True, rename="pascal"):

@@ -5,13 +5,15 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, false, select, update
 
-from chalicelib.attempts import attempt
-from chalicelib.clock import Clock
-from chalicelib.context import Context
-from chalicelib.database import Database
-from chalicelib.errors import InvalidRequestError, RunFailedError
-from chalicelib.outcome import Counts
-from chalicelib.pauses import ALL_JOBS
+from chalicelib.core.attempt import attempt
+from chalicelib.core.clock import Clock
+from chalicelib.core.context import Context
+from chalicelib.core.database import Database
+from chalicelib.core.errors import InvalidRequestError, RunFailedError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.pauses import ALL_JOBS
+from chalicelib.core.redaction import redact
+from chalicelib.core.telemetry import bound, report
 from chalicelib.queue.backlogs import Backlog, find_backlogs, lock_due
 from chalicelib.queue.claims import paused_types
 from chalicelib.queue.job import OVER, TAKEN, Status, raw_body, read_row
@@ -19,9 +21,7 @@ from chalicelib.queue.message import Message
 from chalicelib.queue.queues import Queues
 from chalicelib.queue.rows import OUTGOING
 from chalicelib.queue.work_queue import BATCH
-from chalicelib.redaction import redact
 from chalicelib.schema import jobs
-from chalicelib.telemetry import bound, report
 
 # It comes every minute: what falls due before the next time is sent now, with a delay that SQS keeps to the second.
 LOOKAHEAD_MS = 90_000

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, case, delete, select, update
 
-from chalicelib.outcome import Outcome
+from chalicelib.core.outcome import Outcome
 from chalicelib.queue.claims import IS_OURS
 from chalicelib.queue.job import INVALID, WAITING, Status
 from chalicelib.queue.verdict import Claim

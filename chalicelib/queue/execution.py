@@ -4,18 +4,18 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.attempts import Attempt, attempt
-from chalicelib.context import RESERVE_MS, Context
-from chalicelib.deadline import time_limit
-from chalicelib.errors import InvalidRequestError, PermanentError, TimedOutError
+from chalicelib.core.attempt import Attempt, attempt
+from chalicelib.core.context import RESERVE_MS, Context
+from chalicelib.core.deadline import time_limit
+from chalicelib.core.errors import InvalidRequestError, PermanentError, TimedOutError
+from chalicelib.core.outcome import Counts, Outcome
+from chalicelib.core.telemetry import logger
 from chalicelib.handlers import Find, Handler
-from chalicelib.outcome import Counts, Outcome
 from chalicelib.queue.delivery import Delivery
 from chalicelib.queue.job import Job, envelope_of
 from chalicelib.queue.message import decode_data, read_data
 from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.queue.verdict import Decision, Verdict
-from chalicelib.telemetry import logger
 
 
 def execute(

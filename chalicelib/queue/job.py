@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from chalicelib.clock import from_ms, to_ms
-from chalicelib.errors import InvalidRequestError
+from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.core.errors import InvalidRequestError
 from chalicelib.queue.message import Message, decode_data, encode, to_text
 from chalicelib.queue.payloads import LIMIT, MAX_BYTES
 

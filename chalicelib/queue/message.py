@@ -11,10 +11,9 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from chalicelib import trace
-from chalicelib.errors import InvalidRequestError
-from chalicelib.malformed import explain
-from chalicelib.nearest import hint
+from chalicelib.core import telemetry
+from chalicelib.core.error_text import explain, hint
+from chalicelib.core.errors import InvalidRequestError
 
 T = TypeVar("T")
 
@@ -42,7 +41,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     # The data is in the job's row, being too long for a message.
     data_in_row: bool = False
     # Made in a run or a job, it carries the trace of that on; no caller need think of it.
-    traceparent: Label | None = msgspec.field(default_factory=trace.traceparent)
+    traceparent: Label | None = msgspec.field(default_factory=telemetry.traceparent)
     unknown: dict[str, Any] = {}
 
 

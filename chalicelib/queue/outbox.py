@@ -10,18 +10,18 @@ from typing import Any, Literal
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from chalicelib import trace
-from chalicelib.clock import Clock, SystemClock
-from chalicelib.database import Database, insert_missing
-from chalicelib.errors import InvalidRequestError, TransientError
+from chalicelib.core import telemetry
+from chalicelib.core.clock import Clock, SystemClock
+from chalicelib.core.database import Database, insert_missing
+from chalicelib.core.error_text import sentence_of
+from chalicelib.core.errors import InvalidRequestError, TransientError
+from chalicelib.core.telemetry import logger
 from chalicelib.queue.dispatch import send_due
 from chalicelib.queue.job import check, new_row
 from chalicelib.queue.message import Message
 from chalicelib.queue.queues import Queues
 from chalicelib.queue.work_queue import by_size
 from chalicelib.schema import jobs
-from chalicelib.sentence import sentence_of
-from chalicelib.telemetry import logger
 
 # Where a transaction that sends on its commit keeps the ids of what was enqueued in it.
 ENQUEUED = "nightshift_enqueued"
@@ -44,7 +44,7 @@ class NewJob:
     unique_for: int | None = None
     tags: Sequence[str] = ()
     source: str | None = None
-    traceparent: str | None = field(default_factory=trace.traceparent)
+    traceparent: str | None = field(default_factory=telemetry.traceparent)
     queue: Literal["work", "priority"] = "work"
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.errors import InvalidRequestError, PermanentError, TransientError
+from chalicelib.core.errors import InvalidRequestError, PermanentError, TransientError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
-from chalicelib.attempts import Attempt, classify
+from chalicelib.core.attempt import Attempt, classify
+from chalicelib.core.outcome import Outcome
 from chalicelib.handlers import Handler
-from chalicelib.outcome import Outcome
 from chalicelib.queue.delivery import Delivery
 from chalicelib.queue.endings import Ending
 from chalicelib.queue.verdict import Decision

@@ -5,7 +5,7 @@ from enum import StrEnum
 from types import SimpleNamespace
 from typing import Any
 
-from chalicelib.clock import from_ms, iso
+from chalicelib.core.clock import from_ms, iso
 from chalicelib.queue.job import OVER, TAKEN, Status
 
 # SQS counts delays in seconds, and two machines' clocks differ by less than this.

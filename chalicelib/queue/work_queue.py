@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import trace
-from chalicelib.clock import Clock
-from chalicelib.errors import TransientError
+from chalicelib.core import telemetry
+from chalicelib.core.clock import Clock
+from chalicelib.core.errors import TransientError
 from chalicelib.queue.message import Message, encode
 from chalicelib.queue.payloads import LIMIT, Payloads
 
@@ -135,7 +135,7 @@ def _body_length(entry: Entry) -> int:
 
 def _xray() -> dict[str, Any]:
     """Return by what X-Ray draws the way from this function to the worker, where it is switched on."""
-    header = trace.xray_header()
+    header = telemetry.xray_header()
     if header is None:
         return {}
     return {"MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": header}}}

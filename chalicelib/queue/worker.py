@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from chalicelib import handlers
-from chalicelib.context import Context
-from chalicelib.errors import BatchFailedError, InvalidRequestError
+from chalicelib.core.context import Context
+from chalicelib.core.errors import BatchFailedError, InvalidRequestError
+from chalicelib.core.telemetry import bound, logger, measure
 from chalicelib.queue import delivery
 from chalicelib.queue.batch import Batch
 from chalicelib.queue.results import Result
 from chalicelib.queue.work_queue import WorkQueue
-from chalicelib.telemetry import bound, logger, measure
 
 
 def work(event: object, context: Context, *, queue: str, find: handlers.Find = handlers.find) -> dict[str, int]:

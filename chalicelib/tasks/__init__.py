@@ -6,9 +6,9 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Literal
 
-from chalicelib.claims import Overlap, Run
-from chalicelib.context import Context
-from chalicelib.outcome import Counts
+from chalicelib.core.context import Context
+from chalicelib.core.outcome import Counts
+from chalicelib.runs.claims import Overlap, Run
 
 CatchUp = Literal["skip", "latest", "all"]
 

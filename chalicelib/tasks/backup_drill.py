@@ -6,12 +6,12 @@ from chalicelib.backup.ages import relies_on_snapshots
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.manifest import Part
 from chalicelib.backup.restore import Progress
-from chalicelib.claims import Run
-from chalicelib.context import Context
-from chalicelib.errors import NotOursError, OutOfTimeError, PermanentError
-from chalicelib.outcome import Counts
+from chalicelib.core.context import Context
+from chalicelib.core.errors import NotOursError, OutOfTimeError, PermanentError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import bind, logger
+from chalicelib.runs.claims import Run
 from chalicelib.tasks import Task
-from chalicelib.telemetry import bind, logger
 
 
 def perform(context: Context, run: Run) -> Counts:

@@ -2,16 +2,16 @@
 
 from datetime import timedelta
 
-from chalicelib.claims import Run, save_checkpoint
-from chalicelib.context import Context
-from chalicelib.errors import OutOfTimeError
+from chalicelib.core.context import Context
+from chalicelib.core.errors import OutOfTimeError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import logger
 from chalicelib.mail import digests
 from chalicelib.mail.deliveries import Ledger
-from chalicelib.outcome import Counts
 from chalicelib.queue.message import Message
+from chalicelib.runs.claims import Run, save_checkpoint
+from chalicelib.schedule.window import Window, window_before
 from chalicelib.tasks import Task
-from chalicelib.telemetry import logger
-from chalicelib.window import Window, window_before
 
 CHUNK = 1000
 RECIPIENTS_A_MESSAGE = 100

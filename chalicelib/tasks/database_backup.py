@@ -4,12 +4,12 @@ from datetime import timedelta
 
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.snapshots import Snapshots
-from chalicelib.claims import Run, save_checkpoint
-from chalicelib.context import RESERVE_MS, Context
-from chalicelib.errors import OutOfTimeError, PermanentError
-from chalicelib.outcome import Counts
+from chalicelib.core.context import RESERVE_MS, Context
+from chalicelib.core.errors import OutOfTimeError, PermanentError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import bind, logger
+from chalicelib.runs.claims import Run, save_checkpoint
 from chalicelib.tasks import Task
-from chalicelib.telemetry import bind, logger
 
 
 def perform(context: Context, run: Run) -> Counts:

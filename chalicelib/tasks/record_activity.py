@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-from chalicelib.claims import Run
-from chalicelib.context import Context
-from chalicelib.outcome import Counts
-from chalicelib.reports import activity
+from chalicelib.core.context import Context
+from chalicelib.core.outcome import Counts
+from chalicelib.runs.claims import Run
+from chalicelib.schedule.window import window_before
 from chalicelib.tasks import Task
-from chalicelib.window import window_before
+from chalicelib.tasks.monthly_report import activity
 
 
 def perform(context: Context, run: Run) -> Counts:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 
-from chalicelib.reports import page
-from chalicelib.reports.figures import MonthFigures, Report, TopPost
-from chalicelib.reports.month import Month
+from chalicelib.tasks.monthly_report import page
+from chalicelib.tasks.monthly_report.figures import MonthFigures, Report, TopPost
+from chalicelib.tasks.monthly_report.month import Month
 from docs.pictures.browser import take_page
 from nightshift.demo.blog import make_posts
 

@@ -5,7 +5,7 @@ Run from the root of the repository: PYTHONPATH=. python docs/pictures/status.py
 
 from pathlib import Path
 
-from chalicelib.status import page
+from chalicelib.operate.status import page
 from docs.pictures.browser import take_page
 from nightshift.demo.nights import read_example
 

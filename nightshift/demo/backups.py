@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from chalicelib.backup.folder import MANIFEST
-from chalicelib.errors import DamagedError, RunFailedError
+from chalicelib.core.errors import DamagedError, RunFailedError
 from nightshift.demo.part import Part, fire
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET, changed

@@ -9,7 +9,7 @@ from itertools import accumulate
 from random import Random
 from typing import Any
 
-from chalicelib.clock import to_ms
+from chalicelib.core.clock import to_ms
 from nightshift.demo.chance import new_id, seeded
 
 HOUR = 3_600_000

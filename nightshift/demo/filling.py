@@ -10,7 +10,7 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from chalicelib.application import posts, users
-from chalicelib.clock import to_ms
+from chalicelib.core.clock import to_ms
 from chalicelib.schema import (
     activity,
     activity_days,

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, insert
 
-from chalicelib.clock import to_ms
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import to_ms
+from chalicelib.operate.status.status import Status, read
+from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups, jobs, pauses, runs, schedules
-from chalicelib.status.status import Status, read
 from nightshift.demo.chance import new_id, seeded
 
 DAYS = 30

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
-from chalicelib.clock import to_ms
+from chalicelib.core.clock import to_ms
 
 COLUMNS = ("id", "title", "url", "num_points", "num_comments", "author", "created_at")
 NAMESPACE = UUID("7c0f5b0e-5d0c-4b53-9a63-1c3f6b1f2f57")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from chalicelib.clock import from_ms
+from chalicelib.core.clock import from_ms
 from chalicelib.queue import outbox
 from chalicelib.queue.job import Status
 from nightshift.testkit.clock import FrozenClock

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import Engine, func, select
 
 from chalicelib.application import posts
-from chalicelib.clock import SystemClock, from_ms, iso
-from chalicelib.database import Database
+from chalicelib.core.clock import SystemClock, from_ms, iso
+from chalicelib.core.database import Database
+from chalicelib.core.telemetry import logger
 from chalicelib.mail.deliveries import Ledger
-from chalicelib.telemetry import logger
 from nightshift import schedule_view
 from nightshift.demo.filling import fill_posts, fill_readers
 from nightshift.demo.loading import prepare_database

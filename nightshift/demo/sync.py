@@ -10,8 +10,8 @@ from rich.table import Table
 from sqlalchemy import Engine, select
 
 from chalicelib.schema import external_data, quarantine
-from chalicelib.sync import sources
-from chalicelib.sync.sources import Source
+from chalicelib.tasks.external_sync import sources
+from chalicelib.tasks.external_sync.sources import Source
 from nightshift.demo.blog import make_posts
 from nightshift.demo.part import Part, columns, fire
 from nightshift.demo.upstream import Items, Upstream, upstream

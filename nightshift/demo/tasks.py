@@ -12,11 +12,11 @@ from redis import Redis
 from rich.console import Console, RenderableType
 from sqlalchemy import Engine, func, select
 
-from chalicelib import warming
-from chalicelib.cleanup.rules import RULES
-from chalicelib.clock import iso
-from chalicelib.redaction import mask_addresses
-from chalicelib.reports.month import Month
+from chalicelib.core.clock import iso
+from chalicelib.core.redaction import mask_addresses
+from chalicelib.tasks.cache_warming import warming
+from chalicelib.tasks.database_cleanup.rules import RULES
+from chalicelib.tasks.monthly_report.month import Month
 from nightshift.demo.backups import back_up_and_restore
 from nightshift.demo.part import Part, columns, fire, overview
 from nightshift.demo.sync import sync_twice

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any
 
-from chalicelib.clock import from_ms
+from chalicelib.core.clock import from_ms
 from nightshift.demo.chance import new_id, seeded
 
 HOUR = 3_600_000

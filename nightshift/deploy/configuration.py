@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.backup import exports, rds
-from chalicelib.config import PING, is_reference
+from chalicelib.core.config import PING, is_reference
 from nightshift import triggers
 from nightshift.deploy import policies, route
 from nightshift.deploy.functions import ROUTES, name_of

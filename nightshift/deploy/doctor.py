@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.config import PING, is_reference, read_settings
-from chalicelib.engine import engine_for
-from chalicelib.errors import ConfigurationError
+from chalicelib.core.config import PING, is_reference, read_settings
+from chalicelib.core.engine import engine_for
+from chalicelib.core.errors import ConfigurationError
 from nightshift import triggers
 from nightshift.deploy import configuration, functions, stacks
 from nightshift.deploy.placeholders import is_placeholder, placeholders

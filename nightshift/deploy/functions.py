@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib import errors
+from chalicelib.core import errors
 from nightshift import triggers
 from nightshift.deploy.refusal import refusal_of
 from nightshift.stages import meant, stages_of

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chalicelib.rights import PLACEHOLDER
+from chalicelib.core.grants import PLACEHOLDER
 
 # What a migration and each function cannot do without.
 NEEDED = frozenset({"tasks", "migrations"})

@@ -5,7 +5,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from chalicelib.operations.schedules import find
+from chalicelib.operate.schedules import find
 from nightshift.mendable import MENDABLE, reason_of
 from nightshift.operating import ask, planned
 

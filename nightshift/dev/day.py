@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from chalicelib.clock import from_ms
+from chalicelib.core.clock import from_ms
 from nightshift.dev.timetable import Due, Timetable
 from nightshift.local.aws import LocalAws
 from nightshift.local.clock import LocalClock

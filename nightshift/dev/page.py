@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from chalicelib import handlers
-from chalicelib.context import from_lambda
-from chalicelib.status.page import content
-from chalicelib.status.status import read
-from chalicelib.status.template import environment
+from chalicelib.core.context import from_lambda
+from chalicelib.operate.status.page import content
+from chalicelib.operate.status.status import read
+from chalicelib.operate.status.template import environment
 from nightshift.local.invocation import LocalContext
 from nightshift.operating import planned
 

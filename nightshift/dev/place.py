@@ -13,8 +13,8 @@ from rich.console import Console
 from sqlalchemy import make_url
 
 from chalicelib import migrations
-from chalicelib.clock import from_ms
-from chalicelib.engine import LOOPBACK, engine_for
+from chalicelib.core.clock import from_ms
+from chalicelib.core.engine import LOOPBACK, engine_for
 from nightshift.demo.filling import fill_posts, fill_readers
 from nightshift.demo.loading import prepare_database
 from nightshift.demo.mailbox import write_mail

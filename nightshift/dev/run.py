@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from chalicelib.clock import from_ms, iso, to_ms
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import from_ms, iso, to_ms
+from chalicelib.schedule.schedule import Schedule
 from nightshift.dev.day import QUEUES, Day
 from nightshift.dev.ending import end_by_signals
 from nightshift.dev.place import Place, held, place

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from chalicelib.clock import from_ms
+from chalicelib.core.clock import from_ms
 from nightshift.local.clock import LocalClock
 from nightshift.logs.lines import fields_of, readable
 

@@ -17,7 +17,7 @@ from moto.ses.models import ses_backends
 from moto.sqs import models as sqs_models
 from moto.sqs.models import Message, sqs_backends
 
-from chalicelib.clock import Clock, SystemClock, from_ms
+from chalicelib.core.clock import Clock, SystemClock, from_ms
 from nightshift.local import bulk
 from nightshift.local.environment import ACCOUNT, BUCKET, DEAD_LETTER_QUEUE, PRIORITY_QUEUE, QUEUE, REGION, SENDER
 

@@ -1,6 +1,6 @@
 """The clock of the local runtime: it goes as the machine's does, and is put forward when nothing happens."""
 
-from chalicelib.clock import SystemClock
+from chalicelib.core.clock import SystemClock
 
 
 class LocalClock(SystemClock):

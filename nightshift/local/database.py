@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def engine_of(environment: Mapping[str, str]) -> Engine:
     """Return the engine of DATABASE_URL, with DATABASE_CREDENTIALS and DATABASE_CA. Raises ConfigurationError."""
-    from chalicelib.engine import engine_for
+    from chalicelib.core.engine import engine_for
 
     credentials, ca = environment.get("DATABASE_CREDENTIALS"), environment.get("DATABASE_CA")
     return engine_for(environment["DATABASE_URL"], credentials=credentials or None, ca=ca or None)

@@ -9,7 +9,7 @@ from datetime import datetime
 from threading import Event
 from typing import Any
 
-from chalicelib.clock import Clock, SystemClock, iso
+from chalicelib.core.clock import Clock, SystemClock, iso
 
 TIMEOUT_MS = 300_000
 

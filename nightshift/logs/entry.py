@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from chalicelib.status.words import took
+from chalicelib.operate.status.words import took
 from nightshift.terminal import plain
 
 # Of one line, and of a field's value, in characters: a log may hold whole documents.

@@ -4,7 +4,7 @@ import re
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from chalicelib.clock import to_ms
+from chalicelib.core.clock import to_ms
 from nightshift.moment import read_moment
 from nightshift.usage import UsageError
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
-from chalicelib.clock import from_ms
+from chalicelib.core.clock import from_ms
 
 # An event may arrive behind later ones: by seconds as a rule, and by minutes where Lambda froze the function meanwhile.
 NEAR_MS, FAR_MS = 60_000, 30 * 60_000

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chalicelib.operations.schedules import describe
-from chalicelib.schedule import Schedule
+from chalicelib.operate.schedules import describe
+from chalicelib.schedule.schedule import Schedule
 from nightshift import triggers
 from nightshift.deploy import configuration
 from nightshift.make import names

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from chalicelib.clock import to_ms
+from chalicelib.core.clock import to_ms
 
 
 class FrozenClock:

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from sqlalchemy import select
 
 from chalicelib import handlers
-from chalicelib.config import read_settings
-from chalicelib.context import Context
-from chalicelib.errors import BatchFailedError, TransientError
+from chalicelib.core.config import read_settings
+from chalicelib.core.context import Context
+from chalicelib.core.errors import BatchFailedError, TransientError
 from chalicelib.handlers import Handler
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.job import Job

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.clock import Clock, from_ms
+from chalicelib.core.clock import Clock, from_ms
 
 VISIBILITY_SECONDS = 1800
 MOST_RECEIVES = 10

@@ -10,7 +10,7 @@ from chalicelib.backup.archive import Archive
 from chalicelib.backup.folder import moment_of
 from chalicelib.backup.keys import Key, keys_of
 from chalicelib.backup.manifest import Manifest, Part, PartKind, Programs, Server, Table
-from chalicelib.store import Store
+from chalicelib.core.store import Store
 
 ID = "20261125T010000Z-1a2b3c01"
 OTHER_ID = "20261126T010000Z-4d5e6f01"

@@ -16,8 +16,8 @@ from chalicelib.backup.manifest import MOST_DEFINITION_BYTES, Part, Table, seal
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.screening import Limits, screen
 from chalicelib.backup.zstandard import zstd
-from chalicelib.errors import PermanentError
-from chalicelib.store import Store
+from chalicelib.core.errors import PermanentError
+from chalicelib.core.store import Store
 from nightshift.local.environment import BUCKET
 from nightshift.testkit.memory import MemoryS3
 from tests.backup.archives import ID, PLAIN, describe

@@ -3,7 +3,7 @@
 import pytest
 
 from chalicelib.backup.manifest import Manifest
-from chalicelib.store import Store
+from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws, prepare
 from nightshift.local.environment import BUCKET
 from tests.backup import samples

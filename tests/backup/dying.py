@@ -9,8 +9,7 @@ import sys
 from typing import Any
 
 from chalicelib.backup.archive import Archive
-from chalicelib.store import Store
-from chalicelib.upload import PIECE
+from chalicelib.core.store import PIECE, Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from tests.backup.archives import ID, KEYS, describe, write_parts

@@ -15,7 +15,7 @@ from pymysql.connections import Connection
 
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.restore import Progress, restore
-from chalicelib.store import Store
+from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from tests.backup.archives import ID, PLAIN

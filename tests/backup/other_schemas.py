@@ -28,8 +28,8 @@ from chalicelib.backup.keys import keys_of
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.restore import Progress, Request, restore
 from chalicelib.backup.verify import verify
-from chalicelib.errors import NightshiftError
-from chalicelib.store import Store
+from chalicelib.core.errors import NightshiftError
+from chalicelib.core.store import Store
 from nightshift.local.aws import local_aws, prepare
 from nightshift.local.environment import BUCKET
 from nightshift.local.servers import Server, find_program, prepare_mariadb, prepare_mysql

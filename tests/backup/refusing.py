@@ -6,7 +6,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
-from chalicelib.store import Store
+from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 

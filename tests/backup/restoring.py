@@ -11,8 +11,8 @@ from chalicelib.backup.keys import Keys
 from chalicelib.backup.manifest import Part
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.restore import Progress, Request, Restored, restore
-from chalicelib.errors import OutOfTimeError
-from chalicelib.store import Store
+from chalicelib.core.errors import OutOfTimeError
+from chalicelib.core.store import Store
 from tests.backup import samples
 from tests.backup.archives import ID, PLAIN
 from tests.backup.whole import connector

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from chalicelib.clock import Clock, from_ms
+from chalicelib.core.clock import Clock, from_ms
 
 
 @dataclass(kw_only=True)

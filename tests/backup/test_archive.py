@@ -12,9 +12,8 @@ from chalicelib.backup.keys import Keys
 from chalicelib.backup.manifest import Part, Stored, Table, seal
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.zstandard import zstd
-from chalicelib.errors import DamagedError, InvalidRequestError, MissingError, PermanentError
-from chalicelib.store import Store
-from chalicelib.upload import UNDER_WAY
+from chalicelib.core.errors import DamagedError, InvalidRequestError, MissingError, PermanentError
+from chalicelib.core.store import UNDER_WAY, Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from nightshift.testkit.memory import MemoryS3

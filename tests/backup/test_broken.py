@@ -5,8 +5,8 @@ from contextlib import closing
 import pytest
 
 from chalicelib.backup.manifest import Manifest
-from chalicelib.errors import OutOfTimeError
-from chalicelib.store import Store
+from chalicelib.core.errors import OutOfTimeError
+from chalicelib.core.store import Store
 from tests.backup.archives import KEYS
 from tests.backup.restoring import Database, T, run, run_out_of_time
 from tests.backup.test_drill import run as drill

@@ -12,10 +12,10 @@ from chalicelib.backup.ages import relies_on_snapshots, tell_ages
 from chalicelib.backup.catalogue import KILLED, LEAST_OCTETS, RECENT, Catalogue
 from chalicelib.backup.folder import moment_of
 from chalicelib.backup.manifest import Manifest, Part
-from chalicelib.clock import from_ms, to_ms
-from chalicelib.database import Database
-from chalicelib.engine import engine_for
-from chalicelib.errors import DamagedError, TransientError
+from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.core.database import Database
+from chalicelib.core.engine import engine_for
+from chalicelib.core.errors import DamagedError, TransientError
 from chalicelib.schema import backups
 from nightshift.testkit.clock import FrozenClock
 from tests.backup.archives import ID, OTHER_ID, describe

@@ -12,8 +12,8 @@ from chalicelib.backup.manifest import Manifest
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.restore import Progress
 from chalicelib.backup.verify import verify
-from chalicelib.errors import ConfigurationError, DamagedError, OutOfTimeError, PermanentError, TransientError
-from chalicelib.store import Store
+from chalicelib.core.errors import ConfigurationError, DamagedError, OutOfTimeError, PermanentError, TransientError
+from chalicelib.core.store import Store
 from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, QUIET, Counting, Database, T, run_out_of_time
 from tests.backup.whole import connector, rows_of, write_backup

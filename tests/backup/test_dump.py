@@ -16,7 +16,7 @@ from chalicelib.backup.plan import Plan
 from chalicelib.backup.section import Section
 from chalicelib.backup.session import ask
 from chalicelib.backup.snapshot import take
-from chalicelib.errors import TransientError
+from chalicelib.core.errors import TransientError
 from tests.backup import everything, samples
 from tests.backup.whole import connector
 from tests.dialects import client, dumper, is_mariadb, new_schema, series

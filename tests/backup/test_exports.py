@@ -13,8 +13,8 @@ from chalicelib.backup.exports import Destination, Progress, advance, remove
 from chalicelib.backup.policy import Policy
 from chalicelib.backup.rds import EXPORT_TAG, Rds, Snapshot, id_of, name_of
 from chalicelib.backup.retention import Decision, decide
-from chalicelib.errors import PermanentError, TransientError
-from chalicelib.store import Store
+from chalicelib.core.errors import PermanentError, TransientError
+from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import ACCOUNT, BUCKET, REGION
 from tests.backup.archives import ID, OTHER_ID

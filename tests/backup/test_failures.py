@@ -15,9 +15,8 @@ import pytest
 
 from chalicelib.backup.archive import Archive
 from chalicelib.backup.listing import list_backups
-from chalicelib.errors import TransientError
-from chalicelib.store import Store
-from chalicelib.upload import PIECE, UNDER_WAY
+from chalicelib.core.errors import TransientError
+from chalicelib.core.store import PIECE, UNDER_WAY, Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from tests.backup.archives import ID, KEYS, describe, write_parts

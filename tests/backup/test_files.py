@@ -15,8 +15,8 @@ from chalicelib.backup.making import back_up_file
 from chalicelib.backup.manifest import Part
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.restore import Restored
-from chalicelib.errors import DamagedError, InvalidRequestError
-from chalicelib.store import Store
+from chalicelib.core.errors import DamagedError, InvalidRequestError
+from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from tests.backup.archives import ID, KEYS, PLAIN, back_up, describe

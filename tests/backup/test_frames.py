@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.backup.frames import FRAME, HEADER, TAG, decrypt, encrypt
-from chalicelib.errors import DamagedError
+from chalicelib.core.errors import DamagedError
 from tests.sweep import examples
 
 SECRET = bytes(range(32))

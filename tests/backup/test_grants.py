@@ -7,9 +7,9 @@ import pytest
 
 from chalicelib.backup.grants import ROUTINES, SHOWN_BY, check_sight, seen_by
 from chalicelib.backup.session import ask, prepare, tell
-from chalicelib.errors import ConfigurationError
-from chalicelib.grants import read_grants
-from chalicelib.store import Store
+from chalicelib.core.errors import ConfigurationError
+from chalicelib.core.grants import read_grants
+from chalicelib.core.store import Store
 from tests.backup.whole import back_up, connector
 from tests.dialects import is_mariadb, new_schema, new_user
 

@@ -11,8 +11,8 @@ from botocore.stub import Stubber
 from chalicelib.backup.archive import Archive
 from chalicelib.backup.folder import DRILLED, MANIFEST, VERIFIED, key_of, moment_of, new_id
 from chalicelib.backup.listing import Listing, list_backups
-from chalicelib.errors import InvalidRequestError, TransientError
-from chalicelib.store import Store
+from chalicelib.core.errors import InvalidRequestError, TransientError
+from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from tests.backup.archives import ID, OTHER_ID, back_up, write_parts

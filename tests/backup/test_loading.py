@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from chalicelib.backup.lines import BATCH_BYTES, MAX_HEAD_BYTES, Lines
 from chalicelib.backup.loading import Loaded, insert, load, takes_streams
-from chalicelib.errors import ConfigurationError, DamagedError
+from chalicelib.core.errors import ConfigurationError, DamagedError
 from tests.dialects import is_mariadb
 from tests.services import on_both
 

@@ -9,7 +9,7 @@ import pytest
 from chalicelib.backup import manifest as manifests
 from chalicelib.backup.keys import Key, Keys
 from chalicelib.backup.manifest import Manifest, Part, Position, Programs, Server, Table, seal, unseal
-from chalicelib.errors import DamagedError, PermanentError
+from chalicelib.core.errors import DamagedError, PermanentError
 from tests.backup.archives import ID, KEYS, OTHER_KEYS, PLAIN, describe
 
 LF = b"\n"

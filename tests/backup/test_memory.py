@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.store import Store
-from chalicelib.upload import PIECE, UNDER_WAY, UploadPool
+from chalicelib.core.store import PIECE, UNDER_WAY, Store, UploadPool
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from tests.backup.archives import ID

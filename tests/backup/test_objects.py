@@ -12,7 +12,7 @@ from chalicelib.backup.session import ask, prepare
 from chalicelib.backup.tables import Table, read_sequences, read_tables
 from chalicelib.backup.unqualified import unqualified, unqualified_trigger
 from chalicelib.backup.views import in_order, read_views
-from chalicelib.errors import PermanentError
+from chalicelib.core.errors import PermanentError
 from tests.backup.whole import connector
 from tests.dialects import client, is_mariadb, new_schema, new_user
 from tests.services import on_both, on_mariadb, on_mysql

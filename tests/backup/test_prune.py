@@ -18,8 +18,8 @@ from chalicelib.backup.policy import Policy
 from chalicelib.backup.prune import prune
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.retention import Decision, decide
-from chalicelib.errors import TransientError
-from chalicelib.store import Store, StoredObject
+from chalicelib.core.errors import TransientError
+from chalicelib.core.store import Store, StoredObject
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from tests.backup.archives import ID, OTHER_ID, PLAIN, back_up, write_parts
@@ -35,7 +35,7 @@ from itertools import count
 from chalicelib.backup.listing import list_backups
 from chalicelib.backup.prune import prune
 from chalicelib.backup.retention import Decision
-from chalicelib.store import Store
+from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 

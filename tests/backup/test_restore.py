@@ -10,7 +10,7 @@ from chalicelib.backup.folder import key_of
 from chalicelib.backup.keys import Keys
 from chalicelib.backup.manifest import Manifest, Part
 from chalicelib.backup.restore import Progress
-from chalicelib.errors import (
+from chalicelib.core.errors import (
     ConfigurationError,
     DamagedError,
     InvalidRequestError,
@@ -18,7 +18,7 @@ from chalicelib.errors import (
     PermanentError,
     TransientError,
 )
-from chalicelib.store import Store
+from chalicelib.core.store import Store
 from tests.backup import samples
 from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, Counting, Database, T, U, half, run, run_out_of_time

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from chalicelib.backup import lanes, rows
-from chalicelib.errors import InvalidRequestError
-from chalicelib.store import Store
+from chalicelib.core.errors import InvalidRequestError
+from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from tests import warm
 from tests.backup import dying_restore, shop

@@ -14,7 +14,7 @@ from chalicelib.backup.rows import Rows
 from chalicelib.backup.selection import LEAST_PACKET
 from chalicelib.backup.session import ask, prepare
 from chalicelib.backup.tables import Table, read_tables
-from chalicelib.errors import ConfigurationError, PermanentError
+from chalicelib.core.errors import ConfigurationError, PermanentError
 from tests.backup import samples
 from tests.backup.everything import EVERY_BYTE, TRAPS
 from tests.backup.whole import connector

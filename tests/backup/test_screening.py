@@ -6,8 +6,8 @@ import pytest
 
 from chalicelib.backup.screening import Limits, screen
 from chalicelib.backup.statement import Statements
-from chalicelib.errors import DamagedError, PermanentError
-from chalicelib.store import Store
+from chalicelib.core.errors import DamagedError, PermanentError
+from chalicelib.core.store import Store
 from tests.backup import rich
 from tests.backup.archives import KEYS
 from tests.backup.restoring import Database, T, run

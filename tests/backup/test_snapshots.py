@@ -10,17 +10,17 @@ import pytest
 from botocore.exceptions import ClientError
 from sqlalchemy import select
 
-from chalicelib import runs, watch
 from chalicelib.backup import snapshots
-from chalicelib.clock import from_ms, to_ms
-from chalicelib.context import Context
-from chalicelib.errors import RunFailedError
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.core.context import Context
+from chalicelib.core.errors import RunFailedError
+from chalicelib.operate.status import stored
+from chalicelib.operate.status.backups import read_backups
+from chalicelib.operate.status.findings import find
+from chalicelib.operate.status.queue import QueueStatus
+from chalicelib.runs import execution, watch
+from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups
-from chalicelib.status import stored
-from chalicelib.status.backups import read_backups
-from chalicelib.status.findings import find
-from chalicelib.status.queue import QueueStatus
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import Invocation, Kit
 from tests.backup.slow_rds import SlowRds
@@ -54,7 +54,7 @@ class Nights:
 
     def back_up(self) -> dict[str, Any]:
         """Have the night's fire come, with too little time for any dump."""
-        return runs.execute("database_backup", event={}, context=self.context(seconds=5))
+        return execution.execute("database_backup", event={}, context=self.context(seconds=5))
 
     def watch(self, *, until: datetime) -> Iterator[datetime]:
         """Have the watch look every five minutes, and yield each moment."""

@@ -10,7 +10,7 @@ from chalicelib.backup import telling
 from chalicelib.backup.manifest import Manifest
 from chalicelib.backup.telling import Telling
 from chalicelib.backup.verify import verify
-from chalicelib.store import Store
+from chalicelib.core.store import Store
 from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, Database, run
 from tests.backup.whole import back_up, connector

@@ -3,7 +3,7 @@
 import pytest
 
 from chalicelib.backup.tokens import decode, encode, tokens_of
-from chalicelib.errors import DamagedError
+from chalicelib.core.errors import DamagedError
 
 
 def texts(text: str, *, has_escapes: bool = True) -> list[str]:

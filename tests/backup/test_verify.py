@@ -12,8 +12,8 @@ from chalicelib.backup.listing import list_backups
 from chalicelib.backup.manifest import Part, Table
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.verify import Verified, verify
-from chalicelib.errors import DamagedError, MissingError, OutOfTimeError, PermanentError, TransientError
-from chalicelib.store import Store
+from chalicelib.core.errors import DamagedError, MissingError, OutOfTimeError, PermanentError, TransientError
+from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from nightshift.testkit.memory import MemoryS3

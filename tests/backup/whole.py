@@ -14,7 +14,7 @@ from chalicelib.backup.making import back_up_schema
 from chalicelib.backup.manifest import Manifest, Part, PartKind, Programs, Server, Table
 from chalicelib.backup.plan import Plan
 from chalicelib.backup.quoting import quoted
-from chalicelib.store import Store
+from chalicelib.core.store import Store
 from tests.backup.archives import ID, PLAIN
 
 

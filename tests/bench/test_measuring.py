@@ -12,7 +12,7 @@ from bench.backup import take
 from bench.child import result_of
 from bench.events import events_of
 from bench.package import weigh
-from chalicelib.fire import read_fire
+from chalicelib.runs.fire import read_fire
 from nightshift import triggers
 from nightshift.triggers import Trigger
 from tests.docs.pages import ROOT
@@ -38,7 +38,13 @@ def test_memory_of_a_small_process_is_not_that_of_what_started_it() -> None:
 
 def test_a_package_weighs_what_its_parts_weigh(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "package.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("app.py", "chalicelib/runs.py", "redis/client.py", "redis-8.1.0.dist-info/METADATA", "six.py"):
+        for name in (
+            "app.py",
+            "chalicelib/runs/execution.py",
+            "redis/client.py",
+            "redis-8.1.0.dist-info/METADATA",
+            "six.py",
+        ):
             archive.writestr(name, b"x" * 1000)
     parts = weigh(tmp_path / "package.zip")
     assert {name: round(1e6 * part["unzipped"]) for name, part in parts.items()} == {

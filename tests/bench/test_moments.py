@@ -11,7 +11,7 @@ import pytest
 from bench import cold_start, digest
 from bench.events import events_of, undue
 from bench.moments import NOW, fires
-from chalicelib.clock import from_ms
+from chalicelib.core.clock import from_ms
 from nightshift import triggers
 from nightshift.demo.blog import make_posts
 from nightshift.demo.run import FIRE_HOUR, SEED

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from bench import servers
 from bench.filling import fill
 from bench.ours import in_turn
-from chalicelib.engine import engine_for
+from chalicelib.core.engine import engine_for
 from nightshift.local.servers import NotInstalledError
 
 

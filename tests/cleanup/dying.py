@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import event
 
-from chalicelib import runs
-from chalicelib.cleanup import rules
-from chalicelib.context import from_lambda
+from chalicelib.core.context import from_lambda
+from chalicelib.runs import execution
+from chalicelib.tasks.database_cleanup import rules
 from nightshift.local.invocation import LocalContext
 
 # Every way in which rows go: at once, with what hangs on them, and archived.
@@ -36,7 +36,7 @@ def main(request_id: str, nth: str, moment: str) -> None:
 
     context = from_lambda(LocalContext(function_name="database_cleanup", aws_request_id=request_id))
     event.listen(context.database.engine, f"{moment}_cursor_execute", die)
-    runs.execute("database_cleanup", event=json.load(sys.stdin), context=context)
+    execution.execute("database_cleanup", event=json.load(sys.stdin), context=context)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import Column, MetaData, String, Table, event, insert, select, text
 from sqlalchemy.types import TypeEngine
 
-from chalicelib import runs
-from chalicelib.cleanup import rules
-from chalicelib.cleanup.rule import Rule
-from chalicelib.clock import to_ms
+from chalicelib.core.clock import to_ms
+from chalicelib.runs import execution
 from chalicelib.schema import email_verification_tokens, password_reset_tokens, sessions
+from chalicelib.tasks.database_cleanup import rules
+from chalicelib.tasks.database_cleanup.rule import Rule
 from nightshift.local.environment import BUCKET
 from nightshift.local.invocation import scheduled_event
 from tests.world import World
@@ -29,7 +29,9 @@ def clean(
 ) -> dict[str, Any]:
     """Fire the cleanup as EventBridge does, or as a person with a payload, and return the summary."""
     asked = {"scheduled_for": at.isoformat(), **payload} if payload else scheduled_event(at)
-    return runs.execute("database_cleanup", event=asked, context=world.context(request_id=request_id, seconds=seconds))
+    return execution.execute(
+        "database_cleanup", event=asked, context=world.context(request_id=request_id, seconds=seconds)
+    )
 
 
 def ago(*, at: datetime = NIGHT, **age: float) -> int:

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import event, insert, text, update
 
 from chalicelib.application import users
-from chalicelib.cleanup.rule import Rule
-from chalicelib.errors import RunFailedError
+from chalicelib.core.errors import RunFailedError
+from chalicelib.core.store import Store
 from chalicelib.schema import email_verification_tokens, password_reset_tokens, sessions
-from chalicelib.store import Store
+from chalicelib.tasks.database_cleanup.rule import Rule
 from tests.cleanup.samples import (
     add_email_token,
     add_reset_token,
@@ -187,7 +187,7 @@ def test_what_is_deleted_was_archived_when_s3_refuses_half_way(world: World, mon
 
 def test_a_slow_s3_makes_no_chunk_smaller(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30), archive=True))
-    monkeypatch.setattr("chalicelib.cleanup.pace.FIRST", 200)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.pace.FIRST", 200)
     add_sessions(world, 600, days=31)
     then(monkeypatch, lambda: world.clock.advance(5))
     clean(world)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from chalicelib.cleanup.rule import Rule
-from chalicelib.errors import RunFailedError
+from chalicelib.core.errors import RunFailedError
 from chalicelib.schema import password_reset_tokens, sessions
+from chalicelib.tasks.database_cleanup.rule import Rule
 from tests.cleanup.samples import add_reset_token, add_sessions, add_things, ago, clean, ids_in, things, use
 from tests.world import World
 
@@ -19,7 +19,7 @@ def sessions_rule(**limits: Any) -> Rule:
 
 @pytest.fixture
 def _small_is_ten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.cleanup.survey.SMALL_TABLE", 10)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.survey.SMALL_TABLE", 10)
 
 
 def test_more_than_half_of_a_table_does_not_go_and_the_run_says_so(world: World) -> None:
@@ -119,7 +119,7 @@ def test_text_is_capped_as_numbers_are(world: World, monkeypatch: pytest.MonkeyP
 def _all_become_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have somebody make every session old after they were counted, before the first chunk."""
     everything = update(sessions).values(updated_at=ago(days=31))
-    monkeypatch.setattr("chalicelib.cleanup.pace.Pace.give_way", lambda _: world.execute(everything))
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.pace.Pace.give_way", lambda _: world.execute(everything))
 
 
 @pytest.mark.usefixtures("_small_is_ten", "_all_become_due")
@@ -156,7 +156,7 @@ def test_rows_that_come_in_after_the_count_do_not_go_beyond_the_cap_however_many
         if batch := next(rows, None):
             world.execute(insert(sessions), batch)
 
-    monkeypatch.setattr("chalicelib.cleanup.pace.Pace.give_way", come_in)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.pace.Pace.give_way", come_in)
     with pytest.raises(RunFailedError, match="more rows are due now"):
         clean(world)
     assert len(ids_in(world, sessions)) == 112 - world.run().succeeded >= 106

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Connection, create_engine, event, text, update
 
 from chalicelib.application import users
-from chalicelib.cleanup.rule import Rule
-from chalicelib.errors import RunFailedError
+from chalicelib.core.errors import RunFailedError
 from chalicelib.schema import password_reset_tokens, sessions
+from chalicelib.tasks.database_cleanup.rule import Rule
 from tests.cleanup.samples import (
     add_reset_token,
     add_sessions,
@@ -43,8 +43,8 @@ def somebody(world: World) -> Iterator[Connection]:
 
 @pytest.fixture
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.cleanup.pace.LOCK_WAIT_SECONDS", 0)
-    monkeypatch.setattr("chalicelib.database.TRANSACTION_ATTEMPTS", 1)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.pace.LOCK_WAIT_SECONDS", 0)
+    monkeypatch.setattr("chalicelib.core.database.TRANSACTION_ATTEMPTS", 1)
 
 
 @pytest.fixture

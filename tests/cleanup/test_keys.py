@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import BigInteger, Column, Date, Integer, LargeBinary, MetaData, String, Table, insert, select, text
 from sqlalchemy.types import TypeEngine
 
-from chalicelib.cleanup.progress import Progress, read_progress
-from chalicelib.cleanup.rule import Rule
-from chalicelib.outcome import Counts
+from chalicelib.core.outcome import Counts
+from chalicelib.tasks.database_cleanup.progress import Progress, read_progress
+from chalicelib.tasks.database_cleanup.rule import Rule
 from tests.cleanup.samples import ago, archived, clean, use
 from tests.world import World
 
@@ -64,7 +64,7 @@ def test_a_key_of_any_kind_is_walked_and_handed_on(
             if next(chunks) in {2, 5}:
                 world.clock.advance(295)
 
-        monkeypatch.setattr("chalicelib.cleanup.pace.Pace.keep", take_time)
+        monkeypatch.setattr("chalicelib.tasks.database_cleanup.pace.Pace.keep", take_time)
         assert clean(world)["handed_on"] is True
         world.drain()
         left = set(world.execute(select(table.c.in_box, table.c.number)))

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import delete, event, insert
 
 from chalicelib.application import users
-from chalicelib.clock import SystemClock
+from chalicelib.core.clock import SystemClock
 from chalicelib.schema import email_verification_tokens, password_reset_tokens, runs, sessions
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.kit import Killed

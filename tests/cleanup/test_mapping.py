@@ -13,9 +13,10 @@ from tests.world import World
 ROOT = Path(__file__).parent.parent.parent
 FIRE = """
 from sqlalchemy import insert
-from chalicelib import migrations, runs
+from chalicelib import migrations
+from chalicelib.runs import execution
 from chalicelib.application import users
-from chalicelib.context import from_lambda
+from chalicelib.core.context import from_lambda
 from chalicelib.schema import password_reset_tokens, sessions
 from nightshift.local.invocation import LocalContext
 context = from_lambda(LocalContext(function_name="database_cleanup"))
@@ -28,7 +29,7 @@ with context.database.engine.begin() as connection:
         connection.execute(insert(sessions).values(id=id_, user_id=id_, created_at=old, updated_at=far))
         token = {"id": id_, "email": f"{id_}@example.com", "token": id_, "created_at": old, "expires_at": far}
         connection.execute(insert(password_reset_tokens).values(token))
-assert runs.execute("database_cleanup", event={}, context=context)["succeeded"] == 1
+assert execution.execute("database_cleanup", event={}, context=context)["succeeded"] == 1
 """
 
 

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import BigInteger, DateTime, String, text
 from sqlalchemy.types import TypeEngine
 
-from chalicelib.cleanup.moment import read_ms
-from chalicelib.cleanup.rule import Rule
-from chalicelib.clock import to_ms
+from chalicelib.core.clock import to_ms
+from chalicelib.tasks.database_cleanup.moment import read_ms
+from chalicelib.tasks.database_cleanup.rule import Rule
 from tests.cleanup.samples import add_things, ago, clean, ids_in, lines_of, things, use
 from tests.services import on_a_server
 from tests.world import World
@@ -186,7 +186,7 @@ def test_a_timestamp_means_the_same_in_whatever_zone_the_session_is(
 def test_ids_of_moments_that_cannot_be_understood_are_listed_up_to_a_limit(
     world: World, monkeypatch: pytest.MonkeyPatch, log: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    monkeypatch.setattr("chalicelib.cleanup.survey.LISTED", 2)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.survey.LISTED", 2)
     with things(world, "BIGINT") as table:
         add_things(world, {"a": 0, "b": 0, "c": 0, "d": ago(days=1), "e": ago(days=1), "f": ago(days=1)})
         use(monkeypatch, Rule(name="things", moment=table.c.moment))

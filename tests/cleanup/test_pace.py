@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, event, text
 
-from chalicelib.cleanup.pace import CHUNK_MS, FIRST, LEAST, MOST_SECONDS_BEHIND, Pace
-from chalicelib.cleanup.pressure import Pressure
-from chalicelib.clock import SystemClock
-from chalicelib.database import Database
-from chalicelib.errors import OutOfTimeError, RunFailedError, TransientError
+from chalicelib.core.clock import SystemClock
+from chalicelib.core.database import Database
+from chalicelib.core.errors import OutOfTimeError, RunFailedError, TransientError
 from chalicelib.schema import sessions
+from chalicelib.tasks.database_cleanup.pace import CHUNK_MS, FIRST, LEAST, MOST_SECONDS_BEHIND, Pace
+from chalicelib.tasks.database_cleanup.pressure import Pressure
 from tests.cleanup.samples import add_sessions, clean, ids_in
 from tests.dialects import REPLICATION
 from tests.services import on_a_server
@@ -216,7 +216,9 @@ def test_a_user_who_may_not_see_replication_is_no_trouble(world: World) -> None:
 
 @on_a_server
 def test_a_server_without_innodbs_counters_is_no_trouble(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.cleanup.pressure.ROW_LOCK_TIME", "SHOW GLOBAL STATUS LIKE 'Nothing of the kind'")
+    monkeypatch.setattr(
+        "chalicelib.tasks.database_cleanup.pressure.ROW_LOCK_TIME", "SHOW GLOBAL STATUS LIKE 'Nothing of the kind'"
+    )
     assert Pressure(world.context().database).lock_wait_ms() == 0
 
 

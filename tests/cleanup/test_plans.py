@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Table, create_engine, event, insert, text
 
 from chalicelib.application import users
-from chalicelib.cleanup import rules
 from chalicelib.schema import deliveries, email_verification_tokens, password_reset_tokens, sessions
+from chalicelib.tasks.database_cleanup import rules
 from tests.cleanup.samples import ago, clean, new_id, use
 from tests.services import on_each_server
 from tests.world import World

@@ -9,7 +9,7 @@ import croniter as croniter_  # type: ignore[import-untyped]
 from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped]
 from cronsim import CronSim
 
-from chalicelib.schedule import Schedule
+from chalicelib.schedule.schedule import Schedule
 
 Engine = Callable[[str, datetime], Iterator[datetime]]
 

@@ -11,9 +11,9 @@ from random import Random
 
 import pytest
 
-from chalicelib.errors import ConfigurationError
-from chalicelib.eventbridge import rule_of
-from chalicelib.schedule import Schedule
+from chalicelib.core.errors import ConfigurationError
+from chalicelib.schedule.eventbridge import rule_of
+from chalicelib.schedule.schedule import Schedule
 from tests.cron.aws import AwsCron
 from tests.cron.clocks import Stretch, stretches_of
 from tests.cron.expressions import daily, expression, usual

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.application import posts, users
-from chalicelib.clock import from_ms, to_ms
+from chalicelib.core.clock import from_ms, to_ms
 from nightshift.demo.blog import HOSTILE, make_posts, make_users
 from tests.sweep import examples
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.application import posts
-from chalicelib.clock import to_ms
+from chalicelib.core.clock import to_ms
 from nightshift.demo.posts_csv import COLUMNS, BadRow, read_posts
 
 HEADER = ",".join(COLUMNS)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table
 
-from chalicelib.clock import from_ms, to_ms
+from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.schema import activity, email_verification_tokens, password_reset_tokens, sessions
 from nightshift.demo import visits
 from nightshift.demo.blog import make_users

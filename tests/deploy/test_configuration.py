@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.config import read_settings
+from chalicelib.core.config import read_settings
 from nightshift import triggers
 from nightshift.deploy import configuration
 from nightshift.deploy.configuration import Place

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from chalicelib import migrations
-from chalicelib.engine import engine_for
+from chalicelib.core.engine import engine_for
 from chalicelib.schema import jobs, pauses
 from nightshift.dev.server import Server
 from nightshift.local.serving import serving

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.clock import from_ms, to_ms
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.schedule.schedule import Schedule
 from nightshift.dev.day import QUEUES, Day
 from nightshift.dev.timetable import Timetable
 from nightshift.local.aws import LocalAws

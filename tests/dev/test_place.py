@@ -9,7 +9,7 @@ from rich.console import Console
 from sqlalchemy import Table, func, select
 
 from chalicelib.application import users
-from chalicelib.engine import engine_for
+from chalicelib.core.engine import engine_for
 from chalicelib.schema import activity
 from nightshift.dev.place import USERS, held, make_blog
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import redis
 
-from chalicelib import warming
+from chalicelib.tasks.cache_warming import warming
 from tests.docs.pages import blocks
 from tests.docs.running import block_with, run
 

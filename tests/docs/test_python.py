@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, insert, select
 
 from chalicelib.application import users
-from chalicelib.schedule import Schedule
+from chalicelib.schedule.schedule import Schedule
 from nightshift.testkit import permitted
 from nightshift.testkit.kit import WORK, Kit
 from tests.docs.pages import ROOT, blocks

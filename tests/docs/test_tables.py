@@ -3,7 +3,7 @@
 import re
 from dataclasses import fields
 
-from chalicelib.config import Settings
+from chalicelib.core.config import Settings
 from nightshift import triggers
 from tests.docs.pages import ROOT
 

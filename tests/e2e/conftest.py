@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from chalicelib.engine import engine_for
+from chalicelib.core.engine import engine_for
 from nightshift.local.ministack import emulator_python, ministack
 from tests.e2e.cloud import ROOT, SENDER, Cloud, copy_project, environment_of
 from tests.services import main_server

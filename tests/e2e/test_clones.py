@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from chalicelib.engine import engine_for
+from chalicelib.core.engine import engine_for
 from nightshift.deploy import lock
 from tests.e2e.cloud import FUNCTIONS, STAGE, Cloud, name_of
 from tests.e2e.conftest import new_cloud

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
-from chalicelib.rights import PLACEHOLDER
+from chalicelib.core.grants import PLACEHOLDER
 from tests.docs.pages import Page
 from tests.e2e.cloud import ROOT, SENDER, Cloud, until
 from tests.e2e.conftest import new_cloud

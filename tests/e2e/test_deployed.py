@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.clock import SystemClock
-from chalicelib.database import Database
+from chalicelib.core.clock import SystemClock
+from chalicelib.core.database import Database
 from chalicelib.migrations import newest
 from chalicelib.queue import outbox
 from chalicelib.queue.payloads import LIMIT

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
+from chalicelib.core.grants import PLACEHOLDER
 from chalicelib.migrations import newest
-from chalicelib.rights import PLACEHOLDER
 from tests.e2e.cloud import FUNCTIONS, STACKS, STAGE, Cloud, name_of, until
 from tests.e2e.conftest import new_cloud
 

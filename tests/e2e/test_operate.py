@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.clock import iso, to_ms
+from chalicelib.core.clock import iso, to_ms
 from nightshift.local.invocation import scheduled_event
 from tests.e2e.cloud import SENDER, STAGE, Cloud, function_settings, name_of, rule_settings, until
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from chalicelib.clock import SystemClock
-from chalicelib.database import Database
-from chalicelib.engine import engine_for
+from chalicelib.core.clock import SystemClock
+from chalicelib.core.database import Database
+from chalicelib.core.engine import engine_for
 from chalicelib.migrations import newest
 from chalicelib.queue import outbox
 from nightshift.local.ministack import emulator_python, ministack

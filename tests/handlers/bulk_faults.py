@@ -9,7 +9,7 @@ from typing import Any
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ReadTimeoutError
 
-from chalicelib import context as context_module
+from chalicelib.core import context as context_module
 from tests.world import World
 
 Entries = list[dict[str, Any]]

@@ -11,9 +11,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from sqlalchemy import select, update
 
-from chalicelib import context
 from chalicelib.application import users
-from chalicelib.errors import BatchFailedError
+from chalicelib.core import context
+from chalicelib.core.errors import BatchFailedError
 from chalicelib.mail.deliveries import SENDING_LIMIT_MS
 from chalicelib.schema import deliveries
 from nightshift.demo.mailbox import parse

@@ -2,9 +2,9 @@
 
 import pytest
 
-from chalicelib import runs
-from chalicelib.errors import RunFailedError
+from chalicelib.core.errors import RunFailedError
 from chalicelib.queue import worker
+from chalicelib.runs import execution
 from nightshift.local.invocation import sqs_event
 from tests.plan import MINUTE, NAME, PREFIX, Plan, fail, utc
 
@@ -29,7 +29,7 @@ def test_a_deployed_worker_asks_the_tasks_own_function_to_make_up_for_a_fire(pla
     assert plan.performed == []
     ((name, event),) = plan.kit.awslambda.invoked
     assert name == "nightshift-test-nightly"
-    runs.execute(NAME, event=event, context=plan.kit.context(function_name=name))
+    execution.execute(NAME, event=event, context=plan.kit.context(function_name=name))
     assert [(run.trigger, run.scheduled_for) for run in plan.performed] == [("catch_up", utc("02 08:00"))]
     assert {job.status for job in plan.kit.jobs()} == {"completed"}
 
@@ -38,7 +38,7 @@ def test_lambda_may_deliver_a_continued_run_twice(plan: Plan) -> None:
     work(plan)
     ((_, event),) = plan.kit.awslambda.invoked
     for _ in range(2):
-        runs.execute(NAME, event=event, context=plan.kit.context())
+        execution.execute(NAME, event=event, context=plan.kit.context())
     assert len(plan.performed) == 1
 
 
@@ -55,7 +55,7 @@ def test_a_run_keeps_its_options_when_its_own_function_continues_it(plan: Plan) 
     )
     work(plan)
     event = plan.kit.awslambda.invoked[-1][1]
-    runs.execute(NAME, event=event, context=plan.kit.context())
+    execution.execute(NAME, event=event, context=plan.kit.context())
     assert [(run.trigger, dict(run.options)) for run in plan.performed] == [("backfill", {"colour": "red"})]
 
 
@@ -64,9 +64,9 @@ def test_a_run_that_fails_in_its_own_function_is_continued_by_the_watch(plan: Pl
     ((_, event),) = plan.kit.awslambda.invoked
     plan.meanwhile(fail)
     with pytest.raises(RunFailedError):
-        runs.execute(NAME, event=event, context=plan.kit.context())
+        execution.execute(NAME, event=event, context=plan.kit.context())
     plan.watch(utc("02 09:00") + 20 * MINUTE)
     plan.kit.dispatch()
     work(plan)
-    runs.execute(NAME, event=plan.kit.awslambda.invoked[-1][1], context=plan.kit.context())
+    execution.execute(NAME, event=plan.kit.awslambda.invoked[-1][1], context=plan.kit.context())
     assert plan.became() == {"02 08:00": "succeeded"}

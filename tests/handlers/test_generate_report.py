@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from sqlalchemy import insert
 
 from chalicelib.application import posts, users
-from chalicelib.clock import to_ms
+from chalicelib.core.clock import to_ms
 from chalicelib.handlers.generate_report import HANDLER
 from chalicelib.mail.text import clean
 from chalicelib.queue import outbox

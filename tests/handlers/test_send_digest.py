@@ -11,9 +11,9 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from sqlalchemy import delete, update
 
-from chalicelib import context as context_module
 from chalicelib.application import users
-from chalicelib.errors import BatchFailedError
+from chalicelib.core import context as context_module
+from chalicelib.core.errors import BatchFailedError
 from chalicelib.mail import suppressions, unsubscribe
 from chalicelib.mail.deliveries import SENDING_LIMIT_MS
 from chalicelib.mail.suppressions import Incident, Reason

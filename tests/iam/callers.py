@@ -39,7 +39,7 @@ CALLERS: dict[str, dict[str, Container[str]]] = {
         "rds.DescribeExportTasks": {"watch"},
         "rds.StartExportTask": {"watch"},
     },
-    "chalicelib/functions.py": {
+    "chalicelib/runs/functions.py": {
         "lambda.GetFunctionConfiguration": {"dispatch", "watch"},
         "lambda.Invoke": WORKERS,
     },
@@ -59,21 +59,17 @@ CALLERS: dict[str, dict[str, Container[str]]] = {
         "sqs.GetQueueAttributes": {"operate"},
         "sqs.SendMessageBatch": PUTTING_JOBS,
     },
-    "chalicelib/secrets.py": {"secretsmanager.GetSecretValue": EVERYONE},
-    "chalicelib/store.py": {
+    "chalicelib/core/secrets.py": {"secretsmanager.GetSecretValue": EVERYONE},
+    "chalicelib/core/store.py": {
         "s3.AbortMultipartUpload": BACKING_UP,
+        "s3.CompleteMultipartUpload": BACKING_UP,
+        "s3.CreateMultipartUpload": BACKING_UP,
         "s3.DeleteObjects": DRILLING,
         "s3.GetObject": {"monthly_report", *DRILLING, *WORKERS},
         "s3.HeadObject": BACKING_UP,
         "s3.ListMultipartUploads": BACKING_UP,
         "s3.ListObjectsV2": {"look", *DRILLING},
         "s3.PutObject": {"database_cleanup", "monthly_report", "watch", *DRILLING, *WORKERS},
-    },
-    "chalicelib/upload.py": {
-        "s3.AbortMultipartUpload": BACKING_UP,
-        "s3.CompleteMultipartUpload": BACKING_UP,
-        "s3.CreateMultipartUpload": BACKING_UP,
-        "s3.PutObject": BACKING_UP,
         "s3.UploadPart": BACKING_UP,
     },
 }

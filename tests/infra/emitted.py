@@ -13,12 +13,13 @@ import pytest
 from sqlalchemy import Executable, delete, insert, update
 
 import app
-from chalicelib import runs, telemetry, watch
 from chalicelib.application import posts, users
-from chalicelib.clock import to_ms
-from chalicelib.context import Context
-from chalicelib.errors import RunFailedError
+from chalicelib.core import telemetry
+from chalicelib.core.clock import to_ms
+from chalicelib.core.context import Context
+from chalicelib.core.errors import RunFailedError
 from chalicelib.mail import feedback
+from chalicelib.runs import execution, watch
 from chalicelib.schema import backups, pauses, schedules
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.kit import NOON, Kit
@@ -120,7 +121,7 @@ def _runs(kit: Kit) -> str:
 
 def _ask(function: str, event: object, context: Context) -> dict[str, Any]:
     if function in app.SCHEDULES:
-        return runs.execute(function, event=event, context=context)
+        return execution.execute(function, event=event, context=context)
     assert function == "mail_feedback", f"nothing here calls {function}"
     return feedback.receive(event, context)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import app
-from chalicelib.context import RESERVE_MS
+from chalicelib.core.context import RESERVE_MS
 from nightshift.deploy.functions import ROUTES, name_of
 from nightshift.deploy.watched import LEAST_SECONDS_LEFT
 from tests.infra.emitted import Emitted

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.attempts import attempt
-from chalicelib.clock import SystemClock
-from chalicelib.errors import TransientError
-from chalicelib.outcome import Counts
-from chalicelib.telemetry import bound, logger, report
+from chalicelib.core.attempt import attempt
+from chalicelib.core.clock import SystemClock
+from chalicelib.core.errors import TransientError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import bound, logger, report
 from nightshift.logs.lines import readable
 
 AT = datetime(2026, 3, 2, 8, 0, 1, 234_000, tzinfo=UTC)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.stub import Stubber
 
-from chalicelib.errors import ThrottledError, TransientError
+from chalicelib.core.errors import ThrottledError, TransientError
 from chalicelib.mail.bulk import BulkMailer, DeclinedError
 from chalicelib.mail.composition import Composition
 from chalicelib.mail.mailer import Answer, NotSent, Refused, Sent, Unknown

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from chalicelib.clock import SystemClock
-from chalicelib.database import Database
-from chalicelib.engine import engine_for
+from chalicelib.core.clock import SystemClock
+from chalicelib.core.database import Database
+from chalicelib.core.engine import engine_for
 from chalicelib.mail.deliveries import Ledger, Status
 from chalicelib.schema import deliveries
 from nightshift.testkit.kit import Kit

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from chalicelib.database import Database
+from chalicelib.core.database import Database
 from chalicelib.mail import emails
 from chalicelib.mail.deliveries import Status
 from chalicelib.schema import emails as table

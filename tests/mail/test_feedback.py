@@ -13,9 +13,9 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from chalicelib.application import users
-from chalicelib.clock import from_ms, iso
-from chalicelib.config import read_settings
-from chalicelib.errors import ConfigurationError, RunFailedError
+from chalicelib.core.clock import from_ms, iso
+from chalicelib.core.config import read_settings
+from chalicelib.core.errors import ConfigurationError, RunFailedError
 from chalicelib.mail import feedback
 from chalicelib.schema import suppressions
 from nightshift.local.invocation import invoke

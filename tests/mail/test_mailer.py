@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.stub import Stubber
 
-from chalicelib.errors import ThrottledError, TransientError
+from chalicelib.core.errors import ThrottledError, TransientError
 from chalicelib.mail.mailer import Account, Mailer, Refused, Sent, Unknown, read_account
 from nightshift.testkit.clock import FrozenClock
 from tests.mail.answering import Connect, server

@@ -21,8 +21,8 @@ from sqlalchemy import delete, event, select, update
 from sqlalchemy.exc import OperationalError
 
 import app
-from chalicelib import secrets
 from chalicelib.application import users
+from chalicelib.core import secrets
 from chalicelib.mail import unsubscribe, unsubscribing
 from chalicelib.mail.unsubscribing import BUTTON
 from nightshift.local.invocation import LocalContext

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.claims import claim
-from chalicelib.errors import OutOfTimeError
-from chalicelib.fire import Fire
-from chalicelib.outcome import Counts
-from chalicelib.schedule import Schedule
+from chalicelib.core.errors import OutOfTimeError
+from chalicelib.core.outcome import Counts
+from chalicelib.runs.claims import claim
+from chalicelib.runs.fire import Fire
+from chalicelib.schedule.schedule import Schedule
 from nightshift.make import task
 from nightshift.testkit.kit import Kit
 

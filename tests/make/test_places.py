@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.schedule import Schedule
+from chalicelib.schedule.schedule import Schedule
 from nightshift import triggers
 from nightshift.make import task
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.schedule import Schedule
+from chalicelib.schedule.schedule import Schedule
 from nightshift.make import handler, task
 from tests.make.conftest import files_of, shell_in
 from tests.shell import NIGHTSHIFT

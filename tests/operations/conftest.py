@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import insert
 
 from chalicelib import handlers
-from chalicelib.context import Context
-from chalicelib.errors import InvalidRequestError, PermanentError
+from chalicelib.core.context import Context
+from chalicelib.core.errors import InvalidRequestError, PermanentError
+from chalicelib.core.outcome import Counts
 from chalicelib.handlers import Handler
-from chalicelib.operations import operate
-from chalicelib.outcome import Counts
+from chalicelib.operate import operate
 from chalicelib.queue.job import Job
 from chalicelib.schema import jobs
 from nightshift.testkit.kit import DEAD, Kit

@@ -9,10 +9,11 @@ from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from chalicelib import migrations, rights, secrets
-from chalicelib.errors import ConfigurationError
-from chalicelib.grants import pattern_of
-from chalicelib.operations import operate
+from chalicelib import migrations
+from chalicelib.core import grants, secrets
+from chalicelib.core.errors import ConfigurationError
+from chalicelib.core.grants import pattern_of
+from chalicelib.operate import operate
 from tests.services import on_both, on_mysql
 from tests.world import World
 
@@ -28,7 +29,7 @@ def administrator(server_url: str) -> Iterator[Any]:
     with engine.connect() as connection:
         # MariaDB makes users without a name, which the server prefers to those of any host.
         for user, host in connection.execute(text("SELECT user, host FROM mysql.user WHERE user = ''")).all():
-            connection.execute(text(f"DROP USER {rights.account_of(user, host)}"))
+            connection.execute(text(f"DROP USER {grants.account_of(user, host)}"))
         connection.execute(text("DROP USER IF EXISTS 'nightshift'@'%'"))
         connection.execute(text(f"DROP SCHEMA IF EXISTS {SCHEMA}"))
         connection.execute(text(f"CREATE SCHEMA {SCHEMA} CHARACTER SET utf8mb4"))
@@ -57,7 +58,7 @@ def access(world: World) -> dict[str, Any]:
 
 def run(administrator: Any, statements: list[str]) -> None:
     for statement in statements:
-        with_password = statement.replace(rights.PLACEHOLDER, "from the secret")
+        with_password = statement.replace(grants.PLACEHOLDER, "from the secret")
         administrator.exec_driver_sql(with_password.replace("%", "%%"))
 
 
@@ -124,9 +125,9 @@ def test_a_drill_of_triggers_needs_the_trust_of_a_server_with_a_binary_log(ours:
         for statement in ("TABLE {}.t (a INT)", "TRIGGER {}.r BEFORE INSERT ON {}.t FOR EACH ROW SET NEW.a = 1"):
             run(administrator, [f"CREATE {statement.replace('{}', SCHEMA)}"])
         found = access(ours)
-        assert (found["lacks"], found["statements"]) == (["drills"], [rights.TRUST])
+        assert (found["lacks"], found["statements"]) == (["drills"], [grants.TRUST])
     finally:
-        run(administrator, [rights.TRUST])
+        run(administrator, [grants.TRUST])
     assert access(ours)["statements"] == []
 
 
@@ -142,7 +143,7 @@ def test_rights_on_every_schema_are_enough(ours: World, administrator: Any) -> N
 def test_what_no_task_of_the_project_needs_is_not_asked_for(
     ours: World, administrator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chalicelib.operations.access.TASKS", {"backups": "gone", "drills": "gone"})
+    monkeypatch.setattr("chalicelib.operate.access.TASKS", {"backups": "gone", "drills": "gone"})
     statements = access(ours)["statements"]
     assert [statement.split()[0:2] for statement in statements] == [
         ["CREATE", "USER"],

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert
 
 import app
-from chalicelib.operations.answers import fit
+from chalicelib.operate.answers import fit
 from chalicelib.schema import jobs
 from nightshift.local.invocation import LocalContext
 from tests.operations.conftest import Desk

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from chalicelib import claims, renewal, runs
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.reader import Reader
-from chalicelib.clock import from_ms
-from chalicelib.errors import OutOfTimeError, PermanentError
-from chalicelib.fire import Fire
-from chalicelib.operations import operate
+from chalicelib.core.clock import from_ms
+from chalicelib.core.errors import OutOfTimeError, PermanentError
+from chalicelib.operate import operate
+from chalicelib.runs import claims, execution, renewal
+from chalicelib.runs.fire import Fire
 from chalicelib.schema import runs as runs_table
 from tests.services import on_each_server
 from tests.world import World
@@ -28,7 +28,7 @@ def backed_up(world: World) -> Iterator[World]:
     world.configure(backup_connections=1)
     world.add_users(3)
     world.add_posts("One", "Two")
-    runs.execute("database_backup", event={}, context=world.context())
+    execution.execute("database_backup", event={}, context=world.context())
     yield world
     world.execute(text(f"DROP DATABASE IF EXISTS {PLACE}"))
 

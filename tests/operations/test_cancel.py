@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chalicelib.errors import TransientError
+from chalicelib.core.errors import TransientError
 from chalicelib.queue.job import Status
 from nightshift.testkit.kit import NOON
 from tests.operations.conftest import Desk

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, make_url, text
 
-from chalicelib.engine import engine_for
-from chalicelib.errors import InvalidRequestError
+from chalicelib.core.engine import engine_for
+from chalicelib.core.errors import InvalidRequestError
 from chalicelib.migrations import newest
-from chalicelib.operations import operate
+from chalicelib.operate import operate
 from chalicelib.schema import backups
 from nightshift.local.servers import free_port
 from tests.services import on_a_server

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.errors import TransientError
+from chalicelib.core.errors import TransientError
 from nightshift.testkit.kit import NOON, Killed
 from tests.operations.conftest import Desk
 

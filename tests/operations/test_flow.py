@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from chalicelib.errors import TransientError
+from chalicelib.core.errors import TransientError
 from chalicelib.schema import pauses
 from nightshift.testkit.kit import NOON, PRIORITY, Kit
 from tests.operations.conftest import Desk

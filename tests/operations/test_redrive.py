@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.errors import PermanentError, TransientError
+from chalicelib.core.errors import PermanentError, TransientError
 from chalicelib.queue.payloads import CLASSES, LIMIT, MAX_BYTES
 from nightshift.local.environment import BUCKET
 from nightshift.testkit.kit import DEAD, PRIORITY, WORK, Killed

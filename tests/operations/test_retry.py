@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.context import Context
-from chalicelib.errors import PermanentError, TransientError
-from chalicelib.operations import dead_letters
+from chalicelib.core.context import Context
+from chalicelib.core.errors import PermanentError, TransientError
+from chalicelib.operate import dead_letters
 from nightshift.testkit.kit import NOON
 from tests.operations.conftest import Desk
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from chalicelib import runs
-from chalicelib.clock import to_ms
-from chalicelib.errors import InvalidRequestError
-from chalicelib.operations import operate
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import to_ms
+from chalicelib.core.errors import InvalidRequestError
+from chalicelib.operate import operate
+from chalicelib.runs import execution
+from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import runs as runs_table
 from nightshift.testkit.kit import NOON, Kit
 
@@ -58,7 +58,7 @@ def test_runs_are_listed_by_task_and_status(kit: Kit) -> None:
 
 
 def test_a_run_is_told_with_its_moments_and_counts(kit: Kit) -> None:
-    runs.execute(
+    execution.execute(
         "record_activity", event={"scheduled_for": "2026-03-02T00:05:00Z"}, context=kit.context(request_id="r")
     )
     (told,) = ask(kit, "runs.list")["runs"]

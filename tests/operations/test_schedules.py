@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from chalicelib import runs
-from chalicelib.claims import Run
-from chalicelib.clock import to_ms
-from chalicelib.context import Context
-from chalicelib.errors import InvalidRequestError, PermanentError, RunFailedError
-from chalicelib.operations import operate
-from chalicelib.outcome import Counts
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import to_ms
+from chalicelib.core.context import Context
+from chalicelib.core.errors import InvalidRequestError, PermanentError, RunFailedError
+from chalicelib.core.outcome import Counts
+from chalicelib.operate import operate
+from chalicelib.runs import execution
+from chalicelib.runs.claims import Run
+from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import jobs, pauses
 from chalicelib.schema import runs as runs_table
 from chalicelib.tasks import record_activity
@@ -74,7 +74,7 @@ def history(kit: Kit) -> dict[str, str]:
 
 
 def run_for(kit: Kit, moment: str) -> None:
-    runs.execute("record_activity", event=scheduled_event(utc(moment)), context=kit.context())
+    execution.execute("record_activity", event=scheduled_event(utc(moment)), context=kit.context())
 
 
 def test_the_list_tells_each_schedule_in_words_and_its_next_fires_by_both_clocks(kit: Kit) -> None:

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from sqlalchemy import insert
 
-from chalicelib.errors import InvalidRequestError, TransientError
-from chalicelib.operations import operate
-from chalicelib.schedule import Schedule
+from chalicelib.core.errors import InvalidRequestError, TransientError
+from chalicelib.operate import operate
+from chalicelib.operate.status.status import Status, read
+from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import jobs
-from chalicelib.status.status import Status, read
 from tests.world import MORNING, World
 
 PLANNED = {"daily_digest": Schedule("0 8 * * *"), "external_sync": Schedule("every 15 minutes")}

@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from bench.memory import peak_mib
-from chalicelib.context import Context
+from chalicelib.core.context import Context
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import logger
 from chalicelib.handlers import Handler
-from chalicelib.outcome import Counts
 from chalicelib.queue import outbox
 from chalicelib.queue.job import Job
 from chalicelib.queue.payloads import CLASSES, MAX_BYTES
 from chalicelib.schema import jobs
-from chalicelib.telemetry import logger
 from nightshift.local.environment import BUCKET
 from nightshift.testkit.kit import Kit
 from nightshift.testkit.memory import MemoryS3

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, create_engine, delete, event, insert, select, text, update
 
-from chalicelib.context import Context
+from chalicelib.core.context import Context
+from chalicelib.core.outcome import Counts
 from chalicelib.handlers import Handler
-from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
 from chalicelib.schema import jobs, pauses
 from nightshift.testkit.kit import DEAD, WORK, Kit

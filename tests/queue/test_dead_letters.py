@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from chalicelib.errors import InvalidRequestError, PermanentError, TransientError
+from chalicelib.core.errors import InvalidRequestError, PermanentError, TransientError
 from chalicelib.queue.dead_letters import DeadLetter, DeadLetters
 from chalicelib.queue.payloads import CLASSES, LIMIT, MAX_BYTES, Payloads
 from nightshift.local.aws import LocalAws

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, insert, update
 
-from chalicelib.clock import from_ms
-from chalicelib.database import Database
-from chalicelib.errors import RunFailedError
-from chalicelib.outcome import Outcome
+from chalicelib.core.clock import from_ms
+from chalicelib.core.database import Database
+from chalicelib.core.errors import RunFailedError
+from chalicelib.core.outcome import Outcome
 from chalicelib.queue import dispatch
 from chalicelib.queue.dispatch import LOOKAHEAD_MS, LOST_AFTER_MS, PRUNE_CHUNK
 from chalicelib.queue.job import OVER, TAKEN, WAITING, Job, Status

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from chalicelib.errors import InvalidRequestError
+from chalicelib.core.errors import InvalidRequestError
 from chalicelib.queue.message import TEN_YEARS_SECONDS, Message, decode, encode
 from tests.sweep import examples
 

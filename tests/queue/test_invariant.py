@@ -31,13 +31,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from chalicelib import telemetry
-from chalicelib.clock import from_ms
-from chalicelib.context import Context
-from chalicelib.database import insert_missing
-from chalicelib.errors import NightshiftError, PermanentError, TransientError
+from chalicelib.core import telemetry
+from chalicelib.core.clock import from_ms
+from chalicelib.core.context import Context
+from chalicelib.core.database import insert_missing
+from chalicelib.core.errors import NightshiftError, PermanentError, TransientError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import logger
 from chalicelib.handlers import Handler, Rate
-from chalicelib.outcome import Counts
 from chalicelib.queue import claims, dead_letters, execution, outbox, rows, work_queue, worker
 from chalicelib.queue import job as job_module
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
@@ -45,7 +46,6 @@ from chalicelib.queue.job import INVALID, OVER, TAKEN, WAITING, Job, Status
 from chalicelib.queue.payloads import is_pointer
 from chalicelib.queue.verdict import EARLY_MS
 from chalicelib.schema import emails, external_data, jobs, pauses, rate_slots
-from chalicelib.telemetry import logger
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS, Held, MemoryS3, MemorySes, MemorySqs

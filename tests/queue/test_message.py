@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.errors import InvalidRequestError
+from chalicelib.core.errors import InvalidRequestError
 from chalicelib.queue.message import Message, decode, decode_data, encode, encode_data, read_data
 from tests.sweep import examples
 

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Connection, create_engine, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from chalicelib.clock import from_ms, to_ms
-from chalicelib.errors import InvalidRequestError
+from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.core.errors import InvalidRequestError
 from chalicelib.queue import outbox
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.outbox import NewJob, enqueue, enqueue_many

@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from chalicelib.errors import InvalidRequestError, PermanentError, TransientError
+from chalicelib.core.errors import InvalidRequestError, PermanentError, TransientError
 from chalicelib.queue.payloads import CLASSES, LIMIT, MAX_BYTES, Payloads
 from nightshift.local.aws import LocalAws
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from chalicelib.errors import BatchFailedError, PermanentError, TransientError
+from chalicelib.core.errors import BatchFailedError, PermanentError, TransientError
 from chalicelib.handlers import find
 from chalicelib.queue import worker
 from chalicelib.queue.job import OVER, Job

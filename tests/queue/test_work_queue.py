@@ -13,7 +13,7 @@ import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
 
-from chalicelib.errors import InvalidRequestError, TransientError
+from chalicelib.core.errors import InvalidRequestError, TransientError
 from chalicelib.queue.message import Message, encode
 from chalicelib.queue.payloads import LIMIT, Payloads
 from chalicelib.queue.work_queue import WorkQueue

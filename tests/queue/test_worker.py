@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, select
 
-from chalicelib.clock import iso, to_ms
-from chalicelib.errors import InvalidRequestError, PermanentError
+from chalicelib.core.clock import iso, to_ms
+from chalicelib.core.errors import InvalidRequestError, PermanentError
+from chalicelib.core.outcome import Counts
+from chalicelib.core.telemetry import logger
 from chalicelib.handlers import Handler, Rate, find, known
-from chalicelib.operations.checks import Nothing
-from chalicelib.operations.dead_letters import redrive
-from chalicelib.outcome import Counts
+from chalicelib.operate.checks import Nothing
+from chalicelib.operate.dead_letters import redrive
 from chalicelib.queue import worker
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.job import OVER, Job, Status
 from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.queue.results import BACKUP_MS, FIRST_WAIT_SECONDS, MOST_RECEIVES
 from chalicelib.schema import rate_slots
-from chalicelib.telemetry import logger
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Kit
 from nightshift.testkit.kit import event as kit_event
 from nightshift.testkit.memory import VISIBILITY_SECONDS

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.errors import PermanentError
+from chalicelib.core.errors import PermanentError
 from chalicelib.queue import execution
 from chalicelib.queue.job import Job
 from nightshift.testkit.kit import DEAD, WORK, Killed, Kit

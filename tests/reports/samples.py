@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
 
-from chalicelib.reports.figures import MonthFigures, Report, TopPost
-from chalicelib.reports.month import Month
+from chalicelib.tasks.monthly_report.figures import MonthFigures, Report, TopPost
+from chalicelib.tasks.monthly_report.month import Month
 
 FEBRUARY = Month.parse("2026-02")
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert
 
-from chalicelib.clock import to_ms
-from chalicelib.reports import activity
-from chalicelib.reports.month import Month
+from chalicelib.core.clock import to_ms
+from chalicelib.schedule.window import window_before
 from chalicelib.schema import activity as activity_table
 from chalicelib.schema import activity_days, sessions
-from chalicelib.window import window_before
+from chalicelib.tasks.monthly_report import activity
+from chalicelib.tasks.monthly_report.month import Month
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import Kit
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.mail.text import clean
-from chalicelib.reports.charts import svg
+from chalicelib.tasks.monthly_report.charts import svg
 from nightshift.demo.blog import HOSTILE
 from tests.reports.samples import months
 

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import Connection, Table, delete, insert, select
 
 from chalicelib.application import posts, users
-from chalicelib.clock import from_ms, to_ms
-from chalicelib.reports import collection
-from chalicelib.reports.collection import collect
-from chalicelib.reports.figures import Report, TopPost
-from chalicelib.reports.month import Month
+from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.schema import activity, activity_days, month_figures
+from chalicelib.tasks.monthly_report import collection
+from chalicelib.tasks.monthly_report.collection import collect
+from chalicelib.tasks.monthly_report.figures import Report, TopPost
+from chalicelib.tasks.monthly_report.month import Month
 from nightshift.testkit.kit import Kit
 
 AT = datetime(2026, 4, 2, 6, 0, tzinfo=UTC)

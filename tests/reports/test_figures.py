@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chalicelib.reports.cards import Card, cards
-from chalicelib.reports.figures import change
+from chalicelib.tasks.monthly_report.cards import Card, cards
+from chalicelib.tasks.monthly_report.figures import change
 from tests.reports.samples import FEBRUARY, months, report
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from chalicelib.mail.composition import Composition, compose
 from chalicelib.mail.text import clean
-from chalicelib.reports.figures import Report
-from chalicelib.reports.mail import mail_content
+from chalicelib.tasks.monthly_report.figures import Report
+from chalicelib.tasks.monthly_report.mail import mail_content
 from nightshift.demo.blog import HOSTILE
 from tests.reports.samples import Page, months, post, report
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.clock import from_ms, to_ms
-from chalicelib.reports.month import Month
+from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.tasks.monthly_report.month import Month
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # Asunción and Havana have moved their clocks at a midnight that begins a month.

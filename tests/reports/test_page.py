@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from chalicelib.mail.text import clean
-from chalicelib.reports.page import csv_text, html, json_text
+from chalicelib.tasks.monthly_report.page import csv_text, html, json_text
 from nightshift.demo.blog import HOSTILE
 from tests.reports.samples import Page, months, post, report
 

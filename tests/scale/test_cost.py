@@ -7,7 +7,7 @@ import pytest
 
 from chalicelib.backup.policy import read_policy
 from chalicelib.backup.retention import decide
-from chalicelib.config import Settings
+from chalicelib.core.config import Settings
 from scale import keeping
 from scale.cost import as_json, as_markdown, as_prices, as_summary, months, total
 from scale.line import line

@@ -11,11 +11,11 @@ from bench import reports
 from bench.report import find
 from bench.stored import STORED, read_report
 from chalicelib.backup import backups
-from chalicelib.cleanup.rule import Rule
-from chalicelib.context import RESERVE_MS
+from chalicelib.core.context import RESERVE_MS
 from chalicelib.mail import bulk, sending
-from chalicelib.sync.sources import Source
 from chalicelib.tasks import daily_digest
+from chalicelib.tasks.database_cleanup.rule import Rule
+from chalicelib.tasks.external_sync.sources import Source
 from scale import inputs, mornings, paths, running, setting, work
 
 ROOT = Path(__file__).parent.parent.parent

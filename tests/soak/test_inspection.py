@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Table, delete, insert, update
 
 from chalicelib import migrations
 from chalicelib.application import users
-from chalicelib.clock import from_ms, to_ms
-from chalicelib.engine import engine_for
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.core.engine import engine_for
+from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups, deliveries, jobs, runs
 from nightshift.demo.blog import make_users
 from nightshift.local.aws import LocalAws

@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from chalicelib.schedule import Schedule
+from chalicelib.schedule.schedule import Schedule
 from soak.chaos import chaos
 from soak.rules import LATEST_COPY, Rules
 from soak.weather import SERVICES, Weather

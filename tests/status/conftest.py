@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, insert
 
-from chalicelib.clock import to_ms
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import to_ms
+from chalicelib.operate.status.status import Status, read
+from chalicelib.operate.status.tasks import TaskStatus
+from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups, jobs, pauses, runs, schedules
-from chalicelib.status.status import Status, read
-from chalicelib.status.tasks import TaskStatus
 from nightshift.demo.nights import fill_nights
 from nightshift.testkit.kit import Kit
 

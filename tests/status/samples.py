@@ -4,14 +4,14 @@ from dataclasses import fields, is_dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
-from chalicelib.pauses import Pause
-from chalicelib.status.backups import Backup, BackupsStatus
-from chalicelib.status.days import WORST, Day, DayStatus
-from chalicelib.status.findings import Finding
-from chalicelib.status.queue import DeadJob, Depth, QueueStatus
-from chalicelib.status.runs import Run
-from chalicelib.status.status import Status
-from chalicelib.status.tasks import TaskStatus
+from chalicelib.core.pauses import Pause
+from chalicelib.operate.status.backups import Backup, BackupsStatus
+from chalicelib.operate.status.days import WORST, Day, DayStatus
+from chalicelib.operate.status.findings import Finding
+from chalicelib.operate.status.queue import DeadJob, Depth, QueueStatus
+from chalicelib.operate.status.runs import Run
+from chalicelib.operate.status.status import Status
+from chalicelib.operate.status.tasks import TaskStatus
 from tests.status.conftest import DAY, HOUR, MINUTE, NOW
 
 MORNING = NOW.replace(hour=8)

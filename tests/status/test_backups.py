@@ -1,6 +1,6 @@
 """The backups as their catalogue has them."""
 
-from chalicelib.clock import to_ms
+from chalicelib.core.clock import to_ms
 from tests.status.conftest import DAY, HOUR, NOW, Deployment
 
 

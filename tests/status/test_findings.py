@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.clock import to_ms
-from chalicelib.schedule import Schedule
+from chalicelib.core.clock import to_ms
+from chalicelib.schedule.schedule import Schedule
 from tests.status.conftest import DAY, HOUR, MINUTE, NOW, Deployment
 
 MORNING = NOW.replace(hour=8)

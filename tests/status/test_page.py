@@ -6,9 +6,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from chalicelib.status import page, template
-from chalicelib.status.spark import spark
-from chalicelib.status.strip import LETTERS
+from chalicelib.operate.status import page, template
+from chalicelib.operate.status.spark import spark
+from chalicelib.operate.status.strip import LETTERS
 from nightshift.demo.blog import HOSTILE
 from tests.reports.samples import Page
 from tests.reports.test_page import contrast

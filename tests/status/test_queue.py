@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.clock import to_ms
-from chalicelib.status.queue import Depth
+from chalicelib.core.clock import to_ms
+from chalicelib.operate.status.queue import Depth
 from tests.status.conftest import HOUR, MINUTE, NOW, Deployment
 
 DUE, LATER = to_ms(NOW - MINUTE), to_ms(NOW + MINUTE)

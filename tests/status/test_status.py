@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import event
 
-from chalicelib.status import page
+from chalicelib.operate.status import page
 from nightshift.demo.nights import fill_nights
 from nightshift.testkit.kit import Kit
 from tests.status.conftest import NOW, PLANNED, Deployment

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import insert
 
 import app
-from chalicelib.errors import RunFailedError
-from chalicelib.schedule import Schedule
+from chalicelib.core.errors import RunFailedError
+from chalicelib.operate.status import status, stored
+from chalicelib.runs.watch import watch
+from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import jobs
-from chalicelib.status import status, stored
-from chalicelib.watch import watch
 from tests.world import World
 
 Log = Callable[[], list[dict[str, Any]]]

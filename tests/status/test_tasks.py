@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from chalicelib.clock import from_ms, to_ms
+from chalicelib.core.clock import from_ms, to_ms
 from tests.status.conftest import DAY, HOUR, MINUTE, NOW, PLANNED, Deployment
 
 MORNING = NOW.replace(hour=8)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from chalicelib.status.words import at, between, size, some, took
+from chalicelib.operate.status.words import at, between, size, some, took
 from tests.status.conftest import NOW
 
 EAST = timezone(timedelta(hours=14))

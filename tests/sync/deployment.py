@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, insert, select
 
-from chalicelib import runs
-from chalicelib.context import Context
-from chalicelib.errors import RunFailedError
+from chalicelib.core.context import Context
+from chalicelib.core.errors import RunFailedError
+from chalicelib.runs import execution
 from chalicelib.schema import external_data, quarantine, sync_states
-from chalicelib.sync import sources
-from chalicelib.sync.sources import Source
+from chalicelib.tasks.external_sync import sources
+from chalicelib.tasks.external_sync.sources import Source
 from nightshift.testkit.kit import Kit
 from tests.emptying import empty
 from tests.sync.upstream import Upstream
@@ -52,7 +52,7 @@ class Deployment:
     def again(self, *, request_id: str | None = None, seconds: float = 300, **options: Any) -> dict[str, Any]:
         """Run the task for the same moment."""
         context = self.context(request_id=request_id, seconds=seconds)
-        return runs.execute("external_sync", event=options, context=context)
+        return execution.execute("external_sync", event=options, context=context)
 
     def context(self, *, request_id: str | None = None, seconds: float = 300) -> Context:
         """Return the context of a new invocation."""

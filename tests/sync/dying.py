@@ -2,9 +2,9 @@
 
 import json
 
-from chalicelib import runs
-from chalicelib.context import from_lambda
-from chalicelib.sync import reading
+from chalicelib.core.context import from_lambda
+from chalicelib.runs import execution
+from chalicelib.tasks.external_sync import reading
 from nightshift.local.invocation import LocalContext
 
 
@@ -12,4 +12,4 @@ def main() -> None:
     reading.BATCH = 50
     context = from_lambda(LocalContext(function_name="external_sync", aws_request_id="r1"))
     event = {"scheduled_for": "2026-03-02T12:00:00Z"}
-    print(json.dumps(runs.execute("external_sync", event=event, context=context)))
+    print(json.dumps(execution.execute("external_sync", event=event, context=context)))

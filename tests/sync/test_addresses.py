@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.errors import PermanentError
-from chalicelib.sync import addresses
-from chalicelib.sync.answers import Limits, get
-from chalicelib.sync.refusals import TryAgainError
+from chalicelib.core.errors import PermanentError
+from chalicelib.tasks.external_sync import addresses
+from chalicelib.tasks.external_sync.answers import Limits, get
+from chalicelib.tasks.external_sync.refusals import TryAgainError
 from tests.sweep import examples
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:2800:220:1:248:1893:25c8:1946"]

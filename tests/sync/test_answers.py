@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from chalicelib.errors import PermanentError, TimedOutError
-from chalicelib.sync import wire
-from chalicelib.sync.answers import Limits, get
-from chalicelib.sync.refusals import TryAgainError
+from chalicelib.core.errors import PermanentError, TimedOutError
+from chalicelib.tasks.external_sync import wire
+from chalicelib.tasks.external_sync.answers import Limits, get
+from chalicelib.tasks.external_sync.refusals import TryAgainError
 from tests.sync.upstream import Reply, Upstream, upstream
 
 MEBIBYTE = 1024 * 1024

@@ -2,9 +2,9 @@
 
 import pytest
 
-from chalicelib.errors import RunFailedError
+from chalicelib.core.errors import RunFailedError
 from chalicelib.schema import runs as runs_table
-from chalicelib.sync.pages import Cursors
+from chalicelib.tasks.external_sync.pages import Cursors
 from tests.sync.deployment import ITEMS, Deployment
 from tests.sync.upstream import Asked, Reply
 

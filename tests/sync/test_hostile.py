@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.errors import NightshiftError, PermanentError
-from chalicelib.sync.pages import Cursors, Links, Numbers, OnePage, Page, Pages
-from chalicelib.sync.replies import ask
-from chalicelib.sync.sources import Source
-from chalicelib.sync.splitting import Splitter
-from chalicelib.sync.validators import Validators
+from chalicelib.core.errors import NightshiftError, PermanentError
+from chalicelib.tasks.external_sync.pages import Cursors, Links, Numbers, OnePage, Page, Pages
+from chalicelib.tasks.external_sync.replies import ask
+from chalicelib.tasks.external_sync.sources import Source
+from chalicelib.tasks.external_sync.splitting import Splitter
+from chalicelib.tasks.external_sync.validators import Validators
 from tests.sweep import examples
 from tests.sync.deployment import ITEMS, Deployment, fails
 from tests.sync.upstream import Reply, listing

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, select
 
-from chalicelib.database import Database
-from chalicelib.engine import engine_for
-from chalicelib.outcome import Counts
+from chalicelib.core.database import Database
+from chalicelib.core.engine import engine_for
+from chalicelib.core.outcome import Counts
 from chalicelib.schema import external_data
-from chalicelib.sync import rows
-from chalicelib.sync.intake import Intake
+from chalicelib.tasks.external_sync import rows
+from chalicelib.tasks.external_sync.intake import Intake
 from tests.sync.deployment import Deployment
 
 OLD, NEW = b'{"id": "1", "v": "old"}', b'{"id": "1", "v": "new"}'

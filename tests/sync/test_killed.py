@@ -11,8 +11,8 @@ from sqlalchemy import Table, event
 
 from chalicelib.schema import external_data, quarantine, sync_states
 from chalicelib.schema import runs as runs_table
-from chalicelib.sync import reading
-from chalicelib.sync.pages import Cursors
+from chalicelib.tasks.external_sync import reading
+from chalicelib.tasks.external_sync.pages import Cursors
 from nightshift.local.environment import isolated
 from nightshift.testkit.kit import Killed
 from tests import warm

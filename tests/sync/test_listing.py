@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from chalicelib.clock import from_ms, iso
-from chalicelib.errors import PermanentError, TransientError
+from chalicelib.core.clock import from_ms, iso
+from chalicelib.core.errors import PermanentError, TransientError
 from chalicelib.schema import runs
-from chalicelib.sync import listing
-from chalicelib.sync.listing import Listing
-from chalicelib.sync.pages import Cursors
+from chalicelib.tasks.external_sync import listing
+from chalicelib.tasks.external_sync.listing import Listing
+from chalicelib.tasks.external_sync.pages import Cursors
 from tests.sync.deployment import Deployment
 from tests.sync.upstream import Asked, Reply
 

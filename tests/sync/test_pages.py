@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.sync.pages import Cursors, Links, Numbers
-from chalicelib.sync.sources import Credential
+from chalicelib.tasks.external_sync.pages import Cursors, Links, Numbers
+from chalicelib.tasks.external_sync.sources import Credential
 from tests.sync.deployment import ITEMS, Deployment, fails, tally
 from tests.sync.upstream import Asked, Reply, listing
 

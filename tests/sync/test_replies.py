@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.clock import from_ms
-from chalicelib.errors import RunFailedError
+from chalicelib.core.clock import from_ms
+from chalicelib.core.errors import RunFailedError
 from chalicelib.schema import sync_states
-from chalicelib.sync.sources import Credential
+from chalicelib.tasks.external_sync.sources import Credential
 from tests.sync.deployment import ITEMS, Deployment, fails, tally
 from tests.sync.upstream import JSON, Asked, Reply, listing
 
@@ -196,8 +196,8 @@ def test_a_secret_that_may_have_been_changed_is_fetched_anew(lite: Deployment, m
     arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:shop-x"
     kept = {arn: "old"}
     forgotten: list[bool] = []
-    monkeypatch.setattr("chalicelib.secrets.fetch", lambda reference: kept[reference])
-    monkeypatch.setattr("chalicelib.secrets.forget", lambda: forgotten.append(True))
+    monkeypatch.setattr("chalicelib.core.secrets.fetch", lambda reference: kept[reference])
+    monkeypatch.setattr("chalicelib.core.secrets.forget", lambda: forgotten.append(True))
     lite.declare(credential=Credential(secret=arn, header="X-Api-Key", prefix=""))
     lite.upstream.answer = lambda asked: listing(ITEMS) if asked.headers["x-api-key"] == "new" else Reply(status=401)
     with pytest.raises(RunFailedError, match="external_sync failed: shop: it answered 401; the secret is fetched"):

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.config import Settings, read_settings
-from chalicelib.errors import ConfigurationError
-from chalicelib.sync import sources
-from chalicelib.sync.pages import Cursors, Links, Numbers, OnePage, Page
-from chalicelib.sync.sources import Credential, Source, declared
+from chalicelib.core.config import Settings, read_settings
+from chalicelib.core.errors import ConfigurationError
+from chalicelib.tasks.external_sync import sources
+from chalicelib.tasks.external_sync.pages import Cursors, Links, Numbers, OnePage, Page
+from chalicelib.tasks.external_sync.sources import Credential, Source, declared
 from nightshift.local.environment import local_environment
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:sync-x"

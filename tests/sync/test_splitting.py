@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.errors import PermanentError
-from chalicelib.sync import splitting
-from chalicelib.sync.splitting import BrokenAnswerError, Splitter
+from chalicelib.core.errors import PermanentError
+from chalicelib.tasks.external_sync import splitting
+from chalicelib.tasks.external_sync.splitting import BrokenAnswerError, Splitter
 from tests.sweep import stories
 
 TEXTS = st.text(alphabet='ab"\\{}[],:items\né 𝄞')

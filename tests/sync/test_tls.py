@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.sync import wire
-from chalicelib.sync.refusals import TryAgainError
+from chalicelib.tasks.external_sync import wire
+from chalicelib.tasks.external_sync.refusals import TryAgainError
 from tests.sync.test_answers import read
 from tests.sync.upstream import Reply, Upstream
 

@@ -17,12 +17,13 @@ import redis
 from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from chalicelib import runs, warming
 from chalicelib.application import posts
-from chalicelib.clock import to_ms
-from chalicelib.errors import RunFailedError, TransientError
+from chalicelib.core.clock import to_ms
+from chalicelib.core.errors import RunFailedError, TransientError
+from chalicelib.runs import execution
 from chalicelib.schema import runs as runs_table
 from chalicelib.schema import sessions
+from chalicelib.tasks.cache_warming import warming
 from nightshift.local.invocation import scheduled_event
 from nightshift.local.servers import free_port, redis_server
 from nightshift.testkit.clock import FrozenClock
@@ -50,7 +51,7 @@ def kit(database_url: str, redis_url: str, client: redis.Redis) -> Kit:
 
 def warm(kit: Kit, moment: datetime = NOON, *, request_id: str | None = None) -> dict[str, Any]:
     context = kit.context(request_id=request_id)
-    return runs.execute("cache_warming", event=scheduled_event(moment), context=context)
+    return execution.execute("cache_warming", event=scheduled_event(moment), context=context)
 
 
 def execute(kit: Kit, statement: Any) -> Any:
@@ -140,7 +141,7 @@ def test_a_late_fire_counts_the_day_before_its_own_moment_and_says_when_it_did(k
 
 def test_a_dry_run_counts_and_changes_nothing(kit: Kit, client: redis.Redis) -> None:
     payload = {"scheduled_for": "2026-03-02T12:00:00Z", "dry_run": True}
-    summary = runs.execute("cache_warming", event=payload, context=kit.context())
+    summary = execution.execute("cache_warming", event=payload, context=kit.context())
     assert (summary["outcome"], summary["total"], summary["skipped"]) == ("succeeded", 2, 2)
     assert list(client.scan_iter()) == []
     assert execute(kit, select(runs_table)) == []
@@ -206,7 +207,7 @@ def test_a_database_that_fails_leaves_the_lock_to_the_repetition_of_its_run(
             warm(kit, LATER, request_id="r1")
     assert values_of(client) == ([], 0)
     kit.clock.advance(60)
-    others = runs.execute("cache_warming", event={}, context=kit.context())
+    others = execution.execute("cache_warming", event={}, context=kit.context())
     assert others["reason"] == "another run is warming the cache"
     assert warm(kit, LATER, request_id="r1")["outcome"] == "succeeded"
     assert values_of(client) == (["p"], 0)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from chalicelib.application import posts
-from chalicelib.errors import RunFailedError
+from chalicelib.core.errors import RunFailedError
 from chalicelib.mail import suppressions
 from chalicelib.mail.suppressions import Incident, Reason
 from nightshift.demo.mailbox import html_part, parse

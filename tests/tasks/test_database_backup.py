@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from chalicelib import runs
 from chalicelib.backup.archive import Archive
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.catalogue import LEAST_OCTETS, Catalogue
@@ -18,8 +17,9 @@ from chalicelib.backup.keys import keys_of
 from chalicelib.backup.policy import read_policy
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.snapshots import look_after
-from chalicelib.engine import engine_for
-from chalicelib.errors import ConfigurationError, OutOfTimeError, PermanentError, RunFailedError, TransientError
+from chalicelib.core.engine import engine_for
+from chalicelib.core.errors import ConfigurationError, OutOfTimeError, PermanentError, RunFailedError, TransientError
+from chalicelib.runs import execution
 from chalicelib.schema import backups as backups_table
 from chalicelib.schema import runs as runs_table
 from tests.services import on_a_server
@@ -33,11 +33,11 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 def back_up(world: World, *, seconds: float = 300, **payload: Any) -> dict[str, Any]:
     event = {"scheduled_for": datetime.fromtimestamp(world.clock.now_ms() / 1000, UTC).isoformat(), **payload}
-    return runs.execute("database_backup", event=event, context=world.context(seconds=seconds))
+    return execution.execute("database_backup", event=event, context=world.context(seconds=seconds))
 
 
 def drill(world: World, **payload: Any) -> dict[str, Any]:
-    return runs.execute("backup_drill", event=payload, context=world.context())
+    return execution.execute("backup_drill", event=payload, context=world.context())
 
 
 def warnings(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, update
 
 from chalicelib.application import users
-from chalicelib.cleanup.rule import Rule
-from chalicelib.errors import ConfigurationError, RunFailedError
+from chalicelib.core.errors import ConfigurationError, RunFailedError
 from chalicelib.schema import (
     deliveries,
     email_verification_tokens,
@@ -20,6 +19,7 @@ from chalicelib.schema import (
     runs,
     sessions,
 )
+from chalicelib.tasks.database_cleanup.rule import Rule
 from nightshift.testkit.kit import Killed
 from tests.cleanup.samples import (
     NIGHT,
@@ -228,7 +228,7 @@ def test_a_run_that_is_handed_on_goes_on_behind_what_is_done_and_with_the_option
         if next(chunks) == 2:
             world.clock.advance(295)
 
-    monkeypatch.setattr("chalicelib.cleanup.pace.Pace.keep", take_time)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.pace.Pace.keep", take_time)
     assert clean(world, rules=["sessions"], uncapped=["sessions"])["handed_on"] is True
     assert ids_in(world, sessions) == ["s00004", "s00005"]
     add_sessions(world, 1, days=31, prefix="before")
@@ -250,7 +250,7 @@ def test_a_run_that_is_killed_goes_on_from_where_it_was_a_second_before(
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("chalicelib.cleanup.pace.Pace.give_way", take_a_second)
+        patch.setattr("chalicelib.tasks.database_cleanup.pace.Pace.give_way", take_a_second)
         with pytest.raises(Killed):
             clean(world, request_id="r1")
     assert ids_in(world, sessions) == ["s00004", "s00005"]
@@ -267,7 +267,7 @@ def test_an_attempt_whose_run_was_taken_over_goes_no_further(world: World, monke
     def take_over(_pace: object) -> None:
         world.execute(update(runs).values(attempt=runs.c.attempt + 1))
 
-    monkeypatch.setattr("chalicelib.cleanup.pace.Pace.give_way", take_over)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.pace.Pace.give_way", take_over)
     summary = clean(world)
     assert (summary["outcome"], ids_in(world, password_reset_tokens)) == ("skipped", ["expired"])
     assert "was taken over from attempt 1 by a later one" in summary["reason"]
@@ -311,7 +311,7 @@ def test_a_user_who_verifies_just_before_the_chunk_stays_and_counts_as_skipped(
 ) -> None:
     ids = world.add_users(2, is_verified=False, created_at=ago(days=8))
     verified = update(users).where(users.c.id == ids[0]).values(is_verified=True)
-    monkeypatch.setattr("chalicelib.cleanup.pace.Pace.give_way", lambda _: world.execute(verified))
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.pace.Pace.give_way", lambda _: world.execute(verified))
     assert counts(clean(world, rules=["unverified_users"])) == (2, 1, 0, 1)
     assert ids_in(world, users) == [ids[0]]
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from chalicelib import runs
-from chalicelib.clock import from_ms, to_ms
-from chalicelib.errors import RunFailedError
+from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.core.errors import RunFailedError
+from chalicelib.runs import execution
 from chalicelib.schema import quarantine, sync_states
 from chalicelib.schema import runs as runs_table
-from chalicelib.sync import sources
-from chalicelib.sync.sources import Credential
+from chalicelib.tasks.external_sync import sources
+from chalicelib.tasks.external_sync.sources import Credential
 from nightshift.testkit.kit import Kit
 from tests.sync.deployment import ITEMS, Deployment, fails, tally
 from tests.sync.upstream import Asked, Reply, listing, upstream
@@ -183,7 +183,7 @@ def test_the_run_is_by_the_moment_of_its_fire(lite: Deployment) -> None:
     lite.upstream.serve(ITEMS)
     moment = "2026-03-02T12:00:00Z"
     event = {"detail-type": "Scheduled Event", "time": moment}
-    summary = runs.execute("external_sync", event=event, context=lite.context())
+    summary = execution.execute("external_sync", event=event, context=lite.context())
     assert (summary["scheduled_for"], summary["trigger"]) == (moment, "schedule")
     assert lite.rows(runs_table)[0].scheduled_for == to_ms(from_ms(1772452800000))
 

@@ -11,14 +11,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 
-from chalicelib import claims, runs
 from chalicelib.application import posts, users
-from chalicelib.clock import to_ms
-from chalicelib.errors import RunFailedError, TransientError
-from chalicelib.fire import Trigger
-from chalicelib.reports.month import Month
+from chalicelib.core.clock import to_ms
+from chalicelib.core.errors import RunFailedError, TransientError
+from chalicelib.core.store import Store
+from chalicelib.runs import claims, execution
+from chalicelib.runs.fire import Trigger
 from chalicelib.schema import activity, activity_days, jobs, month_figures, sessions
-from chalicelib.store import Store
+from chalicelib.tasks.monthly_report.month import Month
 from nightshift.demo.mailbox import html_part, parse
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.clock import FrozenClock
@@ -39,11 +39,11 @@ def world(world: World) -> World:
 
 def fire(world: World, moment: datetime = FIRST, *, request_id: str | None = None) -> dict[str, Any]:
     context = world.context(request_id=request_id)
-    return runs.execute("monthly_report", event=scheduled_event(moment), context=context)
+    return execution.execute("monthly_report", event=scheduled_event(moment), context=context)
 
 
 def ask(world: World, *, request_id: str | None = None, **payload: Any) -> dict[str, Any]:
-    return runs.execute("monthly_report", event=payload, context=world.context(request_id=request_id))
+    return execution.execute("monthly_report", event=payload, context=world.context(request_id=request_id))
 
 
 def stored(world: World) -> list[str]:
@@ -257,7 +257,7 @@ def test_a_fire_that_is_made_up_for_mails_as_the_schedule_does_and_a_backfill_no
     world: World, trigger: Trigger, mails: int
 ) -> None:
     late = {"scheduled_for": FIRST.isoformat()}
-    runs.execute("monthly_report", event=late | {"trigger": trigger}, context=world.context())
+    execution.execute("monthly_report", event=late | {"trigger": trigger}, context=world.context())
     world.drain()
     assert len(world.recipients()) == mails
     world.clock.advance(60)

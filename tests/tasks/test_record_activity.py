@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import delete, event, insert, select, update
 from sqlalchemy.exc import OperationalError
 
-from chalicelib import runs
-from chalicelib.clock import to_ms
-from chalicelib.errors import RunFailedError
-from chalicelib.reports import activity
+from chalicelib.core.clock import to_ms
+from chalicelib.core.errors import RunFailedError
+from chalicelib.runs import execution
 from chalicelib.schema import activity as activity_table
 from chalicelib.schema import activity_days, sessions
 from chalicelib.schema import runs as runs_table
+from chalicelib.tasks.monthly_report import activity
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import Killed, Kit
@@ -48,7 +48,7 @@ def add_session(kit: Kit, user_id: str, used_ms: int, *, created_ms: int = 0) ->
 
 def record(kit: Kit, moment: datetime = NIGHT, *, request_id: str = "r1") -> dict[str, Any]:
     context = kit.context(request_id=request_id)
-    return runs.execute("record_activity", event=scheduled_event(moment), context=context)
+    return execution.execute("record_activity", event=scheduled_event(moment), context=context)
 
 
 def recorded(kit: Kit) -> list[tuple[str, str]]:
@@ -148,7 +148,7 @@ def test_a_dry_run_counts_and_writes_nothing(kit: Kit) -> None:
     add_session(kit, "u", to_ms(utc("2026-03-01T12:00")))
     add_session(kit, "u", to_ms(utc("2026-03-01T13:00")))
     payload = {"scheduled_for": "2026-03-02T01:30:00Z", "dry_run": True}
-    summary = runs.execute("record_activity", event=payload, context=kit.context())
+    summary = execution.execute("record_activity", event=payload, context=kit.context())
     assert (summary["total"], summary["skipped"], summary["succeeded"]) == (1, 1, 0)
     assert (recorded(kit), days(kit), execute(kit, select(runs_table))) == ([], {}, [])
 

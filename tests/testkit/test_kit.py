@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from sqlalchemy import make_url, text
 
-from chalicelib.context import Context
-from chalicelib.engine import engine_for
+from chalicelib.core.context import Context
+from chalicelib.core.engine import engine_for
+from chalicelib.core.outcome import Counts
 from chalicelib.handlers import Handler
-from chalicelib.outcome import Counts
 from chalicelib.queue.job import Job
 from nightshift.testkit.kit import PRIORITY, WORK, Kit
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.status import page
-from chalicelib.status.status import Status
+from chalicelib.operate.status import page
+from chalicelib.operate.status.status import Status
 from nightshift.demo.blog import HOSTILE
 from tests.e2e.browser.browser import Browser
 from tests.status.conftest import Deployment

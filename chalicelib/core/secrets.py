@@ -1,0 +1,68 @@
+"""Secrets by reference: a setting may hold a Secrets Manager ARN in place of the secret itself."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.core.config import is_reference
+from chalicelib.core.errors import ConfigurationError, TransientError
+
+if TYPE_CHECKING:
+    from types_boto3_secretsmanager import SecretsManagerClient
+
+# What only a person can mend; anything else may pass.
+PERMANENT = frozenset({"AccessDeniedException", "ResourceNotFoundException", "InvalidParameterException"})
+
+
+def resolve(text: str) -> str:
+    """Return the secret that a value refers to, or the value itself. See `fetch` for errors."""
+    return fetch(text) if is_reference(text) else text
+
+
+def resolve_again(text: str, *, now_ms: int) -> str:
+    """Return what `resolve` does, as Secrets Manager has it in this minute."""
+    return _fetch_in_minute(text, now_ms // 60_000) if is_reference(text) else text
+
+
+@cache
+def fetch(arn: str) -> str:
+    """Return a secret's text, kept for the life of the process until `forget`.
+
+    Raises ConfigurationError where the secret is missing or forbidden, TransientError where it cannot be had now.
+    """
+    return _read(arn)
+
+
+@lru_cache(maxsize=8)
+def _fetch_in_minute(arn: str, _minute: int) -> str:
+    # Strangers can cause this by sending what no secret has signed: each call to Secrets Manager costs money.
+    return _read(arn)
+
+
+def _read(arn: str) -> str:
+    try:
+        return _client().get_secret_value(SecretId=arn)["SecretString"]
+    except ClientError as error:
+        kind = ConfigurationError if error.response["Error"]["Code"] in PERMANENT else TransientError
+        raise kind(f"the secret {arn} cannot be read: {error}") from error
+    except (BotoCoreError, KeyError) as error:
+        raise TransientError(f"the secret {arn} cannot be read: {error!r}") from error
+
+
+def forget() -> None:
+    """Let the next use of each secret fetch it anew, because it may have been rotated."""
+    fetch.cache_clear()
+    _fetch_in_minute.cache_clear()
+
+
+@cache
+def _client() -> SecretsManagerClient:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "secretsmanager", config=Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard"})
+    )

@@ -1,0 +1,210 @@
+"""What CloudWatch sees: JSON lines that tell no secret and no address, one that sums an attempt up, its EMF metrics."""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from chalicelib.core.attempt import Attempt
+from chalicelib.core.error_text import is_named
+from chalicelib.core.outcome import Counts, Outcome
+from chalicelib.core.redaction import may_tell, redact
+
+NAMESPACE = "Nightshift"
+# With its stage, so that two stages of one account share no metric; nightshift deploy sets it.
+SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "nightshift")
+# The keys of the line's layout, among those that the logger calls current.
+LAYOUT = frozenset({"level", "location", "message", "timestamp", "service", "sampling_rate"})
+
+
+def _serialise(line: dict[str, Any]) -> str:
+    text = json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str)
+    if may_tell(text):
+        text = json.dumps(redact(line), ensure_ascii=False, separators=(",", ":"))
+    # A lone surrogate has no UTF-8, and writing it would lose the line; as an escape it is JSON.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+logger = Logger(service=SERVICE, json_serializer=_serialise, use_rfc3339=True)
+
+
+def sample() -> None:
+    """Decide whether the debug lines of the invocation that begins are written, by POWERTOOLS_LOGGER_SAMPLE_RATE."""
+    # By itself Powertools decides once a process, and a warm one would keep to that for hours.
+    if logger.sampling_rate:
+        logger.refresh_sample_rate_calculation()
+
+
+def bind(**fields: object) -> None:
+    """Put these fields on every line from here to the end of the surrounding `bound`."""
+    logger.append_keys(**fields)
+
+
+@contextmanager
+def bound(**fields: object) -> Iterator[None]:
+    """Put these fields on every line within, and afterwards restore what was there."""
+    before = dict(logger.get_current_keys())
+    bind(**fields)
+    try:
+        yield
+    finally:
+        logger.remove_keys(set(logger.get_current_keys()) - set(before))
+        logger.append_keys(**before)
+
+
+def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any], *, is_measured: bool = True) -> dict[str, Any]:
+    """Write the summary line of an attempt and, if wanted, its metrics, and return what the line says."""
+    result = summarise(kind, name, ended)
+    fields = {key: value for key, value in logger.get_current_keys().items() if key not in LAYOUT}
+    # A rehearsal that fails is nobody's loss, and one that succeeds mends nothing.
+    if is_measured and not fields.get("dry_run"):
+        measure(kind, name, [ended])
+    told: dict[str, Any] = redact(fields | result)
+    return told
+
+
+def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any], **fields: object) -> dict[str, Any]:
+    """Write the one summary line of an attempt, and return what it adds; `name` is the task, or the job's type."""
+    result: dict[str, Any] = {
+        _label(kind): name,
+        **fields,
+        "outcome": ended.outcome.value,
+        "duration_ms": ended.duration_ms,
+        **ended.counts.as_dict(),
+    }
+    if ended.outcome.is_failure:
+        result |= {"error_type": type(ended.error).__name__, "error": ended.told}
+    elif ended.error is not None:
+        result["reason"] = ended.told
+    unnamed = None if ended.error is None or is_named(ended.error) else ended.error
+    write = logger.error if ended.outcome.is_failure else logger.info
+    write(f"{kind} {ended.outcome.value}", extra=result, exc_info=unnamed)
+    return result
+
+
+def summarise_together(jobs: Iterable[tuple[str, str, str, Attempt[Any]]]) -> None:
+    """Write one line a type and outcome for jobs that succeeded or were skipped: (type, job id, trace's id, attempt).
+
+    Of those that were skipped, the line has each reason once.
+    """
+    alike: dict[tuple[str, Outcome], list[tuple[str, str, Attempt[Any]]]] = {}
+    for type_, job_id, trace_id, ended in jobs:
+        alike.setdefault((type_, ended.outcome), []).append((job_id, trace_id, ended))
+    for (type_, outcome), group in alike.items():
+        result = {
+            "type": type_,
+            "job_ids": [job_id for job_id, _, _ in group],
+            # Those that were enqueued by one run are of one trace.
+            "trace_ids": list(dict.fromkeys(trace_id for _, trace_id, _ in group)),
+            "outcome": outcome.value,
+            "duration_ms": sum(ended.duration_ms for _, _, ended in group),
+            **sum((ended.counts for _, _, ended in group), Counts()).as_dict(),
+        }
+        if reasons := dict.fromkeys(ended.told for _, _, ended in group if ended.told):
+            result["reason"] = "; ".join(filter(None, reasons))
+        logger.info("jobs %s", outcome.value, extra=result)
+
+
+def measure(kind: Literal["run", "job"], name: str, attempts: Sequence[Attempt[Any]]) -> None:
+    """Write the metrics of attempts; the task or type is their only dimension beside the service."""
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    metrics.add_dimension(_label(kind), name)
+    outcomes = Counter(ended.outcome for ended in attempts)
+    if kind == "run" and Outcome.SUCCEEDED in outcomes:
+        # The alarm on dead runs stays as it is for as long as nothing is heard, and this zero is what ends it.
+        outcomes.setdefault(Outcome.DEAD, 0)
+    for outcome, number in outcomes.items():
+        metrics.add_metric(f"{kind}_{outcome.value}", MetricUnit.Count, number)
+    for ended in attempts:
+        metrics.add_metric(f"{kind}_duration", MetricUnit.Milliseconds, ended.duration_ms)
+    for count, value in sum((ended.counts for ended in attempts), Counts()).as_dict().items():
+        metrics.add_metric(f"items_{count}", MetricUnit.Count, value)
+    metrics.flush_metrics()
+
+
+def count(metric: str, number: int, *, task: str) -> None:
+    """Write a metric of a task that belongs to no run."""
+    _write(metric, MetricUnit.Count, number, task=task)
+
+
+def age(metric: str, hours: float, *, task: str) -> None:
+    """Write as a metric of a task how old something is."""
+    _write(metric, MetricUnit.NoUnit, hours, task=task)
+
+
+def _write(metric: str, unit: MetricUnit, value: float, *, task: str) -> None:
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    metrics.add_dimension("task", task)
+    metrics.add_metric(metric, unit, value)
+    metrics.flush_metrics()
+
+
+def _label(kind: Literal["run", "job"]) -> str:
+    return "task" if kind == "run" else "type"
+
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})(-.*)?", re.ASCII)
+# Neither the whole nor its second half may be nought.
+_IDS = re.compile(r"[0-9a-f]{16}(?!0{16})[0-9a-f]{16}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """One step of a trace, as W3C Trace Context has it: the id of the whole, and that of the step, in hex."""
+
+    id: str
+    step: str
+    flags: str = "01"
+
+    def __str__(self) -> str:
+        """Return the `traceparent` of what this step asks for."""
+        return f"00-{self.id}-{self.step}-{self.flags}"
+
+
+def trace_of(id_: str, *, traceparent: str | None = None) -> Trace:
+    """Return the trace at the step that the run or job of this id is: its own, unless its message brought one.
+
+    Its own is the UUID without hyphens. So each attempt at a run finds the same, and nothing is kept for it.
+    """
+    own = id_.replace("-", "").lower()
+    if not _IDS.fullmatch(own):
+        own = sha256(id_.encode()).hexdigest()[:32]
+    brought = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
+    if brought is None:
+        return Trace(id=own, step=own[16:])
+    return Trace(id=brought[1], step=own[16:], flags=brought[2])
+
+
+# Not state: it is gone with the block that set it, and what enqueues need not be handed it through every call.
+_carried: ContextVar[Trace | None] = ContextVar("carried", default=None)
+
+
+@contextmanager
+def carried(trace: Trace) -> Iterator[None]:
+    """Let every message that is made within carry the trace on."""
+    token = _carried.set(trace)
+    try:
+        yield
+    finally:
+        _carried.reset(token)
+
+
+def traceparent() -> str | None:
+    """Return what a message that is made here carries; None where no run and no job is performed."""
+    trace = _carried.get()
+    return None if trace is None else str(trace)
+
+
+def xray_header() -> str | None:
+    """Return X-Ray's own name of this invocation where X-Ray records it; Lambda sets one whether or not it does."""
+    header = os.environ.get("_X_AMZN_TRACE_ID", "")
+    return header if "Sampled=1" in header else None

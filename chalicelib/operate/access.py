@@ -1,0 +1,157 @@
+"""Whether the database lets the functions in, and the statements that its administrator must run."""
+
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from importlib.util import find_spec
+
+import msgspec
+from pymysql.err import MySQLError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+
+from chalicelib.backup.explained import explained
+from chalicelib.core import grants
+from chalicelib.core.config import is_reference
+from chalicelib.core.context import Context
+from chalicelib.core.engine import connector_for, greeting, login_of
+from chalicelib.core.error_text import sentence_of
+from chalicelib.core.errors import ConfigurationError
+from chalicelib.core.grants import Grant, privileges_on, read_grants
+
+# A user or a password that the server does not know, and a user who has no right on the schema.
+REFUSED = frozenset({1044, 1045, 1698})
+# By what a right is for: the task that needs it, where the project has that.
+TASKS = {"backups": "database_backup", "drills": "backup_drill"}
+# Who has one of these on every schema may make functions and triggers anyway.
+TRUSTED = frozenset({"ALL PRIVILEGES", "SUPER", "BINLOG ADMIN"})
+DISTRUSTED = """
+    SELECT @@GLOBAL.log_bin = 1 AND @@GLOBAL.log_bin_trust_function_creators = 0 AND (
+        EXISTS (SELECT 1 FROM information_schema.triggers WHERE trigger_schema = DATABASE())
+        OR EXISTS (
+            SELECT 1 FROM information_schema.routines
+            WHERE routine_schema = DATABASE() AND routine_type = 'FUNCTION'
+        )
+    )
+"""
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """What the database says to the functions' user.
+
+    `refusal` is why it lets the user in not at all, `lacks` what the user's rights are not enough for, `statements`
+    what gives all of that, and `secret` the secret whose password the user must have.
+    """
+
+    refusal: str | None = None
+    lacks: list[str] = []
+    statements: list[str] = []
+    secret: str | None = None
+    is_migrated: bool = False
+
+
+def read_access(context: Context) -> Access:
+    """Log in and return what is missing. Raises DBAPIError where the database gives no answer."""
+    engine = context.database.engine
+    if engine.dialect.name == "sqlite":
+        return Access(is_migrated=_is_migrated(context))
+    try:
+        with engine.connect() as connection:
+            return _granted(context, connection)
+    except OperationalError as error:
+        if error.orig is None or error.orig.args[0] not in REFUSED:
+            raise
+        return _refused(context, sentence_of(error))
+
+
+def grant(context: Context, found: Access) -> None:
+    """Make the user and grant what was found missing, as the administrator whose credentials are known.
+
+    What the administrator may not grant is still missing then. Raises ConfigurationError, TransientError.
+    """
+    settings = context.settings
+    login = login_of(settings.database_url, settings.database_credentials)
+    administrator = settings.database_admin_credentials
+    if login.get("user") == login_of(settings.database_url, administrator).get("user"):
+        raise ConfigurationError(
+            "DATABASE_CREDENTIALS and DATABASE_ADMIN_CREDENTIALS name the same user: "
+            "give the secrets stack another DatabaseUsername in infra/stages.json, and deploy"
+        )
+    connect = connector_for(settings.database_url, credentials=administrator, ca=settings.database_ca)
+    with explained("the database's user cannot be made"), closing(connect()) as connection:
+        if found.refusal is not None:
+            account = grants.account_of(login["user"]).replace("%", "%%")
+            # The second for a user that was there already.
+            for verb in ("CREATE USER IF NOT EXISTS", "ALTER USER"):
+                connection.cursor().execute(f"{verb} {account} IDENTIFIED BY %s", [login["password"]])
+        for statement in found.statements:
+            if statement.startswith("GRANT "):
+                with suppress(MySQLError):
+                    connection.query(statement)
+    # A connection keeps the rights that it began with.
+    context.database.engine.dispose()
+
+
+def _granted(context: Context, connection: Connection) -> Access:
+    user, version = connection.exec_driver_sql("SELECT CURRENT_USER(), VERSION()").one()
+    granted = read_grants(connection.exec_driver_sql("SHOW GRANTS").scalars())
+    schema = context.database.engine.url.database or ""
+    lacking = grants.lacking(schema, on_mariadb="MariaDB" in version, grants=granted, user=user)
+    missing = [right for right in lacking if _is_needed(context, right.purpose)]
+    name, _, host = user.rpartition("@")
+    account = grants.account_of(name, host)
+    purposes, statements = [right.purpose for right in missing], [right.grant(account) for right in missing]
+    if _is_needed(context, "drills") and _is_distrusted(connection, granted):
+        purposes, statements = [*purposes, "drills"], [*statements, grants.TRUST]
+    return Access(
+        lacks=list(dict.fromkeys(purposes)),
+        statements=statements,
+        is_migrated=_is_migrated(context),
+    )
+
+
+def _refused(context: Context, refusal: str) -> Access:
+    settings = context.settings
+    where = {"credentials": settings.database_credentials, "ca": settings.database_ca}
+    user, version = greeting(settings.database_url, **where)
+    account, schema = grants.account_of(user), context.database.engine.url.database or ""
+    needed = [
+        right for right in grants.lacking(schema, on_mariadb="MariaDB" in version) if _is_needed(context, right.purpose)
+    ]
+    secret = settings.database_credentials or settings.database_url
+    return Access(
+        refusal=refusal,
+        statements=[grants.create_user(account), *(right.grant(account) for right in needed)],
+        secret=secret if is_reference(secret) else None,
+    )
+
+
+def _is_distrusted(connection: Connection, grants: Sequence[Grant]) -> bool:
+    """Return whether a drill must not make the functions and triggers that there are, for the binary log's sake."""
+    if TRUSTED & privileges_on(grants, ""):
+        return False
+    return bool(connection.exec_driver_sql(DISTRUSTED).scalar_one())
+
+
+def _is_needed(context: Context, purpose: str) -> bool:
+    task = TASKS.get(purpose)
+    return task is None or (find_spec(f"chalicelib.tasks.{task}") is not None and not _relies_on_snapshots(context))
+
+
+def _relies_on_snapshots(context: Context) -> bool:
+    from chalicelib.backup.ages import relies_on_snapshots
+
+    try:
+        return context.settings.backup_rds is not None and relies_on_snapshots(context.database)
+    except DBAPIError:
+        # There is no table yet, so there is no backup either.
+        return False
+
+
+def _is_migrated(context: Context) -> bool:
+    from chalicelib import migrations
+
+    try:
+        return migrations.current(context.database.engine) is not None
+    except (OperationalError, ProgrammingError):
+        # The user may not read the table that says so.
+        return False

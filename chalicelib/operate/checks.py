@@ -1,0 +1,119 @@
+"""Whether everything that the functions need is there, and the migrations that make it so."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.util import find_spec
+from typing import Any
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from chalicelib.core.context import Context
+from chalicelib.core.error_text import sentence_of
+from chalicelib.core.errors import ConfigurationError, NightshiftError, TransientError
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request that needs no more than its command."""
+
+
+def migrate(context: Context, _request: Nothing) -> dict[str, Any]:
+    """Bring the database to the newest schema; return the revisions before and after, and what is left to change."""
+    from chalicelib import migrations
+
+    engine = context.database.engine
+    before = migrations.current(engine)
+    migrations.upgrade(engine)
+    return {"before": before, "after": migrations.current(engine), "advice": migrations.advice(engine)}
+
+
+def access(context: Context, _request: Nothing) -> dict[str, Any]:
+    """Return what an administrator of the database must do before the functions can use it: nothing, if all is well.
+
+    Where the administrator's credentials are known, it is done first.
+    """
+    from chalicelib.operate.access import grant, read_access
+
+    found = read_access(context)
+    if found.statements and context.settings.database_admin_credentials is not None:
+        grant(context, found)
+        found = read_access(context)
+    return dict(msgspec.to_builtins(found))
+
+
+def check(context: Context, _request: Nothing) -> dict[str, Any]:
+    """Try everything that the functions need, and return for each either what answered or why nothing did."""
+    return {name: _try(probe, context) for name, probe in PROBES.items()}
+
+
+def _try(probe: Callable[[Context], dict[str, Any]], context: Context) -> dict[str, Any]:
+    try:
+        return {"ok": True, **probe(context)}
+    except (NightshiftError, SQLAlchemyError, BotoCoreError, ClientError, OSError) as error:
+        return {"ok": False, "error": sentence_of(error)}
+
+
+def _check_database(context: Context) -> dict[str, Any]:
+    from chalicelib import migrations
+
+    engine = context.database.engine
+    with engine.connect() as connection:
+        version = "SELECT sqlite_version()" if engine.dialect.name == "sqlite" else "SELECT VERSION()"
+        found = connection.execute(text(version)).scalar_one()
+    revision, newest = migrations.current(engine), migrations.newest()
+    return {"server": f"{engine.dialect.name} {found}", "revision": revision, "newest": newest}
+
+
+def _check_user(context: Context) -> dict[str, Any]:
+    from chalicelib.operate.access import read_access
+
+    found = read_access(context)
+    if found.statements:
+        reason = found.refusal or f"the user's rights are not enough for {' and '.join(found.lacks)}"
+        raise ConfigurationError(f"{reason}: as an administrator of the database, run {'; '.join(found.statements)}")
+    return {"rights": "all"}
+
+
+def _check_backup(context: Context) -> dict[str, Any]:
+    from chalicelib.backup.ages import relies_on_snapshots
+
+    if relies_on_snapshots(context.database):
+        return {"rds": context.settings.backup_rds}
+    return {"reads": context.database.engine.url.database}
+
+
+def _check_cache(context: Context) -> dict[str, Any]:
+    if context.cache is None:
+        return {"server": None}
+    from redis.exceptions import RedisError
+
+    try:
+        return {"server": f"redis {context.cache.info('server')['redis_version']}"}
+    except RedisError as error:
+        raise TransientError(f"Redis does not answer: {error}") from error
+
+
+def _check_mail(context: Context) -> dict[str, Any]:
+    return asdict(context.mail_account)
+
+
+def _check_queue(context: Context) -> dict[str, Any]:
+    queues = context.queues
+    return {
+        **queues.work.describe(),
+        "priority_waiting": queues.priority.describe()["waiting"],
+        "dead_letters": queues.dead_letters.count(),
+    }
+
+
+PROBES = {
+    "database": _check_database,
+    "user": _check_user,
+    # Of a project that has the task.
+    **({"backup": _check_backup} if find_spec("chalicelib.tasks.database_backup") else {}),
+    "cache": _check_cache,
+    "mail": _check_mail,
+    "queue": _check_queue,
+}

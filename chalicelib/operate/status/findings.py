@@ -1,0 +1,116 @@
+"""Findings: what is not well, what somebody should look at first standing first."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from chalicelib.core.outcome import Outcome
+from chalicelib.operate.status.backups import BackupsStatus
+from chalicelib.operate.status.queue import QueueStatus
+from chalicelib.operate.status.runs import Run
+from chalicelib.operate.status.tasks import TaskStatus
+from chalicelib.operate.status.words import at, between, some
+from chalicelib.runs.claims import MISSED
+from chalicelib.schedule.schedule import Schedule
+
+# The watch takes a run up a quarter of an hour after its lease; one that still lies there nobody has taken up.
+LAPSED = timedelta(minutes=30)
+# As the alarms have it by default; a queue that has none of its own is as patient as work.
+OLDEST = {"work": timedelta(hours=2), "priority": timedelta(minutes=15)}
+# What RDS takes to make a snapshot and export it.
+BACKUP_LATE = timedelta(hours=6)
+
+Section = Literal["tasks", "queue", "backups"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is not well: its subject, what is the matter with it, and why, where somebody has said so."""
+
+    section: Section
+    subject: str
+    matter: str
+    reason: str | None = None
+
+
+def find(
+    tasks: Sequence[TaskStatus],
+    running: Sequence[Run],
+    queue: QueueStatus,
+    backups: BackupsStatus,
+    *,
+    backup_schedule: Schedule | None,
+    now: datetime,
+) -> tuple[Finding, ...]:
+    """Return all findings. `backup_schedule` is that of the database backup, None where there is none."""
+    return (
+        *_watch(tasks, now=now),
+        *_settled(tasks, Outcome.DEAD.value, "was given up", now=now),
+        *_settled(tasks, MISSED, "missed its fire", now=now),
+        *_silent(tasks, now=now),
+        *_lapsed(running, now=now),
+        *_backups(backups, backup_schedule, now=now),
+        *_waiting(queue, now=now),
+        *_dead_jobs(queue),
+        *_settled(tasks, Outcome.FAILED.value, "failed", now=now),
+    )
+
+
+def _watch(tasks: Sequence[TaskStatus], *, now: datetime) -> Iterator[Finding]:
+    if unheard := [task.unheard_since for task in tasks if task.unheard_since and not task.is_interval]:
+        matter = f"has not looked at a fire since {at(min(unheard), now=now)}"
+        yield Finding(section="tasks", subject="the watch", matter=matter, reason="what is missed now, nobody tells")
+
+
+def _settled(tasks: Sequence[TaskStatus], status: str, verb: str, *, now: datetime) -> Iterator[Finding]:
+    for task in tasks:
+        for run in task.settled:
+            if run.status == status:
+                matter = f"{verb} on {at(run.finished_at or run.started_at, now=now)}"
+                if status == MISSED:
+                    matter = f"{verb} of {at(run.scheduled_for, now=now)}"
+                yield Finding(section="tasks", subject=task.name, matter=matter, reason=run.error)
+
+
+def _silent(tasks: Sequence[TaskStatus], *, now: datetime) -> Iterator[Finding]:
+    for task in tasks:
+        if task.is_interval and task.unheard_since:
+            matter = f"has not fired since {at(task.unheard_since, now=now)}"
+            yield Finding(section="tasks", subject=task.name, matter=matter, reason=f"it is due {task.schedule}")
+
+
+def _lapsed(running: Sequence[Run], *, now: datetime) -> Iterator[Finding]:
+    for run in running:
+        if run.lease_until + LAPSED < now:
+            matter = f"began a run on {at(run.started_at, now=now)} that nobody goes on with"
+            yield Finding(section="tasks", subject=run.task, matter=matter)
+
+
+def _backups(backups: BackupsStatus, schedule: Schedule | None, *, now: datetime) -> Iterator[Finding]:
+    if schedule is None:
+        return
+    if newest := backups.verified:
+        # By its schedule, which may well rest at weekends.
+        after = newest.taken_at + schedule.every if schedule.every else next(schedule.after(newest.taken_at), now)
+        if after + BACKUP_LATE < now:
+            matter = f"is of {at(newest.taken_at, now=now)}, {between(newest.taken_at, now)} ago"
+            yield Finding(section="backups", subject="the newest verified backup", matter=matter)
+    elif any(backup.taken_at + BACKUP_LATE < now for backup in backups.latest):
+        yield Finding(section="backups", subject="no backup", matter="was ever verified")
+
+
+def _waiting(queue: QueueStatus, *, now: datetime) -> Iterator[Finding]:
+    for depth in queue.depths:
+        since = depth.oldest_due_at
+        if since is not None and since + OLDEST.get(depth.queue, OLDEST["work"]) < now:
+            matter = f"has a job that has waited for {between(since, now)}"
+            yield Finding(section="queue", subject=f"the queue {depth.queue}", matter=matter)
+
+
+def _dead_jobs(queue: QueueStatus) -> Iterator[Finding]:
+    if queue.dead_count:
+        verb = "was" if queue.dead_count == 1 else "were"
+        reason = f"{queue.dead[0].type}: {queue.dead[0].error}" if queue.dead else None
+        subject = some(queue.dead_count, "job")
+        yield Finding(section="queue", subject=subject, matter=f"{verb} given up", reason=reason)

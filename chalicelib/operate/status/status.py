@@ -1,0 +1,84 @@
+"""The status of a deployment at one moment, read in a handful of queries however long its history is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from chalicelib.core import pauses
+from chalicelib.core.clock import from_ms
+from chalicelib.core.context import Context
+from chalicelib.core.pauses import Pause
+from chalicelib.core.redaction import redact
+from chalicelib.core.telemetry import SERVICE
+from chalicelib.operate.status.backups import BackupsStatus, read_backups
+from chalicelib.operate.status.findings import Finding, find
+from chalicelib.operate.status.queue import QueueStatus, read_queue
+from chalicelib.operate.status.runs import Run, read_running
+from chalicelib.operate.status.tasks import TaskStatus, read_tasks
+from chalicelib.schedule.schedule import Schedule
+
+BACKUP = "database_backup"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """All of it; addresses in texts are masked, secrets redacted. `service` is the deployment's name in its logs."""
+
+    site_name: str
+    service: str
+    read_at: datetime
+    headline: str
+    findings: tuple[Finding, ...]
+    tasks: tuple[TaskStatus, ...]
+    running: tuple[Run, ...]
+    queue: QueueStatus
+    backups: BackupsStatus
+    pauses: tuple[Pause, ...]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether there is nothing that somebody should look at."""
+        return not self.findings
+
+
+def read(context: Context, planned: Mapping[str, Schedule]) -> Status:
+    """Return the status of the deployment; `planned` is the schedule of each task. Raises DBAPIError."""
+    # To the second, as all of it is told.
+    now = from_ms(context.clock.now_ms()).replace(microsecond=0)
+
+    def work(connection: Connection) -> Status:
+        paused = tuple(replace(each, reason=redact(each.reason)) for each in pauses.read(connection))
+        tasks = read_tasks(connection, planned, paused, now=now)
+        running = read_running(connection)
+        queue = read_queue(connection, [pause.name for pause in paused if pause.kind == "job"], now=now)
+        backups = read_backups(connection)
+        findings = find(tasks, running, queue, backups, backup_schedule=planned.get(BACKUP), now=now)
+        return Status(
+            site_name=context.settings.site_name,
+            service=SERVICE,
+            read_at=now,
+            headline=_headline(findings, tasks, paused),
+            findings=findings,
+            tasks=tasks,
+            running=running,
+            queue=queue,
+            backups=backups,
+            pauses=paused,
+        )
+
+    return context.database.autocommit(work)
+
+
+def _headline(findings: tuple[Finding, ...], tasks: tuple[TaskStatus, ...], pauses: tuple[Pause, ...]) -> str:
+    if findings:
+        first = f"{findings[0].subject} {findings[0].matter}."
+        return f"Not well: {first}" if len(findings) == 1 else f"{len(findings)} things are not well. First: {first}"
+    if all(task.latest is None for task in tasks):
+        return "Nothing has run yet, and nothing is wrong."
+    if pauses:
+        names = [pause.subject for pause in pauses]
+        told = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return f"All is well, with {told} paused." if len(names) <= 3 else f"All is well, with {len(names)} pauses."
+    return "All is well."

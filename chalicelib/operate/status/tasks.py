@@ -1,0 +1,108 @@
+"""The tasks: when each is due, whether it is paused, and what became of it lately."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from chalicelib import tasks
+from chalicelib.core.clock import from_ms
+from chalicelib.core.errors import PausedError
+from chalicelib.core.pauses import Pause, of_task
+from chalicelib.operate.status.days import Day, read_days
+from chalicelib.operate.status.runs import Latest, Run, read_durations, read_latest
+from chalicelib.runs import schedule_history
+from chalicelib.schedule.schedule import Schedule
+from chalicelib.schema import schedules
+
+NEXT = 3
+# The watch comes every five minutes; after three times somebody should look.
+WATCH_LATE = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskStatus:
+    """A task: `schedule` as text and in `words`, `durations` in milliseconds with the latest last.
+
+    `settled` are the run for its latest fire that is over and the run that ended last, if it is another; none that was
+    held back on purpose. `fires` are the next ones, none of an
+    interval, whose moments nobody knows; `local_fires` are the same as clocks of the schedule's zone show them.
+    `unheard_since` is when a fire was due that nobody has seen, or decided about; None when all is in order.
+    """
+
+    name: str
+    schedule: str
+    words: str
+    is_interval: bool
+    pause: Pause | None
+    days: tuple[Day, ...]
+    durations: tuple[int, ...]
+    latest: Run | None
+    settled: tuple[Run, ...]
+    fires: tuple[datetime, ...]
+    local_fires: tuple[str, ...]
+    unheard_since: datetime | None
+
+
+def read_tasks(
+    connection: Connection, planned: Mapping[str, Schedule], pauses: Sequence[Pause], *, now: datetime
+) -> tuple[TaskStatus, ...]:
+    """Return the status of each planned task, in their order."""
+    watched = {row.task: row for row in connection.execute(select(schedules))}
+    days, latest, durations = (
+        read_days(connection, planned, now=now),
+        read_latest(connection, planned),
+        read_durations(connection, planned),
+    )
+    found = []
+    for name, schedule in planned.items():
+        fires, pause = schedule.next(now, count=NEXT), of_task(pauses, name)
+        status = TaskStatus(
+            name=name,
+            schedule=schedule.text,
+            words=_words(schedule),
+            is_interval=schedule.every is not None,
+            pause=pause,
+            days=days[name],
+            durations=durations[name],
+            latest=latest[name].run,
+            settled=latest[name].settled,
+            fires=tuple(fires),
+            local_fires=tuple(_local(fire, schedule) for fire in fires),
+            unheard_since=None if pause else _unheard_since(name, schedule, watched.get(name), latest[name], now=now),
+        )
+        found.append(status)
+    return tuple(found)
+
+
+def _local(fire: datetime, schedule: Schedule) -> str:
+    there = fire.astimezone(schedule.zone)
+    return f"{there.day} {there:%b %H:%M} {schedule.zone}"
+
+
+def _words(schedule: Schedule) -> str:
+    if schedule.every is not None or str(schedule.zone) == "UTC":
+        return schedule.words
+    return f"{schedule.words}, {schedule.zone}"
+
+
+def _unheard_since(name: str, schedule: Schedule, watched: Any, latest: Latest, *, now: datetime) -> datetime | None:
+    # Where no function has seen the schedule yet, as after a deployment, nothing can be said.
+    if watched is None or not (current := schedule_history.read(watched)[-1]).means(schedule.text):
+        return None
+    # Nor where a pause is hardly over: the watch takes its time to decide about all that it held back.
+    if latest.run is not None and latest.run.error_type == PausedError.__name__:
+        return None
+    try:
+        grace = tasks.find(name).grace
+    except ImportError:
+        # The watch says that it cannot look after this one; the page shows the others.
+        return None
+    since = max(from_ms(watched.checked_until), current.since)
+    if schedule.every is not None:
+        heard = max(since, latest.fired_at or since)
+        return heard if heard + schedule.every + grace < now else None
+    undecided = next(schedule.after(since), None)
+    return undecided if undecided and undecided + grace + WATCH_LATE < now else None

@@ -1,0 +1,1 @@
+"""Runs of tasks: fires, claims, execution, and the watch."""

@@ -1,1 +1,0 @@
-"""The external sync: what other systems list, kept in `external_data`."""

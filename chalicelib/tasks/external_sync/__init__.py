@@ -1,0 +1,100 @@
+"""The external sync: what other systems list, kept in `external_data`. Each source stands by itself."""
+
+from datetime import timedelta
+from typing import Any
+
+from chalicelib.core.context import Context
+from chalicelib.core.errors import (
+    InvalidRequestError,
+    NightshiftError,
+    NotOursError,
+    OutOfTimeError,
+    PermanentError,
+    TransientError,
+)
+from chalicelib.core.outcome import Counts, Outcome
+from chalicelib.core.telemetry import logger
+from chalicelib.runs.claims import Run, save_checkpoint
+from chalicelib.tasks import Task
+from chalicelib.tasks.external_sync.reading import Reading
+from chalicelib.tasks.external_sync.sources import declared
+
+
+def perform(context: Context, run: Run) -> Counts:
+    """Read every source that this run has not read yet; one that cannot be read does not stop the others.
+
+    Counts are items: succeeded were written, skipped were as they are, failed are in quarantine. A dry run counts what
+    would be. The options `anew` and `accept_loss` each name one source.
+    """
+    sources = declared(context.settings)
+    if not sources:
+        raise NotOursError(
+            "EXTERNAL_SYNC_URL is not set, and chalicelib/tasks/external_sync/sources.py declares no other source"
+        )
+    anew, accept_loss = (_read_option(run, key, [source.name for source in sources]) for key in TASK.options)
+    done, counts = _read_progress(run)
+    errors: dict[str, NightshiftError] = {}
+    for source in sources:
+        if source.name in done:
+            continue
+        try:
+            reading = Reading(
+                context,
+                source,
+                run_id=run.id,
+                anew=anew == source.name,
+                accept_loss=accept_loss == source.name,
+            )
+            counts += reading.finish()
+        except OutOfTimeError:
+            raise
+        except NightshiftError as error:
+            logger.warning("source not read", extra={"source": source.name, "reason": str(error)})
+            errors[source.name] = error
+            continue
+        done.append(source.name)
+        save_checkpoint(context, run, {"done": done, "counts": counts.as_dict()})
+    _raise_for(errors, counts)
+    return counts
+
+
+def _read_option(run: Run, key: str, names: list[str]) -> Any:
+    value = run.options.get(key)
+    if value is not None and value not in names:
+        raise InvalidRequestError(f"{key} must name a source, one of {', '.join(names)}")
+    return value
+
+
+def _read_progress(run: Run) -> tuple[list[str], Counts]:
+    if run.checkpoint is None:
+        return [], Counts()
+    return list(run.checkpoint["done"]), Counts(**run.checkpoint["counts"])
+
+
+def _raise_for(errors: dict[str, NightshiftError], counts: Counts) -> None:
+    """Raise one error for those of several sources: it may pass where any of them may."""
+    sentence = "; ".join(f"{name}: {error}" for name, error in errors.items())
+    outcomes = {error.outcome for error in errors.values()}
+    if Outcome.FAILED in outcomes:
+        failure: NightshiftError = TransientError(sentence)
+    elif Outcome.DEAD in outcomes:
+        failure = PermanentError(sentence)
+    elif errors and counts == Counts():
+        failure = NotOursError(sentence)
+    else:
+        return
+    failure.counts = counts
+    raise failure
+
+
+TASK = Task(
+    name="external_sync",
+    perform=perform,
+    # More than this looks like a change of the source's format.
+    max_failed_share=0.5,
+    max_attempts=3,
+    overlap="skip",
+    catch_up="skip",
+    grace=timedelta(minutes=15),
+    options=("anew", "accept_loss"),
+)

@@ -1,0 +1,104 @@
+"""How a source's answers follow one another: in one piece, by links, by a cursor or by numbers.
+
+A position is text that says which answer is next; None is the first.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from chalicelib.core.errors import PermanentError
+from chalicelib.tasks.external_sync.urls import join
+
+_LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w*-]+\s*=\s*(?:"[^"]*"|[^\s,;"]*))*)')
+_REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s,;"]*))', re.I)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What an answer said, beside its items: where it was, its Link header, its other keys, how many items it had."""
+
+    address: str
+    position: str | None
+    link: str
+    envelope: Mapping[str, Any]
+    items: int
+
+
+class Pages(Protocol):
+    """A style of pages."""
+
+    def address(self, url: str, position: str | None) -> str:
+        """Return the URL of the answer at a position."""
+
+    def following(self, page: Page) -> str | None:
+        """Return the position behind a page, None behind the last. Raises PermanentError for one that is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnePage:
+    """Everything in one answer."""
+
+    def address(self, url: str, position: str | None) -> str:  # noqa: ARG002 (as every style is called)
+        return url
+
+    def following(self, page: Page) -> str | None:  # noqa: ARG002
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """The header `Link` names the next page with rel="next", as RFC 8288 has it."""
+
+    def address(self, url: str, position: str | None) -> str:
+        return position or url
+
+    def following(self, page: Page) -> str | None:
+        for target, parameters in _LINK.findall(page.link):
+            rel = _REL.search(parameters)
+            if rel and "next" in (rel[1] or rel[2] or "").lower().split():
+                return join(page.address, target, what="the answer's Link")
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursors:
+    """A field of the answer, by dots within another (`meta.next`), is the next page's query parameter."""
+
+    field: str = "next_cursor"
+    parameter: str = "cursor"
+
+    def address(self, url: str, position: str | None) -> str:
+        return url if position is None else _with_parameter(url, self.parameter, position)
+
+    def following(self, page: Page) -> str | None:
+        value: Any = page.envelope
+        for key in self.field.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is None or value is False or value == "":
+            return None
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise PermanentError(f"the answer's {self.field} is neither text nor a number")
+        return str(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """A query parameter counts the pages, until one has no items; a shorter page is not the last."""
+
+    parameter: str = "page"
+    first: int = 1
+
+    def address(self, url: str, position: str | None) -> str:
+        return _with_parameter(url, self.parameter, position or str(self.first))
+
+    def following(self, page: Page) -> str | None:
+        return str(int(page.position or self.first) + 1) if page.items else None
+
+
+def _with_parameter(url: str, name: str, value: str) -> str:
+    parts = urlsplit(url)
+    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != name]
+    return urlunsplit(parts._replace(query=urlencode([*query, (name, value)])))

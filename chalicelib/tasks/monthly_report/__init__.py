@@ -1,0 +1,117 @@
+"""The monthly report: the month that has ended in figures, stored, and mailed to the administrators."""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+
+from chalicelib.application import users
+from chalicelib.core.clock import from_ms
+from chalicelib.core.context import Context
+from chalicelib.core.errors import InvalidRequestError
+from chalicelib.core.outcome import Counts
+from chalicelib.mail.text import clean
+from chalicelib.queue import outbox
+from chalicelib.queue.outbox import NewJob
+from chalicelib.runs.claims import Run
+from chalicelib.runs.fire import OF_ITSELF
+from chalicelib.tasks import Task
+from chalicelib.tasks.monthly_report import page
+from chalicelib.tasks.monthly_report.collection import collect
+from chalicelib.tasks.monthly_report.figures import Report
+from chalicelib.tasks.monthly_report.mail import mail_content
+from chalicelib.tasks.monthly_report.month import Month
+
+LINK_SECONDS = 12 * 3600
+FORMATS = {
+    "html": ("text/html; charset=utf-8", page.html),
+    "csv": ("text/csv; charset=utf-8", page.csv_text),
+    "json": ("application/json", page.json_text),
+}
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Which month (2026-02) instead of the last that has ended, and whether to mail it; what runs of itself does."""
+
+    month: str | None = None
+    mail: bool | None = None
+
+
+def perform(context: Context, run: Run) -> Counts:
+    """Store the report of the month and have it mailed; counts are administrators."""
+    options = _read_options(run)
+    zone, now = context.settings.digest_zone, from_ms(context.clock.now_ms())
+    month = Month.parse(options.month) if options.month else Month.ended_before(run.scheduled_for, zone)
+    if not month.is_closed(now, zone):
+        raise InvalidRequestError(f"the month {month} has not ended yet; ask for an earlier one")
+    administrators = _find_administrators(context)
+    is_mailed = run.trigger in OF_ITSELF if options.mail is None else options.mail
+    if run.dry_run:
+        return Counts(total=len(administrators), skipped=len(administrators))
+    report = context.database.transact(
+        lambda connection: collect(connection, month, zone=zone, settings=context.settings, at=now)
+    )
+    for extension, (content_type, write) in FORMATS.items():
+        context.store.put(_key(month, extension), write(report).encode(), content_type=content_type)
+    if not is_mailed:
+        return Counts(total=len(administrators), skipped=len(administrators))
+    _enqueue_mails(context, run, report, administrators)
+    return Counts(total=len(administrators), succeeded=len(administrators))
+
+
+def _read_options(run: Run) -> Options:
+    try:
+        options = msgspec.convert(dict(run.options), Options)
+        if options.month is not None:
+            # No more of it than the reason, which repeats it, should be long.
+            Month.parse(options.month[:32])
+    except ValueError as error:
+        raise InvalidRequestError(f"monthly_report cannot be made as asked: {error}") from None
+    return options
+
+
+def _key(month: Month, extension: str) -> str:
+    # Always the same, so that the bucket's versions are those of one report.
+    return f"reports/{month}/report.{extension}"
+
+
+def _find_administrators(context: Context) -> list[Any]:
+    wanted = select(users.c.id, users.c.name, users.c.email).where(users.c.is_admin, users.c.is_verified)
+    return context.database.autocommit(lambda connection: list(connection.execute(wanted.order_by(users.c.id))))
+
+
+def _enqueue_mails(context: Context, run: Run, report: Report, administrators: list[Any]) -> None:
+    link = context.store.link(_key(report.month, "html"), seconds=LINK_SECONDS)
+    content = msgspec.json.decode(msgspec.json.encode(mail_content(report, link=link)))
+    # A schedule's mails are one a month, whatever is repeated; those that somebody asks for one a request.
+    occasion = str(report.month) if run.trigger in OF_ITSELF else str(run.id)
+    mails = [
+        NewJob(
+            type="send_email",
+            data={
+                "to": administrator.email,
+                "name": administrator.name,
+                "subject": clean(f"{report.site_name}: {report.month.name} in figures"),
+                "template": "report",
+                "content": content,
+            },
+            idempotency_key=f"monthly_report {occasion} {administrator.id}",
+        )
+        for administrator in administrators
+    ]
+    with outbox.transaction(context.database, context.queues, clock=context.clock) as connection:
+        outbox.enqueue_many(connection, mails, clock=context.clock)
+
+
+TASK = Task(
+    name="monthly_report",
+    perform=perform,
+    max_failed_share=0.0,
+    max_attempts=3,
+    overlap="queue",
+    catch_up="all",
+    grace=timedelta(minutes=15),
+    catch_up_limit=12,
+    options=("month", "mail"),
+)

@@ -1,0 +1,67 @@
+"""Who was active on which day, kept for the reports: sessions are cleaned up long before a year is over."""
+
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, literal, or_, select, update
+
+from chalicelib.core.clock import Clock
+from chalicelib.core.database import Database, insert_missing
+from chalicelib.schedule.window import Window
+from chalicelib.schema import activity, activity_days, sessions
+from chalicelib.tasks.monthly_report.month import Month
+
+HOUR_MS = 3_600_000
+
+
+def count(database: Database, clock: Clock, day: Window) -> int:
+    """Return how many users were active on a day, as far as their sessions tell now."""
+    users = select(func.count(sessions.c.user_id.distinct())).where(_was_active(day, now_ms=clock.now_ms()))
+    return database.autocommit(lambda connection: connection.execute(users).scalar_one())
+
+
+def record(database: Database, clock: Clock, day: Window) -> int:
+    """Record the users that were active on a day, and return how many are recorded for it.
+
+    A session only tells when it was used last: recorded within an hour, those used again since midnight count
+    too; later, who has been active since is not seen, and what was recorded before stays.
+    """
+    active = _was_active(day, now_ms=clock.now_ms())
+    # An hour at a time, so that no transaction is long.
+    for start_ms in range(day.start_ms, day.end_ms + HOUR_MS, HOUR_MS):
+        within = and_(active, sessions.c.updated_at >= start_ms, sessions.c.updated_at < start_ms + HOUR_MS)
+        users = select(literal(day.day.isoformat()), sessions.c.user_id).where(within).distinct()
+        database.transact(partial(_insert, users=users))
+    return database.transact(lambda connection: _close(connection, day, now_ms=clock.now_ms()))
+
+
+def _was_active(day: Window, *, now_ms: int) -> Any:
+    used = sessions.c.updated_at
+    on_the_day = and_(used >= day.start_ms, used < day.end_ms)
+    if now_ms >= day.end_ms + HOUR_MS:
+        return on_the_day
+    return or_(on_the_day, and_(used >= day.end_ms, used < day.end_ms + HOUR_MS, sessions.c.created_at < day.end_ms))
+
+
+def _insert(connection: Connection, *, users: Any) -> None:
+    connection.execute(insert_missing(activity, connection.dialect).from_select(["day", "user_id"], users))
+
+
+def _close(connection: Connection, day: Window, *, now_ms: int) -> int:
+    recorded = connection.execute(
+        select(func.count()).select_from(activity).where(activity.c.day == day.day.isoformat())
+    ).scalar_one()
+    values = {"users": recorded, "recorded_at": now_ms}
+    connection.execute(insert_missing(activity_days, connection.dialect).values(day=day.day.isoformat(), **values))
+    connection.execute(update(activity_days).where(activity_days.c.day == day.day.isoformat()).values(**values))
+    return recorded
+
+
+def count_month(connection: Connection, month: Month) -> int | None:
+    """Return how many users were active in a month, None unless each of its days was recorded."""
+    days = month.days()
+    within = activity_days.c.day.between(days[0], days[-1])
+    if connection.execute(select(func.count()).select_from(activity_days).where(within)).scalar_one() < len(days):
+        return None
+    users = select(func.count(activity.c.user_id.distinct())).where(activity.c.day.between(days[0], days[-1]))
+    return connection.execute(users).scalar_one()
