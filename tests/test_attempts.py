@@ -142,9 +142,9 @@ def test_the_duration_is_what_passed_by_the_clock(error: Exception | None) -> No
 )
 def test_what_an_error_says_can_be_kept_in_a_row(error: Exception | None, told: str | None) -> None:
     work = raising(error) if error else (lambda: None)
-    assert attempt(work, clock=FrozenClock(MORNING), last=False).told == told
+    assert attempt(work, clock=FrozenClock(MORNING), last=False).error_message == told
     if error:
-        long = attempt(raising(ValueError("\udce9" * 100_000)), clock=FrozenClock(MORNING), last=False).told
+        long = attempt(raising(ValueError("\udce9" * 100_000)), clock=FrozenClock(MORNING), last=False).error_message
         # As much as MySQL's TEXT holds.
         assert long
         assert len(long.encode()) < 65_536

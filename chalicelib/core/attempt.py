@@ -31,8 +31,8 @@ class Attempt(Generic[T]):
         return self.error.counts if isinstance(self.error, NightshiftError) else Counts()
 
     @property
-    def told(self) -> str | None:
-        """What the error says, as much of it as a row keeps; None where the attempt ended well."""
+    def error_message(self) -> str | None:
+        """The error as text, cut to what a row stores; None without an error."""
         if self.error is None:
             return None
         # A lone surrogate, of a file's name or a wrong decoding, has no UTF-8: the row could not be written.

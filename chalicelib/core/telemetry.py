@@ -82,9 +82,9 @@ def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any], **fie
         **ended.counts.as_dict(),
     }
     if ended.outcome.is_failure:
-        result |= {"error_type": type(ended.error).__name__, "error": ended.told}
+        result |= {"error_type": type(ended.error).__name__, "error": ended.error_message}
     elif ended.error is not None:
-        result["reason"] = ended.told
+        result["reason"] = ended.error_message
     unnamed = None if ended.error is None or is_named(ended.error) else ended.error
     write = logger.error if ended.outcome.is_failure else logger.info
     write(f"{kind} {ended.outcome.value}", extra=result, exc_info=unnamed)
@@ -109,7 +109,7 @@ def summarise_together(jobs: Iterable[tuple[str, str, str, Attempt[Any]]]) -> No
             "duration_ms": sum(ended.duration_ms for _, _, ended in group),
             **sum((ended.counts for _, _, ended in group), Counts()).as_dict(),
         }
-        if reasons := dict.fromkeys(ended.told for _, _, ended in group if ended.told):
+        if reasons := dict.fromkeys(ended.error_message for _, _, ended in group if ended.error_message):
             result["reason"] = "; ".join(filter(None, reasons))
         logger.info("jobs %s", outcome.value, extra=result)
 

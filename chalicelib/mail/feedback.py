@@ -26,7 +26,7 @@ def receive(event: object, context: Context) -> dict[str, Any]:
         ended = attempt(lambda: _receive(event, context), clock=context.clock, last=False)
         summary = report("run", "mail_feedback", ended)
     if ended.outcome.is_failure:
-        sentence = redact(f"mail_feedback {ended.outcome}: {ended.told}")
+        sentence = redact(f"mail_feedback {ended.outcome}: {ended.error_message}")
         raise RunFailedError(sentence, outcome=ended.outcome) from ended.error
     return summary
 

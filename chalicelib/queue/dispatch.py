@@ -40,7 +40,7 @@ def dispatch(context: Context) -> dict[str, Any]:
         ended = attempt(lambda: _dispatch(context), clock=context.clock, last=False)
         summary = report("run", "dispatch", ended)
     if ended.outcome.is_failure:
-        raise RunFailedError(redact(f"dispatch failed: {ended.told}"), outcome=ended.outcome) from ended.error
+        raise RunFailedError(redact(f"dispatch failed: {ended.error_message}"), outcome=ended.outcome) from ended.error
     return summary
 
 

@@ -73,7 +73,7 @@ def after_attempt(performed: Performed, *, now_ms: int) -> tuple[Result, Ending]
     """Return the result of an attempt, and how its row says that it ended."""
     ended, delivery, handler = performed.ended, performed.delivery, performed.handler
     result = Result(receipt_handle=delivery.receipt_handle, type=type_of(handler), ended=ended, stays=False)
-    error = None if ended.error is None else f"{type(ended.error).__name__}: {ended.told}"
+    error = None if ended.error is None else f"{type(ended.error).__name__}: {ended.error_message}"
     ending = Ending(job_id=delivery.job_id, outcome=ended.outcome, error=error)
     if ended.outcome is not Outcome.FAILED:
         return result, ending

@@ -230,7 +230,7 @@ def finish(context: Context, run: Run, ended: Attempt[Any]) -> None:
         lease_until=0,
         failures=run.failures + ended.outcome.is_failure,
         error_type=None if ended.error is None else type(ended.error).__name__,
-        error=ended.told,
+        error=ended.error_message,
         **ended.counts.as_dict(),
     )
 

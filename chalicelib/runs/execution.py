@@ -53,7 +53,7 @@ def execute(name: str, *, event: object, context: Context) -> dict[str, Any]:
         is_slip = is_of_person(event) and isinstance(claimed.error, InvalidRequestError)
         summary = report("run", name, ended, is_measured=not is_slip)
         if ended.outcome.is_failure:
-            sentence = redact(f"{name} {ended.outcome}: {ended.told}")
+            sentence = redact(f"{name} {ended.outcome}: {ended.error_message}")
             raise RunFailedError(sentence, outcome=ended.outcome) from ended.error
         return summary
 
@@ -84,7 +84,9 @@ def _execute(task: Task, context: Context, run: Run) -> Attempt[Any]:
         # What is not recorded is not done: the next attempt takes up the checkpoint.
         return _give_up(finished, task, run)
     if signal := SIGNALS.get(ended.outcome):
-        _ping(context, run, signal, sentence=f"{task.name} {ended.outcome}: {ended.told}" if ended.error else "")
+        _ping(
+            context, run, signal, sentence=f"{task.name} {ended.outcome}: {ended.error_message}" if ended.error else ""
+        )
     return ended
 
 

@@ -65,7 +65,7 @@ def record_or_fail(context: Context, planned: Mapping[str, Schedule]) -> None:
     """Record as `record` does. Raises RunFailedError, so that Lambda's alarms see it, without what is secret."""
     ended = attempt(lambda: record(context, planned), clock=context.clock, last=False)
     if ended.error is not None:
-        failure = redact(f"the schedules were not recorded: {ended.told}")
+        failure = redact(f"the schedules were not recorded: {ended.error_message}")
         raise RunFailedError(failure, outcome=ended.outcome) from ended.error
 
 

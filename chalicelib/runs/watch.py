@@ -31,7 +31,7 @@ def watch(context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
         summary = report("run", "watch", ended)
         _store_page(context, planned)
     if ended.outcome.is_failure:
-        raise RunFailedError(redact(f"watch failed: {ended.told}"), outcome=ended.outcome) from ended.error
+        raise RunFailedError(redact(f"watch failed: {ended.error_message}"), outcome=ended.outcome) from ended.error
     return summary
 
 
@@ -52,7 +52,7 @@ def _watch(context: Context, planned: Mapping[str, Schedule]) -> Counts:
         if ended.error is not None:
             # The others are looked after all the same.
             logger.error(f"{name} not looked after", exc_info=ended.error)
-            broken.append(f"{name} ({ended.told})")
+            broken.append(f"{name} ({ended.error_message})")
     if broken:
         raise TransientError(f"it could not look after {', '.join(broken)}")
     return counts
