@@ -23,7 +23,7 @@ from chalicelib.core.clock import SystemClock
 from chalicelib.core.context import Context, from_lambda
 from chalicelib.core.database import Database
 from chalicelib.core.engine import engine_for
-from chalicelib.core.errors import BatchFailedError, TransientError
+from chalicelib.core.errors import TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
 from chalicelib.handlers import Handler
@@ -31,6 +31,7 @@ from chalicelib.queue import worker
 from chalicelib.queue.claims import paused_types
 from chalicelib.queue.job import Job
 from chalicelib.queue.outbox import NewJob, enqueue, enqueue_many
+from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import jobs as jobs_table
 from nightshift.local.environment import local_environment
 from nightshift.local.invocation import LocalContext, sqs_event

@@ -7,21 +7,20 @@ from typing import NoReturn
 import pytest
 
 from chalicelib.core.attempt import Attempt, attempt, classify
+from chalicelib.core.deadline import TimedOutError
 from chalicelib.core.errors import (
-    BatchFailedError,
     ConfigurationError,
     InvalidRequestError,
     NightshiftError,
-    NotOursError,
     OutOfTimeError,
     PermanentError,
     RunFailedError,
+    Skipped,
     ThrottledError,
-    TimedOutError,
-    TooManyFailedError,
     TransientError,
 )
 from chalicelib.core.outcome import Counts, Outcome
+from chalicelib.queue.worker import BatchFailedError
 from nightshift.testkit.clock import FrozenClock
 
 MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
@@ -61,9 +60,8 @@ def test_work_that_returns_no_counts_counts_nothing(value: object) -> None:
 
 
 def test_too_many_failures_keep_their_counts() -> None:
-    ended = failing(TooManyFailedError(HALF, allowed_share=0.25))
+    ended = failing(RunFailedError("2 of 4 items failed", counts=HALF))
     assert (ended.outcome, ended.counts) == (Outcome.FAILED, HALF)
-    assert str(ended.error) == "2 of 4 items failed, and the task allows 25%"
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), TransientError("no")])
@@ -80,13 +78,12 @@ def test_any_other_error_counts_nothing(error: Exception) -> None:
         (TimedOutError("x"), Outcome.FAILED),
         (OutOfTimeError("x"), Outcome.FAILED),
         (BatchFailedError("x"), Outcome.FAILED),
-        (TooManyFailedError(HALF, allowed_share=0.0), Outcome.FAILED),
-        (RunFailedError("x", outcome=Outcome.FAILED), Outcome.FAILED),
+        (RunFailedError("x"), Outcome.FAILED),
         (RunFailedError("x", outcome=Outcome.DEAD), Outcome.DEAD),
         (ConfigurationError("x"), Outcome.DEAD),
         (InvalidRequestError("x"), Outcome.DEAD),
         (PermanentError("x"), Outcome.DEAD),
-        (NotOursError("x"), Outcome.SKIPPED),
+        (Skipped("x"), Outcome.SKIPPED),
         (ValueError("x"), Outcome.FAILED),
         (RecursionError("x"), Outcome.FAILED),
         (MemoryError("x"), Outcome.FAILED),
@@ -108,7 +105,7 @@ def test_an_error_that_the_handler_calls_permanent_is_never_tried_again(last: bo
         assert (ended.outcome, ended.error) == (Outcome.DEAD, error)
     # Others are what they were.
     assert classify(ValueError("x"), last=False, permanent=permanent) is Outcome.FAILED
-    assert classify(NotOursError("x"), last=False, permanent=permanent) is Outcome.SKIPPED
+    assert classify(Skipped("x"), last=False, permanent=permanent) is Outcome.SKIPPED
 
 
 def test_an_unknown_error_is_tried_again_until_the_last_attempt() -> None:

@@ -11,9 +11,8 @@ from sqlalchemy import text
 
 from chalicelib.core import deadline
 from chalicelib.core.database import Database
-from chalicelib.core.deadline import time_limit
+from chalicelib.core.deadline import TimedOutError, time_limit
 from chalicelib.core.engine import engine_for
-from chalicelib.core.errors import TimedOutError
 from chalicelib.core.outcome import Outcome
 from nightshift.testkit.clock import FrozenClock
 from tests.world import MORNING

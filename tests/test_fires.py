@@ -203,7 +203,7 @@ class Story(RuleBasedStateMachine):
             assert (row.status == "succeeded") == (row.error is None), f"{moment}: {row.status}, {row.error}"
             if self.policy == ("all", 99):
                 # Whatever was in its way, only that another run was not over keeps it from running.
-                expected = {("OverlapError", "skip")} if row.status == "missed" else set()
+                expected = {("overlap", "skip")} if row.status == "missed" else set()
                 assert not expected or (row.error_type, self.overlap) in expected, f"{moment}: {row.error}"
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from chalicelib.core.attempt import Attempt, attempt
 from chalicelib.core.context import Context
-from chalicelib.core.errors import NotOursError, RunFailedError
+from chalicelib.core.errors import AlreadyClaimed, RunFailedError
 from chalicelib.core.outcome import Counts
 from chalicelib.operate import schedules
 from chalicelib.runs import claims
@@ -42,7 +42,7 @@ def test_a_fire_beside_another_run_is_missed_where_the_task_skips(make_plan: Mak
     summary = beside_another(plan, lambda: plan.fire(NINE))
     assert (summary["outcome"], NOT_OVER in summary["reason"]) == ("skipped", True)
     (_, row) = plan.rows()
-    assert (row.status, row.error_type, row.error, row.attempt) == ("missed", "OverlapError", summary["reason"], 0)
+    assert (row.status, row.error_type, row.error, row.attempt) == ("missed", "overlap", summary["reason"], 0)
     # It came, so nobody makes up for it.
     assert plan.watch(NINE + 20 * MINUTE)["total"] == 0
     plan.settle()
@@ -226,7 +226,7 @@ def test_a_run_that_ends_while_another_request_takes_it_belongs_to_one_of_the_tw
     with engine.connect() as rival, listening(plan.kit, "before_cursor_execute", end_first):
         assert plan.fire(EIGHT, at=NINE)["outcome"] == "succeeded"
     ending.join()
-    assert isinstance(finished[0].error, NotOursError)
+    assert isinstance(finished[0].error, AlreadyClaimed)
     assert (len(plan.performed), plan.rows()[0].attempt) == (2, 2)
 
 
@@ -267,7 +267,7 @@ def test_a_fire_that_comes_twice_in_a_pause_is_held_back_once(make_plan: MakePla
     reasons = [plan.fire(EIGHT)["reason"], plan.fire(EIGHT)["reason"]]
     assert reasons == [f"{NAME} is paused: moving house"] * 2
     (row,) = plan.rows()
-    assert (row.status, row.error_type, row.trigger) == ("missed", "PausedError", "schedule")
+    assert (row.status, row.error_type, row.trigger) == ("missed", "paused", "schedule")
     plan.resume()
     assert plan.fire(EIGHT, at=NINE)["outcome"] == "succeeded"
 

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from chalicelib.core import secrets
 from chalicelib.core.context import Context
-from chalicelib.core.errors import NotOursError, PermanentError, RunFailedError
+from chalicelib.core.errors import PermanentError, RunFailedError, Skipped
 from chalicelib.core.outcome import Counts
 from chalicelib.runs import execution, pings
 from chalicelib.runs.claims import Run
@@ -177,7 +177,7 @@ def test_sentry_hears_that_a_run_which_was_given_up_was_done_after_all(plan: Pla
 
 def test_a_run_that_was_not_needed_is_as_good_as_done(plan: Plan, service: Service) -> None:
     def skip() -> None:
-        raise NotOursError("there is nothing to do")
+        raise Skipped("there is nothing to do")
 
     perform(plan, skip)
     assert plan.fire(MOMENT)["outcome"] == "skipped"

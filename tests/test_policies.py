@@ -23,13 +23,14 @@ from chalicelib.core import context as context_module
 from chalicelib.core import secrets, store
 from chalicelib.core.clock import to_ms
 from chalicelib.core.context import Context
-from chalicelib.core.errors import BatchFailedError, InvalidRequestError, RunFailedError
+from chalicelib.core.errors import InvalidRequestError, RunFailedError
 from chalicelib.mail import feedback, unsubscribe, unsubscribing
 from chalicelib.operate import look
 from chalicelib.operate import operate as do
 from chalicelib.operate.looking import LOOKING
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.payloads import LIMIT
+from chalicelib.queue.worker import BatchFailedError
 from chalicelib.runs import execution, schedule_history, watch
 from chalicelib.schema import jobs, schedules, sessions
 from chalicelib.schema import runs as runs_table

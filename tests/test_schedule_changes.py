@@ -131,7 +131,7 @@ def check(story: Story) -> None:
         if came and rows[moment].status != "missed":
             assert rows[moment].status == "succeeded"
         else:
-            assert rows[moment].error_type in {"AbsentError", "HeldBackError"}, moment
+            assert rows[moment].error_type in {"no_fire", "held_back"}, moment
     if story.plan.task.catch_up_limit == 400:
         lost = {moment for moment in due if rows[moment].status == "missed"}
         assert len(asked) == len(lost)

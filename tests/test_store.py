@@ -16,8 +16,8 @@ from botocore.config import Config
 from botocore.stub import ANY, Stubber
 
 from chalicelib.core import context
-from chalicelib.core.errors import MissingError, TransientError
-from chalicelib.core.store import PIECE, READ_BYTES, Store, UploadPool
+from chalicelib.core.errors import TransientError
+from chalicelib.core.store import PIECE, READ_BYTES, NotFoundError, Store, UploadPool
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 
@@ -89,7 +89,7 @@ def test_what_is_read_is_what_was_stored(store: Store) -> None:
 
 
 def test_what_is_not_there_is_missing(store: Store) -> None:
-    with pytest.raises(MissingError, match=rf"\A{KEY} cannot be read: it does not exist"):
+    with pytest.raises(NotFoundError, match=rf"\A{KEY} cannot be read: it does not exist"):
         next(store.read(KEY))
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from chalicelib.core.attempt import Attempt
 from chalicelib.core.context import from_lambda
-from chalicelib.core.errors import NotOursError, PermanentError, TransientError
+from chalicelib.core.errors import PermanentError, Skipped, TransientError
 from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.telemetry import SERVICE, bind, bound, logger, report
 from nightshift.local.invocation import LocalContext
@@ -143,7 +143,7 @@ def test_bound_fields_are_restored_behind_an_error_too(lines: Lines) -> None:
     ("outcome", "value", "error", "level"),
     [
         (Outcome.SUCCEEDED, HALF, None, "INFO"),
-        (Outcome.SKIPPED, None, NotOursError(f"held by {ADDRESS}"), "INFO"),
+        (Outcome.SKIPPED, None, Skipped(f"held by {ADDRESS}"), "INFO"),
         (Outcome.FAILED, None, TransientError(f"not now, {ADDRESS}"), "ERROR"),
         (Outcome.DEAD, None, PermanentError(f"never, {ADDRESS}"), "ERROR"),
         (Outcome.FAILED, None, ValueError(f"unknown {ADDRESS}"), "ERROR"),
@@ -205,7 +205,7 @@ def test_a_dry_run_has_its_line_and_no_metrics_so_that_it_neither_rings_an_alarm
 def test_a_failure_names_its_error_and_a_skipped_attempt_its_reason(lines: Lines) -> None:
     with bound():
         report("run", "digest", ended(Outcome.FAILED, error=TransientError("not now")))
-        report("run", "digest", ended(Outcome.SKIPPED, error=NotOursError("done already")))
+        report("run", "digest", ended(Outcome.SKIPPED, error=Skipped("done already")))
         report("run", "digest", ended(Outcome.SUCCEEDED, value=HALF))
     failed, skipped, succeeded = lines()
     assert (failed["error_type"], failed["error"]) == ("TransientError", "not now")

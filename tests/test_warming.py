@@ -12,7 +12,7 @@ from sqlalchemy import insert
 
 from chalicelib.application import posts
 from chalicelib.core.clock import to_ms
-from chalicelib.core.errors import NotOursError, TransientError
+from chalicelib.core.errors import AlreadyClaimed, Skipped, TransientError
 from chalicelib.schema import sessions
 from chalicelib.tasks.cache_warming import warming
 from chalicelib.tasks.cache_warming.warming import CURRENT, LIFE_SECONDS, LOCK, LOCK_SECONDS, claim, read, swap_in
@@ -169,7 +169,7 @@ def test_a_reader_sees_all_old_values_or_all_new_ones(client: redis.Redis, redis
 
 def test_one_run_holds_the_others_off_until_it_has_swapped_its_values_in(client: redis.Redis) -> None:
     claim(client, at=AT, run_id="r1")
-    with pytest.raises(NotOursError, match="another run is warming the cache"):
+    with pytest.raises(AlreadyClaimed, match="another run is warming the cache"):
         claim(client, at=LATER, run_id="r2")
     put(client, {"a": 1})
     claim(client, at=LATER, run_id="r2")
@@ -183,7 +183,7 @@ def test_the_same_run_may_claim_again_and_a_dead_one_is_in_the_way_for_minutes_o
 
 def test_an_earlier_fire_that_comes_late_is_refused_and_leaves_no_lock(client: redis.Redis) -> None:
     put(client, {"a": "later"}, at=LATER)
-    with pytest.raises(NotOursError, match="the values of a later fire are in the cache"):
+    with pytest.raises(Skipped, match="the values of a later fire are in the cache"):
         claim(client, at=AT, run_id="r1")
     assert client.get(LOCK) is None
     assert value(client) == "later"
@@ -201,7 +201,7 @@ def test_a_run_that_outlived_its_lock_does_not_overwrite_a_later_fires_values(cl
     client.delete(LOCK)
     claim(client, at=LATER, run_id="r2")
     put(client, {"a": "later"}, at=LATER, run_id="r2")
-    with pytest.raises(NotOursError, match="the values of a later fire"):
+    with pytest.raises(Skipped, match="the values of a later fire"):
         put(client, {"a": "earlier"}, run_id="slow")
     assert value(client) == "later"
 

@@ -327,7 +327,7 @@ def test_cron_text_that_becomes_an_interval_in_a_pause_has_its_fires_made_up_for
     assert counts(plan.watch(moment + 5 * MINUTE)) == (0, 0, 0)
     plan.settle()
     assert plan.became() == {"02 08:00": "succeeded", "02 09:30": "missed"}
-    assert {row.error_type for row in plan.rows()} == {None, "HeldBackError"}
+    assert {row.error_type for row in plan.rows()} == {None, "held_back"}
 
 
 def test_a_long_schedule_is_known_again(make_plan: MakePlan) -> None:

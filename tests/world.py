@@ -12,8 +12,8 @@ from chalicelib.application import posts, users
 from chalicelib.core.clock import to_ms
 from chalicelib.core.config import Settings, read_settings
 from chalicelib.core.context import Context, client
-from chalicelib.core.errors import BatchFailedError
 from chalicelib.queue import worker
+from chalicelib.queue.worker import BatchFailedError
 from chalicelib.runs import execution
 from chalicelib.schema import deliveries
 from chalicelib.schema import runs as runs_table

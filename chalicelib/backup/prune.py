@@ -14,8 +14,7 @@ from chalicelib.backup.archive import delete
 from chalicelib.backup.folder import MANIFEST, PREFIX, key_of
 from chalicelib.backup.listing import Backup
 from chalicelib.backup.retention import UNFINISHED, B, Decision
-from chalicelib.core.errors import MissingError
-from chalicelib.core.store import Store
+from chalicelib.core.store import NotFoundError, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ def _lock_of(store: Store, backup: Backup, *, now: datetime) -> str | None:
         return None
     try:
         return store.lock_of(key_of(backup.id, MANIFEST), now=now)
-    except MissingError:
+    except NotFoundError:
         # Another pruning is at it.
         return None
 

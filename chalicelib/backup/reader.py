@@ -6,8 +6,8 @@ from chalicelib.backup.folder import MANIFEST, key_of, moment_of
 from chalicelib.backup.keys import Keys
 from chalicelib.backup.manifest import MOST_BYTES, Stored, unseal
 from chalicelib.backup.parts import unpack
-from chalicelib.core.errors import DamagedError, MissingError, PermanentError
-from chalicelib.core.store import Store
+from chalicelib.core.errors import DamagedError, PermanentError
+from chalicelib.core.store import NotFoundError, Store
 
 
 class Reader:
@@ -17,14 +17,14 @@ class Reader:
         """Read the manifest.
 
         With keys, a backup without is read only where `plain` says so: whoever may write to the bucket could have made
-        it. Raises InvalidRequestError for what is no id, MissingError where there is no such backup, PermanentError
+        it. Raises InvalidRequestError for what is no id, NotFoundError where there is no such backup, PermanentError
         where its key is missing or this code does not read its format, DamagedError, TransientError.
         """
         moment_of(id)
         try:
             content = _read_at_most(store.read(key_of(id, MANIFEST)), MOST_BYTES)
-        except MissingError:
-            raise MissingError(f"there is no finished backup {id}; list them to see which there are") from None
+        except NotFoundError:
+            raise NotFoundError(f"there is no finished backup {id}; list them to see which there are") from None
         if content is None:
             raise DamagedError(f"the manifest of backup {id} has more than {MOST_BYTES:,} bytes; use another backup")
         self.manifest, self._key = unseal(content, id=id, keys=keys)
@@ -45,7 +45,7 @@ class Reader:
         chunks = self._store.read(key_of(id, part.name))
         try:
             yield from unpack(chunks, part, backup=id, key=self._key)
-        except MissingError:
+        except NotFoundError:
             raise DamagedError(f"{part.name} of backup {id} is missing; use another backup") from None
         except DamagedError as error:
             raise DamagedError(f"{part.name} of backup {id} is damaged: {error}; use another backup") from None

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from chalicelib.core.errors import TimedOutError
+from chalicelib.core.errors import TransientError
 
 # Python reports and drops an exception that reaches the end of a `__del__` or a weakref's callback. An alarm that rings
 # in one, of a driver's, is lost, so it rings again.
 AGAIN_SECONDS = 1.0
+
+
+class TimedOutError(TransientError):
+    """The work took longer than it may, and was interrupted."""
 
 
 class _Alarm(BaseException):

@@ -1,17 +1,17 @@
-"""The exceptions of Nightshift: few, and each says whether trying again can help."""
+"""The exceptions of Nightshift; each says whether a retry can help."""
 
 from chalicelib.core.outcome import Counts, Outcome
 
 
 class NightshiftError(Exception):
-    """Any failure that Nightshift names itself; `outcome` is that of an attempt which may still be tried again."""
+    """Base class; `outcome` is that of an attempt which may still be retried, `counts` are the items that it did."""
 
     outcome: Outcome = Outcome.FAILED
     counts: Counts = Counts()
 
 
 class ConfigurationError(NightshiftError):
-    """A setting is missing or wrong; a person must mend it."""
+    """A setting is missing or wrong; a person must correct it."""
 
     outcome = Outcome.DEAD
 
@@ -28,10 +28,6 @@ class PermanentError(NightshiftError):
     outcome = Outcome.DEAD
 
 
-class MissingError(PermanentError):
-    """What should be read does not exist, or no longer."""
-
-
 class DamagedError(PermanentError):
     """What is read back is not what was stored."""
 
@@ -44,54 +40,25 @@ class ThrottledError(TransientError):
     """A provider asked for a slower pace and certainly did not do the work."""
 
 
-class TimedOutError(TransientError):
-    """The work took longer than it may, and was interrupted."""
+class OutOfTimeError(NightshiftError):
+    """The deadline is near; what was done is saved and the rest must be continued."""
 
 
-class TooManyFailedError(NightshiftError):
-    """More items failed than the task's policy allows."""
+class RunFailedError(NightshiftError):
+    """A run failed: too many of its items did, or Lambda must see the failure for its retries and alarms."""
 
-    def __init__(self, counts: Counts, *, allowed_share: float) -> None:
-        super().__init__(
-            f"{counts.failed} of {counts.total} items failed, and the task allows {100 * allowed_share:g}%"
-        )
-        self.counts = counts
+    def __init__(self, message: str, *, outcome: Outcome = Outcome.FAILED, counts: Counts | None = None) -> None:
+        super().__init__(message)
+        # A job that continues a dead run is dead itself.
+        self.outcome = outcome
+        self.counts = counts or Counts()
 
 
-class NotOursError(NightshiftError):
-    """The run or job needs nothing of this attempt: it is finished, put off, or held by another attempt."""
+class Skipped(NightshiftError):
+    """The work is not needed, or not now."""
 
     outcome = Outcome.SKIPPED
 
 
-class PausedError(NotOursError):
-    """The task is paused, and no run of it begins by itself."""
-
-
-class HeldBackError(NotOursError):
-    """A pause has held the fire back, and the watch has decided what becomes of it."""
-
-
-class OverlapError(NotOursError):
-    """Another run of the task is not over."""
-
-
-class AbsentError(NotOursError):
-    """A fire that was due did not come."""
-
-
-class OutOfTimeError(NightshiftError):
-    """The deadline is near; what was done is saved and the rest must be handed on."""
-
-
-class RunFailedError(NightshiftError):
-    """Raised to Lambda at the end of a failed run, so that its retries and alarms see it."""
-
-    def __init__(self, message: str, *, outcome: Outcome) -> None:
-        super().__init__(message)
-        # Of the run: a job that continues a dead run is dead itself.
-        self.outcome = outcome
-
-
-class BatchFailedError(NightshiftError):
-    """Raised to Lambda when messages remain to be done, so that the queue keeps them."""
+class AlreadyClaimed(Skipped):
+    """Another attempt holds the run or job, or has finished it."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core.clock import iso
-from chalicelib.core.errors import MissingError, TransientError
+from chalicelib.core.errors import PermanentError, TransientError
 from chalicelib.core.telemetry import logger
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ READ_BYTES = 1 << 18
 RESUMPTIONS = 3
 # What S3 deletes in one call.
 DELETED_AT_ONCE = 1000
+
+
+class NotFoundError(PermanentError):
+    """The object to read does not exist, or no longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,7 @@ class Store:
             upload(self._s3, {"Bucket": self._bucket, "Key": key}, chunks, content_type=content_type, pool=pool)
 
     def read(self, key: str) -> Iterator[bytes]:
-        """Yield an object's content, going on where a connection breaks. Raises MissingError, TransientError."""
+        """Yield an object's content, going on where a connection breaks. Raises NotFoundError, TransientError."""
         place: Any = {"Bucket": self._bucket, "Key": key}
         done, broken = 0, 0
         with _asking(f"{key} cannot be read"):
@@ -127,7 +131,7 @@ class Store:
     def lock_of(self, key: str, *, now: datetime) -> str | None:
         """Return how an object is locked against being deleted for good, None for not at all.
 
-        Raises MissingError, TransientError. Who lacks the permission to see a lock sees none.
+        Raises NotFoundError, TransientError. Who lacks the permission to see a lock sees none.
         """
         with _asking(f"{key} cannot be looked at"):
             answer = self._s3.head_object(Bucket=self._bucket, Key=key)
@@ -145,7 +149,7 @@ class Store:
 
     def abort(self, unfinished: UnfinishedUpload) -> None:
         """Throw away an unfinished upload's pieces, if they are still there. Raises TransientError."""
-        with suppress(MissingError), _asking(f"the upload of {unfinished.key} cannot be aborted"):
+        with suppress(NotFoundError), _asking(f"the upload of {unfinished.key} cannot be aborted"):
             self._s3.abort_multipart_upload(Bucket=self._bucket, Key=unfinished.key, UploadId=unfinished.id)
 
     def link(self, key: str, *, seconds: int) -> str:
@@ -160,7 +164,7 @@ def _asking(failure: str) -> Iterator[None]:
         yield
     except (BotoCoreError, ClientError, OSError) as error:
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in {"NoSuchKey", "NoSuchUpload", "404"}:
-            raise MissingError(f"{failure}: it does not exist (any more)") from error
+            raise NotFoundError(f"{failure}: it does not exist (any more)") from error
         raise TransientError(f"{failure}: {error}") from error
 
 

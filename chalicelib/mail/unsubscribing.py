@@ -14,7 +14,7 @@ from chalice.app import Response
 
 from chalicelib.core.attempt import attempt
 from chalicelib.core.context import Context
-from chalicelib.core.errors import NotOursError
+from chalicelib.core.errors import Skipped
 from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.telemetry import bound, report
 from chalicelib.mail import subscriptions, unsubscribe
@@ -106,7 +106,7 @@ def answer(request: Any, context: Context) -> Response:
 def _unsubscribe(context: Context, token: str) -> Counts:
     user_id, mailing = _verify(context, token) or ("", "")
     if mailing != MAILING:
-        raise NotOursError("none of UNSUBSCRIBE_SECRETS has signed this link for this mailing")
+        raise Skipped("none of UNSUBSCRIBE_SECRETS has signed this link for this mailing")
     is_out = context.database.transact(lambda connection: subscriptions.end(connection, user_id))
     return Counts(total=1, succeeded=int(is_out), skipped=int(not is_out))
 

@@ -8,7 +8,7 @@ from typing import Any
 from chalicelib.core.attempt import Attempt, attempt, forget_frames
 from chalicelib.core.context import Context
 from chalicelib.core.database import is_server_fault
-from chalicelib.core.errors import NotOursError, OutOfTimeError, TransientError
+from chalicelib.core.errors import AlreadyClaimed, OutOfTimeError, TransientError
 from chalicelib.core.telemetry import bound, carried, logger, summarise, summarise_together
 from chalicelib.handlers import Find, Handler
 from chalicelib.queue import claims, endings
@@ -97,7 +97,7 @@ class Batch:
             if decision.verdict in {Verdict.TAKE, Verdict.GIVE_UP}:
                 self._begin(each, decision)
             elif decision.verdict is Verdict.HELD and (each.receives < MOST_RECEIVES or each.is_unread):
-                self._leave(each, NotOursError(decision.reason))
+                self._leave(each, AlreadyClaimed(decision.reason))
             elif decision.verdict is not Verdict.TAKE_ALONE:
                 # Of a job that is held, dispatch sends a fresh message when the lease is over.
                 self._settle(each, decision.reason)
@@ -216,7 +216,7 @@ class Batch:
         self._add(result, _bindings(delivery, None))
 
     def _settle(self, delivery: Delivery, reason: str) -> None:
-        result = without_attempt(delivery, self._claimer.handler_of(delivery.type), NotOursError(reason), stays=False)
+        result = without_attempt(delivery, self._claimer.handler_of(delivery.type), AlreadyClaimed(reason), stays=False)
         self._settled.append((result, _bindings(delivery, None)))
         self.results.append(result)
 

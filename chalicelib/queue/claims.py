@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Connection, and_, bindparam, case, func, inse
 from chalicelib.core import pauses
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.database import insert_missing
-from chalicelib.core.errors import NightshiftError, NotOursError
+from chalicelib.core.errors import AlreadyClaimed, NightshiftError
 from chalicelib.queue.job import INVALID, KEPT_MS, TAKEN, WAITING, Status
 from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.queue.rows import DATA_BYTES, SHORT_DATA
@@ -101,11 +101,11 @@ def take(
 def read_long(connection: Connection, id_: str, *, claim: Claim) -> str | None:
     """Return the data of a job that the claim holds, or None where it is longer than any may be.
 
-    Raises NotOursError where the claim does not hold it any more.
+    Raises AlreadyClaimed where the claim does not hold it any more.
     """
     row = connection.execute(_READ_LONG, {"id": id_, "by": claim.by, "until_ms": claim.lease_until}).one_or_none()
     if row is None:
-        raise NotOursError(f"job {id_} was taken over before its data was read")
+        raise AlreadyClaimed(f"job {id_} was taken over before its data was read")
     text: str | None = row[0]
     return text
 

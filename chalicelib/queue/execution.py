@@ -6,8 +6,8 @@ from typing import Any
 
 from chalicelib.core.attempt import Attempt, attempt
 from chalicelib.core.context import RESERVE_MS, Context
-from chalicelib.core.deadline import time_limit
-from chalicelib.core.errors import InvalidRequestError, PermanentError, TimedOutError
+from chalicelib.core.deadline import TimedOutError, time_limit
+from chalicelib.core.errors import InvalidRequestError, PermanentError
 from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.telemetry import logger
 from chalicelib.handlers import Find, Handler

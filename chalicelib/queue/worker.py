@@ -6,12 +6,16 @@ from itertools import groupby
 
 from chalicelib import handlers
 from chalicelib.core.context import Context
-from chalicelib.core.errors import BatchFailedError, InvalidRequestError
+from chalicelib.core.errors import InvalidRequestError, NightshiftError
 from chalicelib.core.telemetry import bound, logger, measure
 from chalicelib.queue import delivery
 from chalicelib.queue.batch import Batch
 from chalicelib.queue.results import Result
 from chalicelib.queue.work_queue import WorkQueue
+
+
+class BatchFailedError(NightshiftError):
+    """Raised to Lambda when messages remain to be done, so that the queue keeps them."""
 
 
 def work(event: object, context: Context, *, queue: str, find: handlers.Find = handlers.find) -> dict[str, int]:

@@ -9,13 +9,12 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, upd
 
 from chalicelib.core.clock import from_ms, iso, to_ms
 from chalicelib.core.context import Context
-from chalicelib.core.errors import AbsentError, HeldBackError, PausedError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import count, logger
 from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
 from chalicelib.runs import schedule_history
-from chalicelib.runs.claims import MISSED, find_pause, missed, take_turn
+from chalicelib.runs.claims import MISSED, MissedFire, MissedReason, find_pause, missed, take_turn
 from chalicelib.runs.fire import Fire
 from chalicelib.runs.schedule_history import Period, in_force
 from chalicelib.schedule.schedule import Schedule
@@ -75,7 +74,7 @@ def _decide(connection: Connection, context: Context, task: Task, *, now: dateti
     if new_checked == checked and not held_back:
         return Decision()
     absent = _absent(connection, task, periods, since=checked, until=until)
-    reason = AbsentError(f"its fire did not come within {task.grace // MINUTE} minutes")
+    reason = MissedFire(f"its fire did not come within {task.grace // MINUTE} minutes", reason=MissedReason.NO_FIRE)
     rows = [
         missed(task.name, moment, trigger="schedule", reason=reason, now_ms=to_ms(now))
         for moment in absent[-MOST_RECORDED:]
@@ -118,11 +117,11 @@ def _held_back(connection: Connection, task: Task) -> set[datetime]:
 def _decided(connection: Connection, task: Task, held_back: Collection[datetime]) -> None:
     if held_back:
         moments = runs.c.scheduled_for.between(to_ms(min(held_back)), to_ms(max(held_back)))
-        connection.execute(update(runs).where(_of_pauses(task), moments).values(error_type=HeldBackError.__name__))
+        connection.execute(update(runs).where(_of_pauses(task), moments).values(error_type=MissedReason.HELD_BACK))
 
 
 def _of_pauses(task: Task) -> ColumnElement[bool]:
-    return and_(runs.c.status == MISSED, runs.c.task == task.name, runs.c.error_type == PausedError.__name__)
+    return and_(runs.c.status == MISSED, runs.c.task == task.name, runs.c.error_type == MissedReason.PAUSED)
 
 
 def _read(connection: Connection, task: Task) -> Row[Any]:

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, case, insert, select, update
@@ -14,7 +15,7 @@ from chalicelib.core.attempt import Attempt
 from chalicelib.core.clock import from_ms, iso, to_ms
 from chalicelib.core.context import Context
 from chalicelib.core.database import insert_missing
-from chalicelib.core.errors import NotOursError, OverlapError, PausedError, PermanentError
+from chalicelib.core.errors import AlreadyClaimed, PermanentError, Skipped
 from chalicelib.core.outcome import Outcome
 from chalicelib.runs.fire import OF_ITSELF, Fire, Trigger
 from chalicelib.schema import runs, schedules
@@ -33,8 +34,26 @@ NEGLECTED_BY_A_PERSON_MS = 300_000
 OVERLAP_WAIT = timedelta(minutes=1)
 # What becomes of a fire while another run of the task is not over: it is missed, or it waits.
 Overlap = Literal["skip", "queue"]
-# A run that was not let begin, or whose fire did not come; whoever asks for it gets it.
+# The status of a fire that has no run; a later request for it starts one.
 MISSED = "missed"
+
+
+class MissedReason(StrEnum):
+    """Why a fire has no run: the `error_type` of its row."""
+
+    NO_FIRE = "no_fire"
+    OVERLAP = "overlap"
+    PAUSED = "paused"
+    # By a pause, after the watch has applied the task's catch-up policy.
+    HELD_BACK = "held_back"
+
+
+class MissedFire(Skipped):
+    """A fire has no run: it did not come, its task is paused, or another run of the task is not over."""
+
+    def __init__(self, message: str, *, reason: MissedReason) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +72,19 @@ def claim(context: Context, task: str, fire: Fire, *, overlap: Overlap) -> Run:
 
     Taken are: a fire that nobody recorded, or that was missed; a failed run; a run whose lease lapsed or was handed
     on; a run held by this same request (Lambda repeats a request, under its id, only once the earlier attempt is
-    over); and a dead run when a different request asks for it. Raises NotOursError for a finished run and one under a
-    live lease; PausedError where a pause holds the fire back; OverlapError where another run of the task is not over;
-    and PermanentError when Lambda repeats a request whose run has been given up.
+    over); and a dead run when a different request asks for it. Raises AlreadyClaimed for a finished run and one under a
+    live lease; MissedFire while the task is paused or another run of it is not over; and PermanentError when Lambda
+    repeats a request whose run has been given up.
     """
     if fire.dry_run:
         return Run(id=None, task=task, attempt=1, **vars(fire))
     taken = context.database.transact(lambda connection: _take(connection, context, task, fire, overlap=overlap))
-    if isinstance(taken, NotOursError):
+    if isinstance(taken, Skipped):
         raise taken
     return taken
 
 
-def _take(connection: Connection, context: Context, task: str, fire: Fire, *, overlap: Overlap) -> Run | NotOursError:
+def _take(connection: Connection, context: Context, task: str, fire: Fire, *, overlap: Overlap) -> Run | Skipped:
     """Return the run, or what is in its way, once that is recorded."""
     take_turn(connection, task)
     now_ms = context.clock.now_ms()
@@ -126,24 +145,27 @@ def take_turn(connection: Connection, task: str) -> None:
     connection.execute(insert_missing(schedules, connection.dialect).values(**new))
 
 
-def find_pause(connection: Connection, task: str) -> PausedError | None:
+def find_pause(connection: Connection, task: str) -> MissedFire | None:
     """Return what tells that a task is paused, by itself or with all, and why."""
     paused = pauses.reasons(connection, "task")
     for name, called in ((task, task), (pauses.ALL_TASKS, "every task")):
         if name in paused:
-            return PausedError(f"{called} is paused: {paused[name]}")
+            return MissedFire(f"{called} is paused: {paused[name]}", reason=MissedReason.PAUSED)
     return None
 
 
-def _find_running(connection: Connection, task: str, *, now_ms: int) -> OverlapError | None:
+def _find_running(connection: Connection, task: str, *, now_ms: int) -> MissedFire | None:
     is_asked_for = runs.c.trigger == "manual"
     neglected_ms = case((is_asked_for, NEGLECTED_BY_A_PERSON_MS), else_=NEGLECTED_MS)
     is_running = (runs.c.task == task, runs.c.status == "running", runs.c.lease_until + neglected_ms > now_ms)
     row = connection.execute(select(runs.c.id, runs.c.scheduled_for).where(*is_running)).first()
-    return OverlapError(f"run {row.id} of {iso(from_ms(row.scheduled_for))} is not over") if row else None
+    if row is None:
+        return None
+    message = f"run {row.id} of {iso(from_ms(row.scheduled_for))} is not over"
+    return MissedFire(message, reason=MissedReason.OVERLAP)
 
 
-def _wait(connection: Connection, context: Context, task: str, fire: Fire, running: OverlapError) -> OverlapError:
+def _wait(connection: Connection, context: Context, task: str, fire: Fire, running: MissedFire) -> MissedFire:
     # Seldom, and every function of a task imports this module.
     from chalicelib.queue import outbox
 
@@ -151,24 +173,22 @@ def _wait(connection: Connection, context: Context, task: str, fire: Fire, runni
     at = from_ms(context.clock.now_ms()) + OVERLAP_WAIT
     again = outbox.NewJob(type="continue_run", data=fire.to_continue(task), run_at=at)
     outbox.enqueue_many(connection, [again], clock=context.clock)
-    return OverlapError(f"{running}, and this one waits for it")
+    return MissedFire(f"{running}, and this one waits for it", reason=running.reason)
 
 
 def _record_missed(
-    connection: Connection, task: str, fire: Fire, found: Row[Any] | None, reason: NotOursError, *, now_ms: int
-) -> NotOursError:
+    connection: Connection, task: str, fire: Fire, found: Row[Any] | None, reason: MissedFire, *, now_ms: int
+) -> MissedFire:
     if found is None:
         row = missed(task, fire.scheduled_for, trigger=fire.trigger, reason=reason, now_ms=now_ms)
         connection.execute(insert(runs).values(row))
     elif found.status == MISSED:
-        told = {"error_type": type(reason).__name__, "error": str(reason)}
+        told = {"error_type": reason.reason, "error": str(reason)}
         connection.execute(update(runs).where(runs.c.id == found.id).values(**told))
     return reason
 
 
-def missed(
-    task: str, scheduled_for: datetime, *, trigger: Trigger, reason: NotOursError, now_ms: int
-) -> dict[str, Any]:
+def missed(task: str, scheduled_for: datetime, *, trigger: Trigger, reason: MissedFire, now_ms: int) -> dict[str, Any]:
     """Return the row of a fire that was not let run, or did not come."""
     return {
         "id": str(uuid.uuid4()),
@@ -182,19 +202,19 @@ def missed(
         "request_id": "",
         "started_at": now_ms,
         "finished_at": now_ms,
-        "error_type": type(reason).__name__,
+        "error_type": reason.reason,
         "error": str(reason),
     }
 
 
-def _in_its_way(found: Row[Any], *, request_id: str, now_ms: int) -> NotOursError | None:
+def _in_its_way(found: Row[Any], *, request_id: str, now_ms: int) -> AlreadyClaimed | None:
     """Return why nobody may take the run now, if so. Raises PermanentError for a repeated request of a dead one."""
     same_request = found.request_id == request_id
     if found.status in {Outcome.SUCCEEDED, Outcome.SKIPPED}:
-        return NotOursError(f"run {found.id} {found.status} at {iso(from_ms(found.finished_at))}")
+        return AlreadyClaimed(f"run {found.id} {found.status} at {iso(from_ms(found.finished_at))}")
     if found.status == "running" and not same_request and found.lease_until > now_ms:
         until = iso(from_ms(found.lease_until))
-        return NotOursError(f"run {found.id} is held by request {found.request_id} until {until}")
+        return AlreadyClaimed(f"run {found.id} is held by request {found.request_id} until {until}")
     if found.status == Outcome.DEAD and same_request:
         raise PermanentError(f"run {found.id} was given up: {found.error}")
     return None
@@ -206,12 +226,12 @@ def _lease_ms(context: Context) -> int:
 
 
 def renew(context: Context, run: Run) -> None:
-    """Renew a short lease. Raises NotOursError when another attempt holds the run now."""
+    """Renew a short lease. Raises AlreadyClaimed when another attempt holds the run now."""
     _write(context, run, lease_until=context.clock.now_ms() + RENEWED_LEASE_MS + LEASE_GRACE_MS)
 
 
 def save_checkpoint(context: Context, run: Run, checkpoint: Mapping[str, Any]) -> None:
-    """Record how far the run has come. Raises NotOursError when another attempt holds it now."""
+    """Record how far the run has come. Raises AlreadyClaimed when another attempt holds it now."""
     _write(context, run, checkpoint=json.dumps(checkpoint))
 
 
@@ -221,7 +241,7 @@ def release(context: Context, run: Run) -> None:
 
 
 def finish(context: Context, run: Run, ended: Attempt[Any]) -> None:
-    """Record how the attempt ended. Raises NotOursError when another attempt holds the run now."""
+    """Record how the attempt ended. Raises AlreadyClaimed when another attempt holds the run now."""
     _write(
         context,
         run,
@@ -240,4 +260,4 @@ def _write(context: Context, run: Run, **values: Any) -> None:
         return
     statement = update(runs).where(runs.c.id == run.id, runs.c.attempt == run.attempt).values(**values)
     if context.database.autocommit(lambda connection: connection.execute(statement).rowcount) == 0:
-        raise NotOursError(f"run {run.id} was taken over from attempt {run.attempt} by a later one")
+        raise AlreadyClaimed(f"run {run.id} was taken over from attempt {run.attempt} by a later one")

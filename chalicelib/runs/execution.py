@@ -13,7 +13,6 @@ from chalicelib.core.errors import (
     OutOfTimeError,
     PermanentError,
     RunFailedError,
-    TooManyFailedError,
     TransientError,
 )
 from chalicelib.core.outcome import Counts, Outcome
@@ -121,5 +120,6 @@ def _perform(task: Task, context: Context, run: Run) -> Counts | None:
         logger.info("run handed on", extra={"reason": str(rest)})
         return None
     if counts.failed > task.max_failed_share * counts.total:
-        raise TooManyFailedError(counts, allowed_share=task.max_failed_share)
+        allowed = f"the task allows {100 * task.max_failed_share:g}%"
+        raise RunFailedError(f"{counts.failed} of {counts.total} items failed, and {allowed}", counts=counts)
     return counts

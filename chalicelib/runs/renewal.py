@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 from chalicelib.core.context import Context
-from chalicelib.core.errors import NotOursError
+from chalicelib.core.errors import AlreadyClaimed
 from chalicelib.core.telemetry import logger
 from chalicelib.runs import claims
 from chalicelib.runs.claims import LONGEST_FUNCTION_MS, Run
@@ -35,7 +35,7 @@ def _renew(context: Context, run: Run, stop: Event) -> None:
     while not stop.wait(EVERY_SECONDS):
         try:
             claims.renew(context, run)
-        except NotOursError:
+        except AlreadyClaimed:
             # The run meets this itself when its end is recorded.
             return
         except DBAPIError:

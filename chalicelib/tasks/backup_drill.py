@@ -7,7 +7,7 @@ from chalicelib.backup.backups import Backups
 from chalicelib.backup.manifest import Part
 from chalicelib.backup.restore import Progress
 from chalicelib.core.context import Context
-from chalicelib.core.errors import NotOursError, OutOfTimeError, PermanentError
+from chalicelib.core.errors import OutOfTimeError, PermanentError, Skipped
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import bind, logger
 from chalicelib.runs.claims import Run
@@ -17,7 +17,7 @@ from chalicelib.tasks import Task
 def perform(context: Context, run: Run) -> Counts:
     """Drill, unless RDS makes the backups; counts are tables."""
     if relies_on_snapshots(context.database):
-        raise NotOursError("RDS makes the backups, and its exports read all of each; a drill restores dumps alone")
+        raise Skipped("RDS makes the backups, and its exports read all of each; a drill restores dumps alone")
     backups = Backups(context)
     newest = backups.list().newest_verified
     if newest is None:

@@ -137,7 +137,7 @@ def _run(rng: Random, task: str, fire: datetime, *, now: datetime, is_well: bool
         "finished_at": None if is_running else min(started + took, to_ms(now)),
         "total": items if is_done else 0,
         "succeeded": items if is_done else 0,
-        "error_type": None if error is None else "AbsentError" if status == "missed" else "TransientError",
+        "error_type": None if error is None else "no_fire" if status == "missed" else "TransientError",
         "error": error,
     }
 

@@ -13,10 +13,11 @@ from sqlalchemy import select
 from chalicelib import handlers
 from chalicelib.core.config import read_settings
 from chalicelib.core.context import Context
-from chalicelib.core.errors import BatchFailedError, TransientError
+from chalicelib.core.errors import TransientError
 from chalicelib.handlers import Handler
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.job import Job
+from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import jobs
 from nightshift.local.environment import BUCKET, SENDER
 from nightshift.testkit.clock import FrozenClock

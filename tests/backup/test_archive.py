@@ -12,8 +12,8 @@ from chalicelib.backup.keys import Keys
 from chalicelib.backup.manifest import Part, Stored, Table, seal
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.zstandard import zstd
-from chalicelib.core.errors import DamagedError, InvalidRequestError, MissingError, PermanentError
-from chalicelib.core.store import UNDER_WAY, Store
+from chalicelib.core.errors import DamagedError, InvalidRequestError, PermanentError
+from chalicelib.core.store import UNDER_WAY, NotFoundError, Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from nightshift.testkit.memory import MemoryS3
@@ -275,5 +275,5 @@ def test_what_is_no_id_is_refused_before_the_bucket_is_asked(id: str) -> None:
 def test_a_backup_that_was_not_finished_is_none(store: Store) -> None:
     with Archive(store, id=ID, key=None) as archive:
         write_parts(archive)
-    with pytest.raises(MissingError, match=f"there is no finished backup {ID}"):
+    with pytest.raises(NotFoundError, match=f"there is no finished backup {ID}"):
         open_(store, keys=PLAIN)

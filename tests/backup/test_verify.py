@@ -12,8 +12,8 @@ from chalicelib.backup.listing import list_backups
 from chalicelib.backup.manifest import Part, Table
 from chalicelib.backup.reader import Reader
 from chalicelib.backup.verify import Verified, verify
-from chalicelib.core.errors import DamagedError, MissingError, OutOfTimeError, PermanentError, TransientError
-from chalicelib.core.store import Store
+from chalicelib.core.errors import DamagedError, OutOfTimeError, PermanentError, TransientError
+from chalicelib.core.store import NotFoundError, Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
 from nightshift.testkit.memory import MemoryS3
@@ -100,7 +100,7 @@ def test_an_s3_that_fails_says_nothing_about_the_backup_and_leaves_its_mark(stor
 
 
 def test_what_is_no_backup_gets_no_mark(store: Store) -> None:
-    with pytest.raises(MissingError, match=f"there is no finished backup {ID}"):
+    with pytest.raises(NotFoundError, match=f"there is no finished backup {ID}"):
         run(store, keys=PLAIN)
     assert list_backups(store).backups == ()
 

@@ -13,8 +13,8 @@ from sqlalchemy import select, update
 
 from chalicelib.application import users
 from chalicelib.core import context
-from chalicelib.core.errors import BatchFailedError
 from chalicelib.mail.deliveries import SENDING_LIMIT_MS
+from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import deliveries
 from nightshift.demo.mailbox import parse
 from nightshift.testkit.kit import Killed

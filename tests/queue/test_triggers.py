@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from chalicelib.core.errors import BatchFailedError, PermanentError, TransientError
+from chalicelib.core.errors import PermanentError, TransientError
 from chalicelib.handlers import find
 from chalicelib.queue import worker
 from chalicelib.queue.job import OVER, Job
+from chalicelib.queue.worker import BatchFailedError
 from nightshift.local.invocation import sqs_event
 from nightshift.testkit.kit import DEAD, WORK, Killed, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS

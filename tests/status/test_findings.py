@@ -49,7 +49,7 @@ def test_where_nothing_has_run_nothing_is_wrong(deployment: Deployment) -> None:
 def test_a_task_that_is_in_trouble_is_told_with_its_reason_until_it_is_over(
     deployment: Deployment, status: str, told: str
 ) -> None:
-    deployment.ran("daily_digest", MORNING, status, error_type="AbsentError", error="because of ann@example.org")
+    deployment.ran("daily_digest", MORNING, status, error_type="no_fire", error="because of ann@example.org")
     (finding,) = deployment.read().findings
     assert f"{finding.subject} {finding.matter}" == told
     assert (finding.section, finding.reason) == ("tasks", "because of a***@example.org")
@@ -64,7 +64,7 @@ def test_a_task_whose_latest_run_is_no_trouble_is_well(deployment: Deployment, s
     assert deployment.told() == []
 
 
-@pytest.mark.parametrize("error_type", ["PausedError", "OverlapError"])
+@pytest.mark.parametrize("error_type", ["paused", "overlap"])
 def test_a_fire_that_was_held_back_on_purpose_is_no_trouble_and_hides_none(
     deployment: Deployment, error_type: str
 ) -> None:
@@ -208,7 +208,7 @@ def test_dead_jobs_are_told_with_the_latest_reason(deployment: Deployment) -> No
 def test_what_was_given_up_comes_before_what_will_be_tried_again(deployment: Deployment) -> None:
     deployment.ran("daily_digest", MORNING, "failed")
     deployment.ran("monthly_report", MORNING, "dead")
-    deployment.missed("database_backup", MORNING, "AbsentError")
+    deployment.missed("database_backup", MORNING, "no_fire")
     deployment.job("dead", ended_at=1)
     deployment.backup(NOW - 9 * DAY)
     status = deployment.read()

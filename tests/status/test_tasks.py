@@ -58,7 +58,7 @@ def test_durations_are_of_the_latest_runs_that_succeeded(deployment: Deployment)
     assert not {1000, 1010, 1020} & set(durations)
 
 
-@pytest.mark.parametrize("error_type", ["PausedError", "OverlapError"])
+@pytest.mark.parametrize("error_type", ["paused", "overlap"])
 def test_a_fire_that_was_held_back_tells_nothing_of_how_a_task_is(deployment: Deployment, error_type: str) -> None:
     deployment.ran("daily_digest", MORNING - 2 * DAY, "dead")
     deployment.missed("daily_digest", MORNING - DAY, error_type)
@@ -117,7 +117,7 @@ def test_a_paused_task_need_not_be_heard_of(deployment: Deployment) -> None:
 
 def test_after_a_pause_the_watch_has_its_time_until_the_next_fire(deployment: Deployment) -> None:
     deployment.watch("daily_digest", MORNING - 5 * DAY)
-    deployment.missed("daily_digest", MORNING - DAY, "PausedError")
+    deployment.missed("daily_digest", MORNING - DAY, "paused")
     assert deployment.task("daily_digest").unheard_since is None
     deployment.ran("daily_digest", MORNING)
     assert deployment.task("daily_digest").unheard_since == MORNING - 4 * DAY

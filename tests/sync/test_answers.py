@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from chalicelib.core.errors import PermanentError, TimedOutError
+from chalicelib.core.deadline import TimedOutError
+from chalicelib.core.errors import PermanentError
 from chalicelib.tasks.external_sync import wire
 from chalicelib.tasks.external_sync.answers import Limits, get
 from chalicelib.tasks.external_sync.refusals import TryAgainError

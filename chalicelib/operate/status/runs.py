@@ -10,10 +10,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, literal, not_, select, union_all
 
 from chalicelib.core.clock import from_ms
-from chalicelib.core.errors import HeldBackError, OverlapError, PausedError
 from chalicelib.core.outcome import Outcome
 from chalicelib.core.redaction import redact
-from chalicelib.runs.claims import MISSED
+from chalicelib.runs.claims import MISSED, MissedReason
 from chalicelib.schema import runs
 
 # How many durations of a task are shown, among how many of its latest runs they are looked for, …
@@ -25,7 +24,7 @@ SHAPE = [column for column in runs.c if column.key not in {"options", "checkpoin
 # A fire that was held back on purpose tells nothing of how the task is.
 _HELD_BACK = and_(
     runs.c.status == MISSED,
-    runs.c.error_type.in_([error.__name__ for error in (PausedError, HeldBackError, OverlapError)]),
+    runs.c.error_type.in_([MissedReason.PAUSED, MissedReason.HELD_BACK, MissedReason.OVERLAP]),
 )
 
 

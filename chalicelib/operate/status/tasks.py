@@ -9,11 +9,11 @@ from sqlalchemy import Connection, select
 
 from chalicelib import tasks
 from chalicelib.core.clock import from_ms
-from chalicelib.core.errors import PausedError
 from chalicelib.core.pauses import Pause, of_task
 from chalicelib.operate.status.days import Day, read_days
 from chalicelib.operate.status.runs import Latest, Run, read_durations, read_latest
 from chalicelib.runs import schedule_history
+from chalicelib.runs.claims import MissedReason
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import schedules
 
@@ -93,7 +93,7 @@ def _unheard_since(name: str, schedule: Schedule, watched: Any, latest: Latest, 
     if watched is None or not (current := schedule_history.read(watched)[-1]).means(schedule.text):
         return None
     # Nor where a pause is hardly over: the watch takes its time to decide about all that it held back.
-    if latest.run is not None and latest.run.error_type == PausedError.__name__:
+    if latest.run is not None and latest.run.error_type == MissedReason.PAUSED:
         return None
     try:
         grace = tasks.find(name).grace

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select
 
 from chalicelib.application import posts
 from chalicelib.core.clock import iso, to_ms
-from chalicelib.core.errors import NotOursError, TransientError
+from chalicelib.core.errors import AlreadyClaimed, Skipped, TransientError
 from chalicelib.schema import sessions
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _active_users(connection: Connection, *, at: datetime) -> int:
 def claim(redis: Redis, *, at: datetime, run_id: str) -> None:
     """Keep other runs away until this one has swapped its values in.
 
-    Raises NotOursError while another does so, and where the values of a later fire are there already.
+    Raises AlreadyClaimed while another run does so, Skipped where the cache already has the values of a later fire.
     """
     from redis.exceptions import RedisError
 
@@ -64,10 +64,10 @@ def claim(redis: Redis, *, at: datetime, run_id: str) -> None:
             pipeline.get(CURRENT)
             _, holder, current = pipeline.execute()
         if holder != run_id.encode():
-            raise NotOursError("another run is warming the cache")
+            raise AlreadyClaimed("another run is warming the cache")
         if _is_later(current, at=at):
             redis.delete(LOCK)
-            raise NotOursError("the values of a later fire are in the cache")
+            raise Skipped("the values of a later fire are in the cache")
     except RedisError as error:
         raise TransientError(f"Redis does not take the lock: {error}") from error
 
@@ -75,7 +75,7 @@ def claim(redis: Redis, *, at: datetime, run_id: str) -> None:
 def swap_in(redis: Redis, values: Mapping[str, Any], *, at: datetime, computed_at: datetime, run_id: str) -> None:
     """Put the values into Redis and make them those that count, in one transaction.
 
-    Raises TransientError, and then what was there still counts, and NotOursError where that is of a later fire.
+    Raises TransientError, and then what was there still counts, and Skipped where that is of a later fire.
     """
     from redis.exceptions import RedisError
 
@@ -87,7 +87,7 @@ def swap_in(redis: Redis, values: Mapping[str, Any], *, at: datetime, computed_a
             # A run that was held up for longer than the lock lives may find another's values.
             pipeline.watch(CURRENT)
             if _is_later(pipeline.get(CURRENT), at=at):
-                raise NotOursError("the values of a later fire are in the cache")
+                raise Skipped("the values of a later fire are in the cache")
             pipeline.multi()
             for name, value in values.items():
                 text = json.dumps({"computed_at": iso(computed_at), "value": value}, separators=(",", ":"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from chalicelib.core.attempt import attempt
 from chalicelib.core.context import Context
-from chalicelib.core.errors import InvalidRequestError, NightshiftError, OutOfTimeError
+from chalicelib.core.errors import InvalidRequestError, NightshiftError, OutOfTimeError, RunFailedError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import bind, bound, logger
 from chalicelib.runs.claims import Run, save_checkpoint
@@ -22,20 +22,12 @@ from chalicelib.tasks.database_cleanup.sweep import rehearse, sweep
 SAVE_EVERY_MS = 1000
 
 
-class RulesFailedError(NightshiftError):
-    """Some rules could not be carried out; the others were."""
-
-    def __init__(self, errors: Mapping[str, str], counts: Counts) -> None:
-        super().__init__("; ".join(f"the rule {name} failed: {error}" for name, error in errors.items()))
-        self.counts = counts
-
-
 def perform(context: Context, run: Run) -> Counts:
     """Carry out the rules one after the other, each whatever became of those before.
 
     Counts are rows: succeeded were deleted; failed hold a moment that cannot be understood, are referred to by others,
     or remain of a rule that failed; skipped were due at first, and then gone, changed or in use. A dry run skips what
-    is due. Raises RulesFailedError.
+    is due. Raises RunFailedError.
     """
     chosen, uncapped = _read_options(run)
     book = {name: read_progress(saved) for name, saved in (run.checkpoint or {}).items()}
@@ -50,12 +42,13 @@ def perform(context: Context, run: Run) -> Counts:
     errors = {rule.name: error for rule in chosen if (error := book[rule.name].error)}
     if errors:
         _save(context, run, {name: progress.reopen() for name, progress in book.items()})
-        raise RulesFailedError(errors, total)
+        sentence = "; ".join(f"the rule {name} failed: {error}" for name, error in errors.items())
+        raise RunFailedError(sentence, counts=total)
     return total
 
 
 def _carry_out(context: Context, run: Run, rule: Rule, book: dict[str, Progress], *, uncapped: bool) -> None:
-    """Carry out a rule, and enter into the book how that went. Raises OutOfTimeError and NotOursError."""
+    """Carry out a rule, and enter into the book how that went. Raises OutOfTimeError and AlreadyClaimed."""
 
     def work() -> None:
         if run.dry_run:

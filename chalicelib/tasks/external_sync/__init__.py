@@ -7,9 +7,9 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import (
     InvalidRequestError,
     NightshiftError,
-    NotOursError,
     OutOfTimeError,
     PermanentError,
+    Skipped,
     TransientError,
 )
 from chalicelib.core.outcome import Counts, Outcome
@@ -28,7 +28,7 @@ def perform(context: Context, run: Run) -> Counts:
     """
     sources = declared(context.settings)
     if not sources:
-        raise NotOursError(
+        raise Skipped(
             "EXTERNAL_SYNC_URL is not set, and chalicelib/tasks/external_sync/sources.py declares no other source"
         )
     anew, accept_loss = (_read_option(run, key, [source.name for source in sources]) for key in TASK.options)
@@ -80,7 +80,7 @@ def _raise_for(errors: dict[str, NightshiftError], counts: Counts) -> None:
     elif Outcome.DEAD in outcomes:
         failure = PermanentError(sentence)
     elif errors and counts == Counts():
-        failure = NotOursError(sentence)
+        failure = Skipped(sentence)
     else:
         return
     failure.counts = counts

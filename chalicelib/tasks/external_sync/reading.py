@@ -10,7 +10,8 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from chalicelib.core.context import RESERVE_MS, Context
-from chalicelib.core.errors import OutOfTimeError, PermanentError, TimedOutError, TransientError
+from chalicelib.core.deadline import TimedOutError
+from chalicelib.core.errors import OutOfTimeError, PermanentError, TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
 from chalicelib.tasks.external_sync import listing, quarantine
@@ -69,7 +70,7 @@ class Reading:
     def finish(self) -> Counts:
         """Read to the end and return what became of the items, of this read as a whole.
 
-        Raises OutOfTimeError when the rest is handed on, NotOursError when another run has taken over, and
+        Raises OutOfTimeError when the rest is handed on, AlreadyClaimed when another run has taken over, and
         TransientError or PermanentError where the source cannot be read; the latter forgets the position and the
         validators too, since the source may have refused just those.
         """

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from chalicelib.core.clock import Clock
 from chalicelib.core.database import Database, insert_missing
-from chalicelib.core.errors import NotOursError, PermanentError
+from chalicelib.core.errors import AlreadyClaimed, PermanentError
 from chalicelib.schema import sync_states
 from chalicelib.tasks.external_sync.validators import Validators
 
@@ -90,7 +90,7 @@ class States:
         )
 
     def save(self, state: State, **changed: Any) -> State:
-        """Record a new state and return it. Raises NotOursError when another run has moved it since."""
+        """Record a new state and return it. Raises AlreadyClaimed when another run has moved it since."""
         new = replace(state, **changed, version=max(self._clock.now_ms(), state.version + 1))
         validators = new.validators
         kept = _Cursor(position=new.position, known=new.known, address=validators.address, declared=validators.declared)
@@ -110,7 +110,7 @@ class States:
         return new
 
     def hold(self, connection: Connection, state: State) -> None:
-        """Keep others from moving the state to the end of the transaction. Raises NotOursError when one has."""
+        """Keep others from moving the state to the end of the transaction. Raises AlreadyClaimed when one has."""
         query = select(sync_states.c.source).where(self._is(state)).with_for_update()
         if connection.execute(query).one_or_none() is None:
             raise self._moved()
@@ -118,5 +118,5 @@ class States:
     def _is(self, state: State) -> Any:
         return (sync_states.c.source == self._source) & (sync_states.c.updated_at == state.version)
 
-    def _moved(self) -> NotOursError:
-        return NotOursError("another run is reading it")
+    def _moved(self) -> AlreadyClaimed:
+        return AlreadyClaimed("another run is reading it")

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from chalicelib.core.errors import PermanentError, TimedOutError
+from chalicelib.core.deadline import TimedOutError
+from chalicelib.core.errors import PermanentError
 from chalicelib.tasks.external_sync.refusals import TryAgainError
 
 T = TypeVar("T")
