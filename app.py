@@ -6,8 +6,7 @@ from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, Response, ScheduleExpression, SNSEvent, SQSEvent
 
-from chalicelib.schedule.schedule import Schedule
-from chalicelib.schedule.stage import schedule_of
+from chalicelib.schedule.schedule import Schedule, schedule_of
 
 # Chalice's own log handler off: the logger of telemetry.py bears the same name, and each line would come twice.
 app = Chalice(app_name="nightshift", configure_logs=False)

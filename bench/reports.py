@@ -160,7 +160,7 @@ def record_days(url: str, days: int) -> list[int]:
     """Record each of so many days as the task does on the morning after, all long over."""
     from chalicelib.core.clock import SystemClock
     from chalicelib.core.database import Database
-    from chalicelib.schedule.window import window_before
+    from chalicelib.schedule.schedule import window_before
     from chalicelib.tasks.monthly_report import activity
 
     database = Database(engine_for(url), SystemClock())

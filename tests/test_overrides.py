@@ -81,9 +81,9 @@ def test_a_variable_that_is_empty_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("61 * * * *", "'61' is no minute, which is 0-59"),
-        ("0 0 31 2 *", "no day of month 31 is ever in month 2"),
-        ("0 8 * * * Mars/Olympus", "'Mars/Olympus' is no time zone; name one as IANA does, such as Europe/Berlin"),
+        ("61 * * * *", "'61' is not a valid minute; use 0-59"),
+        ("0 0 31 2 *", "day of month 31 never occurs in month 2"),
+        ("0 8 * * * Mars/Olympus", "'Mars/Olympus' is not a time zone; use an IANA name such as Europe/Berlin"),
         ("rate(5 minutes)", "it needs five fields (minute, hour, day of month, month, day of week)"),
     ],
 )

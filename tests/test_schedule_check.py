@@ -53,9 +53,9 @@ def test_every_bad_one_is_named_and_not_only_the_first(tmp_path: Path) -> None:
     project = written(tmp_path, scheduled(one="61 * * * *", two="0 8 * * *", three="0 8 * * * Mars/Olympus"))
     errors = {each.task: each.error for each in check(project) if each.error}
     assert errors == {
-        "one": "the schedule '61 * * * *' is not valid: '61' is no minute, which is 0-59",
-        "three": "the schedule '0 8 * * * Mars/Olympus' is not valid: 'Mars/Olympus' is no time zone; name one as IANA "
-        "does, such as Europe/Berlin",
+        "one": "the schedule '61 * * * *' is not valid: '61' is not a valid minute; use 0-59",
+        "three": "the schedule '0 8 * * * Mars/Olympus' is not valid: 'Mars/Olympus' is not a time zone; use an IANA "
+        "name such as Europe/Berlin",
     }
 
 

@@ -192,7 +192,7 @@ def test_without_settings_a_sentence_says_which_are_missing() -> None:
 def test_a_schedule_of_this_shell_that_is_wrong_is_a_sentence(shell: Shell) -> None:
     complaint = shell.complaint("schedule", "next", "daily_digest", DAILY_DIGEST_SCHEDULE="61 * * * *")
     assert "DAILY_DIGEST_SCHEDULE" in complaint
-    assert "'61' is no minute" in complaint
+    assert "'61' is not a valid minute" in complaint
 
 
 def test_the_check_tells_each_schedule_and_succeeds(project: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_bad_schedule_makes_the_check_fail_with_all_of_the_others_told(project
     assert (done.returncode, done.stderr) == (1, "")
     (bad,) = (line for line in done.stdout.splitlines() if "✗" in line)
     assert bad.split()[:2] == ["monthly_report", "prod"]
-    assert bad.endswith("no day of month 31 is ever in month 2")
+    assert bad.endswith("day of month 31 never occurs in month 2")
     assert "external_sync" in done.stdout
     as_json = shell.run("schedule", "check", "--json")
     assert as_json.returncode == 1

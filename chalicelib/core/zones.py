@@ -19,7 +19,7 @@ def find_zone(name: str) -> ZoneInfo:
     """Return the time zone that IANA calls so, to the letter; raises ValueError."""
     # Where files' names are the same in capitals, more of them would be found than on Lambda.
     if name not in _names():
-        raise ValueError(f"{name!r} is no time zone")
+        raise ValueError(f"{name!r} is not a time zone")
     return ZoneInfo(name)
 
 

@@ -11,7 +11,7 @@ from chalicelib.core.config import Settings
 from chalicelib.core.context import Context
 from chalicelib.core.database import insert_missing
 from chalicelib.mail.composition import Composition, compose, from_json
-from chalicelib.schedule.window import Window
+from chalicelib.schedule.schedule import Window
 from chalicelib.schema import digests
 
 

@@ -1,18 +1,20 @@
-"""A schedule: cron text as Unix has it, in a time zone, and which moments are due."""
+"""A task's schedule: Unix cron text or an interval, in a time zone, and the moments at which it is due."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from itertools import islice
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from chalicelib.core.clock import to_ms
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.core.zones import find_zone, first_moment_from, moments_of, wall_before
 from chalicelib.schedule import cron
@@ -26,12 +28,12 @@ NAMED = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-# All that Lambda takes in the variables of a stage is four thousand.
+# Lambda allows about 4,000 characters for all of a stage's variables.
 LONGEST = 1000
 _EVERY = re.compile(r"every(?: ([1-9][0-9]{0,3}))? (minute|hour|day)s?", re.ASCII | re.IGNORECASE)
-# Where a crontab names it, on a line or before the fields.
+# How a crontab sets the zone: before the fields.
 _ZONE_FIRST = re.compile(r"(CRON_)?TZ=", re.IGNORECASE)
-# What cronsim calls the 31th.
+# cronsim says "31th".
 _ORDINAL = re.compile(r"(?<!1)([123])th\b")
 _ENDINGS = {"1": "st", "2": "nd", "3": "rd"}
 
@@ -40,10 +42,10 @@ _ENDINGS = {"1": "st", "2": "nd", "3": "rd"}
 class Schedule:
     """When a task is due.
 
-    `text` is five fields of cron, one of the names such as @daily, or "every 15 minutes", and may end in a time zone,
-    in UTC without one. A fixed time that the clocks skip is due as soon as they have, and one that they repeat the
-    first time; what a `*` in the minute or hour says runs through, as in Debian's cron. Raises ConfigurationError.
-    Two are equal that are due at the same moments, however they are written.
+    `text` is five cron fields, a name such as @daily, or "every 15 minutes"; a time zone may follow, otherwise UTC.
+    As in Debian's cron, a fixed time that the clocks skip is due right after the change, and one that they repeat is
+    due the first time; with a `*` in the minute or hour the schedule runs through. Two schedules are equal if they are
+    due at the same moments. Raises ConfigurationError.
     """
 
     text: str
@@ -60,7 +62,7 @@ class Schedule:
 
     @cached_property
     def every(self) -> timedelta | None:
-        """The interval of "every 15 minutes", whose first fire is nobody's to say."""
+        """The interval of "every 15 minutes"; EventBridge alone decides when its fires are."""
         interval = self._interval
         return timedelta(**{f"{interval[1]}s": interval[0]}) if interval else None
 
@@ -68,7 +70,7 @@ class Schedule:
     def cron(self) -> str:
         """The five fields, in capitals."""
         text = " ".join(self._words[:-1] if self._has_zone else self._words)
-        return NAMED.get(text.lower()) or cron.plain(text)
+        return NAMED.get(text.lower()) or cron.normalise(text)
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -78,28 +80,27 @@ class Schedule:
             return find_zone(name)
         except ValueError:
             given = _ZONE_FIRST.match(name)
-            hint = f"write {name[given.end() :]}" if given else "name one as IANA does, such as Europe/Berlin"
-            raise self._invalid(f"{name!r} is no time zone; {hint}") from None
+            hint = f"write {name[given.end() :]}" if given else "use an IANA name such as Europe/Berlin"
+            raise self._invalid(f"{name!r} is not a time zone; {hint}") from None
 
     @property
     def words(self) -> str:
-        """The same in English, without the zone."""
+        """The schedule in English, without the zone."""
         from cronsim.explain import Expression
 
         if self._interval:
             number, unit = self._interval
             return f"Every {unit}" if number == 1 else f"Every {number} {unit}s"
-        # By itself cronsim tells of `1-31 * 1` that it is on Mondays.
-        fields = cron.without_vain_days(self.cron)
-        expression = Expression(cron.spelt_out(fields).split())
-        # Whether both days must be right is told by a star at the beginning, which may be spelt out.
+        # cronsim alone would explain `1-31 * 1` as Mondays.
+        fields = cron.without_unrestricted_days(self.cron)
+        expression = Expression(cron.list_steps(fields).split())
+        # A leading star means that both days must match; list_steps may have replaced it.
         expression.day_and = any(field.startswith("*") for field in fields.split()[2::2])
-        told = expression.explain()
-        return _ORDINAL.sub(lambda found: found[1] + _ENDINGS[found[1]], told)
+        return _ORDINAL.sub(lambda found: found[1] + _ENDINGS[found[1]], expression.explain())
 
     @property
     def is_fixed(self) -> bool:
-        """Whether it names times of a day, which the clocks may skip or repeat, and does not just run through."""
+        """Whether it names fixed times of a day, which the clocks may skip or repeat, without a leading `*`."""
         minute, hour, *_ = self.cron.split()
         return not minute.startswith("*") and not hour.startswith("*")
 
@@ -111,18 +112,18 @@ class Schedule:
         return next(self.after(minute - timedelta(minutes=1)), None) == minute
 
     def after(self, moment: datetime) -> Iterator[datetime]:
-        """Yield the moments, in UTC, that are due after this aware one; none for an interval."""
+        """Yield the moments in UTC that are due after an aware one; none for an interval."""
         if self.every is not None:
             return
         latest = moment.astimezone(UTC)
         for due in self._fires(wall_before(latest, self.zone)):
-            # Two times that the clocks skip become one moment, and one that they repeat may be over already.
+            # Several skipped times are due at one moment, and a repeated time may already be past.
             if due > latest:
                 latest = due
                 yield due
 
     def between(self, first: datetime, last: datetime, *, limit: int) -> list[datetime]:
-        """Return at most so many of the moments due after `first` and up to `last`, the newest ones, oldest first."""
+        """Return the newest `limit` moments due after `first` and up to `last`, oldest first."""
         found: list[datetime] = []
         for due in self.after(first):
             if due > last:
@@ -131,7 +132,7 @@ class Schedule:
         return found[-limit:] if limit else []
 
     def before(self, moment: datetime) -> datetime:
-        """Return the moment that was due last before this one; an interval's is as long ago as it is."""
+        """Return the latest moment due before this one; for an interval, one interval earlier."""
         if self.every is not None:
             return moment - self.every
         back = timedelta(hours=1)
@@ -140,18 +141,18 @@ class Schedule:
         return found[0]
 
     def next(self, moment: datetime, *, count: int) -> list[datetime]:
-        """Return so many of the moments due after this one."""
+        """Return the first `count` moments due after this one."""
         return list(islice(self.after(moment), count))
 
     def _fires(self, wall: datetime) -> Iterator[datetime]:
-        """Yield the moments, in UTC and in order, that are due once the clocks show more than this."""
-        # By itself cronsim goes on for ever, or astray, where a zone changes its clocks by less than an hour or at
-        # midnight: it is asked about the wall alone.
+        """Yield the moments in UTC, in order, that are due after the clocks show this local time."""
+        # cronsim may loop or err in zones that change their clocks at midnight or by less than an hour, so it only gets
+        # local times without a zone.
         walls: Iterator[datetime] = CronSim(self.cron, wall)
         if self.is_fixed:
             yield from (first_moment_from(wall, self.zone) for wall in walls)
             return
-        # What the clocks will show once more, after other times that come first.
+        # Second occurrences of repeated local times, not yet due.
         repeated: deque[datetime] = deque()
         for wall in walls:
             moments = moments_of(wall, self.zone)
@@ -183,22 +184,35 @@ class Schedule:
         return ConfigurationError(f"the schedule {self.text!r} is not valid: {reason}")
 
 
+def schedule_of(task: str, text: str) -> Schedule:
+    """Return a task's schedule: the stage's variable NAME_SCHEDULE, or else this text.
+
+    Raises ConfigurationError, which names the variable or the task.
+    """
+    variable = f"{task.upper()}_SCHEDULE"
+    override = os.environ.get(variable)
+    try:
+        return Schedule(override or text)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{variable if override else task}: {error}") from None
+
+
 def _check(schedule: Schedule) -> None:
     text, words = schedule.text, schedule.text.split()
     if len(text) > LONGEST:
-        raise ConfigurationError(f"a schedule has {LONGEST} characters at most, and {text[:20]!r}… has {len(text)}")
+        raise ConfigurationError(f"a schedule has at most {LONGEST} characters; {text[:20]!r}… has {len(text)}")
     if words and _ZONE_FIRST.match(words[0]):
         named, zone = words[1:] or ["0 8 * * *"], words[0].partition("=")[2] or "Europe/Berlin"
-        raise schedule._invalid(f'the time zone stands at the end; write "{" ".join([*named, zone])}"')
+        raise schedule._invalid(f'the time zone comes last; write "{" ".join([*named, zone])}"')
     if words and words[0].startswith("@") and words[0].lower() not in NAMED:
-        raise schedule._invalid(f"{words[0]} is none of {', '.join(NAMED)}")
+        raise schedule._invalid(f"{words[0]} is not one of {', '.join(NAMED)}")
     if words and words[0].lower() == "every":
         raise schedule._invalid(_why_no_interval(words))
     fields = schedule.cron.split()
     if len(fields) != len(cron.FIELDS):
         names = ", ".join(field.name for field in cron.FIELDS)
         raise schedule._invalid(
-            f'it needs five fields ({names}) and may end in a time zone, or be such as @daily or "every 15 minutes"'
+            f'it needs five fields ({names}) and an optional time zone, or a form such as @daily or "every 15 minutes"'
         )
     try:
         cron.check(schedule.cron)
@@ -209,12 +223,31 @@ def _check(schedule: Schedule) -> None:
     except CronSimError:
         is_ever_due = False
     if not is_ever_due:
-        raise schedule._invalid(f"no day of month {fields[2]} is ever in month {fields[3]}")
+        raise schedule._invalid(f"day of month {fields[2]} never occurs in month {fields[3]}")
 
 
 def _why_no_interval(words: Sequence[str]) -> str:
     if _EVERY.fullmatch(" ".join(words[:-1])):
-        return f"an interval has no time zone, since it counts from its deployment on; leave {words[-1]} out"
-    return (
-        'an interval is every minute, hour or day, or every so many of them, from 1 to 9999, such as "every 15 minutes"'
-    )
+        return f"an interval has no time zone, since it starts at the deployment; remove {words[-1]}"
+    return 'write an interval as "every 15 minutes", with 1 to 9999 minutes, hours or days'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A calendar day in a zone as a half-open range of epoch milliseconds; 23 to 25 hours when clocks change."""
+
+    day: date
+    start_ms: int
+    end_ms: int
+
+
+def window_before(scheduled_for: datetime, zone: ZoneInfo) -> Window:
+    """Return the calendar day before the one in which `scheduled_for` falls in the zone."""
+    day = scheduled_for.astimezone(zone).date() - timedelta(days=1)
+    return Window(day=day, start_ms=midnight_ms(day, zone), end_ms=midnight_ms(day + timedelta(days=1), zone))
+
+
+def midnight_ms(day: date, zone: ZoneInfo) -> int:
+    """Return the moment at which a day begins in the zone."""
+    # Arithmetic and comparison within one zone ignore its offset changes, so convert to UTC first.
+    return to_ms(datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC))

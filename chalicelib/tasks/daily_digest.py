@@ -10,7 +10,7 @@ from chalicelib.mail import digests
 from chalicelib.mail.deliveries import Ledger
 from chalicelib.queue.message import Message
 from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.schedule.window import Window, window_before
+from chalicelib.schedule.schedule import Window, window_before
 from chalicelib.tasks import Task
 
 CHUNK = 1000

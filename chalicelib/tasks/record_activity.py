@@ -5,7 +5,7 @@ from datetime import timedelta
 from chalicelib.core.context import Context
 from chalicelib.core.outcome import Counts
 from chalicelib.runs.claims import Run
-from chalicelib.schedule.window import window_before
+from chalicelib.schedule.schedule import window_before
 from chalicelib.tasks import Task
 from chalicelib.tasks.monthly_report import activity
 

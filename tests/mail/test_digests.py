@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.core.clock import to_ms
-from chalicelib.schedule.window import window_before
+from chalicelib.schedule.schedule import window_before
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia"]
 HOUR_MS = 3_600_000

@@ -123,12 +123,12 @@ def test_a_file_that_is_there_is_never_written_over(project: Path, refusal: obje
     [
         (
             ("weekly", "--cron", "61 * * * *"),
-            "the schedule '61 * * * *' is not valid: '61' is no minute, which is 0-59",
+            "the schedule '61 * * * *' is not valid: '61' is not a valid minute; use 0-59",
         ),
-        (("weekly", "--cron", "0 0 31 2 *"), "no day of month 31 is ever in month 2"),
+        (("weekly", "--cron", "0 0 31 2 *"), "day of month 31 never occurs in month 2"),
         (("weekly", "--cron", "0 9 * *"), "it needs five fields"),
         (("weekly", "--cron", ""), "it needs five fields"),
-        (("weekly", *DAILY, "--zone", "Europe/Berlni"), "'Europe/Berlni' is no time zone"),
+        (("weekly", *DAILY, "--zone", "Europe/Berlni"), "'Europe/Berlni' is not a time zone"),
         (("weekly", "--cron", "0 9 * * 1 Europe/Berlin", "--zone", "Europe/Berlin"), "it needs five fields"),
         (("daily_digest", *DAILY), "there is daily_digest already"),
     ],

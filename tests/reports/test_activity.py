@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, insert
 
 from chalicelib.core.clock import to_ms
-from chalicelib.schedule.window import window_before
+from chalicelib.schedule.schedule import window_before
 from chalicelib.schema import activity as activity_table
 from chalicelib.schema import activity_days, sessions
 from chalicelib.tasks.monthly_report import activity

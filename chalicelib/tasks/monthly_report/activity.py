@@ -7,7 +7,7 @@ from sqlalchemy import Connection, and_, func, literal, or_, select, update
 
 from chalicelib.core.clock import Clock
 from chalicelib.core.database import Database, insert_missing
-from chalicelib.schedule.window import Window
+from chalicelib.schedule.schedule import Window
 from chalicelib.schema import activity, activity_days, sessions
 from chalicelib.tasks.monthly_report.month import Month
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from chalicelib.core.clock import to_ms
-from chalicelib.schedule.window import midnight_ms
+from chalicelib.schedule.schedule import midnight_ms
 
 _WRITTEN = re.compile(r"([0-9]{4})-([0-9]{2})")
 
