@@ -15,7 +15,7 @@ from chalicelib.core.errors import RunFailedError
 from chalicelib.core.outcome import Counts
 from chalicelib.handlers import Handler
 from chalicelib.queue.job import Job
-from tests.plan import DONE, Plan, fail, utc
+from tests.runs.plan import DONE, Plan, fail, utc
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")

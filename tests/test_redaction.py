@@ -28,7 +28,7 @@ from nightshift.local.invocation import invoke, sns_event, sqs_event
 from nightshift.local.servers import free_port
 from nightshift.testkit.kit import Kit
 from tests.mail.test_feedback import bounce
-from tests.plan import Plan, utc
+from tests.runs.plan import Plan, utc
 from tests.services import on_each_server
 from tests.sync.upstream import Reply, Upstream, upstream
 from tests.world import World

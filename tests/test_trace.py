@@ -24,7 +24,7 @@ from chalicelib.runs import execution
 from chalicelib.runs.claims import Run
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.kit import Kit
-from tests.plan import DONE, MINUTE, Plan, fail, hand_on, utc
+from tests.runs.plan import DONE, MINUTE, Plan, fail, hand_on, utc
 from tests.world import MORNING, World
 
 Log = Callable[[], list[dict[str, Any]]]

@@ -125,7 +125,7 @@ def test_the_generated_tests_pass_at_once_and_so_do_those_that_hold_every_functi
         "tests/deploy/test_stage.py::test_every_function_is_configured_in_every_stage",
         "tests/test_app.py::test_every_function_answers_an_invocation_with_nothing[sqlite]",
         "tests/test_triggers.py",
-        "tests/test_schedules_page.py",
+        "tests/schedule/test_schedules_page.py",
         "tests/test_house.py::test_no_shipped_file_is_long",
     )
     others = [test.format(task) for test in of_each for task in TASKS]

@@ -6,7 +6,7 @@ from chalicelib.core.errors import RunFailedError
 from chalicelib.queue import worker
 from chalicelib.runs import execution
 from nightshift.local.invocation import sqs_event
-from tests.plan import MINUTE, NAME, PREFIX, Plan, fail, utc
+from tests.runs.plan import MINUTE, NAME, PREFIX, Plan, fail, utc
 
 # Lambda is asked the same on every database.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -1,6 +1,6 @@
 """A process that invokes a function of app.py and kills itself, as hard as the kernel can, at a chosen moment.
 
-python -m tests.dying FUNCTION REQUEST_ID OPERATION NTH before|after < event.json
+python -m tests.runs.dying FUNCTION REQUEST_ID OPERATION NTH before|after < event.json
 
 OPERATION is a call to AWS, such as sqs.SendMessageBatch, or commit.TABLE, of a transaction that has written to TABLE.
 """

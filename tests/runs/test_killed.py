@@ -14,7 +14,8 @@ from chalicelib.runs import execution
 from chalicelib.schema import activity, activity_days, jobs, sessions
 from nightshift.local.environment import BUCKET
 from nightshift.local.invocation import scheduled_event, sqs_event
-from tests import dying, warm
+from tests import warm
+from tests.runs import dying
 from tests.world import MORNING, World
 
 SEND_MESSAGES, SEND_MAIL, SEND_BULK = "sqs.SendMessageBatch", "sesv2.SendEmail", "sesv2.SendBulkEmail"

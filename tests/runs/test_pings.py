@@ -21,8 +21,8 @@ from chalicelib.runs.claims import Run
 from chalicelib.schema import runs as runs_table
 from nightshift.local.servers import free_port
 from nightshift.testkit.kit import Killed
-from tests.pinged import Service, pinged
-from tests.plan import DAY, DONE, MINUTE, NAME, Plan, die, fail, hand_on, utc
+from tests.runs.pinged import Service, pinged
+from tests.runs.plan import DAY, DONE, MINUTE, NAME, Plan, die, fail, hand_on, utc
 from tests.world import MORNING, World
 
 Log = Callable[[], list[dict[str, Any]]]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import date
 from itertools import pairwise
 
-from tests.cron.clocks import Stretch
-from tests.cron.minutes import MARGIN, MARGIN_DAYS, calendar, part, spread
+from tests.schedule.clocks import Stretch
+from tests.schedule.minutes import MARGIN, MARGIN_DAYS, calendar, part, spread
 
 MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]

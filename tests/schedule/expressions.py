@@ -2,7 +2,7 @@
 
 from random import Random
 
-from tests.cron.unix import MONTHS, WEEKDAYS
+from tests.schedule.unix import MONTHS, WEEKDAYS
 
 
 def expression(random: Random) -> str:

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from tests.cron.minutes import calendar, spread
+from tests.schedule.minutes import calendar, spread
 
 MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]

@@ -14,11 +14,11 @@ import pytest
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.schedule.eventbridge import rule_of
 from chalicelib.schedule.schedule import Schedule
-from tests.cron.aws import AwsCron
-from tests.cron.clocks import Stretch, stretches_of
-from tests.cron.expressions import daily, expression, usual
-from tests.cron.minutes import A_DAY, DAYS, counts_by_day, members, part
-from tests.cron.unix import UnixCron
+from tests.schedule.aws import AwsCron
+from tests.schedule.clocks import Stretch, stretches_of
+from tests.schedule.expressions import daily, expression, usual
+from tests.schedule.minutes import A_DAY, DAYS, counts_by_day, members, part
+from tests.schedule.unix import UnixCron
 from tests.sweep import IS_SWEEP
 
 # Each from when something happened there, or else from now on.

@@ -15,9 +15,9 @@ from chalicelib import tasks
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.schedule.eventbridge import rule_of
 from chalicelib.schedule.schedule import NAMED, Schedule
-from tests.cron import elsewhere
+from tests.schedule import elsewhere
 
-PAGE = (Path(__file__).parent.parent / "docs" / "schedules.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "schedules.md").read_text(encoding="utf-8")
 Told = list[str] | type[Exception]
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ from chalicelib.runs import catch_up, schedule_history
 from chalicelib.schedule.schedule import Schedule
 from nightshift.testkit.database import migrate
 from tests.emptying import empty
-from tests.plan import MINUTE, NAME, PREFIX, START, Plan
+from tests.runs.plan import MINUTE, NAME, PREFIX, START, Plan
 from tests.sweep import IS_SWEEP
 
 STORIES = 10_000 if IS_SWEEP else 60

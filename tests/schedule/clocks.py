@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from tests.cron.minutes import A_DAY, DAYS
+from tests.schedule.minutes import A_DAY, DAYS
 
 
 @dataclass(frozen=True)

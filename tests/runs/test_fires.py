@@ -30,7 +30,7 @@ from chalicelib.core.telemetry import logger
 from chalicelib.runs.claims import Run
 from nightshift.testkit.kit import Killed
 from tests.emptying import empty
-from tests.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on
+from tests.runs.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on
 from tests.sweep import stories
 
 STORIES = int(os.environ.get("FIRES_STORIES", "0"))

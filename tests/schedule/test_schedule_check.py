@@ -10,7 +10,7 @@ import pytest
 
 from nightshift.schedule_check import Checked, examine
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 

@@ -19,8 +19,9 @@ from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups, jobs, schedules
 from chalicelib.schema import runs as runs_table
 from nightshift.testkit.kit import Killed
-from tests import dying, warm
-from tests.plan import DAY, MINUTE, NAME, PREFIX, START, Plan, die, fail, hand_on, utc
+from tests import warm
+from tests.runs import dying
+from tests.runs.plan import DAY, MINUTE, NAME, PREFIX, START, Plan, die, fail, hand_on, utc
 from tests.world import World
 
 Log = Callable[[], list[dict[str, Any]]]

@@ -15,8 +15,8 @@ from chalicelib.operate import schedules
 from chalicelib.runs import claims
 from chalicelib.runs.claims import Run
 from nightshift.testkit.kit import Killed
-from tests.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on, utc
 from tests.queue.samples import listening
+from tests.runs.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on, utc
 from tests.services import on_a_server
 
 MakePlan = Callable[..., Plan]
