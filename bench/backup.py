@@ -148,11 +148,10 @@ def take(arguments: list[str], server: int) -> dict[str, float]:
 
 def back_up(url: str, connections: str, s3: str) -> int:
     """Back up as a deployment does, into nothing or into S3; return how many bytes came out."""
-    from chalicelib.backup.dump import Dump
-    from chalicelib.backup.parts import Packing
-    from chalicelib.backup.plan import Plan
-    from chalicelib.backup.section import Section
-    from chalicelib.backup.snapshot import take
+    from chalicelib.backup.archive.parts import Packing
+    from chalicelib.backup.dump.scope import Plan
+    from chalicelib.backup.dump.snapshot import take
+    from chalicelib.backup.dump.writer import Dump, Section
 
     address = urlsplit(url)
     where: dict[str, Any] = {"host": address.hostname, "port": address.port, "user": "root", "database": "nightshift"}
@@ -174,7 +173,7 @@ def archive_in(s3: str) -> "Iterator[Callable[[Any], int]]":
     """Give what archives a section in the fake S3, and returns the bytes of its part."""
     import boto3
 
-    from chalicelib.backup.archive import Archive
+    from chalicelib.backup.archive.parts import Archive
     from chalicelib.core.store import Store
 
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="eu-central-1")  # noqa: S106

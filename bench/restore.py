@@ -27,9 +27,9 @@ from bench.filling import fill
 from bench.machine import machine
 from bench.report import Part
 from bench.servers import Kind, database, find
-from chalicelib.backup.keys import keys_of
-from chalicelib.backup.making import back_up_schema
-from chalicelib.backup.plan import Plan
+from chalicelib.backup.archive.encryption import keys_of
+from chalicelib.backup.create import back_up_schema
+from chalicelib.backup.dump.scope import Plan
 from chalicelib.core.store import Store
 from nightshift.local.environment import enter, isolated
 from nightshift.local.servers import free_port
@@ -155,9 +155,9 @@ def restore(url: str, s3: str, what: str, connections: str) -> int:
     """Restore as a deployment does, or only read and judge; return how many bytes that were."""
     import boto3
 
-    from chalicelib.backup import restore as restores
-    from chalicelib.backup.contents import read_contents
-    from chalicelib.backup.reader import Reader
+    from chalicelib.backup.archive.parts import Reader
+    from chalicelib.backup.restore import restore as restores
+    from chalicelib.backup.restore.contents import read_contents
 
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="eu-central-1")  # noqa: S106
     store = Store(session.client("s3", endpoint_url=s3), bucket=BUCKET)

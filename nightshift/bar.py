@@ -71,7 +71,7 @@ class Bar(TextIOBase):
 
     def _tell(self, line: str) -> None:
         # Whoever imports it earlier has the logger write elsewhere than here.
-        from chalicelib.backup.telling import MESSAGE
+        from chalicelib.backup.progress import MESSAGE
 
         fields = fields_of(line)
         if fields.get("message") == MESSAGE:

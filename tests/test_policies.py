@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import insert, text, update
 
 import app
-from chalicelib.backup import snapshots
-from chalicelib.backup.folder import DRILLED, VERIFIED
-from chalicelib.backup.policy import read_policy
-from chalicelib.backup.reader import Reader
+from chalicelib.backup.archive.folder import DRILLED, VERIFIED
+from chalicelib.backup.archive.parts import Reader
+from chalicelib.backup.rds import snapshots
+from chalicelib.backup.retention import read_policy
 from chalicelib.core import context as context_module
 from chalicelib.core import secrets, store
 from chalicelib.core.clock import to_ms

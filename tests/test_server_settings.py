@@ -16,7 +16,7 @@ from rich.console import Console
 from sqlalchemy import Connection, Engine, create_engine, make_url, select, text
 
 from chalicelib import migrations
-from chalicelib.backup.explained import explained
+from chalicelib.backup.connection import explained
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import ConfigurationError

@@ -9,22 +9,19 @@ from typing import Any
 
 from sqlalchemy import text
 
+from chalicelib.backup.archive.encryption import Keys, keys_of
+from chalicelib.backup.archive.folder import DRILLED, VERIFIED, Listing, list_backups, mark, new_id, unmark
+from chalicelib.backup.archive.manifest import Manifest, Part
+from chalicelib.backup.archive.parts import Reader
 from chalicelib.backup.catalogue import Catalogue
+from chalicelib.backup.create import back_up_file, back_up_schema
 from chalicelib.backup.drill import Drilled, drill
-from chalicelib.backup.files import drill_file, restore_file
-from chalicelib.backup.folder import DRILLED, VERIFIED, new_id
-from chalicelib.backup.keys import Keys, keys_of
-from chalicelib.backup.left_out import find_left_out
-from chalicelib.backup.listing import Listing, list_backups
-from chalicelib.backup.making import back_up_file, back_up_schema
-from chalicelib.backup.manifest import Manifest, Part
-from chalicelib.backup.marks import mark, unmark
-from chalicelib.backup.plan import Plan
+from chalicelib.backup.dump.scope import Plan, find_left_out
 from chalicelib.backup.prune import Pruned, prune
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.restore import Progress, Request, Restored, restore
+from chalicelib.backup.restore.contents import Verified, verify
+from chalicelib.backup.restore.restore import Progress, Request, Restored, restore
 from chalicelib.backup.retention import Decision, decide
-from chalicelib.backup.verify import Verified, verify
+from chalicelib.backup.sqlite import drill_file, restore_file
 from chalicelib.core import secrets
 from chalicelib.core.clock import from_ms
 from chalicelib.core.config import read_secrets

@@ -12,15 +12,13 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.backup.comparing import compare_programs
-from chalicelib.backup.contents import read_contents
-from chalicelib.backup.journal import BEGUN, Journal
-from chalicelib.backup.quoting import quoted
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.restoration import Restoration
-from chalicelib.backup.restore import Progress
-from chalicelib.backup.screening import Limits, screen
-from chalicelib.backup.target import Target, schemas_of
+from chalicelib.backup.archive.parts import Reader
+from chalicelib.backup.connection import quoted
+from chalicelib.backup.restore.comparing import compare_programs
+from chalicelib.backup.restore.contents import read_contents
+from chalicelib.backup.restore.restore import Progress, Restoration
+from chalicelib.backup.restore.screening import Limits, screen
+from chalicelib.backup.restore.target import BEGUN, Journal, Target, schemas_of
 from chalicelib.core.errors import ConfigurationError, NightshiftError, TransientError
 from chalicelib.core.grants import DRILL_PREFIX
 from chalicelib.core.telemetry import logger

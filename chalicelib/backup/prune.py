@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chalicelib.backup.archive import delete
-from chalicelib.backup.folder import MANIFEST, PREFIX, key_of
-from chalicelib.backup.listing import Backup
+from chalicelib.backup.archive.folder import MANIFEST, PREFIX, Backup, key_of
+from chalicelib.backup.archive.parts import delete
 from chalicelib.backup.retention import UNFINISHED, B, Decision
 from chalicelib.core.store import NotFoundError, Store
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from chalicelib.backup.policy import Policy, read_policy
+from chalicelib.backup.retention import Policy, read_policy
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.core.zones import find_zone
 from chalicelib.mail.text import clean, header_url, plain_address

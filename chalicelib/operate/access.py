@@ -9,7 +9,7 @@ from pymysql.err import MySQLError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
-from chalicelib.backup.explained import explained
+from chalicelib.backup.connection import explained
 from chalicelib.core import grants
 from chalicelib.core.config import is_reference
 from chalicelib.core.context import Context
@@ -138,7 +138,7 @@ def _is_needed(context: Context, purpose: str) -> bool:
 
 
 def _relies_on_snapshots(context: Context) -> bool:
-    from chalicelib.backup.ages import relies_on_snapshots
+    from chalicelib.backup.catalogue import relies_on_snapshots
 
     try:
         return context.settings.backup_rds is not None and relies_on_snapshots(context.database)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from chalicelib.backup.archive.manifest import Part
 from chalicelib.backup.backups import Backups
-from chalicelib.backup.manifest import Part
-from chalicelib.backup.restore import Progress, Request
+from chalicelib.backup.restore.restore import Progress, Request
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.context import Context
 from chalicelib.core.errors import OutOfTimeError, PermanentError

@@ -77,7 +77,7 @@ def _check_user(context: Context) -> dict[str, Any]:
 
 
 def _check_backup(context: Context) -> dict[str, Any]:
-    from chalicelib.backup.ages import relies_on_snapshots
+    from chalicelib.backup.catalogue import relies_on_snapshots
 
     if relies_on_snapshots(context.database):
         return {"rds": context.settings.backup_rds}

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from chalicelib import tasks
-from chalicelib.backup import ages
+from chalicelib.backup import catalogue as ages
 from chalicelib.core.attempt import attempt
 from chalicelib.core.context import Context
 from chalicelib.core.errors import RunFailedError, TransientError
@@ -67,7 +67,7 @@ def _look_after(context: Context, name: str, schedule: Schedule) -> Counts:
 def _look_after_snapshots(context: Context) -> None:
     if context.settings.backup_rds is not None:
         # Few deployments have any, and what looks after them takes its time to import.
-        from chalicelib.backup import snapshots
+        from chalicelib.backup.rds import snapshots
 
         snapshots.look_after(context)
 

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from chalicelib.backup.ages import relies_on_snapshots
+from chalicelib.backup.archive.manifest import Part
 from chalicelib.backup.backups import Backups
-from chalicelib.backup.manifest import Part
-from chalicelib.backup.restore import Progress
+from chalicelib.backup.catalogue import relies_on_snapshots
+from chalicelib.backup.restore.restore import Progress
 from chalicelib.core.context import Context
 from chalicelib.core.errors import OutOfTimeError, PermanentError, Skipped
 from chalicelib.core.outcome import Counts

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from chalicelib.backup.backups import Backups
-from chalicelib.backup.snapshots import Snapshots
+from chalicelib.backup.rds.snapshots import Snapshots
 from chalicelib.core.context import RESERVE_MS, Context
 from chalicelib.core.errors import OutOfTimeError, PermanentError
 from chalicelib.core.outcome import Counts

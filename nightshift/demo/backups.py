@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from chalicelib.backup.folder import MANIFEST
+from chalicelib.backup.archive.folder import MANIFEST
 from chalicelib.core.errors import DamagedError, RunFailedError
 from nightshift.demo.part import Part, fire
 from nightshift.local.aws import LocalAws

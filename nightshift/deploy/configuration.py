@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chalicelib.backup import exports, rds
+from chalicelib.backup.rds.client import EXPORT_PREFIX, SNAPSHOT_PREFIX
 from chalicelib.core.config import PING, is_reference
 from nightshift import triggers
 from nightshift.deploy import policies, route
@@ -143,14 +143,14 @@ def _snapshots(place: Place, environment: Mapping[str, str], outputs: Mapping[st
     arn = f"arn:{place.partition}:rds:{place.region}:{place.account}"
     values = {
         "RdsDatabaseArns": [f"{arn}:{what}:{database}"],
-        "RdsSnapshotArns": [f"{arn}:{snapshot}:{rds.PREFIX}*"],
+        "RdsSnapshotArns": [f"{arn}:{snapshot}:{SNAPSHOT_PREFIX}*"],
         # A list is asked for without any name.
         "RdsListedArns": [f"{arn}:{snapshot}:*"],
         # An export is asked after by its own name, and IAM has none for it.
         "RdsExportArns": ["*"],
         "ExportRoleArns": [role] if (role := environment.get("BACKUP_EXPORT_ROLE")) else [],
         "ExportKeyArns": [key] if (key := environment.get("BACKUP_EXPORT_KEY")) else [],
-        "ExportedArns": [f"{outputs['BucketArn']}/{exports.PREFIX}/*"],
+        "ExportedArns": [f"{outputs['BucketArn']}/{EXPORT_PREFIX}/*"],
     }
     return {name: found if database else [] for name, found in values.items()}
 

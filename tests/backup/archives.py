@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.backup.archive import Archive
-from chalicelib.backup.folder import moment_of
-from chalicelib.backup.keys import Key, keys_of
-from chalicelib.backup.manifest import Manifest, Part, PartKind, Programs, Server, Table
+from chalicelib.backup.archive.encryption import Key, keys_of
+from chalicelib.backup.archive.folder import moment_of
+from chalicelib.backup.archive.manifest import Manifest, Part, PartKind, Programs, Server, Table
+from chalicelib.backup.archive.parts import Archive
 from chalicelib.core.store import Store
 
 ID = "20261125T010000Z-1a2b3c01"

@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from hashlib import sha256
 from itertools import chain, repeat
 
-from chalicelib.backup import manifest as manifests
-from chalicelib.backup.contents import read_contents
-from chalicelib.backup.folder import MANIFEST, key_of
-from chalicelib.backup.manifest import MOST_DEFINITION_BYTES, Part, Table, seal
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.screening import Limits, screen
-from chalicelib.backup.zstandard import zstd
+from chalicelib.backup.archive import manifest as manifests
+from chalicelib.backup.archive.folder import MANIFEST, key_of
+from chalicelib.backup.archive.manifest import MOST_DEFINITION_BYTES, Part, Table, seal
+from chalicelib.backup.archive.parts import Reader, zstd
+from chalicelib.backup.restore.contents import read_contents
+from chalicelib.backup.restore.screening import Limits, screen
 from chalicelib.core.errors import PermanentError
 from chalicelib.core.store import Store
 from nightshift.local.environment import BUCKET

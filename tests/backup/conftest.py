@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.backup.manifest import Manifest
+from chalicelib.backup.archive.manifest import Manifest
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws, prepare
 from nightshift.local.environment import BUCKET

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Any
 
-from chalicelib.backup.archive import Archive
+from chalicelib.backup.archive.parts import Archive
 from chalicelib.core.store import PIECE, Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET

@@ -13,8 +13,8 @@ from typing import Any
 
 from pymysql.connections import Connection
 
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.restore import Progress, restore
+from chalicelib.backup.archive.parts import Reader
+from chalicelib.backup.restore.restore import Progress, restore
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET

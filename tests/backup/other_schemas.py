@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import make_url
 
-from chalicelib.backup.keys import keys_of
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.restore import Progress, Request, restore
-from chalicelib.backup.verify import verify
+from chalicelib.backup.archive.encryption import keys_of
+from chalicelib.backup.archive.parts import Reader
+from chalicelib.backup.restore.contents import verify
+from chalicelib.backup.restore.restore import Progress, Request, restore
 from chalicelib.core.errors import NightshiftError
 from chalicelib.core.store import Store
 from nightshift.local.aws import local_aws, prepare

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup.keys import Keys
-from chalicelib.backup.manifest import Part
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.restore import Progress, Request, Restored, restore
+from chalicelib.backup.archive.encryption import Keys
+from chalicelib.backup.archive.manifest import Part
+from chalicelib.backup.archive.parts import Reader
+from chalicelib.backup.restore.restore import Progress, Request, Restored, restore
 from chalicelib.core.errors import OutOfTimeError
 from chalicelib.core.store import Store
 from tests.backup import samples

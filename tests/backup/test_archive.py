@@ -6,12 +6,10 @@ from hashlib import sha256
 
 import pytest
 
-from chalicelib.backup.archive import Archive
-from chalicelib.backup.folder import MANIFEST, key_of
-from chalicelib.backup.keys import Keys
-from chalicelib.backup.manifest import Part, Stored, Table, seal
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.zstandard import zstd
+from chalicelib.backup.archive.encryption import Keys
+from chalicelib.backup.archive.folder import MANIFEST, key_of
+from chalicelib.backup.archive.manifest import Part, Stored, Table, seal
+from chalicelib.backup.archive.parts import Archive, Reader, zstd
 from chalicelib.core.errors import DamagedError, InvalidRequestError, PermanentError
 from chalicelib.core.store import UNDER_WAY, NotFoundError, Store
 from nightshift.local.aws import LocalAws

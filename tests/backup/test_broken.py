@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 
-from chalicelib.backup.manifest import Manifest
+from chalicelib.backup.archive.manifest import Manifest
 from chalicelib.core.errors import OutOfTimeError
 from chalicelib.core.store import Store
 from tests.backup.archives import KEYS
@@ -78,7 +78,7 @@ def test_they_are_told_of_too_when_an_interrupted_restore_is_completed(
     expected = run(store, database, keys=KEYS).broken
     database.ask("DROP SCHEMA copy")
     with monkeypatch.context() as patch:
-        patch.setattr("chalicelib.backup.restoration.Restoration.compare", lambda *_, **__: run_out_of_time())
+        patch.setattr("chalicelib.backup.restore.restore.Restoration.compare", lambda *_, **__: run_out_of_time())
         with pytest.raises(OutOfTimeError):
             run(store, database, keys=KEYS)
     restored = run(store, database, keys=KEYS)

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from chalicelib.backup.ages import relies_on_snapshots, tell_ages
-from chalicelib.backup.catalogue import KILLED, LEAST_OCTETS, RECENT, Catalogue
-from chalicelib.backup.folder import moment_of
-from chalicelib.backup.manifest import Manifest, Part
+from chalicelib.backup.archive.folder import moment_of
+from chalicelib.backup.archive.manifest import Manifest, Part
+from chalicelib.backup.catalogue import KILLED, LEAST_OCTETS, RECENT, Catalogue, relies_on_snapshots, tell_ages
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.database import Database
 from chalicelib.core.engine import engine_for

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from chalicelib.backup.archive.encryption import Keys
+from chalicelib.backup.archive.folder import key_of
+from chalicelib.backup.archive.manifest import Manifest
+from chalicelib.backup.archive.parts import Reader
 from chalicelib.backup.drill import Drilled, drill
-from chalicelib.backup.folder import key_of
-from chalicelib.backup.keys import Keys
-from chalicelib.backup.manifest import Manifest
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.restore import Progress
-from chalicelib.backup.verify import verify
+from chalicelib.backup.restore.contents import verify
+from chalicelib.backup.restore.restore import Progress
 from chalicelib.core.errors import ConfigurationError, DamagedError, OutOfTimeError, PermanentError, TransientError
 from chalicelib.core.store import Store
 from tests.backup.archives import ID, KEYS, PLAIN

@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 from pymysql import err
 
-from chalicelib.backup import lanes
-from chalicelib.backup.dump import Dump
-from chalicelib.backup.lanes import Counted
-from chalicelib.backup.plan import Plan
-from chalicelib.backup.section import Section
-from chalicelib.backup.session import ask
-from chalicelib.backup.snapshot import take
+from chalicelib.backup.connection import ask
+from chalicelib.backup.dump import writer as lanes
+from chalicelib.backup.dump.scope import Plan
+from chalicelib.backup.dump.snapshot import take
+from chalicelib.backup.dump.writer import Counted, Dump, Section
 from chalicelib.core.errors import TransientError
 from tests.backup import everything, samples
 from tests.backup.whole import connector

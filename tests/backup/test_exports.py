@@ -9,10 +9,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from chalicelib.backup.exports import Destination, Progress, advance, remove
-from chalicelib.backup.policy import Policy
-from chalicelib.backup.rds import EXPORT_TAG, Rds, Snapshot, id_of, name_of
-from chalicelib.backup.retention import Decision, decide
+from chalicelib.backup.rds.client import EXPORT_TAG, Rds, Snapshot, id_of, name_of
+from chalicelib.backup.rds.snapshots import Destination, Progress, advance, remove
+from chalicelib.backup.retention import Decision, Policy, decide
 from chalicelib.core.errors import PermanentError, TransientError
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws

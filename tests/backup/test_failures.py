@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup.archive import Archive
-from chalicelib.backup.listing import list_backups
+from chalicelib.backup.archive.folder import list_backups
+from chalicelib.backup.archive.parts import Archive
 from chalicelib.core.errors import TransientError
 from chalicelib.core.store import PIECE, UNDER_WAY, Store
 from nightshift.local.aws import LocalAws

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.backup.archive import Archive
-from chalicelib.backup.files import drill_file, restore_file
-from chalicelib.backup.folder import key_of
-from chalicelib.backup.keys import Keys
-from chalicelib.backup.making import back_up_file
-from chalicelib.backup.manifest import Part
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.restore import Restored
+from chalicelib.backup.archive.encryption import Keys
+from chalicelib.backup.archive.folder import key_of
+from chalicelib.backup.archive.manifest import Part
+from chalicelib.backup.archive.parts import Archive, Reader
+from chalicelib.backup.create import back_up_file
+from chalicelib.backup.restore.restore import Restored
+from chalicelib.backup.sqlite import drill_file, restore_file
 from chalicelib.core.errors import DamagedError, InvalidRequestError
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws

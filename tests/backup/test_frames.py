@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.backup.frames import FRAME, HEADER, TAG, decrypt, encrypt
+from chalicelib.backup.archive.encryption import FRAME, HEADER, TAG, decrypt, encrypt
 from chalicelib.core.errors import DamagedError
 from tests.sweep import examples
 
@@ -65,7 +65,7 @@ def test_what_tink_encrypted_opens() -> None:
 def test_several_frames_are_what_tink_makes_of_the_same_salt_and_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
     header = bytes.fromhex("28a51d990aac79f994df7ac83bc5374304a34fe9c2d566cf8401810bda358705a1b0b7f2b65c2fb3")
     random = {32: header[1:33], 7: header[33:]}
-    monkeypatch.setattr("chalicelib.backup.frames.os.urandom", random.__getitem__)
+    monkeypatch.setattr("chalicelib.backup.archive.encryption.os.urandom", random.__getitem__)
     by_tink = "32a01454f89a450a4ad5e765d7e8623cd2017b3bfef6e6fb832f097253de3a6c"
     assert hashlib.sha256(sealed(text(150_000))).hexdigest() == by_tink
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup.grants import ROUTINES, SHOWN_BY, check_sight, seen_by
-from chalicelib.backup.session import ask, prepare, tell
+from chalicelib.backup.connection import ask, prepare, tell
+from chalicelib.backup.dump.scope import ROUTINES, SHOWN_BY, check_sight, seen_by
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.core.grants import read_grants
 from chalicelib.core.store import Store

@@ -1,6 +1,6 @@
 """Keys: the first encrypts, every one is found by its id, and none shows itself."""
 
-from chalicelib.backup.keys import hkdf, keys_of
+from chalicelib.backup.archive.encryption import hkdf, keys_of
 
 
 def test_a_key_is_derived_as_rfc_5869_says() -> None:

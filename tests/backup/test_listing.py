@@ -8,9 +8,17 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from chalicelib.backup.archive import Archive
-from chalicelib.backup.folder import DRILLED, MANIFEST, VERIFIED, key_of, moment_of, new_id
-from chalicelib.backup.listing import Listing, list_backups
+from chalicelib.backup.archive.folder import (
+    DRILLED,
+    MANIFEST,
+    VERIFIED,
+    Listing,
+    key_of,
+    list_backups,
+    moment_of,
+    new_id,
+)
+from chalicelib.backup.archive.parts import Archive
 from chalicelib.core.errors import InvalidRequestError, TransientError
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws

@@ -11,8 +11,7 @@ import pytest
 from pymysql.constants import CLIENT
 from sqlalchemy import make_url
 
-from chalicelib.backup.lines import BATCH_BYTES, MAX_HEAD_BYTES, Lines
-from chalicelib.backup.loading import Loaded, insert, load, takes_streams
+from chalicelib.backup.restore.loading import BATCH_BYTES, MAX_HEAD_BYTES, Lines, Loaded, insert, load, takes_streams
 from chalicelib.core.errors import ConfigurationError, DamagedError
 from tests.dialects import is_mariadb
 from tests.services import on_both

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup import manifest as manifests
-from chalicelib.backup.keys import Key, Keys
-from chalicelib.backup.manifest import Manifest, Part, Position, Programs, Server, Table, seal, unseal
+from chalicelib.backup.archive import manifest as manifests
+from chalicelib.backup.archive.encryption import Key, Keys
+from chalicelib.backup.archive.manifest import Manifest, Part, Position, Programs, Server, Table, seal, unseal
 from chalicelib.core.errors import DamagedError, PermanentError
 from tests.backup.archives import ID, KEYS, OTHER_KEYS, PLAIN, describe
 

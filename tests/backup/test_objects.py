@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup.definitions import define_programs, define_tables
-from chalicelib.backup.programs import Program, read_routines
-from chalicelib.backup.session import ask, prepare
-from chalicelib.backup.tables import Table, read_sequences, read_tables
-from chalicelib.backup.unqualified import unqualified, unqualified_trigger
-from chalicelib.backup.views import in_order, read_views
+from chalicelib.backup.connection import ask, prepare
+from chalicelib.backup.dump.definitions import (
+    Program,
+    define_programs,
+    define_tables,
+    in_order,
+    read_routines,
+    read_views,
+)
+from chalicelib.backup.dump.tables import Table, read_sequences, read_tables, unqualified, unqualified_trigger
 from chalicelib.core.errors import PermanentError
 from tests.backup.whole import connector
 from tests.dialects import client, is_mariadb, new_schema, new_user

@@ -11,13 +11,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from chalicelib.backup.archive import Archive
-from chalicelib.backup.folder import MANIFEST, VERIFIED, key_of
-from chalicelib.backup.listing import Backup, list_backups
-from chalicelib.backup.policy import Policy
+from chalicelib.backup.archive.folder import MANIFEST, VERIFIED, Backup, key_of, list_backups
+from chalicelib.backup.archive.parts import Archive, Reader
 from chalicelib.backup.prune import prune
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.retention import Decision, decide
+from chalicelib.backup.retention import Decision, Policy, decide
 from chalicelib.core.errors import TransientError
 from chalicelib.core.store import Store, StoredObject
 from nightshift.local.aws import LocalAws
@@ -32,7 +29,7 @@ DYING = """
 import os, signal, sys
 from datetime import UTC, datetime
 from itertools import count
-from chalicelib.backup.listing import list_backups
+from chalicelib.backup.archive.folder import list_backups
 from chalicelib.backup.prune import prune
 from chalicelib.backup.retention import Decision
 from chalicelib.core.store import Store

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup.folder import key_of
-from chalicelib.backup.keys import Keys
-from chalicelib.backup.manifest import Manifest, Part
-from chalicelib.backup.restore import Progress
+from chalicelib.backup.archive.encryption import Keys
+from chalicelib.backup.archive.folder import key_of
+from chalicelib.backup.archive.manifest import Manifest, Part
+from chalicelib.backup.restore.restore import Progress
 from chalicelib.core.errors import (
     ConfigurationError,
     DamagedError,

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.backup.folder import moment_of
-from chalicelib.backup.policy import Policy, read_policy
-from chalicelib.backup.retention import UNFINISHED, Decision, decide
+from chalicelib.backup.archive.folder import moment_of
+from chalicelib.backup.retention import UNFINISHED, Decision, Policy, decide, read_policy
 from tests.backup.archives import id_of
 
 NOW = datetime(2026, 11, 25, 2, tzinfo=UTC)

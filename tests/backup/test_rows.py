@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from pymysql import err
 
-from chalicelib.backup import rows as module
-from chalicelib.backup import wire
-from chalicelib.backup.rows import Rows
-from chalicelib.backup.selection import LEAST_PACKET
-from chalicelib.backup.session import ask, prepare
-from chalicelib.backup.tables import Table, read_tables
+from chalicelib.backup.connection import ask, prepare
+from chalicelib.backup.dump import rows as module
+from chalicelib.backup.dump import wire
+from chalicelib.backup.dump.rows import LEAST_PACKET, Rows
+from chalicelib.backup.dump.tables import Table, read_tables
 from chalicelib.core.errors import ConfigurationError, PermanentError
 from tests.backup import samples
 from tests.backup.everything import EVERY_BYTE, TRAPS

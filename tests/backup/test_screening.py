@@ -4,8 +4,8 @@ from contextlib import closing
 
 import pytest
 
-from chalicelib.backup.screening import Limits, screen
-from chalicelib.backup.statement import Statements
+from chalicelib.backup.restore.screening import Limits, screen
+from chalicelib.backup.restore.statements import Statements
 from chalicelib.core.errors import DamagedError, PermanentError
 from chalicelib.core.store import Store
 from tests.backup import rich

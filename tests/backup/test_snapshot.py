@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pymysql import err
 
-from chalicelib.backup.plan import Plan
-from chalicelib.backup.session import ask
-from chalicelib.backup.snapshot import Snapshot, let_go, take
+from chalicelib.backup.connection import ask
+from chalicelib.backup.dump.scope import Plan
+from chalicelib.backup.dump.snapshot import Snapshot, let_go, take
 from nightshift.local.servers import mariadb_server
 from tests.backup.whole import connector
 from tests.dialects import is_mariadb, new_schema, new_user

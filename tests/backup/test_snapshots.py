@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from sqlalchemy import select
 
-from chalicelib.backup import snapshots
+from chalicelib.backup.rds import snapshots
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.context import Context
 from chalicelib.core.errors import RunFailedError

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup import telling
-from chalicelib.backup.manifest import Manifest
-from chalicelib.backup.telling import Telling
-from chalicelib.backup.verify import verify
+from chalicelib.backup import progress as telling
+from chalicelib.backup.archive.manifest import Manifest
+from chalicelib.backup.progress import Telling
+from chalicelib.backup.restore.contents import verify
 from chalicelib.core.store import Store
 from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, Database, run

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.backup.tokens import decode, encode, tokens_of
+from chalicelib.backup.restore.statements import decode, encode, tokens_of
 from chalicelib.core.errors import DamagedError
 
 

@@ -5,13 +5,11 @@ from threading import Event, current_thread
 
 import pytest
 
-from chalicelib.backup.archive import Archive
-from chalicelib.backup.folder import MANIFEST, VERIFIED, key_of
-from chalicelib.backup.keys import Keys
-from chalicelib.backup.listing import list_backups
-from chalicelib.backup.manifest import Part, Table
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.verify import Verified, verify
+from chalicelib.backup.archive.encryption import Keys
+from chalicelib.backup.archive.folder import MANIFEST, VERIFIED, key_of, list_backups
+from chalicelib.backup.archive.manifest import Part, Table
+from chalicelib.backup.archive.parts import Archive, Reader
+from chalicelib.backup.restore.contents import Verified, verify
 from chalicelib.core.errors import DamagedError, OutOfTimeError, PermanentError, TransientError
 from chalicelib.core.store import NotFoundError, Store
 from nightshift.local.aws import LocalAws

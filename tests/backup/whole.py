@@ -7,13 +7,13 @@ import pymysql
 from pymysql.constants import CLIENT
 from sqlalchemy import make_url
 
-from chalicelib.backup.archive import Archive
-from chalicelib.backup.folder import moment_of
-from chalicelib.backup.keys import Key, Keys
-from chalicelib.backup.making import back_up_schema
-from chalicelib.backup.manifest import Manifest, Part, PartKind, Programs, Server, Table
-from chalicelib.backup.plan import Plan
-from chalicelib.backup.quoting import quoted
+from chalicelib.backup.archive.encryption import Key, Keys
+from chalicelib.backup.archive.folder import moment_of
+from chalicelib.backup.archive.manifest import Manifest, Part, PartKind, Programs, Server, Table
+from chalicelib.backup.archive.parts import Archive
+from chalicelib.backup.connection import quoted
+from chalicelib.backup.create import back_up_schema
+from chalicelib.backup.dump.scope import Plan
 from chalicelib.core.store import Store
 from tests.backup.archives import ID, PLAIN
 

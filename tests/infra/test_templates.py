@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup import exports
+from chalicelib.backup.rds.client import EXPORT_PREFIX
 from nightshift.deploy.stage import CONCERNS
 from tests.infra.templates import GIVEN, INFRA, TEMPLATES, resources, the, within
 
@@ -251,7 +251,7 @@ def test_rds_alone_may_write_exports_and_nowhere_but_to_their_folder() -> None:
     by_resource = {str(each["Resource"]): set(each["Action"]) for each in policy["PolicyDocument"]["Statement"]}
     assert by_resource == {
         str({"Ref": "BucketArn"}): {"s3:ListBucket", "s3:GetBucketLocation"},
-        str({"Fn::Sub": f"${{BucketArn}}/{exports.PREFIX}/*"}): {"s3:PutObject*", "s3:GetObject*", "s3:DeleteObject*"},
+        str({"Fn::Sub": f"${{BucketArn}}/{EXPORT_PREFIX}/*"}): {"s3:PutObject*", "s3:GetObject*", "s3:DeleteObject*"},
     }
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
+from chalicelib.backup.archive.parts import Reader
 from chalicelib.backup.backups import Backups
-from chalicelib.backup.reader import Reader
 from chalicelib.core.clock import from_ms
 from chalicelib.core.errors import OutOfTimeError, PermanentError
 from chalicelib.operate import operate

@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chalicelib.backup.policy import read_policy
-from chalicelib.backup.retention import decide
+from chalicelib.backup.retention import decide, read_policy
 from chalicelib.core.config import Settings
 from scale import keeping
 from scale.cost import as_json, as_markdown, as_prices, as_summary, months, total

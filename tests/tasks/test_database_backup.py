@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from chalicelib.backup.archive import Archive
+from chalicelib.backup.archive.encryption import keys_of
+from chalicelib.backup.archive.folder import key_of
+from chalicelib.backup.archive.parts import Archive, Reader
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.catalogue import LEAST_OCTETS, Catalogue
 from chalicelib.backup.drill import Drilled
-from chalicelib.backup.folder import key_of
-from chalicelib.backup.keys import keys_of
-from chalicelib.backup.policy import read_policy
-from chalicelib.backup.reader import Reader
-from chalicelib.backup.snapshots import look_after
+from chalicelib.backup.rds.snapshots import look_after
+from chalicelib.backup.retention import read_policy
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import ConfigurationError, OutOfTimeError, PermanentError, RunFailedError, TransientError
 from chalicelib.runs import execution

@@ -1,0 +1,1 @@
+"""Backups that RDS makes: snapshots and their exports."""

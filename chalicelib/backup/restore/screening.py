@@ -1,0 +1,320 @@
+"""What the definitions of a backup may do.
+
+Only the owner can write a backup under a key, so its definitions are trusted. Without a key, anyone who may write to
+the bucket may have written them. Then tables, sequences and views may call and ask for nothing but what is known to
+stay within their schema, and programs are made only on request: what was slipped into one runs with its definer's
+rights.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from chalicelib.backup.restore.statements import RUNNING, Statement, Token
+from chalicelib.core.errors import DamagedError, PermanentError
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_NUMBERS = _words("""
+    ABS ACOS ASIN ATAN ATAN2 BIN BIT_COUNT CEIL CEILING CONV COS COT CRC32 CRC32C DEGREES EXP FLOOR FORMAT GREATEST HEX
+    LEAST LN LOG LOG10 LOG2 MOD OCT PI POW POWER RADIANS RAND ROUND SIGN SIN SQRT TAN TO_NUMBER TRUNCATE UNHEX
+""")
+_TEXTS = _words("""
+    ASCII BIT_LENGTH CHAR CHARACTER_LENGTH CHARSET CHAR_LENGTH CHR COERCIBILITY COLLATION CONCAT CONCAT_OPERATOR_ORACLE
+    CONCAT_WS DECODE_ORACLE ELT EXPORT_SET EXTRACTVALUE FIELD FIND_IN_SET FROM_BASE64 INSERT INSTR LCASE LEFT LENGTH
+    LENGTHB LOCATE LOWER LPAD LPAD_ORACLE LTRIM LTRIM_ORACLE MAKE_SET MATCH MID NATURAL_SORT_KEY OCTET_LENGTH ORD
+    POSITION QUOTE REGEXP_INSTR REGEXP_LIKE REGEXP_REPLACE REGEXP_SUBSTR REPEAT REPLACE REPLACE_ORACLE REVERSE RIGHT
+    RPAD RPAD_ORACLE RTRIM RTRIM_ORACLE SFORMAT SOUNDEX SPACE STRCMP SUBSTR SUBSTRING SUBSTRING_INDEX SUBSTR_ORACLE
+    TO_BASE64 TO_CHAR TRIM TRIM_ORACLE UCASE UPDATEXML UPPER WEIGHT_STRING
+""")
+_MOMENTS = _words("""
+    ADDDATE ADDTIME ADD_MONTHS CONVERT_TZ CURDATE CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP CURTIME DATE DATEDIFF
+    DATE_ADD DATE_FORMAT DATE_SUB DAY DAYNAME DAYOFMONTH DAYOFWEEK DAYOFYEAR EXTRACT FROM_DAYS FROM_UNIXTIME GET_FORMAT
+    HOUR INTERVAL LAST_DAY LOCALTIME LOCALTIMESTAMP MAKEDATE MAKETIME MICROSECOND MINUTE MONTH MONTHNAME MONTHS_BETWEEN
+    NOW PERIOD_ADD PERIOD_DIFF QUARTER SECOND SEC_TO_TIME STR_TO_DATE SUBDATE SUBTIME SYSDATE TIME TIMEDIFF TIMESTAMP
+    TIMESTAMPADD TIMESTAMPDIFF TIME_FORMAT TIME_TO_SEC TO_DATE TO_DAYS TO_SECONDS TRUNC UNIX_TIMESTAMP UTC_DATE UTC_TIME
+    UTC_TIMESTAMP WEEK WEEKDAY WEEKOFYEAR YEAR YEARWEEK
+""")
+_SETS = _words("""
+    ANY_VALUE AVG BIT_AND BIT_OR BIT_XOR COUNT CUME_DIST DENSE_RANK FIRST_VALUE GROUPING GROUP_CONCAT JSON_ARRAYAGG
+    JSON_OBJECTAGG LAG LAST_VALUE LEAD MAX MEDIAN MIN NTH_VALUE NTILE PERCENTILE_CONT PERCENTILE_DISC PERCENT_RANK RANK
+    ROW_NUMBER STD STDDEV STDDEV_POP STDDEV_SAMP ST_COLLECT SUM VARIANCE VAR_POP VAR_SAMP
+""")
+_DOCUMENTS = _words("""
+    COLUMN_ADD COLUMN_CHECK COLUMN_CREATE COLUMN_DELETE COLUMN_EXISTS COLUMN_GET COLUMN_JSON COLUMN_LIST JSON_ARRAY
+    JSON_ARRAY_APPEND JSON_ARRAY_INSERT JSON_ARRAY_INTERSECT JSON_COMPACT JSON_CONTAINS JSON_CONTAINS_PATH JSON_DEPTH
+    JSON_DETAILED JSON_DUALITY_OBJECT JSON_EQUALS JSON_EXISTS JSON_EXTRACT JSON_INSERT JSON_KEYS JSON_KEY_VALUE
+    JSON_LENGTH JSON_LOOSE JSON_MERGE JSON_MERGE_PATCH JSON_MERGE_PRESERVE JSON_NORMALIZE JSON_OBJECT
+    JSON_OBJECT_FILTER_KEYS JSON_OBJECT_TO_ARRAY JSON_OVERLAPS JSON_PRETTY JSON_QUERY JSON_QUOTE JSON_REMOVE
+    JSON_REPLACE JSON_SCHEMA_VALID JSON_SCHEMA_VALIDATION_REPORT JSON_SEARCH JSON_SET JSON_STORAGE_FREE
+    JSON_STORAGE_SIZE JSON_TABLE JSON_TYPE JSON_UNQUOTE JSON_VALID JSON_VALUE
+""")
+_SHAPES = _words("""
+    AREA ASTEXT ASBINARY ASWKB ASWKT BOUNDARY BUFFER CENTROID CONTAINS CONVEXHULL CROSSES DIMENSION DISJOINT ENDPOINT
+    ENVELOPE EQUALS EXTERIORRING GEOMCOLLECTION GEOMETRYCOLLECTION GEOMETRYFROMTEXT GEOMETRYFROMWKB GEOMETRYN
+    GEOMETRYTYPE GEOMFROMTEXT GEOMFROMWKB GLENGTH INTERIORRINGN INTERSECTS ISCLOSED ISEMPTY ISRING ISSIMPLE LINESTRING
+    MBRCONTAINS MBRCOVEREDBY MBRCOVERS MBRDISJOINT MBREQUAL MBREQUALS MBRINTERSECTS MBROVERLAPS MBRTOUCHES MBRWITHIN
+    MULTILINESTRING MULTIPOINT MULTIPOLYGON NUMGEOMETRIES NUMINTERIORRINGS NUMPOINTS OVERLAPS POINT POINTFROMTEXT
+    POINTN POINTONSURFACE POLYGON SRID STARTPOINT TOUCHES WITHIN X Y
+    ST_AREA ST_ASBINARY ST_ASGEOJSON ST_ASTEXT ST_ASWKB ST_ASWKT ST_BOUNDARY ST_BUFFER ST_BUFFER_STRATEGY ST_CENTROID
+    ST_CONTAINS ST_CONVEXHULL ST_CROSSES ST_DIFFERENCE ST_DIMENSION ST_DISJOINT ST_DISTANCE ST_DISTANCE_SPHERE
+    ST_ENDPOINT ST_ENVELOPE ST_EQUALS ST_EXTERIORRING ST_FRECHETDISTANCE ST_GEOHASH ST_GEOMCOLLFROMTEXT
+    ST_GEOMCOLLFROMTXT ST_GEOMCOLLFROMWKB ST_GEOMETRYCOLLECTIONFROMTEXT ST_GEOMETRYCOLLECTIONFROMWKB
+    ST_GEOMETRYFROMTEXT ST_GEOMETRYFROMWKB ST_GEOMETRYN ST_GEOMETRYTYPE ST_GEOMFROMGEOJSON ST_GEOMFROMTEXT
+    ST_GEOMFROMWKB ST_HAUSDORFFDISTANCE ST_INTERIORRINGN ST_INTERSECTION ST_INTERSECTS ST_ISCLOSED ST_ISEMPTY ST_ISRING
+    ST_ISSIMPLE ST_ISVALID ST_LATFROMGEOHASH ST_LATITUDE ST_LENGTH ST_LINEFROMTEXT ST_LINEFROMWKB
+    ST_LINEINTERPOLATEPOINT ST_LINEINTERPOLATEPOINTS ST_LINESTRINGFROMTEXT ST_LINESTRINGFROMWKB ST_LONGFROMGEOHASH
+    ST_LONGITUDE ST_MAKEENVELOPE ST_MLINEFROMTEXT ST_MLINEFROMWKB ST_MPOINTFROMTEXT ST_MPOINTFROMWKB ST_MPOLYFROMTEXT
+    ST_MPOLYFROMWKB ST_MULTILINESTRINGFROMTEXT ST_MULTILINESTRINGFROMWKB ST_MULTIPOINTFROMTEXT ST_MULTIPOINTFROMWKB
+    ST_MULTIPOLYGONFROMTEXT ST_MULTIPOLYGONFROMWKB ST_NUMGEOMETRIES ST_NUMINTERIORRING ST_NUMINTERIORRINGS ST_NUMPOINTS
+    ST_OVERLAPS ST_POINTATDISTANCE ST_POINTFROMGEOHASH ST_POINTFROMTEXT ST_POINTFROMWKB ST_POINTN ST_POINTONSURFACE
+    ST_POLYFROMTEXT ST_POLYFROMWKB ST_POLYGONFROMTEXT ST_POLYGONFROMWKB ST_RELATE ST_SIMPLIFY ST_SRID ST_STARTPOINT
+    ST_SWAPXY ST_SYMDIFFERENCE ST_TOUCHES ST_TRANSFORM ST_UNION ST_VALIDATE ST_WITHIN ST_X ST_Y
+""")
+_VECTORS = _words("""
+    DISTANCE STRING_TO_VECTOR TO_VECTOR VECTOR_DIM VECTOR_DISTANCE VECTOR_TO_STRING FROM_VECTOR VEC_DISTANCE
+    VEC_DISTANCE_COSINE VEC_DISTANCE_EUCLIDEAN VEC_FROMTEXT VEC_TOTEXT
+""")
+_OTHERS = _words("""
+    AES_DECRYPT AES_ENCRYPT BIN_TO_UUID CASE CAST COALESCE COMPRESS CONNECTION_ID CONVERT CURRENT_ROLE CURRENT_USER
+    DATABASE DECODE DEFAULT ENCODE ENCRYPT FORMAT_BYTES FORMAT_PICO_TIME FOUND_ROWS GTID_SUBSET GTID_SUBTRACT IF IFNULL
+    INET6_ATON INET6_NTOA INET_ATON INET_NTOA ISNULL IS_IPV4 IS_IPV4_COMPAT IS_IPV4_MAPPED IS_IPV6 IS_UUID KDF
+    LAST_INSERT_ID LASTVAL MD5 NAME_CONST NEXTVAL NULLIF NVL NVL2 OLD_PASSWORD PASSWORD RANDOM_BYTES ROW ROW_COUNT
+    SCHEMA SESSION_USER SHA SHA1 SHA2 STATEMENT_DIGEST STATEMENT_DIGEST_TEXT SYSTEM_USER SYS_GUID UNCOMPRESS
+    UNCOMPRESSED_LENGTH USER UUID UUID_SHORT UUID_TO_BIN UUID_V4 UUID_V7 VALUE VALUES VERSION
+""")
+_TYPES = _words("""
+    BIGINT BINARY BIT BLOB BYTE CHARACTER DATETIME DEC DECIMAL DOUBLE ENUM FIXED FLOAT INT INT1 INT2 INT3 INT4 INT8
+    INTEGER LONGBLOB LONGTEXT MEDIUMBLOB MEDIUMINT MEDIUMTEXT NCHAR NUMBER NUMERIC NVARCHAR PRECISION RAW REAL SET
+    SMALLINT TEXT TINYBLOB TINYINT TINYTEXT VARBINARY VARCHAR VARCHAR2 VARYING VECTOR
+""")
+_OPERATORS = _words("""
+    AGAINST ALL AND ANY AS BETWEEN BY COLUMNS DIV ELSE ESCAPE EXISTS IN IS LIKE NOT OF ON OR OVER REGEXP RLIKE SOME THEN
+    USING WHEN XOR
+""")
+
+FUNCTIONS = _NUMBERS | _TEXTS | _MOMENTS | _SETS | _DOCUMENTS | _SHAPES | _VECTORS | _OTHERS | _TYPES | _OPERATORS
+# What else stands before a parenthesis in a table, and in a view.
+OF_TABLES = _words("ARRAY CHECK HASH INDEX KEY LIST MAXVALUE RANGE SYSTEM_TIME THAN AUTO")
+OF_VIEWS = _words("""
+    DISTINCT EXCEPT FROM GROUP HAVING INDEX INTERSECT JOIN KEY LATERAL MATERIALIZED PARTITION SELECT STRAIGHT_JOIN UNION
+    WHERE WITH
+""")
+# Behind a table's columns, or a sequence's name. Not among them: CONNECTION, DATA DIRECTORY, SELECT.
+OPTIONS = _words("""
+    ALGORITHM AUTO AUTOEXTEND_SIZE AUTO_INCREMENT AVG_ROW_LENGTH BY CACHE CHARACTER CHARSET CHECKSUM COLLATE COLUMNS
+    COMMENT COMPRESSION CURRENT CYCLE DEFAULT DELAY_KEY_WRITE ENCRYPTED ENCRYPTION ENCRYPTION_KEY_ID ENGINE EVERY HASH
+    HISTORY IN INCREMENT INSERT_METHOD INTERVAL KEY KEY_BLOCK_SIZE LESS LIMIT LINEAR LIST MAXVALUE MAX_ROWS
+    MINVALUE MIN_ROWS NO NOCACHE NOCYCLE NOMAXVALUE NOMINVALUE NULL PACK_KEYS PAGE_CHECKSUM PAGE_COMPRESSED
+    PAGE_COMPRESSION_LEVEL PARTITION PARTITIONS RANGE ROW_FORMAT SEQUENCE SET START STARTS STATS_AUTO_RECALC
+    STATS_PERSISTENT STATS_SAMPLE_PAGES STORAGE SUBPARTITION SUBPARTITIONS SYSTEM SYSTEM_TIME TABLESPACE THAN TO
+    TRANSACTIONAL UNION UNSIGNED VALUES VERSIONING WITH
+""")
+# Their rows are the server's own; those of another engine may be anywhere.
+ENGINES = _words("""
+    ARCHIVE ARIA BLACKHOLE COLUMNSTORE CSV INNODB MEMORY MERGE MROONGA MRG_MYISAM MYISAM NDB NDBCLUSTER ROCKSDB
+""")
+
+
+# They take memory beside their text. A table of 4,096 columns and 8,192 partitions has half as many.
+MOST_TOKENS = 500_000
+_SIGNS = frozenset("(),.=<>+-*/%&|^~!:@")
+_PLACED_BY = {"TABLE", "KEY", "INDEX", "REFERENCES", "FOR", "PARTITION", "SEQUENCE"}
+_ENDS_FROM = {"SELECT", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "WINDOW", "UNION", "EXCEPT", "INTERSECT", "MINUS"}
+_OF_SEQUENCES = {"NEXTVAL", "LASTVAL", "SETVAL"}
+# Beside the first and the last token.
+_NOTHING = Token("space", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What definitions may do.
+
+    `is_trusted` is true of a backup whose author is known. `is_foreign` says of a schema's name whether definitions may
+    not reach into it. `may_refer` allows foreign keys to do so.
+    """
+
+    is_trusted: bool
+    is_foreign: Callable[[str], bool]
+    may_refer: bool = False
+
+
+def screen(statements: Iterable[Statement], limits: Limits) -> None:
+    """Raise PermanentError where a definition does what the limits do not allow."""
+    for statement in statements:
+        name = f"the {statement.kind.lower()} {statement.name.decode(errors='replace')} of the backup"
+        try:
+            tokens = list(islice(statement.tokens(), MOST_TOKENS + 1))
+            if len(tokens) > MOST_TOKENS:
+                raise DamagedError(f"has more than {MOST_TOKENS:,} words and signs")
+            code = [token for token in tokens if token.kind != "comment"]
+            strange = next(_strange(statement.kind, tokens), None) if not limits.is_trusted else None
+            foreign = next(_foreign(statement.kind, code, limits), None)
+        except DamagedError as error:
+            strange, foreign = str(error), None
+        if strange is not None:
+            raise PermanentError(
+                f"{name} {strange}, which a backup without a key may not do, since whoever may write to the bucket "
+                "could have made it; if you know it to be yours, say that its programs are to be restored"
+            )
+        if foreign is not None:
+            raise PermanentError(
+                f"{name} {foreign}, and might reach what lies outside of the schema that it is restored into; if that "
+                "is meant, say that definitions may reach elsewhere"
+            )
+
+
+def _strange(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
+    if kind in RUNNING:
+        yield "runs"
+    elif kind in {"TABLE", "SEQUENCE", "VIEW"}:
+        yield from _strange_text(kind, tokens)
+        yield from _strange_calls(kind, tokens)
+        yield from _strange_query(tokens) if kind == "VIEW" else _strange_options(kind, tokens)
+
+
+def _strange_text(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
+    """Say what the server itself does not write, and what two servers may read differently."""
+    depth, depth_outside, is_within = 0, 0, False
+    for n, token in enumerate(tokens):
+        if token.kind == "comment" or (token.kind == "mark" and kind == "VIEW"):
+            yield "has a comment"
+        elif token.kind == "sign" and token.text not in _SIGNS:
+            yield f"has the sign {token.text!r}"
+        elif token.text.startswith('"'):
+            yield "has a text in double quotes"
+        elif token.kind == "mark":
+            # One server reads what is within, another does not: neither may see another call, name or option.
+            after = tokens[n + 1] if n + 1 < len(tokens) else _NOTHING
+            if after.text in {"(", ".", "="} or tokens[n - 1].text in {".", "="} or tokens[n - 1].word == "ENGINE":
+                yield "has a comment within a piece of code"
+            is_within = not is_within
+            if not is_within and depth != depth_outside:
+                yield "has half a parenthesis in a comment"
+            depth_outside = depth
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if depth < 0 or (is_within and depth < depth_outside):
+            yield "has a parenthesis too many"
+    if depth or is_within:
+        yield "has no end"
+
+
+def _strange_calls(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
+    """Say what is called that is not known to stay within the schema."""
+    allowed = FUNCTIONS | (OF_VIEWS if kind == "VIEW" else OF_TABLES)
+    # Whether the parenthesis is a key's, in which a column may have a length.
+    keys: list[bool] = []
+    for n, token in enumerate(tokens):
+        if token.text == ")" and keys:
+            keys.pop()
+        if token.text != "(":
+            continue
+        before, called = tokens[n - 2] if n > 1 else _NOTHING, tokens[n - 1]
+        if kind == "VIEW" and called.name is not None and _names_columns(tokens, n):
+            is_known = True
+        elif called.kind == "word":
+            is_known = (called.word in allowed or called.text.isdigit()) and before.text != "."
+        elif kind == "VIEW":
+            is_known = called.kind != "name" or before.word == "VIEW"
+        else:
+            is_known = called.kind != "name" or before.word in _PLACED_BY or (any(keys[-1:]) and _is_length(tokens, n))
+        if not is_known:
+            yield f"calls {called.text}"
+        keys.append(called.word == "KEY" or (called.kind == "name" and before.word in {"KEY", "INDEX"}))
+
+
+def _is_length(tokens: Sequence[Token], at: int) -> bool:
+    return len(tokens) > at + 2 and tokens[at + 1].text.isdigit() and tokens[at + 2].text == ")"
+
+
+def _names_columns(tokens: Sequence[Token], at: int) -> bool:
+    """Return whether the parenthesis holds the columns of a common table expression."""
+    end = next((n for n in range(at, len(tokens)) if tokens[n].text == ")"), len(tokens))
+    is_list = all(token.name is not None or token.text == "," for token in tokens[at + 1 : end])
+    return is_list and [token.text.upper() for token in tokens[end + 1 : end + 3]] == ["AS", "("]
+
+
+def _strange_options(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
+    """Say what is asked for behind the columns of a table or the name of a sequence, and of which engine."""
+    # In a partition's expression a column may stand without backticks.
+    options_within: list[bool] = []
+    is_behind = kind == "SEQUENCE"
+    for n, token in enumerate(tokens):
+        before, earlier = tokens[n - 1] if n else _NOTHING, tokens[n - 2] if n > 1 else _NOTHING
+        if before.word == "ENGINE" or (before.text == "=" and earlier.word == "ENGINE"):
+            if token.text != "=" and token.text.upper() not in ENGINES:
+                yield f"has the engine {token.text}"
+        elif token.word == "SELECT":
+            yield "has a query"
+        elif is_behind and all(options_within) and n > 2 and token.word and before.text != "=":
+            names_anything = before.word in {"PARTITION", "SUBPARTITION", "CHARSET", "COLLATE", "SET", "AS"}
+            is_literal = token.text.startswith("_") or token.text[0].isdigit()
+            if not (names_anything or is_literal or token.word in OPTIONS | FUNCTIONS):
+                yield f"has the option {token.text}"
+        if token.text == "(":
+            options_within.append(tokens[n + 1].word in {"PARTITION", "SUBPARTITION"})
+        elif token.text == ")":
+            options_within.pop()
+            is_behind = is_behind or not options_within
+
+
+def _strange_query(tokens: Sequence[Token]) -> Iterator[str]:
+    if any(token.word == "INTO" for token in tokens):
+        yield "writes what it reads to a file or a variable"
+
+
+def _foreign(kind: str, code: Sequence[Token], limits: Limits) -> Iterator[str]:
+    """Say which schema is named that may not be."""
+    schemas = _schemas_of_view(code) if kind == "VIEW" else _schemas_anywhere(code)
+    for schema, before in schemas:
+        if limits.is_foreign(schema) and not (limits.may_refer and before.word == "REFERENCES"):
+            yield f"names the schema {schema}"
+
+
+def _schemas_anywhere(code: Sequence[Token]) -> Iterator[tuple[str, Token]]:
+    """Yield each name before a dot that may be a schema's, and the token before it."""
+    for n, token in enumerate(code):
+        if token.text != "." or not n:
+            continue
+        # Some servers skip what others execute between a name and its dot.
+        if "mark" in {near.kind for near in code[n - 1 : n + 2]}:
+            raise DamagedError("has a name with a comment in it")
+        name, before = code[n - 1].name, code[n - 2] if n > 1 else _NOTHING
+        # Of a variable, what stands before the dot is its scope.
+        if name and not name.isdigit() and before.text not in {".", "@"}:
+            yield name, before
+
+
+def _schemas_of_view(code: Sequence[Token]) -> Iterator[tuple[str, Token]]:
+    """Yield each name before a dot that is a schema's: of a table, a sequence or a function.
+
+    Before a column's name stands a table's or its alias.
+    """
+    # Of each open parenthesis: whether it has a SELECT, so that a FROM is no function's, and whether it lists tables.
+    selects, lists = [False], [False]
+    is_table = False
+    for n, token in enumerate(code):
+        before, after = code[n - 1] if n else _NOTHING, code[n + 1] if n + 1 < len(code) else _NOTHING
+        is_qualified = token.name is not None and after.text == "." and before.text != "."
+        if is_qualified and (is_table or (n + 3 < len(code) and code[n + 3].text == "(")):
+            yield token.name or "", before
+        if token.text == "(":
+            selects.append(False)
+            lists.append(is_table)
+            is_table = is_table or before.word in _OF_SEQUENCES
+        elif token.text == ")":
+            selects, lists, is_table = selects[:-1] or [False], lists[:-1] or [False], False
+        elif token.text == ",":
+            is_table = lists[-1]
+        elif token.word in _ENDS_FROM:
+            selects[-1] = selects[-1] or token.word == "SELECT"
+            lists[-1] = is_table = False
+        elif token.word == "FROM" and selects[-1]:
+            lists[-1] = is_table = True
+        else:
+            is_table = token.word in {"JOIN", "STRAIGHT_JOIN", "TABLE"} or (
+                token.word == "FOR" and before.word == "VALUE"
+            )
