@@ -161,18 +161,18 @@ def record_days(url: str, days: int) -> list[int]:
     from chalicelib.core.clock import SystemClock
     from chalicelib.core.database import Database
     from chalicelib.schedule.schedule import window_before
-    from chalicelib.tasks.monthly_report import activity
+    from chalicelib.tasks import record_activity
 
     database = Database(engine_for(url), SystemClock())
     mornings = (START + timedelta(days=n, hours=25) for n in range(days))
-    return [activity.record(database, SystemClock(), window_before(moment, UTC_ZONE)) for moment in mornings]
+    return [record_activity.record(database, SystemClock(), window_before(moment, UTC_ZONE)) for moment in mornings]
 
 
 def report(url: str, _days: int) -> list[int]:
     """Collect the report of the last month with those before it, and write it in three formats."""
     from chalicelib.core.config import read_settings
     from chalicelib.tasks.monthly_report import page
-    from chalicelib.tasks.monthly_report.collection import collect
+    from chalicelib.tasks.monthly_report.figures import collect
     from chalicelib.tasks.monthly_report.month import Month
 
     settings, month = read_settings(os.environ), Month.ended_before(END, UTC_ZONE)

@@ -41,7 +41,7 @@ from chalicelib.core.context import from_lambda
 from chalicelib.core.engine import engine_for
 from chalicelib.core.telemetry import logger
 from chalicelib.runs import execution
-from chalicelib.tasks.cache_warming import warming
+from chalicelib.tasks import cache_warming
 from nightshift.local.environment import enter, local_environment
 from nightshift.local.invocation import LocalContext
 from nightshift.local.servers import redis_server
@@ -124,7 +124,7 @@ def measure(what: str, url: str, redis_url: str, *, rounds: int) -> tuple[Table,
         )
         AS_THE_GUIDE[:] = query(connection)
         with engine.begin() as ours:
-            AS_WE_DO.update(warming.compute(ours, at=NOW))
+            AS_WE_DO.update(cache_warming.compute(ours, at=NOW))
         ways = {(group, name): way for group, of_group in groups for name, way in of_group.items()}
         taken: dict[tuple[str, str], list[dict[str, float]]] = {each: [] for each in ways}
         for n in range(ROUNDS_BEFORE + rounds):
@@ -188,17 +188,17 @@ def warm_as_the_guide(connection: "pymysql.Connection[Any]", client: redis.Redis
 def swap_in(client: redis.Redis, values: dict[str, Any]) -> None:
     """Claim the lock and put values in, for a moment of its own."""
     at = next(moments)
-    warming.claim(client, at=at, run_id="bench")
-    warming.swap_in(client, values, at=at, computed_at=at, run_id="bench")
+    cache_warming.claim(client, at=at, run_id="bench")
+    cache_warming.swap_in(client, values, at=at, computed_at=at, run_id="bench")
 
 
 def warm_as_we_do(engine: Engine, client: redis.Redis) -> None:
     """Do what the task does."""
     at = next(moments)
-    warming.claim(client, at=at, run_id="bench")
+    cache_warming.claim(client, at=at, run_id="bench")
     with engine.begin() as connection:
-        values = warming.compute(connection, at=NOW)
-    warming.swap_in(client, values, at=at, computed_at=at, run_id="bench")
+        values = cache_warming.compute(connection, at=NOW)
+    cache_warming.swap_in(client, values, at=at, computed_at=at, run_id="bench")
 
 
 def run_the_task() -> None:

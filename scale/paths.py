@@ -12,7 +12,7 @@ USERS, JOBS, DATABASE_GB = 1_000_000, 10_000_000, 1000
 HOUR = 3600.0
 # As chalicelib/backup/backups.py has them: GB of text a second before anything was measured, and with reading it back.
 FIRST_RATE, VERIFICATION = 0.010, 2.0
-# As chalicelib/tasks/database_cleanup/rule.py and chalicelib/tasks/external_sync/sources.py have them.
+# As chalicelib/tasks/database_cleanup/rules.py and chalicelib/tasks/external_sync/sources.py have them.
 MAX_ROWS, MAX_PAGES, MAX_OCTETS = 1_000_000, 10_000, 512 << 20
 # An item as JSON, and how many a page has: assumed, as that a source lists as much as there are users.
 ITEM_OCTETS, ITEMS_A_PAGE = 1000, 100

@@ -30,7 +30,7 @@ from nightshift.testkit.kit import Kit
 from tests.mail.test_feedback import bounce
 from tests.runs.plan import Plan, utc
 from tests.services import on_each_server
-from tests.sync.upstream import Reply, Upstream, upstream
+from tests.tasks.external_sync.upstream import Reply, Upstream, upstream
 from tests.world import World
 
 # Whatever is planted has this word in it.
@@ -218,7 +218,7 @@ def triggers(tables: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_servers_that_are_away_tell_no_secret(planted: World, output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.tasks.external_sync.reading.ATTEMPTS", 1)
+    monkeypatch.setattr("chalicelib.tasks.external_sync.reader.ATTEMPTS", 1)
     monkeypatch.setenv("REDIS_URL", f"redis://app:{PLANTED}@127.0.0.1:{free_port()}")
     monkeypatch.setenv("EXTERNAL_SYNC_URL", f"http://127.0.0.1:{free_port()}/items?token={PLANTED}")
     answers = [call(task, {}) for task in ("cache_warming", "external_sync")]
@@ -247,7 +247,7 @@ def test_an_upstream_that_answers_badly_tells_no_secret(
     planted: World, output: Output, upstream: Upstream, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.always(reply)
-    monkeypatch.setattr("chalicelib.tasks.external_sync.reading.ATTEMPTS", 1)
+    monkeypatch.setattr("chalicelib.tasks.external_sync.reader.ATTEMPTS", 1)
     answer = call("external_sync", {})
     assert answer == "RunFailedError"
     assert PLANTED not in output()

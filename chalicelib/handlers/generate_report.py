@@ -11,9 +11,9 @@ from chalicelib.mail.text import clean
 from chalicelib.queue import outbox
 from chalicelib.queue.job import Job
 from chalicelib.tasks.monthly_report import page
-from chalicelib.tasks.monthly_report.collection import collect
-from chalicelib.tasks.monthly_report.mail import mail_content
+from chalicelib.tasks.monthly_report.figures import collect
 from chalicelib.tasks.monthly_report.month import Month
+from chalicelib.tasks.monthly_report.page import mail_content
 
 LINK_SECONDS = 12 * 3600
 # A month is reported with the twelve before it, and the first of all is 1970-01.

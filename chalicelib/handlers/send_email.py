@@ -17,8 +17,8 @@ from chalicelib.mail.letter import Letter
 from chalicelib.mail.mailer import Refused, Sent, Unknown
 from chalicelib.mail.text import clean, plain_address
 from chalicelib.queue.job import Job
-from chalicelib.tasks.monthly_report.cards import Card
 from chalicelib.tasks.monthly_report.figures import TopPost
+from chalicelib.tasks.monthly_report.page import Card
 
 TIMEOUT_SECONDS = 60
 # A call to SES that hangs ends after its own time-outs. Were it interrupted before, nobody would know of its mail.
@@ -45,7 +45,7 @@ class NoticeContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
-    """What the template `report` says, as chalicelib.tasks.monthly_report.mail makes it."""
+    """What the template `report` says, as chalicelib.tasks.monthly_report.page makes it."""
 
     month: str
     link: Web

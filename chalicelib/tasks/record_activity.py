@@ -1,23 +1,74 @@
 """Records who was active on the day before, for the monthly reports; it comes before the cleanup of sessions."""
 
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
+from sqlalchemy import Connection, and_, func, literal, or_, select, update
+
+from chalicelib.core.clock import Clock
 from chalicelib.core.context import Context
+from chalicelib.core.database import Database, insert_missing
 from chalicelib.core.outcome import Counts
 from chalicelib.runs.claims import Run
-from chalicelib.schedule.schedule import window_before
+from chalicelib.schedule.schedule import Window, window_before
+from chalicelib.schema import activity, activity_days, sessions
 from chalicelib.tasks import Task
-from chalicelib.tasks.monthly_report import activity
+
+HOUR_MS = 3_600_000
 
 
 def perform(context: Context, run: Run) -> Counts:
     """Record the day; counts are users."""
     day = window_before(run.scheduled_for, context.settings.digest_zone)
     if run.dry_run:
-        active = activity.count(context.database, context.clock, day)
+        active = count(context.database, context.clock, day)
         return Counts(total=active, skipped=active)
-    recorded = activity.record(context.database, context.clock, day)
+    recorded = record(context.database, context.clock, day)
     return Counts(total=recorded, succeeded=recorded)
+
+
+def count(database: Database, clock: Clock, day: Window) -> int:
+    """Return how many users were active on a day, as far as their sessions tell now."""
+    users = select(func.count(sessions.c.user_id.distinct())).where(_was_active(day, now_ms=clock.now_ms()))
+    return database.autocommit(lambda connection: connection.execute(users).scalar_one())
+
+
+def record(database: Database, clock: Clock, day: Window) -> int:
+    """Record the users that were active on a day, and return how many are recorded for it.
+
+    A session only tells when it was used last: recorded within an hour, those used again since midnight count
+    too; later, who has been active since is not seen, and what was recorded before stays.
+    """
+    active = _was_active(day, now_ms=clock.now_ms())
+    # An hour at a time, so that no transaction is long.
+    for start_ms in range(day.start_ms, day.end_ms + HOUR_MS, HOUR_MS):
+        within = and_(active, sessions.c.updated_at >= start_ms, sessions.c.updated_at < start_ms + HOUR_MS)
+        users = select(literal(day.day.isoformat()), sessions.c.user_id).where(within).distinct()
+        database.transact(partial(_insert, users=users))
+    return database.transact(lambda connection: _close(connection, day, now_ms=clock.now_ms()))
+
+
+def _was_active(day: Window, *, now_ms: int) -> Any:
+    used = sessions.c.updated_at
+    on_the_day = and_(used >= day.start_ms, used < day.end_ms)
+    if now_ms >= day.end_ms + HOUR_MS:
+        return on_the_day
+    return or_(on_the_day, and_(used >= day.end_ms, used < day.end_ms + HOUR_MS, sessions.c.created_at < day.end_ms))
+
+
+def _insert(connection: Connection, *, users: Any) -> None:
+    connection.execute(insert_missing(activity, connection.dialect).from_select(["day", "user_id"], users))
+
+
+def _close(connection: Connection, day: Window, *, now_ms: int) -> int:
+    recorded = connection.execute(
+        select(func.count()).select_from(activity).where(activity.c.day == day.day.isoformat())
+    ).scalar_one()
+    values = {"users": recorded, "recorded_at": now_ms}
+    connection.execute(insert_missing(activity_days, connection.dialect).values(day=day.day.isoformat(), **values))
+    connection.execute(update(activity_days).where(activity_days.c.day == day.day.isoformat()).values(**values))
+    return recorded
 
 
 TASK = Task(

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, select
 
 from chalicelib.core.clock import iso
 from chalicelib.core.redaction import mask_addresses
-from chalicelib.tasks.cache_warming import warming
+from chalicelib.tasks import cache_warming
 from chalicelib.tasks.database_cleanup.rules import RULES
 from chalicelib.tasks.monthly_report.month import Month
 from nightshift.demo.backups import back_up_and_restore
@@ -131,12 +131,12 @@ def _warm(folder: Path, moment: datetime) -> Part:
 
 
 def _cached(redis: Any) -> list[str]:
-    values = warming.read(redis, "popular_posts", "active_users")
+    values = cache_warming.read(redis, "popular_posts", "active_users")
     if values is None:
         raise ValueError("the cache is cold although it was warmed")
-    minutes = redis.ttl(warming.CURRENT) / 60
+    minutes = redis.ttl(cache_warming.CURRENT) / 60
     return [
-        f"Cache     {{cache}}:current is version {redis.get(warming.CURRENT).decode()}",
+        f"Cache     {{cache}}:current is version {redis.get(cache_warming.CURRENT).decode()}",
         f"          {{cache}}:popular_posts:<version> has {len(values['popular_posts']['value'])} posts, "
         f"{{cache}}:active_users:<version> says {values['active_users']['value']}",
         f"          for {minutes:.0f} minutes, in a Redis of the demo's own, which is gone by now",

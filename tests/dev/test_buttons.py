@@ -8,7 +8,7 @@ from sqlalchemy import URL, insert, select
 from chalicelib.schema import jobs, pauses, runs
 from nightshift.demo.blog import HOSTILE
 from tests.dev.conftest import Visitor
-from tests.reports.samples import Page
+from tests.tasks.monthly_report.samples import Page
 
 
 def test_the_page_is_the_status_with_buttons_and_where_it_is_from(visitor: Visitor) -> None:

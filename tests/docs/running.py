@@ -17,7 +17,7 @@ IMPORTED = {
     "Handler": "chalicelib.handlers",
     "Job": "chalicelib.queue.job",
     "Rate": "chalicelib.handlers",
-    "Rule": "chalicelib.tasks.database_cleanup.rule",
+    "Rule": "chalicelib.tasks.database_cleanup.rules",
     "Source": "chalicelib.tasks.external_sync.sources",
     "insert": "sqlalchemy",
     "timedelta": "datetime",

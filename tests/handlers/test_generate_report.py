@@ -23,7 +23,7 @@ from nightshift.demo.mailbox import parse
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, Killed, Kit
 from nightshift.testkit.memory import MemoryS3
-from tests.reports.samples import Page
+from tests.tasks.monthly_report.samples import Page
 from tests.world import World
 
 # The test-kit's clock stands in March 2026.

@@ -23,7 +23,7 @@ from nightshift.demo.mailbox import parse
 from nightshift.local.environment import SENDER
 from nightshift.testkit.kit import DEAD, WORK, Killed, Kit
 from nightshift.testkit.memory import MemorySes
-from tests.reports.samples import Page
+from tests.tasks.monthly_report.samples import Page
 
 Log = Callable[[], list[dict[str, Any]]]
 # Longer than any lease of a worker that has ended.

@@ -26,7 +26,7 @@ from chalicelib.core import secrets
 from chalicelib.mail import unsubscribe, unsubscribing
 from chalicelib.mail.unsubscribing import BUTTON
 from nightshift.local.invocation import LocalContext
-from tests.reports.samples import Page
+from tests.tasks.monthly_report.samples import Page
 from tests.world import World
 
 ROOT = Path(__file__).parent.parent.parent

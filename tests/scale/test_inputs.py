@@ -14,7 +14,7 @@ from chalicelib.backup import backups
 from chalicelib.core.context import RESERVE_MS
 from chalicelib.mail import bulk, sending
 from chalicelib.tasks import daily_digest
-from chalicelib.tasks.database_cleanup.rule import Rule
+from chalicelib.tasks.database_cleanup.rules import Rule
 from chalicelib.tasks.external_sync.sources import Source
 from scale import inputs, mornings, paths, running, setting, work
 

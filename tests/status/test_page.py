@@ -10,9 +10,9 @@ from chalicelib.operate.status import page, template
 from chalicelib.operate.status.spark import spark
 from chalicelib.operate.status.strip import LETTERS
 from nightshift.demo.blog import HOSTILE
-from tests.reports.samples import Page
-from tests.reports.test_page import contrast
 from tests.status.samples import status, task, with_text
+from tests.tasks.monthly_report.samples import Page
+from tests.tasks.monthly_report.test_page import contrast
 
 INJECTIONS = [
     *HOSTILE,

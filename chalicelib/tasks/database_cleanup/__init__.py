@@ -12,11 +12,10 @@ from chalicelib.core.telemetry import bind, bound, logger
 from chalicelib.runs.claims import Run, save_checkpoint
 from chalicelib.tasks import Task
 from chalicelib.tasks.database_cleanup import rules
-from chalicelib.tasks.database_cleanup.archive import Archive
-from chalicelib.tasks.database_cleanup.pace import little_patience
-from chalicelib.tasks.database_cleanup.progress import Progress, read_progress
-from chalicelib.tasks.database_cleanup.rule import Rule
-from chalicelib.tasks.database_cleanup.sweep import rehearse, sweep
+from chalicelib.tasks.database_cleanup.chunks import Archive
+from chalicelib.tasks.database_cleanup.rules import Rule
+from chalicelib.tasks.database_cleanup.sweep import Progress, count_due, delete_due, read_progress
+from chalicelib.tasks.database_cleanup.throttle import little_patience
 
 # A chunk takes hundredths of a second, and so does saving; what was done since is done again at no cost.
 SAVE_EVERY_MS = 1000
@@ -52,7 +51,7 @@ def _carry_out(context: Context, run: Run, rule: Rule, book: dict[str, Progress]
 
     def work() -> None:
         if run.dry_run:
-            counts = rehearse(context, rule, at=run.scheduled_for, uncapped=uncapped)
+            counts = count_due(context, rule, at=run.scheduled_for, uncapped=uncapped)
             book[rule.name] = Progress(counts=counts, is_done=True)
         else:
             _sweep(context, run, rule, book, uncapped=uncapped)
@@ -78,7 +77,7 @@ def _sweep(context: Context, run: Run, rule: Rule, book: dict[str, Progress], *,
         archive = Archive(context.store, prefix=prefix)
     if context.is_out_of_time():
         raise OutOfTimeError("the rules that are left are handed on")
-    for progress in sweep(
+    for progress in delete_due(
         context, rule, at=run.scheduled_for, start=book[rule.name], archive=archive, uncapped=uncapped
     ):
         book[rule.name] = progress

@@ -1,18 +1,82 @@
-"""Taking a batch of a source's items: most are as they were, some are written, and some are refused."""
+"""Items that were refused: each once, with the reason, until it is valid or is there no more."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect, Insert, delete, select
+from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import IntegrityError
 
 from chalicelib.core.database import Database
 from chalicelib.core.outcome import Counts
-from chalicelib.tasks.external_sync import quarantine, rows
+from chalicelib.schema import quarantine
+from chalicelib.tasks.external_sync import storage
 from chalicelib.tasks.external_sync.items import Item, Reader, Refused
-from chalicelib.tasks.external_sync.merging import Merge, Merged
 from chalicelib.tasks.external_sync.sources import Source
+from chalicelib.tasks.external_sync.storage import Merge, Merged
+
+# What a person needs in order to see what is wrong with it.
+MAX_DATA = 10_000
+MAX_REASON = 500
+# Of one that a source, of which no read is complete, shows no more.
+KEPT_MS = 30 * 24 * 3_600_000
+
+
+def refused_ids(connection: Connection, *, source: str) -> set[str]:
+    """Return the ids of the source's items that are in quarantine."""
+    query = select(quarantine.c.external_id).where(quarantine.c.source == source, quarantine.c.external_id.is_not(None))
+    return set(connection.execute(query).scalars())
+
+
+def put(connection: Connection, refused: Sequence[Refused], *, source: str, now_ms: int) -> None:
+    """Put items in quarantine, each in place of what there was of its id."""
+    by_digest = {digest_of(item, source=source): item for item in refused}
+    if not by_digest:
+        return
+    clear(connection, {item.id for item in refused if item.id is not None}, source=source)
+    values = [
+        {
+            "digest": digest,
+            "source": source,
+            "external_id": item.id,
+            "reason": item.reason[:MAX_REASON],
+            "data": item.raw[:MAX_DATA].decode("utf-8", "backslashreplace"),
+            "seen_at": now_ms,
+        }
+        for digest, item in by_digest.items()
+    ]
+    connection.execute(_upsert(connection.dialect), values)
+
+
+def clear(connection: Connection, ids: Collection[str], *, source: str) -> None:
+    """Take items out that are valid by now."""
+    if ids:
+        connection.execute(
+            delete(quarantine).where(quarantine.c.source == source, quarantine.c.external_id.in_(list(ids)))
+        )
+
+
+def expire(connection: Connection, *, source: str, before_ms: int) -> None:
+    """Take out what was not seen since."""
+    connection.execute(delete(quarantine).where(quarantine.c.source == source, quarantine.c.seen_at < before_ms))
+
+
+def digest_of(item: Refused, *, source: str) -> str:
+    """Return what tells a refused item from any other."""
+    return sha256(source.encode() + b"\0" + item.raw).hexdigest()
+
+
+def _upsert(dialect: Dialect) -> Insert:
+    if dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        into = sqlite.insert(quarantine)
+        new = {name: into.excluded[name] for name in ("reason", "seen_at")}
+        return into.on_conflict_do_update(index_elements=[quarantine.c.digest], set_=new)
+    statement = mysql.insert(quarantine)
+    return statement.on_duplicate_key_update({name: statement.inserted[name] for name in ("reason", "seen_at")})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +102,7 @@ class Intake:
         self._is_rehearsal = is_rehearsal
         self._expects_new = False
         # Few, as a rule; knowing them, a valid item costs no statement to take it out.
-        self._refused_ids = database.transact(lambda connection: quarantine.refused_ids(connection, source=source.name))
+        self._refused_ids = database.transact(lambda connection: refused_ids(connection, source=source.name))
 
     def take(self, raws: Sequence[bytes], *, asked_at: int, now_ms: int) -> Taken:
         """Take a batch from an answer that was asked for at `asked_at`; write what it changes in one transaction."""
@@ -88,7 +152,7 @@ class Intake:
 
     def _find_settled(self, items: Mapping[str, Item]) -> Set[str]:
         return self._database.autocommit(
-            lambda connection: rows.settled_hashes(connection, items, source=self._source.name)
+            lambda connection: storage.settled_hashes(connection, items, source=self._source.name)
         )
 
     def _write(self, merge: Merge, refused: Sequence[Refused], valid_again: set[str], *, now_ms: int) -> Merged:
@@ -97,9 +161,9 @@ class Intake:
 
         def work(connection: Connection) -> Merged:
             merged = merge.insert(connection) if self._expects_new else merge.perform(connection)
-            quarantine.clear(connection, valid_again, source=self._source.name)
+            clear(connection, valid_again, source=self._source.name)
             bad = [*refused, *merged.refused]
-            quarantine.put(connection, bad, source=self._source.name, now_ms=now_ms)
+            put(connection, bad, source=self._source.name, now_ms=now_ms)
             return merged
 
         return self._database.transact(work)

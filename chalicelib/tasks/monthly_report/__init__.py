@@ -18,10 +18,9 @@ from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import OF_ITSELF
 from chalicelib.tasks import Task
 from chalicelib.tasks.monthly_report import page
-from chalicelib.tasks.monthly_report.collection import collect
-from chalicelib.tasks.monthly_report.figures import Report
-from chalicelib.tasks.monthly_report.mail import mail_content
+from chalicelib.tasks.monthly_report.figures import Report, collect
 from chalicelib.tasks.monthly_report.month import Month
+from chalicelib.tasks.monthly_report.page import mail_content
 
 LINK_SECONDS = 12 * 3600
 FORMATS = {

@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
+from sqlalchemy import Connection, Table, func, select, update
+
+from chalicelib.application import posts, users
+from chalicelib.core.clock import to_ms
+from chalicelib.core.config import Settings
+from chalicelib.core.database import insert_missing
+from chalicelib.schema import activity, activity_days, month_figures
 from chalicelib.tasks.monthly_report.month import Month
 
 
@@ -59,3 +67,100 @@ class Report:
 def change(before: int | None, now: int | None) -> float | None:
     """Return the change in percent; None where a figure is missing, or grew from zero."""
     return 100 * (now - before) / before if before and now is not None else None
+
+
+MONTHS = 13
+FIRST = Month(year=1970, month=1)
+TOP_POSTS = 10
+
+
+def collect(connection: Connection, month: Month, *, zone: ZoneInfo, settings: Settings, at: datetime) -> Report:
+    """Return the report of a closed month, with the twelve before it as far as there are; `at` is when it is made.
+
+    Each month is counted once, so that the same month always has the same figures.
+    """
+    months = [month]
+    while len(months) < MONTHS and months[0] != FIRST:
+        months.insert(0, months[0].previous())
+    return Report(
+        months=tuple(_figures_of(connection, each, zone=zone, at=at) for each in months),
+        top_posts=_top_posts(connection, month.window(zone), site_url=settings.site_url),
+        computed_at=at,
+        site_name=settings.site_name,
+        site_url=settings.site_url,
+    )
+
+
+def _figures_of(connection: Connection, month: Month, *, zone: ZoneInfo, at: datetime) -> MonthFigures:
+    """Return a month's figures as they were counted first; what nobody could count so far is counted now."""
+    of_month = select(month_figures).where(month_figures.c.month == str(month))
+    stored = connection.execute(of_month).one_or_none()
+    if stored is None:
+        _count(connection, month, window=month.window(zone), at=at)
+    elif stored.active_users is None:
+        _count_late(connection, month)
+    # Once more: another report may have counted it at the same time, and been the first.
+    counted = connection.execute(of_month).one()
+    return MonthFigures(
+        month=month,
+        new_users=counted.new_users,
+        new_posts=counted.new_posts,
+        active_users=counted.active_users,
+    )
+
+
+def _count(connection: Connection, month: Month, *, window: tuple[int, int], at: datetime) -> None:
+    values = {
+        "month": str(month),
+        "new_users": _count_created(connection, users, window),
+        "new_posts": _count_created(connection, posts, window),
+        "active_users": count_active_users(connection, month),
+        "counted_at": to_ms(at),
+    }
+    connection.execute(insert_missing(month_figures, connection.dialect).values(values))
+
+
+def _count_late(connection: Connection, month: Month) -> None:
+    # The month's last day may be recorded only after its first report.
+    active = count_active_users(connection, month)
+    if active is not None:
+        missing = (month_figures.c.month == str(month), month_figures.c.active_users.is_(None))
+        connection.execute(update(month_figures).where(*missing).values(active_users=active))
+
+
+def _count_created(connection: Connection, table: Table, window: tuple[int, int]) -> int:
+    start_ms, end_ms = window
+    created = table.c.created_at
+    return connection.execute(
+        select(func.count()).select_from(table).where(created >= start_ms, created < end_ms)
+    ).scalar_one()
+
+
+def _top_posts(connection: Connection, window: tuple[int, int], *, site_url: str) -> tuple[TopPost, ...]:
+    start_ms, end_ms = window
+    best = (
+        select(posts.c.id, posts.c.title, posts.c.url, posts.c.author, posts.c.points, posts.c.comments)
+        .where(posts.c.created_at >= start_ms, posts.c.created_at < end_ms)
+        .order_by(posts.c.points.desc(), posts.c.created_at, posts.c.id)
+        .limit(TOP_POSTS)
+    )
+    return tuple(
+        TopPost(
+            title=post.title,
+            link=post.url or f"{site_url.rstrip('/')}/posts/{post.id}",
+            author=post.author,
+            points=post.points,
+            comments=post.comments,
+        )
+        for post in connection.execute(best)
+    )
+
+
+def count_active_users(connection: Connection, month: Month) -> int | None:
+    """Return how many users were active in a month, None unless each of its days was recorded."""
+    days = month.days()
+    within = activity_days.c.day.between(days[0], days[-1])
+    if connection.execute(select(func.count()).select_from(activity_days).where(within)).scalar_one() < len(days):
+        return None
+    users = select(func.count(activity.c.user_id.distinct())).where(activity.c.day.between(days[0], days[-1]))
+    return connection.execute(users).scalar_one()

@@ -1,18 +1,171 @@
-"""The report as one page, as a sheet of its months and as JSON. The same report always gives the same bytes."""
+"""Rendering the report's own templates: every value escaped, and on one line."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.mail.text import clean
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 import csv
 import io
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from datetime import UTC
+from itertools import count
 
 from chalicelib.core.clock import iso
-from chalicelib.tasks.monthly_report.cards import cards
-from chalicelib.tasks.monthly_report.charts import svg
-from chalicelib.tasks.monthly_report.figures import Report
+from chalicelib.tasks.monthly_report.figures import Report, change
 from chalicelib.tasks.monthly_report.month import Month
-from chalicelib.tasks.monthly_report.template import render
+
+
+def render(template: str, **content: Any) -> str:
+    """Return a template of this package filled with the content. Raises UndefinedError where a value is missing."""
+    return _environment().get_template(template).render(content)
+
+
+@cache
+def _environment() -> Environment:
+    # Imported late: of all that Lambda does, only the report and the composing of mails need Jinja.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        finalize=lambda value: clean(value) if type(value) is str else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+FIGURES = {"new_users": "New users", "new_posts": "New posts", "active_users": "Active users"}
+
+# Each month and its figure, oldest first; None where nothing was recorded.
+History = tuple[tuple[Month, int | None], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A figure and its change in words; `arrow` is ▲, ▼ or =, and empty where there is nothing to compare."""
+
+    label: str
+    value: str
+    arrow: str
+    change: str
+    history: History
+
+
+def cards(report: Report) -> list[Card]:
+    """Return a card for each figure."""
+    return [
+        _card(label, tuple((figures.month, getattr(figures, name)) for figures in report.months))
+        for name, label in FIGURES.items()
+    ]
+
+
+def _card(label: str, history: History) -> Card:
+    month, now = history[-1]
+    before = history[-2][1] if len(history) > 1 else None
+    arrow, words = _compared(before, now, earlier=month.previous())
+    return Card(label=label, value="no data" if now is None else f"{now:,}", arrow=arrow, change=words, history=history)
+
+
+def _compared(before: int | None, now: int | None, *, earlier: Month) -> tuple[str, str]:
+    if now is None:
+        return "", "not recorded"
+    if before is None:
+        return "", f"no figure for {earlier.name} to compare with"
+    if now == before:
+        return "=", f"as many as in {earlier.name}"
+    percent = change(before, now)
+    if percent is None:
+        return "▲", f"none in {earlier.name}"
+    arrow, word = ("▲", "more") if now > before else ("▼", "fewer")
+    return arrow, f"{_rounded(abs(percent))} {word} than in {earlier.name}"
+
+
+def _rounded(percent: float) -> str:
+    return "under 0.1%" if percent < 0.1 else f"{percent:,.1f}".removesuffix(".0") + "%"
+
+
+INTERVALS = 4
+UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+# From here on a figure is too long to stand beside its bar in full.
+LONG = 10**6
+# What is not zero shows, however little it is beside the highest bar.
+SHORTEST = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A month's bar: its `length` in percent of the axis, None where nothing was recorded.
+
+    `month` and `figure` are complete, for those who hear the chart or point at a bar; `name` and `label` are drawn.
+    """
+
+    month: str
+    name: str
+    figure: str
+    label: str
+    length: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """Bars from top to bottom, oldest first, over an axis of places in percent with their labels."""
+
+    title: str
+    bars: tuple[Bar, ...]
+    ticks: tuple[tuple[float, str], ...]
+
+
+def svg(title: str, history: History) -> str:
+    """Return the chart as an SVG element of a page: as wide as it may be, its colours the page's."""
+    known = [figure for _, figure in history if figure is not None]
+    ticks = _ticks(max(known, default=0))
+    last = len(history) - 1
+    chart = Chart(
+        title=title,
+        bars=tuple(
+            _bar(month, figure, top=ticks[-1], in_full=place in {0, last})
+            for place, (month, figure) in enumerate(history)
+        ),
+        # An axis without a bar would name numbers that nothing was measured in.
+        ticks=tuple((round(100 * tick / ticks[-1], 2), _short(tick)) for tick in ticks if known),
+    )
+    return render("chart.svg.j2", chart=chart)
+
+
+def _bar(month: Month, figure: int | None, *, top: int, in_full: bool) -> Bar:
+    word, year = month.name.split()
+    name = f"{word[:3]} {year}" if in_full or month.month == 1 else word[:3]
+    if figure is None:
+        return Bar(month=month.name, name=name, figure="no data", label="no data", length=None)
+    length = max(SHORTEST, round(100 * figure / top, 2)) if figure else 0
+    label = f"{figure:,}" if figure < LONG else _short(figure)
+    return Bar(month=month.name, name=name, figure=f"{figure:,}", label=label, length=length)
+
+
+def _ticks(highest: int) -> list[int]:
+    """Return whole numbers in equal steps of 1, 2 or 5 times a power of ten, from 0 to at least the highest."""
+    step = next(step for step in _steps() if step * INTERVALS >= highest)
+    return [step * place for place in range(max(1, -(-highest // step)) + 1)]
+
+
+def _steps() -> Iterator[int]:
+    return (digit * 10**power for power in count() for digit in (1, 2, 5))
+
+
+def _short(figure: int) -> str:
+    size, unit = next(((size, unit) for size, unit in UNITS if figure >= size), (1, ""))
+    return f"{figure / size:,.1f}".removesuffix(".0") + unit
+
 
 COLUMNS = ("month", "new_users", "new_posts", "active_users")
 
@@ -61,3 +214,20 @@ def _spans(months: Iterable[Month]) -> list[str]:
         else:
             spans.append([month])
     return [span[0].name if len(span) == 1 else f"{span[0].name} to {span[-1].name}" for span in spans]
+
+
+MAX_POSTS = 5
+
+
+def mail_content(report: Report, *, link: str) -> dict[str, Any]:
+    """Return the content of the mail; `link` leads to the full report. Raises ValueError for one not of the web."""
+    if not link.startswith(("https://", "http://")):
+        raise ValueError("The link to a report begins with https:// or http://.")
+    return {
+        "site_name": report.site_name,
+        "site_url": report.site_url,
+        "month": report.month.name,
+        "cards": cards(report),
+        "posts": report.top_posts[:MAX_POSTS],
+        "link": link,
+    }

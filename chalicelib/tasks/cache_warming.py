@@ -1,0 +1,147 @@
+"""What the application finds in its cache before anybody asks: computed together, and swapped in together.
+
+Each value is JSON under a key of its version, `{cache}:<name>:<version>`, and `{cache}:current` says which version
+counts. The braces keep all of them on one node of a cluster.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, func, select
+
+from chalicelib.application import posts
+from chalicelib.core.clock import from_ms, iso, to_ms
+from chalicelib.core.context import Context
+from chalicelib.core.errors import AlreadyClaimed, Skipped, TransientError
+from chalicelib.core.outcome import Counts
+from chalicelib.runs.claims import Run
+from chalicelib.schema import sessions
+from chalicelib.tasks import Task
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+CURRENT, LOCK = "{cache}:current", "{cache}:lock"
+# Two intervals and some grace: a run that fails leaves what is there until the next one is done.
+LIFE_SECONDS = 2 * 1800 + 900
+# Longer than any run, so that a dead one does not hold up the next for long.
+LOCK_SECONDS = 300
+POPULAR = 100
+DAY_MS = 86_400_000
+COLUMNS = ("id", "title", "url", "author", "points", "comments", "views", "created_at")
+
+
+def perform(context: Context, run: Run) -> Counts:
+    """Compute every value and swap all of them in; counts are values."""
+    if context.cache is None:
+        raise Skipped("there is no Redis: set REDIS_URL")
+    at = run.scheduled_for
+    if not run.dry_run:
+        claim(context.cache, at=at, run_id=str(run.id))
+    computed_at = from_ms(context.clock.now_ms())
+    values = context.database.transact(lambda connection: compute(connection, at=at))
+    if run.dry_run:
+        return Counts(total=len(values), skipped=len(values))
+    swap_in(context.cache, values, at=at, computed_at=computed_at, run_id=str(run.id))
+    return Counts(total=len(values), succeeded=len(values))
+
+
+def compute(connection: Connection, *, at: datetime) -> dict[str, Any]:
+    """Return the values by name: the hundred posts most viewed, and how many users were active in the day before."""
+    return {"popular_posts": _popular_posts(connection), "active_users": _active_users(connection, at=at)}
+
+
+def _popular_posts(connection: Connection) -> list[dict[str, Any]]:
+    chosen = select(*(posts.c[name] for name in COLUMNS))
+    # No order among equals: with one, no index of `views` would be of use.
+    best = connection.execute(chosen.order_by(posts.c.views.desc()).limit(POPULAR))
+    return [dict(zip(COLUMNS, row, strict=True)) for row in best]
+
+
+def _active_users(connection: Connection, *, at: datetime) -> int:
+    end_ms = to_ms(at)
+    used = sessions.c.updated_at
+    active = select(func.count(sessions.c.user_id.distinct())).where(used >= end_ms - DAY_MS, used < end_ms)
+    return connection.execute(active).scalar_one()
+
+
+def claim(redis: Redis, *, at: datetime, run_id: str) -> None:
+    """Keep other runs away until this one has swapped its values in.
+
+    Raises AlreadyClaimed while another run does so, Skipped where the cache already has the values of a later fire.
+    """
+    from redis.exceptions import RedisError
+
+    try:
+        with redis.pipeline(transaction=True) as pipeline:
+            pipeline.set(LOCK, run_id, nx=True, ex=LOCK_SECONDS)
+            pipeline.get(LOCK)
+            pipeline.get(CURRENT)
+            _, holder, current = pipeline.execute()
+        if holder != run_id.encode():
+            raise AlreadyClaimed("another run is warming the cache")
+        if _is_later(current, at=at):
+            redis.delete(LOCK)
+            raise Skipped("the values of a later fire are in the cache")
+    except RedisError as error:
+        raise TransientError(f"Redis does not take the lock: {error}") from error
+
+
+def swap_in(redis: Redis, values: Mapping[str, Any], *, at: datetime, computed_at: datetime, run_id: str) -> None:
+    """Put the values into Redis and make them those that count, in one transaction.
+
+    Raises TransientError, and then what was there still counts, and Skipped where that is of a later fire.
+    """
+    from redis.exceptions import RedisError
+
+    version = f"{to_ms(at)}-{run_id}"
+    # Untyped in redis-py.
+    transaction: Any = redis.pipeline(transaction=True)
+    try:
+        with transaction as pipeline:
+            # A run that was held up for longer than the lock lives may find another's values.
+            pipeline.watch(CURRENT)
+            if _is_later(pipeline.get(CURRENT), at=at):
+                raise Skipped("the values of a later fire are in the cache")
+            pipeline.multi()
+            for name, value in values.items():
+                text = json.dumps({"computed_at": iso(computed_at), "value": value}, separators=(",", ":"))
+                pipeline.set(f"{{cache}}:{name}:{version}", text, ex=LIFE_SECONDS)
+            pipeline.set(CURRENT, version, ex=LIFE_SECONDS)
+            pipeline.delete(LOCK)
+            pipeline.execute()
+    except RedisError as error:
+        raise TransientError(f"Redis does not take the values: {error}") from error
+
+
+def _is_later(version: Any, *, at: datetime) -> bool:
+    # What somebody else has written there holds up nobody.
+    moment = version.partition(b"-")[0] if isinstance(version, bytes) else b""
+    return moment.isdigit() and int(moment) > to_ms(at)
+
+
+def read(redis: Redis, *names: str) -> dict[str, Any] | None:
+    """Return values of one version by name, each with its `computed_at`: how an application reads them.
+
+    None where the cache is cold; then the application asks its database.
+    """
+    version = redis.get(CURRENT)
+    if not isinstance(version, bytes):
+        return None
+    texts: Any = redis.mget([f"{{cache}}:{name}:{version.decode()}" for name in names])
+    return None if None in texts else {name: json.loads(text) for name, text in zip(names, texts, strict=True)}
+
+
+TASK = Task(
+    name="cache_warming",
+    perform=perform,
+    max_failed_share=0.0,
+    max_attempts=3,
+    overlap="skip",
+    catch_up="skip",
+    grace=timedelta(minutes=15),
+)

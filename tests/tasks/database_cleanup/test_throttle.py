@@ -1,0 +1,252 @@
+"""The pace: chunks that take as long as they may, and pauses when replicas or other connections suffer."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, event, text
+
+from chalicelib.core.clock import SystemClock
+from chalicelib.core.database import Database
+from chalicelib.core.errors import OutOfTimeError, RunFailedError, TransientError
+from chalicelib.schema import sessions
+from chalicelib.tasks.database_cleanup.throttle import CHUNK_MS, FIRST, LEAST, MOST_SECONDS_BEHIND, Pace, Pressure
+from tests.dialects import REPLICATION
+from tests.services import on_a_server
+from tests.tasks.database_cleanup.samples import add_sessions, clean, ids_in
+from tests.world import World
+
+
+class Server(Pressure):
+    """A server that shows what a test says, from one look to the next; at last nothing."""
+
+    def __init__(self, *, behind: list[int] | None = None, lock_ms: list[int] | None = None) -> None:
+        self._behind = iter(behind or [])
+        self._lock_waits = iter(lock_ms or [])
+
+    def seconds_behind(self) -> int:
+        return next(self._behind, 0)
+
+    def lock_wait_ms(self) -> int:
+        return next(self._lock_waits, 0)
+
+
+def pace_of(world: World, server: Pressure | None = None, *, most: int = 3000, seconds: float = 300) -> Pace:
+    return Pace(world.context(seconds=seconds), server or Server(), most=most)
+
+
+def test_chunks_grow_while_they_are_quick_up_to_what_the_rule_says(world: World) -> None:
+    pace = pace_of(world)
+    sizes = [pace.size]
+    for _ in range(4):
+        pace.keep(0)
+        sizes.append(pace.size)
+    assert sizes == [FIRST, 1500, 2250, 3000, 3000]
+
+
+def test_chunks_shrink_while_they_are_slow_down_to_a_least(world: World) -> None:
+    pace = pace_of(world)
+    sizes = []
+    for _ in range(3):
+        pace.keep(1000)
+        sizes.append(pace.size)
+    assert sizes == [500, LEAST, LEAST]
+
+
+@pytest.mark.parametrize(("milliseconds", "size"), [(CHUNK_MS, 1000), (CHUNK_MS + 5, 833), (CHUNK_MS - 5, 1250)])
+def test_the_next_chunk_has_as_many_rows_as_would_have_taken_the_time_it_may(
+    world: World, milliseconds: int, size: int
+) -> None:
+    pace = pace_of(world)
+    pace.keep(milliseconds)
+    assert pace.size == size
+
+
+def test_after_going_singly_chunks_grow_again_step_by_step(world: World) -> None:
+    pace = pace_of(world)
+    assert [pace.go_singly() for _ in range(6)] == [False] * 5 + [True]
+    sizes = []
+    for _ in range(5):
+        pace.keep(0)
+        sizes.append(pace.size)
+    assert sizes == [2, 3, 4, 6, 9]
+
+
+def test_a_small_chunk_of_a_rule_is_never_made_larger(world: World) -> None:
+    pace = pace_of(world, most=7)
+    pace.keep(0)
+    pace.keep(1000)
+    assert pace.size == 7
+
+
+def test_chunks_wait_longer_each_time_until_replicas_have_caught_up(world: World) -> None:
+    pace = pace_of(world, Server(behind=[60, 40, 11, MOST_SECONDS_BEHIND]))
+    pace.give_way()
+    assert (world.clock.slept, pace.size) == ([1, 2, 4], LEAST)
+
+
+def test_replicas_that_do_not_catch_up_are_waited_for_two_minutes(world: World) -> None:
+    pace = pace_of(world, Server(behind=[60] * 10))
+    with pytest.raises(TransientError, match="given up after 7 pauses: replication is 60 s behind"):
+        pace.give_way()
+    assert sum(world.clock.slept) == 127
+
+
+def test_no_pause_reaches_beyond_the_deadline(world: World) -> None:
+    pace = pace_of(world, Server(behind=[60] * 10), seconds=20)
+    with pytest.raises(OutOfTimeError, match="replication is 60 s behind"):
+        pace.give_way()
+    assert world.clock.slept == [1, 2, 4]
+
+
+def test_waits_for_locks_are_given_one_pause_since_after_it_they_are_not_ours(world: World) -> None:
+    pace = pace_of(world, Server(lock_ms=[5000, 5000, 100]))
+    pace.give_way()
+    assert (world.clock.slept, pace.size) == ([1], FIRST // 2)
+    world.clock.advance(1)
+    pace.give_way()
+    assert world.clock.slept == [1]
+
+
+def test_the_server_is_looked_at_once_a_second(world: World) -> None:
+    pace = pace_of(world, Server(behind=[0, 60]))
+    pace.give_way()
+    world.clock.advance(0.999)
+    pace.give_way()
+    assert world.clock.slept == []
+    world.clock.advance(0.001)
+    pace.give_way()
+    assert world.clock.slept == [1]
+
+
+def test_after_a_chunk_the_next_pause_is_a_short_one_again(world: World) -> None:
+    pace = pace_of(world)
+    pace.pause("one")
+    pace.pause("two")
+    pace.keep(0)
+    pace.pause("three")
+    assert world.clock.slept == [1, 2, 1]
+
+
+@contextmanager
+def showing(world: World, answers: Callable[[], str]) -> Iterator[list[str]]:
+    """Have the server answer otherwise when it is asked for its replication; give what was asked."""
+    asked: list[str] = []
+
+    def rewrite(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        if statement in {"SHOW REPLICA STATUS", "SHOW SLAVE STATUS"}:
+            asked.append(statement)
+            statement = answers()
+        return statement, parameters
+
+    engine = world.context().database.engine
+    event.listen(engine, "before_cursor_execute", rewrite, retval=True)
+    try:
+        yield asked
+    finally:
+        event.remove(engine, "before_cursor_execute", rewrite)
+
+
+@on_a_server
+@pytest.mark.parametrize("name", ["Seconds_Behind_Master", "Seconds_Behind_Source"])
+def test_a_run_waits_until_replication_has_caught_up(world: World, name: str) -> None:
+    add_sessions(world, 3, days=31)
+    seconds = iter([30, 20])
+    with showing(world, lambda: f"SELECT {next(seconds, 0)} AS {name}, 'x' AS Host") as asked:
+        assert clean(world, rules=["sessions"])["succeeded"] == 3
+    assert world.clock.slept == [1, 2]
+    assert asked == ["SHOW REPLICA STATUS"] * 3
+
+
+@on_a_server
+def test_a_run_fails_when_replication_does_not_catch_up_and_deletes_nothing(world: World) -> None:
+    add_sessions(world, 3, days=31)
+    with (
+        showing(world, lambda: "SELECT 30 AS Seconds_Behind_Master"),
+        pytest.raises(RunFailedError, match="sessions failed: given up after 7 pauses: replication is 30 s behind"),
+    ):
+        clean(world, rules=["sessions"])
+    assert len(ids_in(world, sessions)) == 3
+
+
+@on_a_server
+def test_the_slowest_of_several_replications_counts(world: World) -> None:
+    answer = "SELECT 5 AS Seconds_Behind_Master UNION SELECT 70 UNION SELECT NULL"
+    with showing(world, lambda: answer):
+        assert Pressure(world.context().database).seconds_behind() == 70
+
+
+@on_a_server
+def test_a_server_that_knows_only_the_old_name_is_asked_by_it(world: World) -> None:
+    answers = iter(["SHOW SOMETHING NOBODY KNOWS", "SELECT 7 AS Seconds_Behind_Master"])
+    with showing(world, lambda: next(answers)) as asked:
+        assert Pressure(world.context().database).seconds_behind() == 7
+    assert asked == ["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"]
+
+
+@on_a_server
+def test_a_replication_that_was_never_started_is_not_waited_for(world: World) -> None:
+    engine = create_engine(world.environment["DATABASE_URL"])
+    with engine.connect() as connection:
+        replication = REPLICATION[connection.dialect.is_mariadb]  # type: ignore[attr-defined]
+        connection.execute(text(replication["begin"]))
+        try:
+            assert connection.execute(text("SHOW REPLICA STATUS")).mappings().one()[replication["seconds"]] is None
+            assert Pressure(world.context().database).seconds_behind() == 0
+        finally:
+            connection.execute(text(replication["end"]))
+    engine.dispose()
+
+
+@on_a_server
+def test_a_user_who_may_not_see_replication_is_no_trouble(world: World) -> None:
+    world.execute(text("CREATE USER cleaner@'127.0.0.1' IDENTIFIED BY 'secret'"))
+    engine = create_engine(world.environment["DATABASE_URL"].replace("root@", "cleaner:secret@").rpartition("/")[0])
+    try:
+        pressure = Pressure(Database(engine, SystemClock()))
+        assert (pressure.seconds_behind(), pressure.seconds_behind()) == (0, 0)
+        assert pressure.lock_wait_ms() == 0
+    finally:
+        engine.dispose()
+        world.execute(text("DROP USER cleaner@'127.0.0.1'"))
+
+
+@on_a_server
+def test_a_server_without_innodbs_counters_is_no_trouble(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "chalicelib.tasks.database_cleanup.throttle.ROW_LOCK_TIME", "SHOW GLOBAL STATUS LIKE 'Nothing of the kind'"
+    )
+    assert Pressure(world.context().database).lock_wait_ms() == 0
+
+
+@on_a_server
+def test_time_that_others_wait_for_locks_is_seen(world: World) -> None:
+    add_sessions(world, 1, days=1)
+    engine = create_engine(world.environment["DATABASE_URL"])
+    statement = text("UPDATE sessions SET user_agent = 'x'")
+    pressure = Pressure(world.context().database)
+    assert pressure.lock_wait_ms() == 0
+
+    def wait() -> None:
+        with engine.connect() as connection:
+            connection.execute(text("SET innodb_lock_wait_timeout = 1"))
+            with pytest.raises(Exception, match="Lock wait timeout"):
+                connection.execute(statement)
+
+    with engine.connect() as holder:
+        holder.execute(statement)
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        waiter.join()
+        holder.rollback()
+    engine.dispose()
+    assert 900 < pressure.lock_wait_ms() < 10_000
+    assert pressure.lock_wait_ms() == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_sqlite_has_neither(world: World) -> None:
+    pressure = Pressure(world.context().database)
+    assert (pressure.seconds_behind(), pressure.lock_wait_ms()) == (0, 0)

@@ -1,0 +1,103 @@
+"""What a complete snapshot lacks, and answers that only look like one."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from tests.tasks.external_sync.deployment import FIRST, ITEMS, Deployment, fails, tally
+from tests.tasks.external_sync.upstream import JSON, Reply
+
+
+def test_what_a_complete_snapshot_lacks_is_marked_and_unmarked_when_it_returns(deployment: Deployment) -> None:
+    deployment.declare(is_snapshot=True)
+    deployment.insert({"id": "theirs", "external_id": "theirs", "data": "{}", "synced_at": 1, "source": "other"})
+    deployment.upstream.serve(ITEMS)
+    deployment.fire()
+    before = deployment.rows()
+    deployment.upstream.serve(ITEMS[:3])
+    assert tally(deployment.fire()) == (3, 0, 3, 0)
+    assert deployment.missing() == ["4", "5"]
+    assert deployment.rows()[3].missing_since == deployment.kit.clock.now_ms()
+    assert deployment.rows()[3].synced_at == before[3].synced_at
+    marked = deployment.rows()
+    deployment.fire()
+    assert deployment.rows() == marked
+    deployment.upstream.serve([*ITEMS[:3], ITEMS[4]])
+    assert tally(deployment.fire()) == (4, 1, 3, 0)
+    assert deployment.missing() == ["4"]
+
+
+def test_a_source_that_is_no_snapshot_marks_nothing(lite: Deployment) -> None:
+    lite.upstream.serve(ITEMS)
+    lite.fire()
+    lite.upstream.serve(ITEMS[:1])
+    lite.fire()
+    assert lite.missing() == []
+
+
+@pytest.mark.parametrize(
+    "remaining", [ITEMS[:2], [], [{"id": "a"}, {"id": "b"}, {"id": "c"}, {"id": "d"}, {"id": "e"}]]
+)
+def test_a_snapshot_that_lacks_too_much_marks_nothing_unless_somebody_accepts_it(
+    deployment: Deployment, remaining: list[Any]
+) -> None:
+    deployment.declare(is_snapshot=True)
+    deployment.upstream.serve(ITEMS, ETag='"whole"')
+    deployment.fire()
+    deployment.upstream.serve(remaining, ETag='"less"')
+    fails(deployment, "shop: the snapshot lacks at least 3|shop: the snapshot lacks at least 5")
+    assert deployment.missing() == []
+    fails(deployment, "the snapshot lacks")
+    deployment.fire(accept_loss="shop")
+    kept = {item["id"] for item in remaining}
+    assert deployment.missing() == [item["id"] for item in ITEMS if item["id"] not in kept]
+
+
+def test_a_snapshot_may_lose_half_at_once(lite: Deployment) -> None:
+    lite.declare(is_snapshot=True)
+    lite.upstream.serve(ITEMS[:4])
+    lite.fire()
+    lite.upstream.serve(ITEMS[:2])
+    lite.fire()
+    assert lite.missing() == ["3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("anew", "shops"), ("accept_loss", True), ("accept_loss", ["shop"]), ("anew", 1)]
+)
+def test_an_option_names_a_source_that_there_is(lite: Deployment, name: str, value: Any) -> None:
+    fails(lite, f"{name} must name a source, one of shop", **{name: value})
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        Reply(body=b"[%b, %b" % (FIRST, FIRST)),
+        Reply(body=b"[%b, %b" % (FIRST, FIRST[:-2])),
+        Reply(body=b"[%b]]" % FIRST),
+        Reply(body=b"[%b,]" % FIRST),
+        Reply(body=b"[,%b]" % FIRST),
+        Reply(body=b'{"items": [%b]' % FIRST),
+        Reply(body=b'{"items": [%b], "next": }' % FIRST),
+        Reply(body=b'{"error": "try later"}'),
+        Reply(body=b'{"items": null}'),
+        Reply(body=b""),
+        Reply(body=b"[", headers=JSON | {"Content-Length": "0"}),
+        Reply(body=b"[%b]" % FIRST, headers=JSON | {"Content-Length": "10"}),
+        Reply(body=b"<html>"),
+        Reply(body=b"[]", headers=JSON | {"Content-Length": "1000"}),
+        Reply(body=[b"3\r\n[]\n\r\n"], headers=JSON | {"Transfer-Encoding": "chunked"}),
+        Reply(body=gzip.compress(json.dumps(ITEMS).encode())[:-9], headers=JSON | {"Content-Encoding": "gzip"}),
+        Reply(body=b"[]", headers=JSON | {"Content-Encoding": "gzip"}),
+    ],
+)
+def test_an_answer_that_was_cut_off_or_is_none_wipes_nothing(lite: Deployment, cut: Reply) -> None:
+    lite.declare(is_snapshot=True)
+    lite.upstream.serve(ITEMS)
+    lite.fire()
+    before = lite.data()
+    lite.upstream.always(cut)
+    fails(lite, "shop: the answer")
+    assert (lite.data(), lite.missing()) == (before, [])
