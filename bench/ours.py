@@ -28,7 +28,7 @@ from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
 from chalicelib.handlers import Handler
 from chalicelib.queue import worker
-from chalicelib.queue.claims import paused_types
+from chalicelib.queue.claim import paused_types
 from chalicelib.queue.job import Job
 from chalicelib.queue.outbox import NewJob, enqueue, enqueue_many
 from chalicelib.queue.worker import BatchFailedError

@@ -53,7 +53,7 @@ def test_each_field_of_a_run_and_a_job_is_on_the_page_and_no_other(
     log()
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0")
     # However slow the machine is, jobs that do nothing are told together.
-    monkeypatch.setattr("chalicelib.queue.batch.ALONE_AFTER_SECONDS", 60)
+    monkeypatch.setattr("chalicelib.queue.worker.ALONE_AFTER_SECONDS", 60)
     plan.kit.handlers["mine"] = HANDLER
     plan.meanwhile(fail)
     for _ in range(3):

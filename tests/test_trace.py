@@ -194,7 +194,7 @@ def test_jobs_that_are_done_together_name_each_of_their_traces_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
     # However slow the machine is.
-    monkeypatch.setattr("chalicelib.queue.batch.ALONE_AFTER_SECONDS", 60)
+    monkeypatch.setattr("chalicelib.queue.worker.ALONE_AFTER_SECONDS", 60)
     kit = Kit(f"sqlite:///{tmp_path / 'test.db'}")
     kit.handlers["noop"] = Handler(
         type="noop",

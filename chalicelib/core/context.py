@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from chalicelib.mail.mailer import Account, Mailer
     from chalicelib.mail.pace import Pace, Turn
     from chalicelib.queue.payloads import Payloads
-    from chalicelib.queue.queues import Queues
+    from chalicelib.queue.sqs import Queues
 
 # What finishing takes: saving, handing on, the summary line, on a slow day.
 RESERVE_MS = 10_000
+# A lease ends so long after the function's limit: its process is certainly dead by then, even if clocks differ.
+LEASE_GRACE_MS = 60_000
 # How long a transaction waits for a database that restarts or fails over, where the deadline leaves as much. A person
 # who waits for an answer learns sooner that there is none.
 LONGEST_PATIENCE_MS, PATIENCE_OF_PEOPLE_MS = 600_000, 15_000
@@ -105,9 +107,7 @@ class Context:
     @cached_property
     def queues(self) -> Queues:
         """The work queues and the dead-letter queue."""
-        from chalicelib.queue.dead_letters import DeadLetters
-        from chalicelib.queue.queues import Queues
-        from chalicelib.queue.work_queue import WorkQueue
+        from chalicelib.queue.sqs import DeadLetters, Queues, WorkQueue
 
         settings, sqs, payloads = self.settings, self._client("sqs"), self.payloads
         return Queues(

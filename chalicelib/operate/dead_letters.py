@@ -11,11 +11,10 @@ from sqlalchemy import select
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError, NightshiftError
 from chalicelib.operate.checks import Nothing
-from chalicelib.queue import claims, outbox
-from chalicelib.queue.dead_letters import DeadLetter, DeadLetters
-from chalicelib.queue.job import OVER, Status, read_row
+from chalicelib.queue import claim, outbox
+from chalicelib.queue.job import OUTGOING, OVER, Status, message_of
 from chalicelib.queue.message import Message, decode
-from chalicelib.queue.rows import OUTGOING
+from chalicelib.queue.sqs import DeadLetter, DeadLetters
 from chalicelib.schema import jobs
 
 
@@ -31,7 +30,7 @@ def redrive(context: Context, _request: Nothing) -> dict[str, Any]:
     kept: dict[str, DeadLetter] = {}
     left = []
     retried: set[str] = set()
-    for letter in letters.look():
+    for letter in letters.receive():
         if context.is_out_of_time():
             left.append(letter)
             break
@@ -61,7 +60,7 @@ def _redrive(context: Context, letter: DeadLetter, retried: set[str]) -> str:
             return "kept"
         retried.add(id_)
         now_ms = context.clock.now_ms()
-        context.database.transact(lambda connection: claims.reopen(connection, [id_], dispatch_ms=now_ms))
+        context.database.transact(lambda connection: claim.reopen(connection, [id_], dispatch_ms=now_ms))
         outbox.send_now(context.database, context.queues, [id_], clock=context.clock)
         return "retried"
     if row is not None and row.status in OVER:
@@ -87,7 +86,7 @@ def _read(context: Context, letter: DeadLetter) -> tuple[str, Message | None]:
 
 def _can_be_sent(row: Any) -> bool:
     try:
-        read_row(row)
+        message_of(row)
     except InvalidRequestError:
         return False
     return True
@@ -97,7 +96,7 @@ def remove(context: Context, ids: Collection[str]) -> None:
     """Take the dead letters of these jobs off the queue; the others are left as they are."""
     wanted, letters = set(ids), context.queues.dead_letters
     others: dict[str, DeadLetter] = {}
-    for letter in letters.look() if wanted else ():
+    for letter in letters.receive() if wanted else ():
         if (letter.job_id or _read(context, letter)[0]) in wanted:
             letters.delete(letter)
             continue

@@ -10,7 +10,7 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.operate import dead_letters
 from chalicelib.operate.jobs import Filter, One, Place, Words, check_type, find, matching, next_place
-from chalicelib.queue import claims, outbox
+from chalicelib.queue import claim, outbox
 from chalicelib.queue.job import WAITING, Status
 from chalicelib.queue.message import encode_data, read_data
 from chalicelib.schema import jobs
@@ -110,7 +110,7 @@ def _reopen(context: Context, ids: list[str]) -> list[str]:
 
     def work(connection: Connection) -> list[str]:
         still = _still_given_up(connection, ids)
-        claims.reopen(connection, still, dispatch_ms=now_ms)
+        claim.reopen(connection, still, dispatch_ms=now_ms)
         return still
 
     reopened = context.database.transact(work)

@@ -1,40 +1,69 @@
-"""Dispatch: puts the jobs that are due and undelivered on their queues, and clears away what is over."""
+"""Dispatch: sends the jobs that are due to their queues, and deletes those that are over.
+
+Jobs are read by queue and type, so that dispatch never reads past jobs that are paused. Each read is a seek in the
+index (`queue`, `type`, `dispatch_at`): no cost depends on how many jobs are paused, over, or not yet due.
+"""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, false, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, false, select, update
 
 from chalicelib.core.attempt import attempt
 from chalicelib.core.clock import Clock
 from chalicelib.core.context import Context
-from chalicelib.core.database import Database
+from chalicelib.core.database import Database, distinct_values
 from chalicelib.core.errors import InvalidRequestError, RunFailedError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.pauses import ALL_JOBS
 from chalicelib.core.redaction import redact
 from chalicelib.core.telemetry import bound, report
-from chalicelib.queue.backlogs import Backlog, find_backlogs, lock_due
-from chalicelib.queue.claims import paused_types
-from chalicelib.queue.job import OVER, TAKEN, Status, raw_body, read_row
+from chalicelib.queue.claim import paused_types
+from chalicelib.queue.job import OUTGOING, OVER, TAKEN, Status, dead_letter_body, message_of
 from chalicelib.queue.message import Message
-from chalicelib.queue.queues import Queues
-from chalicelib.queue.rows import OUTGOING
-from chalicelib.queue.work_queue import BATCH
+from chalicelib.queue.sqs import BATCH, Queues
 from chalicelib.schema import jobs
 
-# It comes every minute: what falls due before the next time is sent now, with a delay that SQS keeps to the second.
+# Dispatch runs every minute: what falls due before its next run is sent now, with a delay that SQS keeps to the second.
 LOOKAHEAD_MS = 90_000
-# A message that nobody has taken for this long is believed lost; should it be waiting still, its copy does nothing.
+# A message that no worker received for this long counts as lost; if it is still waiting, its copy has no effect.
 LOST_AFTER_MS = 6 * 3_600_000
 PRUNE_CHUNK = 1000
 PRUNED = (Status.COMPLETED, Status.CANCELLED, Status.EXPIRED)
+PRIORITY = "priority"
+
+# Built once: SQLAlchemy takes longer to build it than the database to execute it.
+_DUE = (
+    select(*OUTGOING)
+    .where(
+        jobs.c.queue == bindparam("queue"),
+        jobs.c.type == bindparam("type"),
+        jobs.c.dispatch_at <= bindparam("until_ms"),
+    )
+    .order_by(jobs.c.dispatch_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """The jobs of one type on one queue."""
+
+    queue: str
+    type: str
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether its jobs are sent before those of every other queue."""
+        return self.queue == PRIORITY
 
 
 def dispatch(context: Context) -> dict[str, Any]:
-    """Put what is due on its queue, clear away what is over, and return the summary; several may do so at once.
+    """Send what is due, delete what is over, and return the summary; several dispatches may run at once.
 
-    Raises RunFailedError, so that Lambda's alarms see it; whatever is still due is sent a minute later.
+    Raises RunFailedError, so that Lambda's alarms see it; what is still due is sent a minute later.
     """
     with bound(request_id=context.request_id):
         ended = attempt(lambda: _dispatch(context), clock=context.clock, last=False)
@@ -47,7 +76,7 @@ def dispatch(context: Context) -> dict[str, Any]:
 def _dispatch(context: Context) -> Counts:
     """Send until nothing is due or time runs short, and prune.
 
-    Counts are jobs: succeeded were sent or pruned, skipped were over or had expired, failed can be made no message
+    Counts are jobs: succeeded were sent or pruned, skipped were over or had expired, failed are not valid messages
     and are dead.
     """
     counts = send_backlogs(context.database, context.queues, clock=context.clock, is_out_of_time=context.is_out_of_time)
@@ -63,17 +92,17 @@ def _dispatch(context: Context) -> Counts:
 def send_backlogs(
     database: Database, queues: Queues, *, clock: Clock, is_out_of_time: Callable[[], bool] = lambda: False
 ) -> Counts:
-    """Put every job that is due on its queue, ten at a time: those of the priority queue first, then types in turn.
+    """Send every job that is due, ten at a time: those of the priority queue first, then types in turn.
 
-    Jobs of a type that comes up meanwhile are sent by the next dispatch. Counts and errors as of `send_due`.
+    The next dispatch sends jobs of a type that appears meanwhile. Counts and errors as of `send_due`.
     """
     counts = Counts()
-    backlogs: Sequence[Backlog] = database.autocommit(find_backlogs)
+    backlogs: Sequence[Backlog] = database.autocommit(_find_backlogs)
     while backlogs and not is_out_of_time():
 
         def work(connection: Connection, backlogs: Sequence[Backlog] = backlogs) -> tuple[Counts, Sequence[Backlog]]:
             now_ms = clock.now_ms()
-            rows, following = lock_due(connection, backlogs, until_ms=now_ms + LOOKAHEAD_MS, most=BATCH)
+            rows, following = _lock_due(connection, backlogs, until_ms=now_ms + LOOKAHEAD_MS, most=BATCH)
             return _send(connection, rows, queues, now_ms=now_ms), following
 
         sent, backlogs = database.transact(work)
@@ -82,21 +111,21 @@ def send_backlogs(
 
 
 def send_due(database: Database, queues: Queues, *, clock: Clock, only: Collection[str]) -> Counts:
-    """Put those of up to ten jobs, by id, that are due on their queues.
+    """Send those of up to ten jobs, by id, that are due.
 
-    Counts are jobs: succeeded were sent, skipped were over or had expired, failed can be made no message and are
+    Counts are jobs: succeeded were sent, skipped were over or had expired, failed are not valid messages and are
     dead. Raises TransientError when SQS refuses; then they are still due. The rows are locked while SQS is called,
-    so that nobody else sends them; a kill in between sends them once more, which the worker's claim makes harmless.
+    so that they are sent once; a kill in between sends them again, which the worker's claim makes harmless.
     """
 
     def work(connection: Connection) -> Counts:
         now_ms = clock.now_ms()
-        return _send(connection, _lock(connection, only, now_ms=now_ms), queues, now_ms=now_ms)
+        return _send(connection, _lock_ids(connection, only, now_ms=now_ms), queues, now_ms=now_ms)
 
     return database.transact(work)
 
 
-def _lock(connection: Connection, ids: Collection[str], *, now_ms: int) -> Sequence[Any]:
+def _lock_ids(connection: Connection, ids: Collection[str], *, now_ms: int) -> Sequence[Any]:
     query = select(*OUTGOING).where(jobs.c.id.in_(list(ids)), jobs.c.dispatch_at <= now_ms + LOOKAHEAD_MS)
     if paused := paused_types(connection):
         query = query.where(false() if ALL_JOBS in paused else jobs.c.type.not_in(sorted(paused)))
@@ -104,7 +133,7 @@ def _lock(connection: Connection, ids: Collection[str], *, now_ms: int) -> Seque
 
 
 def _send(connection: Connection, rows: Sequence[Any], queues: Queues, *, now_ms: int) -> Counts:
-    # Whoever closed one by hand need not know of dispatch_at.
+    # A row that was closed by hand may still have its dispatch_at.
     closed = {row.id for row in rows if row.status in OVER}
     expired = {row.id for row in rows if _is_expired(row, now_ms=now_ms)} - closed
     _end(connection, closed, now_ms=now_ms)
@@ -114,9 +143,9 @@ def _send(connection: Connection, rows: Sequence[Any], queues: Queues, *, now_ms
     for row in rows:
         if row.id not in closed | expired:
             try:
-                message = read_row(row)
+                message = message_of(row)
             except InvalidRequestError as error:
-                queues.dead_letters.bury(raw_body(row), job_id=row.id, error=error)
+                queues.dead_letters.send(dead_letter_body(row), job_id=row.id, error=error)
                 _end(connection, [row.id], now_ms=now_ms, status=Status.DEAD.value, last_error=str(error))
                 counts += Counts(failed=1)
             else:
@@ -132,7 +161,7 @@ def _send(connection: Connection, rows: Sequence[Any], queues: Queues, *, now_ms
 
 
 def _is_expired(row: Any, *, now_ms: int) -> bool:
-    # What a worker has begun in time may end.
+    # A job that a worker began in time may end.
     is_held = row.status in TAKEN and row.lease_until > now_ms
     return row.expires_at is not None and row.expires_at <= now_ms and not is_held
 
@@ -153,3 +182,37 @@ def _prune(database: Database, *, before_ms: int) -> int:
         return len(found)
 
     return database.transact(work)
+
+
+def _find_backlogs(connection: Connection) -> list[Backlog]:
+    """Return the backlogs of all jobs in the table, due or not, the urgent ones first."""
+    found = [
+        Backlog(queue=queue, type=type_)
+        for queue in distinct_values(connection, jobs.c.queue)
+        for type_ in distinct_values(connection, jobs.c.type, jobs.c.queue == queue)
+    ]
+    return sorted(found, key=lambda backlog: not backlog.is_urgent)
+
+
+def _lock_due(
+    connection: Connection, backlogs: Sequence[Backlog], *, until_ms: int, most: int
+) -> tuple[list[Any], Sequence[Backlog]]:
+    """Lock and return up to `most` rows that are due by then, and the backlogs to read next, in order.
+
+    A backlog without further rows is left out of that order. The one that filled the batch goes to its end, so that
+    types take turns, unless it is urgent. Rows that another dispatch has locked, and paused types, are skipped.
+    """
+    # A case-insensitive collation compares NOTE equal to a paused note.
+    paused = {name.casefold() for name in paused_types(connection)}
+    rows: list[Any] = []
+    for n, backlog in enumerate(backlogs):
+        if not paused.isdisjoint({ALL_JOBS, backlog.type.casefold()}):
+            continue
+        wanted = {"queue": backlog.queue, "type": backlog.type, "until_ms": until_ms, "most": most - len(rows)}
+        rows += connection.execute(_DUE, wanted)
+        if len(rows) == most:
+            # New urgent jobs may arrive meanwhile: look for them before each batch.
+            urgent = [each for each in backlogs if each.is_urgent]
+            others = [each for each in backlogs[n + 1 :] if not each.is_urgent]
+            return rows, [*urgent, *others, *([] if backlog.is_urgent else [backlog])]
+    return rows, []

@@ -1,4 +1,4 @@
-"""A job: what a handler is given, its row in `jobs`, and the message that asks for it."""
+"""A job: what its handler gets, its row in `jobs`, and the message that asks for it."""
 
 import json
 from collections.abc import Mapping
@@ -9,30 +9,41 @@ from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from sqlalchemy import bindparam, case, func
 
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.queue.message import Message, decode_data, encode, to_text
 from chalicelib.queue.payloads import LIMIT, MAX_BYTES
+from chalicelib.schema import jobs
 
 P = TypeVar("P")
 
-# The type of a job of which nobody could read, or has read yet, what kind it is.
+# The type of a job whose message is not readable, or not read yet.
 INVALID = "invalid"
-# SQS keeps no message longer. Dispatch can make none for a body that is not read yet, so it waits for the one that
-# came, and gives up the job when that one can come no more.
+# The longest that SQS keeps a message. Dispatch cannot make one for a body that is not read yet, so it waits for the
+# original message, and gives the job up when that message has expired.
 KEPT_MS = 14 * 86_400_000
-# What a column of type TEXT holds.
+# Bytes that a TEXT column holds.
 MAX_ENVELOPE = 65_535
-# SQS counts a dead letter's attributes too: the reason, the id and the type of error take no more than this.
+# SQS counts a dead letter's attributes too: the reason, the id and the type of error take at most this many bytes.
 _ATTRIBUTES = 8192
+# Longer data stays in its row until the job is performed, so that no number of rows takes much memory.
+SHORT_BYTES = LIMIT
+
+DATA_BYTES = func.length(jobs.c.data)
+# Looked up when a statement is executed.
+_SHORT_BYTES: Any = bindparam("short_bytes", callable_=lambda: SHORT_BYTES)
+SHORT_DATA = case((DATA_BYTES <= _SHORT_BYTES, jobs.c.data)).label("data")
+# The columns that a message is made of.
+OUTGOING = (*(column for column in jobs.c if column is not jobs.c.data), SHORT_DATA, DATA_BYTES.label("data_bytes"))
 
 
 class Status(StrEnum):
     """Where a job stands; docs/lifecycle.md draws the moves."""
 
     PENDING = "pending"
-    # Taken together with others of its batch, and perhaps not yet begun.
+    # Claimed with others of its batch, and perhaps not begun yet.
     CLAIMED = "claimed"
     PROCESSING = "processing"
     COMPLETED = "completed"
@@ -49,7 +60,7 @@ OVER = (Status.COMPLETED, Status.CANCELLED, Status.EXPIRED, Status.DEAD)
 
 @dataclass(frozen=True, kw_only=True)
 class Job(Generic[P]):
-    """One unit of queued work as its handler sees it. `attempt` counts from one; `id` is the same for each."""
+    """One unit of queued work, as its handler gets it. `attempt` counts from one; each attempt has the same `id`."""
 
     id: str
     type: str
@@ -62,13 +73,13 @@ class Job(Generic[P]):
 
 
 def new_row(message: Message, *, id_: str, queue: str, now_ms: int) -> dict[str, Any]:
-    """Return the row of a job that nobody has recorded yet."""
+    """Return the row of a new job."""
     due_ms = _ms(message.not_before) or 0
     key = message.idempotency_key
     return {
         "id": id_,
         "type": message.type,
-        # Read or checked already, by whoever has the message.
+        # The caller has decoded or checked the message.
         "data": to_text(message.data),
         "status": Status.PENDING.value,
         "created_at": now_ms,
@@ -88,7 +99,7 @@ def new_row(message: Message, *, id_: str, queue: str, now_ms: int) -> dict[str,
 
 
 def digest_of(type_: str, key: str) -> str:
-    """Return what is unique for a type's idempotency key, whatever the database's collation takes for equal."""
+    """Return a type's idempotency key as a digest, which every collation compares exactly."""
     return sha256(f"{type_}\0{key}".encode()).hexdigest()
 
 
@@ -109,14 +120,11 @@ def envelope_of(row: Any) -> Mapping[str, Any]:
     return msgspec.json.decode(row.envelope) if row.envelope else {}
 
 
-def read_row(row: Any) -> Message:
-    """Return the message that asks for the job of this row, which has the columns of `rows.OUTGOING`.
-
-    Raises InvalidRequestError where it can be none.
-    """
+def message_of(row: Any) -> Message:
+    """Return the message for the job of this row, which has the columns OUTGOING. Raises InvalidRequestError."""
     if row.data_bytes > MAX_BYTES:
         raise InvalidRequestError(f"the job's data has {row.data_bytes} bytes, and {MAX_BYTES} are allowed")
-    # Other services insert rows too, so anything may be wrong with one.
+    # Other services insert rows too: validate them.
     try:
         envelope = dict(envelope_of(row))
         message = Message(
@@ -133,21 +141,21 @@ def read_row(row: Any) -> Message:
         )
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidRequestError(f"the job's row is not valid: {error}") from error
-    # In ASCII short data may have become too long for a message too.
+    # In ASCII, short data may have become too long for a message.
     is_short = len(encode(message)) <= LIMIT
     return message if is_short else msgspec.structs.replace(message, data={}, data_in_row=True)
 
 
 def check(message: Message) -> None:
-    """Raise InvalidRequestError for a message that no worker could read."""
+    """Raise InvalidRequestError for a message that a worker could not read."""
     if (size := len(encode(message))) > MAX_BYTES:
         raise InvalidRequestError(f"the message has {size} bytes, and {MAX_BYTES} are allowed; send less data")
 
 
-def raw_body(row: Any) -> str:
-    """Return what comes nearest to a message for a row of which none can be made."""
+def dead_letter_body(row: Any) -> str:
+    """Return a dead letter's body for a row that is not a valid message."""
     body = {"type": row.type, "data": {} if row.data is None else row.data, "id": row.id}
-    # The row keeps what is too long, escaped or not.
+    # Data that is too long, escaped or not, stays in the row.
     is_short = len(json.dumps(body)) <= LIMIT - _ATTRIBUTES
     return json.dumps(body if is_short else body | {"data": {}})
 

@@ -19,8 +19,7 @@ from chalicelib.core.telemetry import logger
 from chalicelib.queue.dispatch import send_due
 from chalicelib.queue.job import check, new_row
 from chalicelib.queue.message import Message
-from chalicelib.queue.queues import Queues
-from chalicelib.queue.work_queue import by_size
+from chalicelib.queue.sqs import Queues, by_size
 from chalicelib.schema import jobs
 
 # Where a transaction that sends on its commit keeps the ids of what was enqueued in it.

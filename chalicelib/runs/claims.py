@@ -13,15 +13,13 @@ from sqlalchemy import Connection, Row, case, insert, select, update
 from chalicelib.core import pauses
 from chalicelib.core.attempt import Attempt
 from chalicelib.core.clock import from_ms, iso, to_ms
-from chalicelib.core.context import Context
+from chalicelib.core.context import LEASE_GRACE_MS, Context
 from chalicelib.core.database import insert_missing
 from chalicelib.core.errors import AlreadyClaimed, PermanentError, Skipped
 from chalicelib.core.outcome import Outcome
 from chalicelib.runs.fire import OF_ITSELF, Fire, Trigger
 from chalicelib.schema import runs, schedules
 
-# Beyond the function's own limit its process is certainly dead; the rest covers clocks that differ.
-LEASE_GRACE_MS = 60_000
 # No function has longer. A process that does is no function, and may be killed at any time: its lease is short, and it
 # renews it.
 LONGEST_FUNCTION_MS = 900_000

@@ -15,8 +15,8 @@ from chalicelib.handlers.send_email import HANDLER
 from chalicelib.mail import suppressions
 from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.mail.text import clean
-from chalicelib.queue import claims
-from chalicelib.queue.results import BACKUP_MS
+from chalicelib.queue import claim
+from chalicelib.queue.claim import BACKUP_MS
 from chalicelib.schema import emails, jobs
 from nightshift.demo.blog import HOSTILE
 from nightshift.demo.mailbox import parse
@@ -108,7 +108,7 @@ def retry(kit: Kit, job_id: str) -> None:
     """Let a job that was given up be tried anew, as an operator does, and see it through."""
     kit.clock.advance(60)
     reopened = kit.context().database.transact(
-        lambda connection: claims.reopen(connection, [job_id], dispatch_ms=kit.clock.now_ms())
+        lambda connection: claim.reopen(connection, [job_id], dispatch_ms=kit.clock.now_ms())
     )
     assert reopened == 1
     kit.settle()
@@ -583,7 +583,7 @@ def test_an_unknown_mail_whose_process_is_killed_before_its_job_is_dead_is_not_s
     retry_calls = kit.ses.calls
     kit.ses.answers = [no_answer()]
     kit.clock.advance(60)
-    kit.context().database.transact(lambda connection: claims.reopen(connection, [job], dispatch_ms=kit.clock.now_ms()))
+    kit.context().database.transact(lambda connection: claim.reopen(connection, [job], dispatch_ms=kit.clock.now_ms()))
     kit.dispatch()
     with monkeypatch.context() as patch:
         patch.setattr(kit.sqs, "send_message", lambda **_: die())

@@ -45,18 +45,15 @@ CALLERS: dict[str, dict[str, Container[str]]] = {
     },
     "chalicelib/mail/bulk.py": {"sesv2.SendBulkEmail": WORKERS},
     "chalicelib/mail/mailer.py": {"sesv2.GetAccount": {"operate", *WORKERS}, "sesv2.SendEmail": WORKERS},
-    "chalicelib/queue/dead_letters.py": {
+    "chalicelib/queue/payloads.py": {"s3.GetObject": {"operate", *WORKERS}, "s3.PutObject": {"operate", *WORKERS}},
+    "chalicelib/queue/sqs.py": {
         "sqs.ChangeMessageVisibility": {"operate"},
+        "sqs.ChangeMessageVisibilityBatch": WORKERS,
         "sqs.DeleteMessage": {"operate"},
+        "sqs.DeleteMessageBatch": WORKERS,
         "sqs.GetQueueAttributes": {"operate"},
         "sqs.ReceiveMessage": {"operate"},
         "sqs.SendMessage": {"dispatch", "operate", *WORKERS},
-    },
-    "chalicelib/queue/payloads.py": {"s3.GetObject": {"operate", *WORKERS}, "s3.PutObject": {"operate", *WORKERS}},
-    "chalicelib/queue/work_queue.py": {
-        "sqs.ChangeMessageVisibilityBatch": WORKERS,
-        "sqs.DeleteMessageBatch": WORKERS,
-        "sqs.GetQueueAttributes": {"operate"},
         "sqs.SendMessageBatch": PUTTING_JOBS,
     },
     "chalicelib/core/secrets.py": {"secretsmanager.GetSecretValue": EVERYONE},

@@ -141,7 +141,7 @@ def test_each_function_alarms_where_it_ends_later_than_work_is_handed_on_and_job
         assert (alarm["MetricName"], _dimensions(alarm)) == ("Duration", [("FunctionName", name_of(function, STAGE))])
         assert (alarm["Statistic"], int(alarm["Threshold"])) == ("Maximum", 1000 * int(seconds))
         assert (alarm["ComparisonOperator"], alarm["EvaluationPeriods"]) == ("GreaterThanThreshold", 1)
-    # chalicelib.queue.execution stops a job with half of the reserve left.
+    # chalicelib.queue.worker stops a job with half of the reserve left.
     assert 0 < 1000 * LEAST_SECONDS_LEFT < RESERVE_MS / 2
 
 

@@ -12,8 +12,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from chalicelib.core.errors import InvalidRequestError, PermanentError, TransientError
-from chalicelib.queue.dead_letters import DeadLetter, DeadLetters
 from chalicelib.queue.payloads import CLASSES, LIMIT, MAX_BYTES, Payloads
+from chalicelib.queue.sqs import DeadLetter, DeadLetters
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import ACCOUNT, DEAD_LETTER_QUEUE
 from nightshift.testkit.kit import DEAD, WORK, Kit
@@ -62,7 +62,7 @@ class Recorder:
 def buried(error: Exception | None, *, body: str = BODY) -> dict[str, Any]:
     """Return what SQS is asked for when a message is buried because of this error."""
     recorder: Any = Recorder()
-    dead_letters(recorder, "https://sqs.example.com/1/dead", MemoryS3()).bury(body, job_id="j1", error=error)
+    dead_letters(recorder, "https://sqs.example.com/1/dead", MemoryS3()).send(body, job_id="j1", error=error)
     (asked,) = recorder.asked
     return dict(asked)
 
@@ -119,10 +119,10 @@ def test_a_body_that_is_too_long_for_sqs_goes_through_s3(letters: DeadLetters, s
     body = json.dumps(
         {"type": "a", "data": {"text": character * (LIMIT // len(character.encode()))}}, ensure_ascii=False
     )
-    letters.bury(body, job_id="j1", error=PermanentError("no"))
+    letters.send(body, job_id="j1", error=PermanentError("no"))
     ((key, content),) = s3.objects.items()
     assert content.decode() == body
-    (letter,) = letters.look()
+    (letter,) = letters.receive()
     assert key in letter.body
     assert len(letter.body) < 200
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_read_and_is_too_long_only_with_its_reason_is_dead_at_onc
 
 def test_a_body_that_no_worker_would_read_back_is_refused(letters: DeadLetters) -> None:
     with pytest.raises(InvalidRequestError, match=f"{MAX_BYTES} are allowed"):
-        letters.bury("x" * (MAX_BYTES + 1), job_id="j1", error=None)
+        letters.send("x" * (MAX_BYTES + 1), job_id="j1", error=None)
     assert letters.count() == 0
 
 
@@ -169,7 +169,7 @@ def test_a_dead_letter_queue_that_takes_nothing_says_so(s3: MemoryS3) -> None:
 
     closed: Any = Closed()
     with pytest.raises(TransientError, match=r"\Athe dead-letter queue does not take messages: .*not for you"):
-        dead_letters(closed, "https://sqs.example.com/1/dead", s3).bury(BODY, job_id="j1", error=None)
+        dead_letters(closed, "https://sqs.example.com/1/dead", s3).send(BODY, job_id="j1", error=None)
 
 
 def test_one_that_cannot_be_reached_says_so_too(url: str, s3: MemoryS3) -> None:
@@ -182,28 +182,28 @@ def test_one_that_cannot_be_reached_says_so_too(url: str, s3: MemoryS3) -> None:
         config=Config(retries={"total_max_attempts": 1}),
     )
     with pytest.raises(TransientError, match="the dead-letter queue does not take messages"):
-        dead_letters(nowhere, url, s3).bury(BODY, job_id="j1", error=None)
+        dead_letters(nowhere, url, s3).send(BODY, job_id="j1", error=None)
 
 
 def test_looking_shows_every_letter_once(letters: DeadLetters) -> None:
     for n in range(23):
-        letters.bury(BODY, job_id=f"j{n}", error=PermanentError(f"reason {n}"))
-    found = list(letters.look())
+        letters.send(BODY, job_id=f"j{n}", error=PermanentError(f"reason {n}"))
+    found = list(letters.receive())
     assert {(letter.job_id, letter.reason, letter.body) for letter in found} == {
         (f"j{n}", f"reason {n}", BODY) for n in range(23)
     }
     assert len(found) == 23
     # They are hidden now, and one that is released is not.
-    assert list(letters.look()) == []
+    assert list(letters.receive()) == []
     letters.release(found[7])
-    assert [letter.job_id for letter in letters.look()] == [found[7].job_id]
+    assert [letter.job_id for letter in letters.receive()] == [found[7].job_id]
 
 
 def test_a_letter_that_sqs_moved_there_itself_says_neither_job_nor_reason(
     letters: DeadLetters, aws: LocalAws, url: str
 ) -> None:
     aws.client("sqs").send_message(QueueUrl=url, MessageBody=BODY)
-    (letter,) = letters.look()
+    (letter,) = letters.receive()
     assert letter == DeadLetter(
         message_id=letter.message_id, receipt_handle=letter.receipt_handle, body=BODY, job_id=None, reason=None
     )
@@ -216,7 +216,7 @@ def test_a_letter_that_has_only_some_of_our_attributes_has_them_from_somebody_el
     attributes = buried(PermanentError("no"))["MessageAttributes"]
     del attributes[missing]
     aws.client("sqs").send_message(QueueUrl=url, MessageBody=BODY, MessageAttributes=attributes)
-    (letter,) = letters.look()
+    (letter,) = letters.receive()
     assert (letter.job_id, letter.reason) == (None, None)
 
 
@@ -234,9 +234,9 @@ def test_a_producers_own_reason_is_no_ground_to_try_anew_what_was_given_up(kit: 
 
 def test_a_deleted_letter_is_gone(letters: DeadLetters) -> None:
     for n in range(2):
-        letters.bury(BODY, job_id=f"j{n}", error=None)
+        letters.send(BODY, job_id=f"j{n}", error=None)
     assert letters.count() == 2
-    first, second = letters.look()
+    first, second = letters.receive()
     letters.delete(first)
     letters.release(second)
-    assert [letter.job_id for letter in letters.look()] == [second.job_id]
+    assert [letter.job_id for letter in letters.receive()] == [second.job_id]

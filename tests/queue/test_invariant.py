@@ -39,12 +39,12 @@ from chalicelib.core.errors import NightshiftError, PermanentError, TransientErr
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
 from chalicelib.handlers import Handler, Rate
-from chalicelib.queue import claims, dead_letters, execution, outbox, rows, work_queue, worker
+from chalicelib.queue import claim, outbox, sqs, worker
 from chalicelib.queue import job as job_module
+from chalicelib.queue.claim import EARLY_MS
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.job import INVALID, OVER, TAKEN, WAITING, Job, Status
 from chalicelib.queue.payloads import is_pointer
-from chalicelib.queue.verdict import EARLY_MS
 from chalicelib.schema import emails, external_data, jobs, pauses, rate_slots
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
@@ -487,7 +487,7 @@ class Story(RuleBasedStateMachine):
     def _check_may_begin(self, job: Job[Payload], *, by: str) -> None:
         with self.weather.over(None):
             row, context = self.kit.job(job.id), self.kit.context()
-            paused = context.database.transact(claims.paused_types)
+            paused = context.database.transact(claim.paused_types)
         wrong = {
             "is another's": row.status not in TAKEN or row.claimed_by != by,
             "is performed with other data": msgspec.json.decode(row.data, type=Payload) != job.payload,
@@ -700,9 +700,7 @@ class Story(RuleBasedStateMachine):
             # No operator is so quick that it is the same moment still.
             self.clock.advance(1)
             id_, now_ms = rows[which % len(rows)].id, self.clock.now_ms()
-            self.kit.context().database.transact(
-                lambda connection: claims.reopen(connection, [id_], dispatch_ms=now_ms)
-            )
+            self.kit.context().database.transact(lambda connection: claim.reopen(connection, [id_], dispatch_ms=now_ms))
             letters = self.sqs.messages(DEAD)
             letters[:] = [letter for letter in letters if read_attributes(letter).get("job_id") != id_]
             self.reopened[id_] += 1
@@ -911,10 +909,10 @@ def test_whatever_happens_each_job_ends_once_and_has_its_effect_at_most_once(
     engine = engine_of(kit)
     weather = Weather(engine, monkeypatch)
     # What a handler takes is counted in steps, not by how busy this machine is; and short bodies go to S3.
-    monkeypatch.setattr(execution, "time", SimpleNamespace(perf_counter=lambda: weather.steps))
-    for module in (work_queue, dead_letters, job_module):
+    monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: weather.steps))
+    for module in (sqs, job_module):
         monkeypatch.setattr(module, "LIMIT", LIMIT)
-    monkeypatch.setattr(rows, "SHORT_BYTES", LIMIT)
+    monkeypatch.setattr(job_module, "SHORT_BYTES", LIMIT)
     run_state_machine_as_test(
         cast(Any, lambda: Story(kit, weather, monkeypatch)),
         settings=settings(
@@ -937,7 +935,7 @@ def test_kill_at_each_statement_loses_no_job_and_costs_no_neighbour_an_attempt(
     kit.sqs = cast(MemorySqs, InWeather(MemorySqs(kit.clock, redrive={WORK: DEAD}), weather))
     kit.s3 = cast(MemoryS3, InWeather(MemoryS3(), weather))
     monkeypatch.setattr(job_module, "LIMIT", LIMIT)
-    monkeypatch.setattr(rows, "SHORT_BYTES", LIMIT)
+    monkeypatch.setattr(job_module, "SHORT_BYTES", LIMIT)
     long = {"text": "x" * 2 * LIMIT}
 
     def perform(job: Job[Any]) -> None:

@@ -16,7 +16,7 @@ from botocore.stub import Stubber
 from chalicelib.core.errors import InvalidRequestError, TransientError
 from chalicelib.queue.message import Message, encode
 from chalicelib.queue.payloads import LIMIT, Payloads
-from chalicelib.queue.work_queue import WorkQueue
+from chalicelib.queue.sqs import WorkQueue
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.memory import MemoryS3
 
@@ -204,18 +204,18 @@ def test_messages_are_put_off_ten_a_call(queue: WorkQueue, stub: Stubber, count:
         done = {"Successful": [{"Id": str(n)} for n in range(size)], "Failed": []}
         stub.add_response("change_message_visibility_batch", done, {"QueueUrl": WORK, "Entries": entries})
         start += size
-    queue.put_off(seconds)
+    queue.retry_later(seconds)
 
 
 def test_a_queue_that_does_not_answer_says_so_when_messages_are_acknowledged_or_put_off(
     queue: WorkQueue, stub: Stubber
 ) -> None:
     stub.add_client_error("delete_message_batch", "InternalError", "no", 500)
-    with pytest.raises(TransientError, match=r"\Adone messages could not be deleted: .*no"):
+    with pytest.raises(TransientError, match=r"\Afinished messages could not be deleted: .*no"):
         queue.delete(["handle"])
     stub.add_client_error("change_message_visibility_batch", "InternalError", "no", 500)
-    with pytest.raises(TransientError, match=r"\Amessages could not be put off: .*no"):
-        queue.put_off([("handle", 60)])
+    with pytest.raises(TransientError, match=r"\Athe visibility of messages could not be changed: .*no"):
+        queue.retry_later([("handle", 60)])
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,11 @@ from chalicelib.handlers import Handler, Rate, find, known
 from chalicelib.operate.checks import Nothing
 from chalicelib.operate.dead_letters import redrive
 from chalicelib.queue import worker
+from chalicelib.queue.claim import BACKUP_MS
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.job import OVER, Job, Status
 from chalicelib.queue.payloads import MAX_BYTES
-from chalicelib.queue.results import BACKUP_MS, FIRST_WAIT_SECONDS, MOST_RECEIVES
+from chalicelib.queue.worker import FIRST_WAIT_SECONDS, MOST_RECEIVES
 from chalicelib.schema import rate_slots
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Kit
 from nightshift.testkit.kit import event as kit_event
@@ -242,7 +243,7 @@ def test_message_for_data_in_a_row_that_is_gone_is_dead_with_the_reason(kit: Kit
     kit.send({"type": "note", "data": {}, "id": "gone", "data_in_row": True})
     assert kit.work(kit.receive()) == {"messages": 1, "dead": 1}
     assert (begun, statuses(kit)) == ([], {})
-    assert reasons(kit) == ["the data of job gone is in its row, and it has no row any more"]
+    assert reasons(kit) == ["the data of job gone is in its row, and the row no longer exists"]
     assert redrive(kit.context(), Nothing())["kept"] == 1
 
 
@@ -272,12 +273,14 @@ def test_record_of_a_wrong_trigger_is_named_and_the_good_ones_are_done(kit: Kit,
         kit.send({"type": "note", "data": {"text": n}})
     event_ = kit_event(kit.receive())
     event_["Records"].insert(1, FOREIGN[what])
-    with pytest.raises(InvalidRequestError, match=r"\A1 of the worker's records are no messages: a record of .* is no"):
+    with pytest.raises(
+        InvalidRequestError, match=r"\A1 of the worker's records are not messages: a record of .* is not"
+    ):
         worker.work(event_, kit.context(), queue="work", find=kit.handlers.__getitem__)
     assert [job.payload.text for job in begun] == [0, 1]
     assert (set(statuses(kit).values()), left(kit)) == ({"completed"}, [])
     assert [line["message"] for line in log() if line.get("level") == "ERROR"] == [
-        "the worker got what is no SQS message; check its trigger"
+        "the worker got a record that is not an SQS message; check its trigger"
     ]
 
 
@@ -454,7 +457,7 @@ def test_a_line_of_a_job_that_nobody_handles_has_the_type_that_its_summary_line_
     lines = [line for line in log() if line.get("job_id") in ids]
     assert {(line["message"], line["job_id"], line["type"]) for line in lines} == {
         (message, id_, "unknown")
-        for message in ("a job was given up and not buried, and is tried again", "job failed")
+        for message in ("a dead job could not be sent to the dead-letter queue, and is retried", "job failed")
         for id_ in ids
     }
 

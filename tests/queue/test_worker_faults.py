@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from chalicelib.queue.job import Job
 from chalicelib.queue.payloads import CLASSES
-from chalicelib.queue.results import FIRST_WAIT_SECONDS
+from chalicelib.queue.worker import FIRST_WAIT_SECONDS
 from chalicelib.schema import rate_slots
 from nightshift.local.environment import BUCKET
 from nightshift.testkit.kit import DEAD, PRIORITY, Kit

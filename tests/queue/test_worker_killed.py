@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chalicelib.core.errors import PermanentError
-from chalicelib.queue import execution
+from chalicelib.queue import worker
 from chalicelib.queue.job import Job
 from nightshift.testkit.kit import DEAD, WORK, Killed, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS
@@ -333,7 +333,7 @@ def test_no_attempt_may_take_longer_than_its_invocation_has(kit: Kit, monkeypatc
         limits.append(seconds)
         yield
 
-    monkeypatch.setattr(execution, "time_limit", note_limit)
+    monkeypatch.setattr(worker, "time_limit", note_limit)
     for timeout in (60, 600, None):
         handle(kit, timeout_seconds=timeout)
         kit.send(MESSAGE)
