@@ -135,19 +135,19 @@ def dispatch(event: CloudWatchEvent) -> Any:
     """Every minute: put the jobs that are due on their queues."""
     from chalicelib.core.context import from_lambda
     from chalicelib.queue import dispatch
-    from chalicelib.runs import schedule_history
+    from chalicelib.runs import catch_up
 
     context = from_lambda(event.context)
     summary = dispatch.dispatch(context)
-    # The watch may be switched off or late, and a schedule that nobody saw would be lost.
-    schedule_history.record_or_fail(context, SCHEDULES)
+    # Here too: with the watch late or switched off, the fires of a replaced schedule would be lost.
+    catch_up.record_or_raise(context, SCHEDULES)
     return summary
 
 
 @answers_people
 @app.schedule("rate(5 minutes)")
 def watch(event: CloudWatchEvent) -> Any:
-    """Every five minutes: make up for fires that never came, take up runs that nobody continues, and tell."""
+    """Every five minutes: catch up missed fires, rescue stale runs, and report."""
     from chalicelib.core.context import from_lambda
     from chalicelib.runs import watch
 

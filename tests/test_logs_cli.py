@@ -88,12 +88,12 @@ def test_where_nothing_was_logged_that_is_said_beside(shell: LogsShell) -> None:
 
 def test_the_story_of_a_run_goes_through_every_function_and_leaves_out_what_others_did(shell: LogsShell) -> None:
     write = shell.cloudwatch.write
-    handed_on = {"message": "run handed on", "run_id": RUN, "request_id": REQUEST}
+    handed_on = {"message": "run continues", "run_id": RUN, "request_id": REQUEST}
     write(
         "daily_digest", f"START RequestId: {REQUEST}\n", {"message": "begins", "request_id": REQUEST}, handed_on, ago=90
     )
     write("daily_digest", {"message": "run started", "run_id": OTHER, "request_id": "r"}, "printed", ago=80)
-    write("watch", {"message": "run taken up", "run_id": RUN}, {"message": "run taken up", "run_id": OTHER}, ago=70)
+    write("watch", {"message": "run rescued", "run_id": RUN}, {"message": "run rescued", "run_id": OTHER}, ago=70)
     goes_on = {"message": "run started", "run_id": RUN, "job_id": JOB, "request_id": WORKER}
     beside = {"message": "job succeeded", "job_id": "another", "request_id": WORKER}
     ended = {"message": "job succeeded", "type": "continue_run", "job_id": JOB, "request_id": WORKER}
@@ -102,8 +102,8 @@ def test_the_story_of_a_run_goes_through_every_function_and_leaves_out_what_othe
     found = told(shell.tell("daily_digest", "--run", RUN, "--since", "1h", *STAGE))
     assert [line.split(" task=")[0].split(" run_id=")[0].strip() for line in found] == [
         "daily_digest: begins",
-        "daily_digest: run handed on",
-        "watch: run taken up",
+        "daily_digest: run continues",
+        "watch: run rescued",
         "work: run started",
         f"work: job succeeded type=continue_run job_id={JOB}",
         f"ERROR   work: Task timed out after 300.00 seconds request_id={WORKER}",

@@ -31,7 +31,7 @@ from chalicelib.operate.looking import LOOKING
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.payloads import LIMIT
 from chalicelib.queue.worker import BatchFailedError
-from chalicelib.runs import execution, schedule_history, watch
+from chalicelib.runs import catch_up, execution, watch
 from chalicelib.schema import jobs, schedules, sessions
 from chalicelib.schema import runs as runs_table
 from chalicelib.tasks.database_cleanup import rules
@@ -341,7 +341,7 @@ def dispatches(world: World) -> Iterator[None]:
     broken(world, "l", data='"' * LIMIT)
     yield
     dispatch.dispatch(world.context())
-    schedule_history.record(world.context(function_name="nightshift-test-dispatch"), app.SCHEDULES)
+    catch_up.record_schedules(world.context(function_name="nightshift-test-dispatch"), app.SCHEDULES)
 
 
 def watches(world: World) -> Iterator[None]:

@@ -157,7 +157,7 @@ def test_a_run_that_is_handed_on_is_one_trace_with_the_job_that_goes_on_with_it(
     plan.settle()
     assert story(log, trace_id) == [
         ("run started", "nightly"),
-        ("run handed on", "nightly"),
+        ("run continues", "nightly"),
         ("run started", "nightly"),
         ("run succeeded", "nightly"),
         ("job succeeded", "continue_run"),
@@ -174,7 +174,7 @@ def test_a_run_that_is_taken_up_keeps_its_trace(plan: Plan, log: Log) -> None:
     assert story(log, row.id.replace("-", "")) == [
         ("run started", "nightly"),
         ("run failed", "nightly"),
-        ("run taken up", "nightly"),
+        ("run rescued", "nightly"),
         ("run started", "nightly"),
         ("run succeeded", "nightly"),
         ("job succeeded", "continue_run"),

@@ -1,13 +1,16 @@
-"""One attempt: call the work, classify how it ended. Runs and jobs share it."""
+"""One attempt: call the work and classify how it ended. Runs, jobs and the other functions share it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from chalicelib.core.clock import Clock
+from chalicelib.core.context import Context
 from chalicelib.core.error_text import sentence_of
-from chalicelib.core.errors import NightshiftError
+from chalicelib.core.errors import NightshiftError, RunFailedError
 from chalicelib.core.outcome import Counts, Outcome
+from chalicelib.core.redaction import redact
+from chalicelib.core.telemetry import bound, report
 
 T = TypeVar("T")
 
@@ -25,7 +28,7 @@ class Attempt(Generic[T]):
 
     @property
     def counts(self) -> Counts:
-        """What was done, where the attempt can tell."""
+        """The items that were done, if the value or the error says so."""
         if isinstance(self.value, Counts):
             return self.value
         return self.error.counts if isinstance(self.error, NightshiftError) else Counts()
@@ -35,17 +38,17 @@ class Attempt(Generic[T]):
         """The error as text, cut to what a row stores; None without an error."""
         if self.error is None:
             return None
-        # A lone surrogate, of a file's name or a wrong decoding, has no UTF-8: the row could not be written.
+        # A lone surrogate, from a file name or a wrong decoding, cannot be stored as UTF-8.
         return sentence_of(self.error)[:LONGEST_ERROR].encode("utf-8", "backslashreplace").decode()
 
 
 def attempt(
     work: Callable[[], T], *, clock: Clock, last: bool, permanent: tuple[type[Exception], ...] = ()
 ) -> Attempt[T]:
-    """Call `work` once and return how it ended; `last` says that a failure will not be tried again.
+    """Call `work` once and return how it ended; with `last` a failure is final.
 
-    `permanent` are errors of libraries after which trying again cannot help.
-    Process exits and keyboard interrupts pass through: the lease or the queue's visibility covers those.
+    `permanent` are errors of libraries that a retry cannot help. Process exits and keyboard interrupts pass through:
+    the lease or the queue's visibility time-out covers those.
     """
     started_ms = clock.now_ms()
     value, error = None, None
@@ -62,15 +65,33 @@ def attempt(
 
 
 def classify(error: Exception, *, last: bool, permanent: tuple[type[Exception], ...] = ()) -> Outcome:
-    """Return the outcome of an attempt that ended with this error; an error that we do not know may pass."""
+    """Return the outcome of an attempt that ended with this error; an unknown error is retried."""
     if isinstance(error, permanent):
         return Outcome.DEAD
     outcome = error.outcome if isinstance(error, NightshiftError) else Outcome.FAILED
     return Outcome.DEAD if outcome is Outcome.FAILED and last else outcome
 
 
+def attempt_and_report(context: Context, name: str, work: Callable[[], Counts]) -> dict[str, Any]:
+    """Attempt a function's work with its request id on every log line; return or raise as `report_or_raise`."""
+    with bound(request_id=context.request_id):
+        return report_or_raise(name, attempt(work, clock=context.clock, last=False))
+
+
+def report_or_raise(name: str, ended: Attempt[Any], *, is_measured: bool = True) -> dict[str, Any]:
+    """Write an attempt's summary and metrics, and return the summary.
+
+    Raises RunFailedError for a failed or dead one, so that Lambda's retries and alarms see it.
+    """
+    summary = report("run", name, ended, is_measured=is_measured)
+    if ended.outcome.is_failure:
+        sentence = redact(f"{name} {ended.outcome}: {ended.error_message}")
+        raise RunFailedError(sentence, outcome=ended.outcome) from ended.error
+    return summary
+
+
 def forget_frames(error: BaseException | None) -> None:
-    """Let go of what the functions held in which an error arose, such as a payload; it cannot be traced after that."""
+    """Free what the error's stack frames hold, such as a payload; its traceback is lost."""
     while error is not None:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__

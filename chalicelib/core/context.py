@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from chalicelib.queue.payloads import Payloads
     from chalicelib.queue.sqs import Queues
 
-# What finishing takes: saving, handing on, the summary line, on a slow day.
+# What finishing takes: saving, sending the continuation, the summary line, on a slow day.
 RESERVE_MS = 10_000
 # A lease ends so long after the function's limit: its process is certainly dead by then, even if clocks differ.
 LEASE_GRACE_MS = 60_000

@@ -1,5 +1,7 @@
 """What CloudWatch sees: JSON lines that tell no secret and no address, one that sums an attempt up, its EMF metrics."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -9,15 +11,17 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from chalicelib.core.attempt import Attempt
 from chalicelib.core.error_text import is_named
 from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.redaction import may_tell, redact
+
+if TYPE_CHECKING:
+    from chalicelib.core.attempt import Attempt
 
 NAMESPACE = "Nightshift"
 # With its stage, so that two stages of one account share no metric; nightshift deploy sets it.
@@ -68,8 +72,8 @@ def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any], *, is_me
     # A rehearsal that fails is nobody's loss, and one that succeeds mends nothing.
     if is_measured and not fields.get("dry_run"):
         measure(kind, name, [ended])
-    told: dict[str, Any] = redact(fields | result)
-    return told
+    summary: dict[str, Any] = redact(fields | result)
+    return summary
 
 
 def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any], **fields: object) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from chalicelib.core.attempt import attempt
+from chalicelib.core.attempt import attempt_and_report
 from chalicelib.core.context import Context
-from chalicelib.core.errors import InvalidRequestError, RunFailedError
+from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.outcome import Counts
-from chalicelib.core.redaction import redact
-from chalicelib.core.telemetry import bound, logger, report
+from chalicelib.core.telemetry import logger
 from chalicelib.mail import notices, subscriptions, suppressions
 from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.mail.text import clean
@@ -22,13 +21,7 @@ def receive(event: object, context: Context) -> dict[str, Any]:
     Counts are recipients: succeeded are news, skipped were recorded before, failed bear no plain address. Raises
     RunFailedError, so that Lambda tries it again, and in the end keeps it with the failed fires.
     """
-    with bound(request_id=context.request_id):
-        ended = attempt(lambda: _receive(event, context), clock=context.clock, last=False)
-        summary = report("run", "mail_feedback", ended)
-    if ended.outcome.is_failure:
-        sentence = redact(f"mail_feedback {ended.outcome}: {ended.error_message}")
-        raise RunFailedError(sentence, outcome=ended.outcome) from ended.error
-    return summary
+    return attempt_and_report(context, "mail_feedback", lambda: _receive(event, context))
 
 
 def _receive(event: object, context: Context) -> Counts:

@@ -10,15 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, false, select, update
 
-from chalicelib.core.attempt import attempt
+from chalicelib.core.attempt import attempt_and_report
 from chalicelib.core.clock import Clock
 from chalicelib.core.context import Context
 from chalicelib.core.database import Database, distinct_values
-from chalicelib.core.errors import InvalidRequestError, RunFailedError
+from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.pauses import ALL_JOBS
-from chalicelib.core.redaction import redact
-from chalicelib.core.telemetry import bound, report
 from chalicelib.queue.claim import paused_types
 from chalicelib.queue.job import OUTGOING, OVER, TAKEN, Status, dead_letter_body, message_of
 from chalicelib.queue.message import Message
@@ -65,12 +63,7 @@ def dispatch(context: Context) -> dict[str, Any]:
 
     Raises RunFailedError, so that Lambda's alarms see it; what is still due is sent a minute later.
     """
-    with bound(request_id=context.request_id):
-        ended = attempt(lambda: _dispatch(context), clock=context.clock, last=False)
-        summary = report("run", "dispatch", ended)
-    if ended.outcome.is_failure:
-        raise RunFailedError(redact(f"dispatch failed: {ended.error_message}"), outcome=ended.outcome) from ended.error
-    return summary
+    return attempt_and_report(context, "dispatch", lambda: _dispatch(context))
 
 
 def _dispatch(context: Context) -> Counts:

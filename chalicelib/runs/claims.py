@@ -1,11 +1,13 @@
-"""Claiming a run and letting it go: every statement that decides who may do it."""
+"""Claims on runs: every statement that decides which attempt may execute a run, renews its lease or records its end."""
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from threading import Event, Thread
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, case, insert, select, update
@@ -17,20 +19,22 @@ from chalicelib.core.context import LEASE_GRACE_MS, Context
 from chalicelib.core.database import insert_missing
 from chalicelib.core.errors import AlreadyClaimed, PermanentError, Skipped
 from chalicelib.core.outcome import Outcome
-from chalicelib.runs.fire import OF_ITSELF, Fire, Trigger
+from chalicelib.core.telemetry import logger
+from chalicelib.runs.fire import AUTOMATIC, Fire, Trigger
 from chalicelib.schema import runs, schedules
 
-# No function has longer. A process that does is no function, and may be killed at any time: its lease is short, and it
-# renews it.
+# Lambda's limit. A process with more time is not a Lambda function and may be killed at any moment, so its lease is
+# short and it renews it.
 LONGEST_FUNCTION_MS = 900_000
-RENEWED_LEASE_MS = 120_000
-# A run that was handed on, or whose process ended, is in the way until somebody has had the time to go on with it.
-NEGLECTED_MS = 3_600_000
-# So is one that a person asked for, but that person may ask again soon, and the next fire is not to be missed for it.
-NEGLECTED_BY_A_PERSON_MS = 300_000
-# How long a run waits before it asks again whether the one in its way is over.
+SHORT_LEASE_MS = 120_000
+RENEW_EVERY_SECONDS = 30.0
+# A run whose lease has ended still blocks other runs of its task for so long, so that it can be continued first.
+BLOCKS_FOR_MS = 3_600_000
+# A person can simply ask again, and the next fire must not be missed for an abandoned manual run.
+MANUAL_BLOCKS_FOR_MS = 300_000
+# How long a run waits before it checks again whether the overlapping one is over.
 OVERLAP_WAIT = timedelta(minutes=1)
-# What becomes of a fire while another run of the task is not over: it is missed, or it waits.
+# What happens to a fire while another run of its task is not over: it is missed, or it waits.
 Overlap = Literal["skip", "queue"]
 # The status of a fire that has no run; a later request for it starts one.
 MISSED = "missed"
@@ -66,85 +70,86 @@ class Run(Fire):
 
 
 def claim(context: Context, task: str, fire: Fire, *, overlap: Overlap) -> Run:
-    """Take the run of this fire.
+    """Claim the run of this fire.
 
-    Taken are: a fire that nobody recorded, or that was missed; a failed run; a run whose lease lapsed or was handed
-    on; a run held by this same request (Lambda repeats a request, under its id, only once the earlier attempt is
-    over); and a dead run when a different request asks for it. Raises AlreadyClaimed for a finished run and one under a
-    live lease; MissedFire while the task is paused or another run of it is not over; and PermanentError when Lambda
-    repeats a request whose run has been given up.
+    It can be claimed when it is new, missed or failed, when its lease has ended, when this same request holds it
+    (Lambda repeats a request, under its id, only after the earlier attempt), and when it is dead and another request
+    asks for it. Raises AlreadyClaimed for a run that is finished or under a live lease, MissedFire while the task is
+    paused or another run of it is not over, and PermanentError when Lambda repeats the request of a dead run.
     """
     if fire.dry_run:
         return Run(id=None, task=task, attempt=1, **vars(fire))
-    taken = context.database.transact(lambda connection: _take(connection, context, task, fire, overlap=overlap))
-    if isinstance(taken, Skipped):
-        raise taken
-    return taken
+    claimed = context.database.transact(lambda connection: _claim(connection, context, task, fire, overlap=overlap))
+    if isinstance(claimed, Skipped):
+        raise claimed
+    return claimed
 
 
-def _take(connection: Connection, context: Context, task: str, fire: Fire, *, overlap: Overlap) -> Run | Skipped:
-    """Return the run, or what is in its way, once that is recorded."""
-    take_turn(connection, task)
+def _claim(connection: Connection, context: Context, task: str, fire: Fire, *, overlap: Overlap) -> Run | Skipped:
+    """Return the run, or why it cannot be claimed, after recording that."""
+    lock_task(connection, task)
     now_ms = context.clock.now_ms()
     of_fire = select(runs).where(runs.c.task == task, runs.c.scheduled_for == to_ms(fire.scheduled_for))
-    # Locked, or whoever holds it could end it between this look and our update.
+    # Locked: its holder could finish it between this read and our update.
     found = connection.execute(of_fire.with_for_update()).one_or_none()
-    if found is not None and (holder := _in_its_way(found, request_id=context.request_id, now_ms=now_ms)):
+    if found is not None and (claimed := _find_claim(found, request_id=context.request_id, now_ms=now_ms)):
         if fire.trigger == "schedule" and found.status == "running":
-            # Whoever asked by hand does the fire's work, and where that fails it is repeated as a fire's.
+            # A manual run does the work of this fire, so it is retried like a scheduled one.
             connection.execute(update(runs).where(runs.c.id == found.id).values(trigger=fire.trigger))
-        return holder
+        return claimed
     is_new = found is None or found.status == MISSED
-    if is_new and fire.trigger in OF_ITSELF and (paused := find_pause(connection, task)):
+    if is_new and fire.trigger in AUTOMATIC and (paused := find_pause(connection, task)):
         return _record_missed(connection, task, fire, found, paused, now_ms=now_ms)
-    # What has begun goes on.
+    # A run that has begun is continued in any case.
     if (found is None or found.status != "running") and (running := _find_running(connection, task, now_ms=now_ms)):
         if not is_new or overlap == "queue" or fire.trigger in {"catch_up", "backfill"}:
             running = _wait(connection, context, task, fire, running)
         elif fire.trigger == "manual":
-            # A person is told at once, and needs no record of it.
+            # The person gets the reason as the answer; no row is needed.
             return running
         return _record_missed(connection, task, fire, found, running, now_ms=now_ms)
-    # One that was given up and is asked for again has all its attempts, and a day for them.
-    is_anew = is_new or (found is not None and found.status == Outcome.DEAD)
-    if found is not None and not is_anew and found.trigger == "schedule":
-        # A person's run that the fire has met, as whoever goes on with it may not know.
+    # A dead run that is requested again gets all its attempts and another day.
+    starts_over = is_new or (found is not None and found.status == Outcome.DEAD)
+    if found is not None and not starts_over and found.trigger == "schedule":
+        # Keep the trigger of a manual run that a fire has joined; the continuation may not know of it.
         fire = replace(fire, trigger="schedule")
     run = Run(
         id=str(uuid.uuid4()) if found is None else found.id,
         task=task,
         attempt=1 if found is None else found.attempt + 1,
-        failures=0 if found is None or is_anew else found.failures,
+        failures=0 if found is None or starts_over else found.failures,
         checkpoint=json.loads(found.checkpoint) if found is not None and found.checkpoint else None,
         **vars(fire),
     )
-    held = {
+    remaining_ms = context.remaining_ms()
+    lease_ms = remaining_ms if remaining_ms <= LONGEST_FUNCTION_MS else SHORT_LEASE_MS
+    values = {
         "trigger": run.trigger,
         "options": json.dumps(dict(run.options)) if run.options else None,
         "status": "running",
         "attempt": run.attempt,
         "request_id": context.request_id,
-        "lease_until": now_ms + _lease_ms(context) + LEASE_GRACE_MS,
+        "lease_until": now_ms + lease_ms + LEASE_GRACE_MS,
         "finished_at": None,
-        **({"started_at": now_ms, "failures": 0, "error_type": None, "error": None} if is_anew else {}),
+        **({"started_at": now_ms, "failures": 0, "error_type": None, "error": None} if starts_over else {}),
     }
     if found is None:
         new = {"id": run.id, "task": task, "scheduled_for": to_ms(run.scheduled_for)}
-        connection.execute(insert(runs).values(**new, **held))
+        connection.execute(insert(runs).values(**new, **values))
     else:
-        connection.execute(update(runs).where(runs.c.id == run.id).values(**held))
+        connection.execute(update(runs).where(runs.c.id == run.id).values(**values))
     return run
 
 
-def take_turn(connection: Connection, task: str) -> None:
-    """Wait until no other transaction decides about runs of this task, and let others wait until this one ends."""
-    # Two fires at once would each see no other, and the watch would miss the one that comes while it looks.
+def lock_task(connection: Connection, task: str) -> None:
+    """Lock the task's row of `schedules`, so that one transaction at a time decides about its runs."""
+    # Without it two simultaneous fires would not see each other, and the watch would miss a fire that comes meanwhile.
     new = {"task": task, "text": "", "checked_until": 0}
     connection.execute(insert_missing(schedules, connection.dialect).values(**new))
 
 
 def find_pause(connection: Connection, task: str) -> MissedFire | None:
-    """Return what tells that a task is paused, by itself or with all, and why."""
+    """Return the pause of a task, or of all tasks, with its reason."""
     paused = pauses.reasons(connection, "task")
     for name, called in ((task, task), (pauses.ALL_TASKS, "every task")):
         if name in paused:
@@ -153,9 +158,8 @@ def find_pause(connection: Connection, task: str) -> MissedFire | None:
 
 
 def _find_running(connection: Connection, task: str, *, now_ms: int) -> MissedFire | None:
-    is_asked_for = runs.c.trigger == "manual"
-    neglected_ms = case((is_asked_for, NEGLECTED_BY_A_PERSON_MS), else_=NEGLECTED_MS)
-    is_running = (runs.c.task == task, runs.c.status == "running", runs.c.lease_until + neglected_ms > now_ms)
+    blocks_for_ms = case((runs.c.trigger == "manual", MANUAL_BLOCKS_FOR_MS), else_=BLOCKS_FOR_MS)
+    is_running = (runs.c.task == task, runs.c.status == "running", runs.c.lease_until + blocks_for_ms > now_ms)
     row = connection.execute(select(runs.c.id, runs.c.scheduled_for).where(*is_running)).first()
     if row is None:
         return None
@@ -164,10 +168,10 @@ def _find_running(connection: Connection, task: str, *, now_ms: int) -> MissedFi
 
 
 def _wait(connection: Connection, context: Context, task: str, fire: Fire, running: MissedFire) -> MissedFire:
-    # Seldom, and every function of a task imports this module.
+    # Rarely needed, and every task's function imports this module.
     from chalicelib.queue import outbox
 
-    # In this transaction, since not every function may send messages.
+    # In this transaction: not every function may send messages.
     at = from_ms(context.clock.now_ms()) + OVERLAP_WAIT
     again = outbox.NewJob(type="continue_run", data=fire.to_continue(task), run_at=at)
     outbox.enqueue_many(connection, [again], clock=context.clock)
@@ -175,19 +179,21 @@ def _wait(connection: Connection, context: Context, task: str, fire: Fire, runni
 
 
 def _record_missed(
-    connection: Connection, task: str, fire: Fire, found: Row[Any] | None, reason: MissedFire, *, now_ms: int
+    connection: Connection, task: str, fire: Fire, found: Row[Any] | None, missed: MissedFire, *, now_ms: int
 ) -> MissedFire:
     if found is None:
-        row = missed(task, fire.scheduled_for, trigger=fire.trigger, reason=reason, now_ms=now_ms)
+        row = missed_row(task, fire.scheduled_for, trigger=fire.trigger, missed=missed, now_ms=now_ms)
         connection.execute(insert(runs).values(row))
     elif found.status == MISSED:
-        told = {"error_type": reason.reason, "error": str(reason)}
-        connection.execute(update(runs).where(runs.c.id == found.id).values(**told))
-    return reason
+        values = {"error_type": missed.reason, "error": str(missed)}
+        connection.execute(update(runs).where(runs.c.id == found.id).values(**values))
+    return missed
 
 
-def missed(task: str, scheduled_for: datetime, *, trigger: Trigger, reason: MissedFire, now_ms: int) -> dict[str, Any]:
-    """Return the row of a fire that was not let run, or did not come."""
+def missed_row(
+    task: str, scheduled_for: datetime, *, trigger: Trigger, missed: MissedFire, now_ms: int
+) -> dict[str, Any]:
+    """Return the row of a missed fire."""
     return {
         "id": str(uuid.uuid4()),
         "task": task,
@@ -200,13 +206,13 @@ def missed(task: str, scheduled_for: datetime, *, trigger: Trigger, reason: Miss
         "request_id": "",
         "started_at": now_ms,
         "finished_at": now_ms,
-        "error_type": reason.reason,
-        "error": str(reason),
+        "error_type": missed.reason,
+        "error": str(missed),
     }
 
 
-def _in_its_way(found: Row[Any], *, request_id: str, now_ms: int) -> AlreadyClaimed | None:
-    """Return why nobody may take the run now, if so. Raises PermanentError for a repeated request of a dead one."""
+def _find_claim(found: Row[Any], *, request_id: str, now_ms: int) -> AlreadyClaimed | None:
+    """Return the claim, or the end, that rules out a new claim. Raises PermanentError for a repeat of a dead run."""
     same_request = found.request_id == request_id
     if found.status in {Outcome.SUCCEEDED, Outcome.SKIPPED}:
         return AlreadyClaimed(f"run {found.id} {found.status} at {iso(from_ms(found.finished_at))}")
@@ -218,23 +224,42 @@ def _in_its_way(found: Row[Any], *, request_id: str, now_ms: int) -> AlreadyClai
     return None
 
 
-def _lease_ms(context: Context) -> int:
-    remaining_ms = context.remaining_ms()
-    return remaining_ms if remaining_ms <= LONGEST_FUNCTION_MS else RENEWED_LEASE_MS
+@contextmanager
+def renewed(context: Context, run: Run) -> Iterator[None]:
+    """Renew the run's lease during the block, in a process that no function's time limits."""
+    if run.dry_run or context.remaining_ms() <= LONGEST_FUNCTION_MS:
+        yield
+        return
+    stop = Event()
+    thread = Thread(target=_renew, args=(context, run, stop), name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
-def renew(context: Context, run: Run) -> None:
-    """Renew a short lease. Raises AlreadyClaimed when another attempt holds the run now."""
-    _write(context, run, lease_until=context.clock.now_ms() + RENEWED_LEASE_MS + LEASE_GRACE_MS)
+def _renew(context: Context, run: Run, stop: Event) -> None:
+    from sqlalchemy.exc import DBAPIError
+
+    while not stop.wait(RENEW_EVERY_SECONDS):
+        try:
+            _write(context, run, lease_until=context.clock.now_ms() + SHORT_LEASE_MS + LEASE_GRACE_MS)
+        except AlreadyClaimed:
+            # The attempt fails with the same error when it records its end.
+            return
+        except DBAPIError:
+            logger.warning("lease not renewed", exc_info=True)
 
 
 def save_checkpoint(context: Context, run: Run, checkpoint: Mapping[str, Any]) -> None:
-    """Record how far the run has come. Raises AlreadyClaimed when another attempt holds it now."""
+    """Save the run's progress. Raises AlreadyClaimed when another attempt holds the run now."""
     _write(context, run, checkpoint=json.dumps(checkpoint))
 
 
-def release(context: Context, run: Run) -> None:
-    """Let the lease lapse at once, so that whoever is handed the rest may take the run."""
+def end_lease(context: Context, run: Run) -> None:
+    """End the lease now, so that the next message can continue the run."""
     _write(context, run, lease_until=context.clock.now_ms())
 
 

@@ -1,32 +1,24 @@
-"""The core: claim → start → call → classify → finish → report."""
+"""Execute one run: claim it, call the task, record how that ended and report it."""
 
 from dataclasses import replace
 from typing import Any
 
 from chalicelib import tasks
-from chalicelib.core.attempt import Attempt, attempt
+from chalicelib.core.attempt import Attempt, attempt, report_or_raise
 from chalicelib.core.clock import iso
 from chalicelib.core.context import Context
 from chalicelib.core.database import is_server_fault
-from chalicelib.core.errors import (
-    InvalidRequestError,
-    OutOfTimeError,
-    PermanentError,
-    RunFailedError,
-    TransientError,
-)
+from chalicelib.core.errors import InvalidRequestError, OutOfTimeError, PermanentError, RunFailedError, TransientError
 from chalicelib.core.outcome import Counts, Outcome
-from chalicelib.core.redaction import redact
-from chalicelib.core.telemetry import Trace, bind, bound, carried, logger, report, trace_of
+from chalicelib.core.telemetry import Trace, bind, bound, carried, logger, trace_of
 from chalicelib.queue.message import Message
 from chalicelib.runs import claims, pings
 from chalicelib.runs.claims import Run
-from chalicelib.runs.fire import is_of_person, read_fire
+from chalicelib.runs.fire import is_from_person, read_fire
 from chalicelib.runs.pings import Ping, Signal
-from chalicelib.runs.renewal import renewed
 from chalicelib.tasks import Task
 
-# What a run's end is to whoever waits for it: one that was not needed is as good, one that will be tried again no end.
+# A skipped run counts as done; one that will be retried has not ended.
 SIGNALS: dict[Outcome, Signal] = {
     Outcome.SUCCEEDED: "success",
     Outcome.SKIPPED: "success",
@@ -48,13 +40,9 @@ def execute(name: str, *, event: object, context: Context) -> dict[str, Any]:
                 ended = _execute(task, context, claimed.value)
             if ended.error is None and ended.value is None:
                 return {"task": name, "run_id": claimed.value.id, "handed_on": True}
-        # A person's slip is no run, and one that rang would do so until the next success.
-        is_slip = is_of_person(event) and isinstance(claimed.error, InvalidRequestError)
-        summary = report("run", name, ended, is_measured=not is_slip)
-        if ended.outcome.is_failure:
-            sentence = redact(f"{name} {ended.outcome}: {ended.error_message}")
-            raise RunFailedError(sentence, outcome=ended.outcome) from ended.error
-        return summary
+        # A person's invalid request is not a failed run: its alarm would stay on until the next success.
+        is_mistake = is_from_person(event) and isinstance(claimed.error, InvalidRequestError)
+        return report_or_raise(name, ended, is_measured=not is_mistake)
 
 
 def _claim(task: Task, event: object, context: Context) -> Run:
@@ -71,53 +59,52 @@ def _trace_of(run: Run, context: Context) -> Trace:
 
 
 def _execute(task: Task, context: Context, run: Run) -> Attempt[Any]:
+    """Return how the attempt ended, without a value and an error if the run is to be continued."""
     logger.info("run started")
     if run.attempt == 1:
         _ping(context, run, "start")
-    performed = attempt(lambda: _perform(task, context, run), clock=context.clock, last=False)
-    ended = _give_up(performed, task, run)
+    ended = _give_up(attempt(lambda: _perform(task, context, run), clock=context.clock, last=False), task, run)
     if ended.error is None and ended.value is None:
         return ended
     finished = attempt(lambda: claims.finish(context, run, ended), clock=context.clock, last=False)
     if finished.error is not None:
-        # What is not recorded is not done: the next attempt takes up the checkpoint.
+        # Work that is not recorded is not done: the next attempt continues from the checkpoint.
         return _give_up(finished, task, run)
     if signal := SIGNALS.get(ended.outcome):
-        _ping(
-            context, run, signal, sentence=f"{task.name} {ended.outcome}: {ended.error_message}" if ended.error else ""
-        )
+        _ping(context, run, signal, ended)
     return ended
 
 
 def _give_up(ended: Attempt[Any], task: Task, run: Run) -> Attempt[Any]:
-    """Return the attempt as dead where its failure was one too many."""
-    # Lambda repeats a fire after one and two minutes, so an outage of four minutes would use up three attempts. What
-    # may pass has as many again, which the watch begins a quarter of an hour later.
+    """Return the attempt, as dead if the run has no attempts left."""
+    # Lambda repeats a fire after one and two minutes, so an outage of four minutes would use up three attempts. A
+    # passing fault gets twice as many; the watch starts the others a quarter of an hour later.
     may_pass = isinstance(ended.error, TransientError) or is_server_fault(ended.error)
     most = 2 * task.max_attempts if may_pass else task.max_attempts
     is_given_up = ended.outcome is Outcome.FAILED and run.failures + 1 >= most
     return replace(ended, outcome=Outcome.DEAD) if is_given_up else ended
 
 
-def _ping(context: Context, run: Run, signal: Signal, *, sentence: str = "") -> None:
+def _ping(context: Context, run: Run, signal: Signal, ended: Attempt[Any] | None = None) -> None:
     # A dry run has no id.
     if run.id is not None:
-        ping = Ping(signal=signal, task=run.task, run_id=run.id, attempt=run.attempt, sentence=sentence)
-        pings.send(context, ping)
+        sentence = f"{run.task} {ended.outcome}: {ended.error_message}" if ended and ended.error else ""
+        pings.send(context, Ping(signal=signal, task=run.task, run_id=run.id, attempt=run.attempt, sentence=sentence))
 
 
 def _perform(task: Task, context: Context, run: Run) -> Counts | None:
+    """Call the task and return its counts, or None if the run is to be continued."""
     try:
-        with renewed(context, run):
+        with claims.renewed(context, run):
             counts = task.perform(context, run)
     except OutOfTimeError as rest:
         if run.dry_run:
-            # Whoever goes on with it would do it.
-            raise PermanentError(f"a dry run is not handed on, and its time was up: {rest}") from rest
-        # Released before it is sent: whoever gets the message must find the run free.
-        claims.release(context, run)
+            # The continuation would not be a dry run.
+            raise PermanentError(f"a dry run is not continued, and its time is up: {rest}") from rest
+        # Before sending: the message's receiver must be able to claim the run.
+        claims.end_lease(context, run)
         context.queues.work.send([Message(type="continue_run", data=run.to_continue(task.name))])
-        logger.info("run handed on", extra={"reason": str(rest)})
+        logger.info("run continues", extra={"reason": str(rest)})
         return None
     if counts.failed > task.max_failed_share * counts.total:
         allowed = f"the task allows {100 * task.max_failed_share:g}%"

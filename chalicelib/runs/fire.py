@@ -1,4 +1,4 @@
-"""A fire: which moment a run is for, as EventBridge or a person asked."""
+"""Fires: the moment that a run is for, read from an EventBridge event or a manual payload."""
 
 import reprlib
 from collections.abc import Collection, Mapping
@@ -13,15 +13,15 @@ from chalicelib.schedule.schedule import Schedule
 
 PAYLOAD_KEYS = ("scheduled_for", "dry_run")
 EXAMPLE = '"2016-08-04T08:00:00Z"'
-# The clocks of EventBridge, Lambda and a laptop agree to about a second; a minute is cron's own resolution.
+# The clocks of EventBridge, Lambda and a laptop agree to about a second; a minute is cron's resolution.
 FUTURE_TOLERANCE = timedelta(minutes=1)
 
-# By a rule of EventBridge; by a person; by the watch for a fire that was missed, and by a person for such.
+# What started a run: an EventBridge rule; a person; the watch, for a missed fire; a person, for past fires.
 Trigger = Literal["schedule", "manual", "catch_up", "backfill"]
-# The key by which an event that continues a run says who asked for it first.
+# The key under which an event that continues a run has its trigger.
 TRIGGER = "trigger"
-# Those by which a task runs of itself, which a pause holds back.
-OF_ITSELF = frozenset({"schedule", "catch_up"})
+# The triggers without a person, which a pause holds back.
+AUTOMATIC = frozenset({"schedule", "catch_up"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,11 @@ class Fire:
     scheduled_for: datetime
     trigger: Trigger
     dry_run: bool
-    # What else the payload asks for, in the task's own words; it checks the values.
+    # The task's own keys of the payload; the task validates the values.
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def to_continue(self, task: str) -> dict[str, Any]:
-        """Return the data of a `continue_run` job, which asks for the same again."""
+        """Return the data of a `continue_run` job for this fire."""
         return {
             "task": task,
             "scheduled_for": iso(self.scheduled_for),
@@ -44,41 +44,41 @@ class Fire:
         }
 
 
-def is_of_rule(event: object) -> TypeGuard[Mapping[str, Any]]:
-    """Return whether EventBridge sent an event; else a person did."""
+def is_from_rule(event: object) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether an EventBridge rule sent the event."""
     return isinstance(event, Mapping) and "detail-type" in event
 
 
-def is_of_person(event: object) -> bool:
-    """Return whether a person sent an event; else EventBridge did, or the worker that continues a run."""
-    return not is_of_rule(event) and not (isinstance(event, Mapping) and TRIGGER in event)
+def is_from_person(event: object) -> bool:
+    """Return whether a person sent the event, not EventBridge or the worker that continues a run."""
+    return not is_from_rule(event) and not (isinstance(event, Mapping) and TRIGGER in event)
 
 
 def is_due(event: object, schedule: Schedule) -> bool:
-    """Return whether the schedule means this fire of its rule; what a person asks for is always meant."""
-    if not is_of_rule(event):
+    """Return whether the schedule is due at this event of its rule; a manual request always is."""
+    if not is_from_rule(event):
         return True
     try:
-        return schedule.is_due(_moment("time", event.get("time")))
+        return schedule.is_due(_parse_moment("time", event.get("time")))
     except (InvalidRequestError, OverflowError):
-        # The run refuses it, and tells.
+        # execute() reports the error.
         return True
 
 
 def read_fire(event: object, *, now_ms: int, options: Collection[str] = ()) -> Fire:
     """Return the fire that an EventBridge event or a manual payload asks for.
 
-    A manual payload is an object with any of `scheduled_for` (ISO 8601 with a zone; else the current minute),
-    `dry_run`, and the task's own `options`; one that continues a run also says its `trigger`. Raises
-    InvalidRequestError, which names the key or value that is wrong.
+    A manual payload is an object with any of `scheduled_for` (ISO 8601 with a zone, by default the current minute),
+    `dry_run` and the task's own `options`; one that continues a run also has its `trigger`. Raises
+    InvalidRequestError, which names the wrong key or value.
     """
     if event is None:
         event = {}
     if not isinstance(event, Mapping):
         raise InvalidRequestError(f"the payload must be a JSON object, not {_kind(event)}")
-    if is_of_rule(event):
-        # Due is a minute, and the watch looks for the run of that moment, at whichever of its seconds the rule fires.
-        due = _floor(_moment("time", event.get("time")))
+    if is_from_rule(event):
+        # Schedules are due at full minutes, and the watch looks up runs by them; the rule may fire some seconds later.
+        due = _to_minute(_parse_moment("time", event.get("time")))
         return Fire(scheduled_for=due, trigger="schedule", dry_run=False)
     known = (*PAYLOAD_KEYS, *options)
     trigger = event.get(TRIGGER, "manual")
@@ -93,19 +93,20 @@ def read_fire(event: object, *, now_ms: int, options: Collection[str] = ()) -> F
     if not isinstance(dry_run, bool):
         raise InvalidRequestError(f"dry_run must be true or false, not {_show(dry_run)}")
     now = from_ms(now_ms)
-    # To the minute, so that two people who invoke the task at once ask for one run.
-    asked = _moment("scheduled_for", event["scheduled_for"]) if "scheduled_for" in event else _floor(now)
-    if asked > now + FUTURE_TOLERANCE:
-        raise InvalidRequestError(f"scheduled_for lies in the future: {_show(event['scheduled_for'])}")
+    # To the minute, so that two people who invoke the task at once request one run.
+    given = "scheduled_for" in event
+    scheduled_for = _parse_moment("scheduled_for", event["scheduled_for"]) if given else _to_minute(now)
+    if scheduled_for > now + FUTURE_TOLERANCE:
+        raise InvalidRequestError(f"scheduled_for is in the future: {_show(event['scheduled_for'])}")
     wanted = {key: event[key] for key in options if key in event}
-    return Fire(scheduled_for=asked, trigger=trigger, dry_run=dry_run, options=wanted)
+    return Fire(scheduled_for=scheduled_for, trigger=trigger, dry_run=dry_run, options=wanted)
 
 
-def _floor(moment: datetime) -> datetime:
+def _to_minute(moment: datetime) -> datetime:
     return moment.replace(second=0, microsecond=0)
 
 
-def _moment(key: str, value: Any) -> datetime:
+def _parse_moment(key: str, value: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -113,25 +114,19 @@ def _moment(key: str, value: Any) -> datetime:
     if moment.tzinfo is None:
         raise InvalidRequestError(f"{key} needs a time zone, as in {EXAMPLE}, but is {_show(value)}")
     try:
-        # To the second, as EventBridge tells it: the same moment must always find the same run.
+        # To the second, as in EventBridge's events: the same moment must always find the same run.
         return moment.astimezone(UTC).replace(microsecond=0)
     except OverflowError:
         raise InvalidRequestError(f"{key} must be a moment such as {EXAMPLE}, not {_show(value)}") from None
 
 
 def _show(value: object) -> str:
-    # A sentence stays one, whatever was sent.
+    # Keeps the sentence short, whatever was sent.
     shown = reprlib.Repr()
     shown.maxstring = shown.maxother = 60
     return shown.repr(value)
 
 
 def _kind(value: object) -> str:
-    names: dict[type, str] = {
-        list: "a list",
-        str: "a string",
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-    }
+    names = {list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     return names.get(type(value), type(value).__name__)

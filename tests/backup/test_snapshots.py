@@ -173,6 +173,6 @@ def test_an_rds_that_does_not_answer_keeps_the_watch_from_no_other_look(
     log()
     nights.rds.refuse = refusal
     monkeypatch.setattr(snapshots, "LONGEST_SECONDS", seconds)
-    with pytest.raises(RunFailedError, match=rf"it could not look after snapshots \({reason}"):
+    with pytest.raises(RunFailedError, match=rf"it could not check snapshots \({reason}"):
         watch.watch(nights.context(seconds=60), {})
     assert told(log(), "backup_verified_age") == [24.0]

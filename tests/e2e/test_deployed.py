@@ -597,7 +597,7 @@ def test_the_story_of_a_run_goes_through_every_function_that_had_to_do_with_it(c
     expected = [
         ("operate", "run started"),
         ("operate", "run succeeded"),
-        ("watch", "run taken up"),
+        ("watch", "run rescued"),
         ("database_backup", "run started"),
         ("database_backup", "run succeeded"),
     ]

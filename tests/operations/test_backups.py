@@ -12,7 +12,7 @@ from chalicelib.backup.backups import Backups
 from chalicelib.core.clock import from_ms
 from chalicelib.core.errors import OutOfTimeError, PermanentError
 from chalicelib.operate import operate
-from chalicelib.runs import claims, execution, renewal
+from chalicelib.runs import claims, execution
 from chalicelib.runs.fire import Fire
 from chalicelib.schema import runs as runs_table
 from tests.services import on_each_server
@@ -109,7 +109,7 @@ def test_a_backup_that_was_killed_at_a_shell_is_out_of_the_way_after_minutes(wor
 def test_a_backup_at_a_shell_holds_its_run_for_as_long_as_it_takes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(renewal, "EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(claims, "RENEW_EVERY_SECONDS", 0.01)
     leases = select(runs_table.c.lease_until)
     make = Backups.make
 

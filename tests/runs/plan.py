@@ -15,7 +15,7 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import OutOfTimeError
 from chalicelib.core.outcome import Counts
 from chalicelib.operate.status import stored
-from chalicelib.runs import execution, schedule_history, watch
+from chalicelib.runs import catch_up, execution, watch
 from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import is_due
 from chalicelib.schedule.schedule import Schedule
@@ -109,7 +109,7 @@ class Plan:
     def dispatch(self) -> None:
         """Have dispatch run once."""
         self.kit.dispatch()
-        schedule_history.record(self.kit.context(function_name=f"{PREFIX}dispatch"), self.planned)
+        catch_up.record_schedules(self.kit.context(function_name=f"{PREFIX}dispatch"), self.planned)
 
     def settle(self) -> None:
         """Do the jobs that there are, and those that come of them."""

@@ -120,7 +120,7 @@ def test_a_moment_without_a_zone_is_refused(text: str) -> None:
 def test_a_moment_in_the_future_is_refused_beyond_what_clocks_may_differ() -> None:
     assert read({"scheduled_for": "2016-08-04T08:01:30Z"}).scheduled_for == NOW + timedelta(minutes=1)
     assert refusal({"scheduled_for": "2016-08-04T08:01:31Z"}) == (
-        "scheduled_for lies in the future: '2016-08-04T08:01:31Z'"
+        "scheduled_for is in the future: '2016-08-04T08:01:31Z'"
     )
 
 

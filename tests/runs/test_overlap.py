@@ -95,7 +95,7 @@ def test_what_a_person_asks_for_beside_another_run_waits_where_the_task_queues(m
 def test_a_dry_run_that_cannot_end_in_its_time_is_never_handed_on(make_plan: MakePlan) -> None:
     plan = make_plan("skip")
     plan.meanwhile(hand_on)
-    with pytest.raises(RunFailedError, match="a dry run is not handed on, and its time was up: the deadline is near"):
+    with pytest.raises(RunFailedError, match="a dry run is not continued, and its time is up: the deadline is near"):
         plan.invoke(dry_run=True)
     plan.settle()
     assert ([run.dry_run for run in plan.performed], plan.rows(), plan.kit.jobs()) == ([True], [], [])

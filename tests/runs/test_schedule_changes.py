@@ -15,7 +15,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics
 from chalicelib.core.clock import from_ms
 from chalicelib.core.engine import engine_for
 from chalicelib.core.telemetry import logger
-from chalicelib.runs import catch_up, schedule_history
+from chalicelib.runs import catch_up
 from chalicelib.schedule.schedule import Schedule
 from nightshift.testkit.database import migrate
 from tests.emptying import empty
@@ -108,11 +108,11 @@ class Story:
 
     def record(self) -> None:
         context = self.plan.kit.context(function_name=f"{PREFIX}dispatch")
-        schedule_history.record(context, self.plan.planned)
+        catch_up.record_schedules(context, self.plan.planned)
 
     def look(self) -> None:
         self.record()
-        catch_up.settle(self.plan.kit.context(), self.plan.task, self.schedule)
+        catch_up.reconcile(self.plan.kit.context(), self.plan.task, self.schedule)
 
     def pause_or_resume(self) -> None:
         (self.plan.resume if self.is_paused else self.plan.pause)()

@@ -451,10 +451,10 @@ def test_a_task_that_cannot_be_looked_after_keeps_no_other_from_it(
 ) -> None:
     plan = make_plan(catch_up="latest")
     monkeypatch.setattr(plan, "planned", {"nowhere": plan.planned[NAME], **plan.planned})
-    with pytest.raises(RunFailedError, match=r"watch failed: it could not look after nowhere \(No module named"):
+    with pytest.raises(RunFailedError, match=r"watch failed: it could not check nowhere \(No module named"):
         plan.watch(utc("02 09:00"))
     assert len(plan.kit.jobs()) == 1
-    assert len(told(log(), "nowhere not looked after")) == 1
+    assert len(told(log(), "nowhere not checked")) == 1
 
 
 def add_backup(plan: Plan) -> None:
@@ -482,7 +482,7 @@ def test_an_interval_whose_fires_have_ceased_is_told_of_until_they_come_again(ma
         assert counts(plan.watch(utc(at))) == (0, 0, 1)
     lines = log()
     assert counted(lines) == 2
-    assert {line["latest"] for line in told(lines, "fires have ceased")} == {"2026-03-02T07:10:00Z"}
+    assert {line["latest"] for line in told(lines, "fires have stopped")} == {"2026-03-02T07:10:00Z"}
     # A person's run is none of the rule's.
     plan.invoke()
     assert counts(plan.watch()) == (0, 0, 1)
@@ -678,9 +678,9 @@ def test_a_task_takes_no_look_away_whatever_its_name(
     add_backup(plan)
     die_in_the_middle(plan, utc("02 08:00"))
     monkeypatch.setattr(plan, "planned", {**plan.planned, name: plan.planned[NAME]})
-    # There is no such task here, which tells that it was looked after.
-    with pytest.raises(RunFailedError, match=rf"could not look after {name} \(No module named"):
+    # There is no such task here, so its check fails.
+    with pytest.raises(RunFailedError, match=rf"could not check {name} \(No module named"):
         plan.watch(utc("02 09:00"))
     lines = log()
-    assert len(told(lines, "run taken up")) == 1
+    assert len(told(lines, "run rescued")) == 1
     assert any("backup_verified_age" in line for line in lines)

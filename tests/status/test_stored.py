@@ -63,6 +63,6 @@ def test_where_the_page_cannot_be_stored_the_watch_says_so_and_has_looked_after_
 
 
 def test_a_watch_that_fails_stores_the_page_all_the_same(world: World) -> None:
-    with pytest.raises(RunFailedError, match="could not look after nowhere"):
+    with pytest.raises(RunFailedError, match="could not check nowhere"):
         watch(world.context(), {"nowhere": Schedule("@daily"), **app.SCHEDULES})
     assert "As of 4 August 2016, 08:00:00 UTC." in page(world)

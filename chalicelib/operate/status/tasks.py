@@ -12,7 +12,7 @@ from chalicelib.core.clock import from_ms
 from chalicelib.core.pauses import Pause, of_task
 from chalicelib.operate.status.days import Day, read_days
 from chalicelib.operate.status.runs import Latest, Run, read_durations, read_latest
-from chalicelib.runs import schedule_history
+from chalicelib.runs import catch_up
 from chalicelib.runs.claims import MissedReason
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import schedules
@@ -90,7 +90,7 @@ def _words(schedule: Schedule) -> str:
 
 def _unheard_since(name: str, schedule: Schedule, watched: Any, latest: Latest, *, now: datetime) -> datetime | None:
     # Where no function has seen the schedule yet, as after a deployment, nothing can be said.
-    if watched is None or not (current := schedule_history.read(watched)[-1]).means(schedule.text):
+    if watched is None or not (current := catch_up.current(watched)).means(schedule.text):
         return None
     # Nor where a pause is hardly over: the watch takes its time to decide about all that it held back.
     if latest.run is not None and latest.run.error_type == MissedReason.PAUSED:

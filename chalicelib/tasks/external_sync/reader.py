@@ -230,7 +230,7 @@ class Reading:
 
     def _hand_on(self) -> NoReturn:
         if self._is_rehearsal:
-            raise TimedOutError("there is no more time, and a dry run is not handed on")
+            raise TimedOutError("there is no more time, and a dry run is not continued")
         stalls = 0 if self._has_progressed else self._position.stalls + 1
         if stalls > MAX_STALLS:
             raise TransientError("one answer takes longer than an invocation may; let it come in smaller pages")

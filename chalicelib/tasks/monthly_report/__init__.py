@@ -15,7 +15,7 @@ from chalicelib.mail.text import clean
 from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
 from chalicelib.runs.claims import Run
-from chalicelib.runs.fire import OF_ITSELF
+from chalicelib.runs.fire import AUTOMATIC
 from chalicelib.tasks import Task
 from chalicelib.tasks.monthly_report import page
 from chalicelib.tasks.monthly_report.figures import Report, collect
@@ -45,7 +45,7 @@ def perform(context: Context, run: Run) -> Counts:
     if not month.is_closed(now, zone):
         raise InvalidRequestError(f"the month {month} has not ended yet; ask for an earlier one")
     administrators = _find_administrators(context)
-    is_mailed = run.trigger in OF_ITSELF if options.mail is None else options.mail
+    is_mailed = run.trigger in AUTOMATIC if options.mail is None else options.mail
     if run.dry_run:
         return Counts(total=len(administrators), skipped=len(administrators))
     report = context.database.transact(
@@ -84,7 +84,7 @@ def _enqueue_mails(context: Context, run: Run, report: Report, administrators: l
     link = context.store.link(_key(report.month, "html"), seconds=LINK_SECONDS)
     content = msgspec.json.decode(msgspec.json.encode(mail_content(report, link=link)))
     # A schedule's mails are one a month, whatever is repeated; those that somebody asks for one a request.
-    occasion = str(report.month) if run.trigger in OF_ITSELF else str(run.id)
+    occasion = str(report.month) if run.trigger in AUTOMATIC else str(run.id)
     mails = [
         NewJob(
             type="send_email",

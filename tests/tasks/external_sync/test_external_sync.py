@@ -114,7 +114,7 @@ def test_a_dry_run_counts_what_would_be_and_writes_nothing(deployment: Deploymen
 
 def test_a_dry_run_without_time_fails_and_hands_nothing_on(lite: Deployment) -> None:
     lite.upstream.serve(ITEMS)
-    with pytest.raises(RunFailedError, match="a dry run is not handed on"):
+    with pytest.raises(RunFailedError, match="a dry run is not continued"):
         lite.fire(dry_run=True, seconds=9)
     assert lite.kit.receive() == []
     assert lite.rows(sync_states) == []
