@@ -157,7 +157,7 @@ def watch(event: CloudWatchEvent) -> Any:
 @answers_people
 @app.on_sns_message(topic=os.environ.get("MAIL_FEEDBACK_TOPIC_NAME", "nightshift-mail-feedback"))
 def mail_feedback(event: SNSEvent) -> Any:
-    """Take what SES tells of mails that came back."""
+    """Record the bounces and complaints that SES publishes."""
     from chalicelib.core.context import from_lambda
     from chalicelib.mail import feedback
 
@@ -168,12 +168,12 @@ if os.environ.get("UNSUBSCRIBE_ROUTE") == "on":
     # A route makes an API Gateway; where the application serves UNSUBSCRIBE_URL itself, there is none.
     @app.route("/unsubscribe", methods=["GET", "POST"], content_types=FORMS)
     def unsubscribe() -> Response:
-        """Ask, and on a press of the button or a mail client's word unsubscribe."""
+        """Show the question, and unsubscribe when the button or a mail client posts."""
         from chalicelib.core.context import PATIENCE_OF_PEOPLE_MS, from_lambda
-        from chalicelib.mail import unsubscribing
+        from chalicelib.mail.unsubscribe import respond
 
         context = from_lambda(app.lambda_context, patience_ms=PATIENCE_OF_PEOPLE_MS)
-        return unsubscribing.answer(app.current_request, context)
+        return respond(app.current_request, context)
 
 
 @app.lambda_function(name="operate")
@@ -201,7 +201,7 @@ def _work(event: SQSEvent, *, queue: str) -> Any:
 
     context = from_lambda(event.context)
     if event.to_dict() == {"command": "check"}:
-        # The doctor asks the function that sends: what another may do would prove nothing.
+        # The doctor checks the function that sends: another function's permissions would prove nothing.
         from chalicelib.mail.trial import send_trials
 
         return send_trials(context)

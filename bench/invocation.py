@@ -11,7 +11,7 @@ from bench.memory import peak_mib
 from chalicelib.mail import sending
 from nightshift.local.invocation import invoke
 
-# The worker where SES takes no bulk.
+# The worker, with single calls to SES.
 SINGLY = "work singly"
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     function, event = sys.argv[1], json.load(sys.stdin)
     if function == SINGLY:
         function = "work"
-        vars(sending)["MOST"] = 1
+        vars(sending)["MAX_RECIPIENTS"] = 1
     started, cpu_started = time.perf_counter(), time.process_time()
     answer = invoke(function, event)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started

@@ -14,7 +14,7 @@ from scale.work import PROCESSOR, Work, digest
 
 # As chalicelib/tasks/daily_digest.py has it.
 RECIPIENTS = 100
-# As chalicelib/mail/bulk.py has it, and SES.
+# As chalicelib/mail/ses.py has it, and SES.
 MOST_A_CALL = 50
 
 

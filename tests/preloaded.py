@@ -10,8 +10,8 @@ from tests.sooner import read_now
 
 OURS = (
     *("backup.comparing", "backup.dump", "backup.journal", "backup.loading", "backup.retention", "backup.screening"),
-    *("claims", "database", "handlers", "mail.digests", "mail.mailer", "mail.suppressions", "queue.claims"),
-    *("queue.queues", "schedule", "schema", "status.template", "tasks"),
+    *("claims", "database", "handlers", "mail.ledger", "mail.ses", "mail.suppressions", "queue.claims"),
+    *("queue.queues", "schedule", "schema", "tasks"),
 )
 
 for module in (*(f"chalicelib.{name}" for name in OURS), "nightshift.cli", "nightshift.operating"):

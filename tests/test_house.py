@@ -37,10 +37,8 @@ MAY_IMPORT = {
 # Imports that point up, each to be removed.
 UPWARD = {
     ("core.config", "backup.retention"),
-    ("core.config", "mail.text"),
-    ("core.context", "mail.bulk"),
-    ("core.context", "mail.mailer"),
-    ("core.context", "mail.pace"),
+    ("core.context", "mail.sending"),
+    ("core.context", "mail.ses"),
     ("core.context", "queue.payloads"),
     ("core.context", "queue.sqs"),
     ("operate.access", "backup.catalogue"),
@@ -54,7 +52,6 @@ UPWARD = {
     ("operate.mending", "handlers"),
     ("operate.new_jobs", "handlers"),
     ("operate.status.tasks", "tasks"),
-    ("operate.status.template", "mail.text"),
     ("operate.suppressions", "mail"),
     ("operate.suppressions", "mail.suppressions"),
     ("queue.attempt", "handlers"),

@@ -24,7 +24,7 @@ from chalicelib.core import secrets, store
 from chalicelib.core.clock import to_ms
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError, RunFailedError
-from chalicelib.mail import feedback, unsubscribe, unsubscribing
+from chalicelib.mail import feedback, unsubscribe
 from chalicelib.operate import look
 from chalicelib.operate import operate as do
 from chalicelib.operate.looking import LOOKING
@@ -579,12 +579,12 @@ def takes_feedback(world: World) -> Iterator[None]:
 
 def unsubscribes(world: World) -> Iterator[None]:
     (user_id,) = world.add_users(1)
-    token = unsubscribe.sign(user_id, unsubscribing.MAILING, secrets=world.context().unsubscribe_secrets)
+    token = unsubscribe.sign(user_id, unsubscribe.MAILING, secrets=world.context().unsubscribe_secrets)
     yield
     request = SimpleNamespace(
         method="POST", query_params={"token": token}, raw_body=b"List-Unsubscribe=One-Click", headers={}
     )
-    assert unsubscribing.answer(request, world.context()).status_code == 200
+    assert unsubscribe.respond(request, world.context()).status_code == 200
 
 
 USES: dict[str, Use] = {

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from chalicelib.backup.retention import Policy, read_policy
 from chalicelib.core.errors import ConfigurationError
+from chalicelib.core.text import clean, header_url, plain_address
 from chalicelib.core.zones import find_zone
-from chalicelib.mail.text import clean, header_url, plain_address
 
 SMALLEST = 0.001
 # What the variable of a task's pings ends in, behind the task's name.

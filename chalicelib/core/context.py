@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from chalicelib.core.database import Database
     from chalicelib.core.store import Store
-    from chalicelib.mail.bulk import BulkMailer
-    from chalicelib.mail.mailer import Account, Mailer
-    from chalicelib.mail.pace import Pace, Turn
+    from chalicelib.mail.sending import NextSlot, Pace
+    from chalicelib.mail.ses import Account, Mailer
     from chalicelib.queue.payloads import Payloads
     from chalicelib.queue.sqs import Queues
 
@@ -159,25 +158,18 @@ class Context:
     @cached_property
     def mailer(self) -> Mailer:
         """SES."""
-        from chalicelib.mail.mailer import Mailer
+        from chalicelib.mail.ses import Mailer
 
         return Mailer(self._client("sesv2"), configuration_set=self.settings.mail_configuration_set)
 
     @cached_property
-    def bulk_mailer(self) -> BulkMailer:
-        """SES, for several mails a call."""
-        from chalicelib.mail.bulk import BulkMailer
-
-        return BulkMailer(self._client("sesv2"), configuration_set=self.settings.mail_configuration_set)
-
-    @cached_property
     def pace(self) -> Pace:
         """The pace of sending: MAIL_RATE where it is set, the account's own rate elsewhere."""
-        from chalicelib.mail.pace import Pace
+        from chalicelib.mail.sending import Pace
 
         rate = self.settings.mail_rate or self.mail_account.rate
-        workers, turn = self.settings.mail_workers, _turn_of(self.clock)
-        return Pace(rate=rate, workers=workers, redis=self.cache, clock=self.clock, turn=turn)
+        workers, slot = self.settings.mail_workers, _next_slot(self.clock)
+        return Pace(rate=rate, workers=workers, redis=self.cache, clock=self.clock, slot=slot)
 
 
 def from_lambda(lambda_context: Any, *, patience_ms: int = LONGEST_PATIENCE_MS) -> Context:
@@ -195,10 +187,10 @@ def from_lambda(lambda_context: Any, *, patience_ms: int = LONGEST_PATIENCE_MS) 
 
 
 @cache
-def _turn_of(_clock: Clock) -> Turn:
-    from chalicelib.mail.pace import Turn
+def _next_slot(_clock: Clock) -> NextSlot:
+    from chalicelib.mail.sending import NextSlot
 
-    return Turn()
+    return NextSlot()
 
 
 @cache
@@ -236,6 +228,6 @@ def _read_unsubscribe_secrets(text: str) -> tuple[str, ...]:
 
 @cache
 def _account_of(ses: SESV2Client) -> Account:
-    from chalicelib.mail.mailer import read_account
+    from chalicelib.mail.ses import read_account
 
     return read_account(ses, clock=SYSTEM_CLOCK)

@@ -1,4 +1,4 @@
-"""Makes the report of a month, stores it, and enqueues the mail with a link to it."""
+"""Creates the report of a month, stores it, and enqueues the mail with a link to it."""
 
 import msgspec
 
@@ -6,8 +6,8 @@ from chalicelib.core.clock import from_ms
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.outcome import Counts
+from chalicelib.core.text import clean
 from chalicelib.handlers import Handler
-from chalicelib.mail.text import clean
 from chalicelib.queue import outbox
 from chalicelib.queue.job import Job
 from chalicelib.tasks.monthly_report import page
@@ -16,12 +16,12 @@ from chalicelib.tasks.monthly_report.month import Month
 from chalicelib.tasks.monthly_report.page import mail_content
 
 LINK_SECONDS = 12 * 3600
-# A month is reported with the twelve before it, and the first of all is 1970-01.
+# A report has the twelve months before its own, and 1970-01 is the first.
 EARLIEST = Month(year=1971, month=1)
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The month (2026-02), the last that has ended where there is none, and whom the mail goes to."""
+    """The mail's recipient, and the month (2026-02), by default the last that has ended."""
 
     to: str
     name: str = ""
@@ -29,7 +29,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def perform(context: Context, job: Job[Payload]) -> Counts:
-    """Store the report and enqueue its mail; a job that is tried again stores it again, and mails it once."""
+    """Store the report and enqueue its mail; a retry stores it again, and its mail is sent once."""
     settings, now = context.settings, from_ms(context.clock.now_ms())
     zone = settings.digest_zone
     month = Month.ended_before(now, zone) if job.payload.period is None else _read_month(job.payload.period)
@@ -46,7 +46,7 @@ def perform(context: Context, job: Job[Payload]) -> Counts:
         "name": job.payload.name,
         "subject": f"{clean(settings.site_name)}: {month.name} in figures",
         "template": "report",
-        # As JSON has it, which is how it comes out of the row.
+        # As plain JSON values, which the row stores.
         "content": msgspec.json.decode(msgspec.json.encode(content)),
     }
     with outbox.transaction(context.database, context.queues, clock=context.clock) as connection:
@@ -56,7 +56,7 @@ def perform(context: Context, job: Job[Payload]) -> Counts:
 
 def _read_month(text: str) -> Month:
     try:
-        # No more of it than the reason, which repeats it, should be long.
+        # Cut, because the error message repeats it.
         month = Month.parse(text[:32])
     except ValueError as error:
         raise InvalidRequestError(f"period: {error}") from None

@@ -1,4 +1,4 @@
-"""Sends one mail to one person, once, however often the job is tried."""
+"""Sends one mail to one person, at most once, however often the job is retried."""
 
 from typing import Annotated, Any
 
@@ -9,43 +9,42 @@ from chalicelib.core.context import RESERVE_MS, Context
 from chalicelib.core.errors import InvalidRequestError, OutOfTimeError, PermanentError, TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
+from chalicelib.core.text import clean, plain_address
 from chalicelib.handlers import Handler
-from chalicelib.mail import emails, suppressions
-from chalicelib.mail.composition import Composition, compose
-from chalicelib.mail.deliveries import Status
-from chalicelib.mail.letter import Letter
-from chalicelib.mail.mailer import Refused, Sent, Unknown
-from chalicelib.mail.text import clean, plain_address
+from chalicelib.mail import suppressions
+from chalicelib.mail.ledger import Status, claim_email, move_email
+from chalicelib.mail.letter import Composition, MimeMail, compose
+from chalicelib.mail.ses import Refused, Sent, Unknown
 from chalicelib.queue.job import Job
 from chalicelib.tasks.monthly_report.figures import TopPost
 from chalicelib.tasks.monthly_report.page import Card
 
 TIMEOUT_SECONDS = 60
-# A call to SES that hangs ends after its own time-outs. Were it interrupted before, nobody would know of its mail.
+# A call to SES that hangs ends after its own time-outs. If it were interrupted earlier, its mail would be unknown.
 CALL_MS = 35_000
 MAX_SUBJECT = 998
-# Whatever was sent, the reason must fit into a log line.
+# The reason must fit into a log line.
 MAX_REASON = 300
 
 Web = Annotated[str, msgspec.Meta(pattern="^https?://")]
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a notice leads."""
+    """The button of a notice."""
 
     label: Annotated[str, msgspec.Meta(min_length=1)]
     url: Web
 
 
 class NoticeContent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the template `notice` says."""
+    """The content of the template `notice`."""
 
     paragraphs: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     action: Action | None = None
 
 
 class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
-    """What the template `report` says, as chalicelib.tasks.monthly_report.page makes it."""
+    """The content of the template `report`, as chalicelib.tasks.monthly_report.page makes it."""
 
     month: str
     link: Web
@@ -53,14 +52,14 @@ class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
     posts: tuple[TopPost, ...]
 
 
-# A template alone would take a text for a list of letters, and an address for one of the web.
+# Validated here: a template alone would render a text as a list of letters, and any address as a link.
 CONTENTS: dict[str, type[NoticeContent | ReportContent]] = {"notice": NoticeContent, "report": ReportContent}
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mail: `template` with its `content`, or `text` and `html`, of which one may be missing.
 
-    `to` is one plain address; `name` is how a template greets.
+    `to` is one plain address; a template greets `name`.
     """
 
     to: str
@@ -73,17 +72,17 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def perform(context: Context, job: Job[Payload]) -> Counts:
-    """Send the mail unless an earlier attempt did, or its address is suppressed: then it is skipped.
+    """Send the mail; skip it if an earlier attempt sent it or its address is suppressed.
 
-    Raises PermanentError where nobody can know whether an earlier attempt sent it.
+    Raises PermanentError if it is unknown whether an earlier attempt sent it.
     """
-    to, mail = _write(context, job.payload)
+    to, mail = _encode(context, job.payload)
     spare_ms = min(context.remaining_ms() - RESERVE_MS, 1000 * TIMEOUT_SECONDS - RESERVE_MS // 2) - CALL_MS
     if spare_ms < 0 or not context.pace.wait(at_most_seconds=spare_ms / 1000):
         raise OutOfTimeError("the deadline and the pace of sending leave no time for it now")
-    # Looked at before the mail is begun: of one that is, a failure here would leave nobody able to know.
+    # Before the mail is claimed: a failure after that would leave it unknown.
     suppressed = context.database.transact(lambda connection: suppressions.among(connection, [to]))
-    status = emails.begin(context.database, context.clock, job_id=job.id, attempt=job.attempt)
+    status = claim_email(context.database, context.clock, job_id=job.id, attempt=job.attempt)
     if status is Status.SENT:
         return Counts(total=1, skipped=1)
     if status is Status.UNKNOWN:
@@ -96,36 +95,36 @@ def perform(context: Context, job: Job[Payload]) -> Counts:
 
 
 def _withhold(context: Context, job_id: str, *, reason: str) -> Counts:
-    # Not dead: there is nothing to mend, and each mail to this address would ring the alarm.
+    # Not dead: there is nothing to correct, and each mail to this address would raise the alarm.
     error = f"the address is suppressed: {reason}"
-    emails.settle(context.database, context.clock, job_id=job_id, status=Status.REFUSED, error=error)
+    move_email(context.database, context.clock, job_id=job_id, after=Status.REFUSED, error=error)
     logger.warning("mail withheld", extra={"reason": error})
     return Counts(total=1, skipped=1)
 
 
 def _send(context: Context, job_id: str, to: str, mail: bytes) -> Counts:
-    def settle(status: Status, **values: str) -> None:
-        emails.settle(context.database, context.clock, job_id=job_id, status=status, **values)
+    def move(after: Status, **values: str) -> None:
+        move_email(context.database, context.clock, job_id=job_id, after=after, **values)
 
     try:
-        answer = context.mailer.send(mail, sender=context.settings.mail_from, to=to)
+        result = context.mailer.send(mail, sender=context.settings.mail_from, to=to)
     except TransientError:
-        settle(Status.PENDING)
+        move(Status.PENDING)
         raise
-    match answer:
+    match result:
         case Sent(provider_id):
-            settle(Status.SENT, provider_id=provider_id)
+            move(Status.SENT, provider_id=provider_id)
             logger.debug("mail accepted", extra={"provider_id": provider_id})
             return Counts(total=1, succeeded=1)
         case Refused(reason):
-            settle(Status.REFUSED, error=reason)
+            move(Status.REFUSED, error=reason)
             raise PermanentError(f"SES refused it: {reason}")
         case Unknown(reason):
-            settle(Status.UNKNOWN, error=reason)
+            move(Status.UNKNOWN, error=reason)
             raise PermanentError(f"it may or may not have been sent: {reason}; retry the job to send it again")
 
 
-def _write(context: Context, payload: Payload) -> tuple[str, bytes]:
+def _encode(context: Context, payload: Payload) -> tuple[str, bytes]:
     try:
         to = plain_address(payload.to)
     except ValueError as error:
@@ -135,14 +134,14 @@ def _write(context: Context, payload: Payload) -> tuple[str, bytes]:
             f"subject must be one line of 1 to {MAX_SUBJECT} characters, without control characters or space around it"
         )
     settings = context.settings
-    letter = Letter(
+    mime = MimeMail(
         _compose(payload, site={"site_name": settings.site_name, "site_url": settings.site_url}),
         sender_name=settings.site_name,
         sender=settings.mail_from,
         date=from_ms(context.clock.now_ms()),
     )
-    # The template greets with it, and cannot see whether it is empty.
-    return to, letter.address(to, {"name": clean(payload.name) or "there"})
+    # Not empty, because the template's greeting needs a word.
+    return to, mime.encode(to, {"name": clean(payload.name) or "there"})
 
 
 def _compose(payload: Payload, *, site: dict[str, str]) -> Composition:
@@ -172,7 +171,7 @@ HANDLER = Handler(
     type="send_email",
     payload=Payload,
     perform=perform,
-    # Nearly a day: a provider's bad night.
+    # Nearly a day: a long outage of the provider.
     max_attempts=10,
     backoff_seconds=(30, 120, 600, 1800, 3600, 4 * 3600),
     timeout_seconds=TIMEOUT_SECONDS,

@@ -1,31 +1,104 @@
-"""Sending a day's mails: several a call to SES where it takes them so, one by one elsewhere, each of them once."""
+"""Sending mails in bulk calls where SES accepts them, one by one elsewhere, each at most once and at SES's pace."""
+
+from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from chalicelib.core.clock import from_ms
+from chalicelib.core.clock import Clock, from_ms
 from chalicelib.core.context import RESERVE_MS, Context
 from chalicelib.core.errors import ThrottledError, TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
-from chalicelib.mail.bulk import MOST, DeclinedError
-from chalicelib.mail.composition import Composition
-from chalicelib.mail.deliveries import Ledger, Status
-from chalicelib.mail.letter import Letter
-from chalicelib.mail.mailer import Answer, NotSent, Refused, Sent, Unknown
-from chalicelib.mail.template import Template
+from chalicelib.mail.ledger import Deliveries, Status
+from chalicelib.mail.letter import Composition, MimeMail, SesTemplate
+from chalicelib.mail.ses import MAX_RECIPIENTS, BulkDeclinedError, NotSent, Refused, SendResult, Sent, Unknown
 
-# A call to SES that hangs ends after its time-outs; a mail begun later could outlive this process.
+if TYPE_CHECKING:
+    from redis import Redis
+
+# A call to SES that hangs ends after its time-outs; a mail that is sent later could outlive this process.
 SEND_LIMIT_MS = 35_000
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0
 
-# Sends to these users, and returns an answer to each.
-Send = Callable[[Sequence[str]], Sequence[Answer]]
+KEY = "nightshift:mail:next"
+# Reserves, from the next free moment (microseconds by Redis's clock), the time that these mails take, and returns how
+# long it is until that moment. Reserves nothing if that is too long.
+RESERVE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local free = math.max(now, tonumber(redis.call('GET', KEYS[1])) or 0)
+if free - now > tonumber(ARGV[2]) then return free - now end
+redis.call('SET', KEYS[1], string.format('%.0f', free + ARGV[1]), 'PX', math.ceil((free + ARGV[1] - now) / 1000) + 1000)
+return free - now
+"""
+
+# Sends to these users, and returns a result for each.
+Send = Callable[[Sequence[str]], Sequence[SendResult]]
+
+
+@dataclass
+class NextSlot:
+    """When a process without Redis may send next, kept between invocations."""
+
+    ms: float = 0.0
+
+
+class Pace:
+    """Limits sending to `rate` mails a second: shared by all workers through Redis, else split among `workers`."""
+
+    def __init__(
+        self, *, rate: float, workers: int, redis: Redis | None, clock: Clock, slot: NextSlot | None = None
+    ) -> None:
+        self._rate = rate
+        self._workers = workers
+        self._redis = redis
+        self._clock = clock
+        self._slot = slot or NextSlot()
+
+    @property
+    def burst(self) -> int:
+        """How many mails may be sent at once: those of one second, and at least one."""
+        return max(1, int(self._rate if self._redis else self._rate / self._workers))
+
+    def wait(self, *, at_most_seconds: float, mails: int = 1) -> bool:
+        """Wait until the next mails may be sent; return False at once if that takes more than `at_most_seconds`."""
+        seconds = self._reserve_shared(mails, at_most_seconds)
+        if seconds is None:
+            seconds = self._reserve_own(mails, at_most_seconds)
+        if seconds > at_most_seconds:
+            return False
+        if seconds > 0:
+            self._clock.sleep(seconds)
+        return True
+
+    def _reserve_shared(self, mails: int, at_most_seconds: float) -> float | None:
+        if self._redis is None:
+            return None
+        # Imported here, where a client exists, because a worker without Redis does not need it.
+        from redis.exceptions import RedisError
+
+        arguments = (round(1_000_000 * mails / self._rate), int(1_000_000 * at_most_seconds))
+        try:
+            return int(self._redis.eval(RESERVE, 1, KEY, *map(str, arguments))) / 1_000_000
+        except RedisError:
+            # Without Redis each worker keeps to its own share.
+            self._redis = None
+            return None
+
+    def _reserve_own(self, mails: int, at_most_seconds: float) -> float:
+        now_ms = self._clock.now_ms()
+        free_ms = max(float(now_ms), self._slot.ms)
+        seconds = (free_ms - now_ms) / 1000
+        if seconds <= at_most_seconds:
+            self._slot.ms = free_ms + 1000 * mails * self._workers / self._rate
+        return seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Addressed:
+class Mail:
     """A mail to one plain address, with the recipient's own values."""
 
     user_id: str
@@ -33,54 +106,54 @@ class Addressed:
     personal: Mapping[str, str]
 
 
-class Sending:
-    """Sends one composition."""
+class DigestSender:
+    """Sends one digest to the recipients of deliveries."""
 
-    def __init__(self, context: Context, ledger: Ledger, composition: Composition) -> None:
+    def __init__(self, context: Context, deliveries: Deliveries, composition: Composition) -> None:
         settings = context.settings
         self._context = context
-        self._ledger = ledger
-        self._letter = Letter(
+        self._deliveries = deliveries
+        self._mime = MimeMail(
             composition,
             sender_name=settings.site_name,
             sender=settings.mail_from,
             date=from_ms(context.clock.now_ms()),
         )
-        self._template = Template(composition, sender_name=settings.site_name, sender=settings.mail_from)
+        self._template = SesTemplate(composition, sender_name=settings.site_name, sender=settings.mail_from)
 
-    def send(self, mails: Sequence[Addressed]) -> tuple[Counts, list[Addressed]]:
-        """Send in order until the time is up; return the counts, and the mails that were not begun.
+    def send(self, mails: Sequence[Mail]) -> tuple[Counts, list[Mail]]:
+        """Send in order until the time is up; return the counts and the mails that were not started.
 
         Counts are mails: failed were refused or are unknown, skipped were no longer pending. Raises ThrottledError
-        and TransientError when SES takes none for now; what it did not take is pending again.
+        and TransientError if SES accepts none for now; the mails that it did not accept are pending again.
         """
-        counts, waiting, pause, most = Counts(), list(mails), FIRST_PAUSE_SECONDS, MOST
+        counts, waiting, pause, limit = Counts(), list(mails), FIRST_PAUSE_SECONDS, MAX_RECIPIENTS
         while waiting:
-            batch = waiting[: min(most, self._size())]
-            if not self._takes_turns(len(batch)):
+            batch = waiting[: min(limit, self._batch_size())]
+            if not self._wait_for_slots(len(batch)):
                 break
-            settled, put_off = self._attempt(batch)
-            counts += settled
-            waiting = [mail for mail in batch if mail.user_id in put_off] + waiting[len(batch) :]
-            if len(put_off) < len(batch):
+            done, not_sent = self._send_batch(batch)
+            counts += done
+            waiting = [mail for mail in batch if mail.user_id in not_sent] + waiting[len(batch) :]
+            if len(not_sent) < len(batch):
                 pause = FIRST_PAUSE_SECONDS
             else:
-                # An account whose own rate is lower than the pace would never take a call of this size.
-                most = max(1, len(batch) // 2)
-            if errors := [error for error in put_off.values() if not isinstance(error, DeclinedError)]:
-                self._rest(errors, pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                # An account whose own rate is lower than the pace would never accept a call of this size.
+                limit = max(1, len(batch) // 2)
+            if errors := [error for error in not_sent.values() if not isinstance(error, BulkDeclinedError)]:
+                self._back_off(errors, pause)
+                pause = min(2 * pause, MAX_PAUSE_SECONDS)
         return counts, waiting
 
-    def _size(self) -> int:
-        # A process that dies in the call leaves as many mails of which nobody knows: no more than go in a second.
-        return 1 if self._context.bulk_mailer.is_declined else self._context.pace.burst
+    def _batch_size(self) -> int:
+        # If the process dies during the call, all its mails are unknown: so no more than one second's.
+        return 1 if self._context.mailer.is_bulk_declined else self._context.pace.burst
 
-    def _takes_turns(self, mails: int) -> bool:
+    def _wait_for_slots(self, mails: int) -> bool:
         spare_ms = self._context.remaining_ms() - RESERVE_MS - SEND_LIMIT_MS
         return spare_ms >= 0 and self._context.pace.wait(at_most_seconds=spare_ms / 1000, mails=mails)
 
-    def _rest(self, errors: Sequence[TransientError], pause: float) -> None:
+    def _back_off(self, errors: Sequence[TransientError], pause: float) -> None:
         for error in errors:
             if not isinstance(error, ThrottledError):
                 raise error
@@ -88,56 +161,57 @@ class Sending:
             raise errors[0]
         self._context.clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (jitter, not a secret)
 
-    def _attempt(self, batch: Sequence[Addressed]) -> tuple[Counts, dict[str, TransientError]]:
-        """Claim, send and settle; return the counts, and by user id why SES did not take what is pending again."""
-        # Whatever can fail before the call to SES fails here, while the rows are still pending.
-        send = self._write(batch)
-        # They are ours before the mails go out, so a second copy of this message sends nothing.
-        claimed = self._ledger.claim([mail.user_id for mail in batch])
+    def _send_batch(self, batch: Sequence[Mail]) -> tuple[Counts, dict[str, TransientError]]:
+        """Claim, send and record; return the counts, and by user id why a mail was not sent and is pending again."""
+        # Encode first: an error here leaves the rows pending.
+        send = self._encode(batch)
+        # Claim before sending, so that a second copy of this message sends nothing.
+        claimed = self._deliveries.claim([mail.user_id for mail in batch])
         ours = [mail.user_id for mail in batch if mail.user_id in claimed]
-        answers = dict(zip(ours, _ask(send, ours), strict=True)) if ours else {}
-        missed = len(batch) - len(ours)
-        put_off = {user_id: answer.error for user_id, answer in answers.items() if isinstance(answer, NotSent)}
-        return Counts(total=missed, skipped=missed) + self._settle(answers), put_off
+        results = dict(zip(ours, _call(send, ours), strict=True)) if ours else {}
+        skipped = len(batch) - len(ours)
+        not_sent = {user_id: result.error for user_id, result in results.items() if isinstance(result, NotSent)}
+        return Counts(total=skipped, skipped=skipped) + self._record(results), not_sent
 
-    def _write(self, batch: Sequence[Addressed]) -> Send:
+    def _encode(self, batch: Sequence[Mail]) -> Send:
+        mailer = self._context.mailer
         if len(batch) == 1:
-            mailer, sender, (mail,) = self._context.mailer, self._context.settings.mail_from, batch
-            content = self._letter.address(mail.to, mail.personal)
+            sender, (mail,) = self._context.settings.mail_from, batch
+            content = self._mime.encode(mail.to, mail.personal)
             return lambda ours: [mailer.send(content, sender=sender, to=mail.to) for _ in ours]
-        bulk, template = self._context.bulk_mailer, self._template
-        entries = {mail.user_id: template.address(mail.to, mail.personal) for mail in batch}
-        return lambda ours: bulk.send(template, [entries[user_id] for user_id in ours])
+        template = self._template
+        entries = {mail.user_id: template.entry(mail.to, mail.personal) for mail in batch}
+        return lambda ours: mailer.send_bulk(template, [entries[user_id] for user_id in ours])
 
-    def _settle(self, answers: Mapping[str, Answer]) -> Counts:
-        sent = {user_id: answer.provider_id for user_id, answer in answers.items() if isinstance(answer, Sent)}
-        refused = {user_id: answer.reason for user_id, answer in answers.items() if isinstance(answer, Refused)}
-        unknown = {user_id: answer.reason for user_id, answer in answers.items() if isinstance(answer, Unknown)}
-        not_sent = [user_id for user_id, answer in answers.items() if isinstance(answer, NotSent)]
+    def _record(self, results: Mapping[str, SendResult]) -> Counts:
+        sent = {user_id: result.provider_id for user_id, result in results.items() if isinstance(result, Sent)}
+        refused = {user_id: result.reason for user_id, result in results.items() if isinstance(result, Refused)}
+        unknown = {user_id: result.reason for user_id, result in results.items() if isinstance(result, Unknown)}
+        not_sent = [user_id for user_id, result in results.items() if isinstance(result, NotSent)]
         if sent:
-            self._ledger.move(sent, before=Status.SENDING, after=Status.SENT, provider_ids=sent)
+            self._deliveries.move(sent, before=Status.SENDING, after=Status.SENT, provider_ids=sent)
         if not_sent:
-            self._ledger.move(not_sent, before=Status.SENDING, after=Status.PENDING)
+            self._deliveries.move(not_sent, before=Status.SENDING, after=Status.PENDING)
         if refused:
-            self._ledger.move(refused, before=Status.SENDING, after=Status.REFUSED, errors=refused)
-            tell("digest refused", refused)
+            self._deliveries.move(refused, before=Status.SENDING, after=Status.REFUSED, errors=refused)
+            log_each("digest refused", refused)
         if unknown:
-            self._ledger.move(unknown, before=Status.SENDING, after=Status.UNKNOWN, errors=unknown)
-            tell("digest may or may not have been sent", unknown)
+            self._deliveries.move(unknown, before=Status.SENDING, after=Status.UNKNOWN, errors=unknown)
+            log_each("digest may or may not have been sent", unknown)
         failed = len(refused) + len(unknown)
         return Counts(total=len(sent) + failed, succeeded=len(sent), failed=failed)
 
 
-def _ask(send: Send, user_ids: Sequence[str]) -> Sequence[Answer]:
+def _call(send: Send, user_ids: Sequence[str]) -> Sequence[SendResult]:
     try:
         return send(user_ids)
     except TransientError as error:
-        if isinstance(error, DeclinedError):
+        if isinstance(error, BulkDeclinedError):
             logger.warning("mails go one by one", extra={"reason": str(error)})
         return [NotSent(error)] * len(user_ids)
 
 
-def tell(what: str, reasons: Mapping[str, str]) -> None:
+def log_each(message: str, reasons: Mapping[str, str]) -> None:
     """Log one line for each user, with the reason."""
     for user_id, reason in reasons.items():
-        logger.warning(what, extra={"user_id": user_id, "reason": reason})
+        logger.warning(message, extra={"user_id": user_id, "reason": reason})

@@ -1,4 +1,4 @@
-"""Whom no mail goes to: addresses that bounced for good, that bounced too often, or whose owner complained."""
+"""Suppressed addresses, which get no mail: after a permanent bounce, several transient ones, or a complaint."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,18 +11,19 @@ import msgspec
 from sqlalchemy import Connection, select, update
 
 from chalicelib.core.database import insert_missing
-from chalicelib.mail.text import plain_address
+from chalicelib.core.text import plain_address
 from chalicelib.schema import suppressions
 
-# A digest comes daily. Five in a fortnight are more than a mailbox that is full over a week-end, or a holiday's two
-# replies; and SES holds only permanent bounces against the sender, so nothing is lost by waiting for the fifth.
+# A digest comes daily. Five in a fortnight are more than a mailbox that is full over a weekend, or a holiday's two
+# replies. SES counts only permanent bounces against the sender, so waiting for the fifth costs nothing.
 TRANSIENT_LIMIT, TRANSIENT_WINDOW_MS = 5, 14 * 86_400_000
-# Of an address. No more fit into the column, and only mails that were under way follow the one that suppresses.
-MOST_REMEMBERED, LONGEST_WORDS = 8, 100
+# Incidents of an address, and characters. No more fit into the column; after the address is suppressed only mails that
+# were already sent can bounce.
+MAX_INCIDENTS, MAX_WORDS = 8, 100
 
 
 class Reason(StrEnum):
-    """Why no mail goes there, from the weakest to the strongest."""
+    """Why an address is suppressed, from the weakest to the strongest."""
 
     TRANSIENT = "transient bounce"
     PERMANENT = "permanent bounce"
@@ -31,7 +32,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """What came back for one address, in its normal form: why, of which mail, when, and in whose words.
+    """A bounce or complaint of one normalized address: its reason, its mail, its time and the server's words.
 
     `spellings` are those that the sender and SES used.
     """
@@ -44,34 +45,34 @@ class Incident:
     words: str
 
 
-class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """What a row remembers in `detail`: the last words, and when each incident was; 0 for one from before a lifting."""
+class Detail(msgspec.Struct, frozen=True, kw_only=True):
+    """The column `detail`: the last words, and the time of each incident; 0 for one from before it was lifted."""
 
     words: str = ""
     seen: dict[str, int] = {}
 
 
-def normal(text: str) -> str:
-    """Return the form under which an address is kept. Raises ValueError where it is not one plain address."""
-    # Local parts may differ by case alone; no mail provider of today lets them.
+def normalize(text: str) -> str:
+    """Return the form in which an address is stored. Raises ValueError if it is not one plain address."""
+    # Local parts may by the standard differ by case alone; no mail provider of today allows that.
     return plain_address(text).lower()
 
 
-def is_same(text: object, address: str) -> bool:
-    """Return whether a text, whatever it holds, is another spelling of a normal address."""
+def is_same_address(text: object, address: str) -> bool:
+    """Return whether any value is another spelling of a normalized address."""
     try:
-        return isinstance(text, str) and normal(text) == address
+        return isinstance(text, str) and normalize(text) == address
     except ValueError:
         return False
 
 
 def among(connection: Connection, addresses: Iterable[str | None]) -> dict[str, str]:
-    """Return which of the addresses no mail may go to, as they are spelled here, each with the reason."""
+    """Return those of the addresses that are suppressed, as they are spelled here, each with the reason."""
     spellings: dict[str, list[str]] = {}
     for address in filter(None, addresses):
-        # What is no plain address gets no mail anyway.
+        # An address that is not plain gets no mail anyway.
         with suppress(ValueError):
-            spellings.setdefault(_digest(normal(address)), []).append(address)
+            spellings.setdefault(_digest(normalize(address)), []).append(address)
     query = select(suppressions.c.address_digest, suppressions.c.reason).where(
         suppressions.c.address_digest.in_(list(spellings)), suppressions.c.suppressed_at.is_not(None)
     )
@@ -79,46 +80,46 @@ def among(connection: Connection, addresses: Iterable[str | None]) -> dict[str, 
 
 
 def record(connection: Connection, incident: Incident, *, now_ms: int) -> bool:
-    """Record an incident, suppress its address where that is due, and return whether the incident was news.
+    """Record an incident, suppress its address if that is due, and return whether the incident is new.
 
-    It is news once, however often it is told, also when the address has been lifted since.
+    It is new once, however often it is delivered, also after the address has been lifted.
     """
     new = {"address": incident.address, "reason": incident.reason.value, "updated_at": now_ms}
     missing = insert_missing(suppressions, connection.dialect)
     connection.execute(missing.values(address_digest=_digest(incident.address), **new))
     row = _lock(connection, incident.address)
-    memory = _read(row.detail)
+    detail = _read(row.detail)
     key = _digest(f"{incident.reason}\n{incident.message_id}")[:12]
-    if key in memory.seen:
+    if key in detail.seen:
         return False
-    seen = dict([*memory.seen.items(), (key, incident.at_ms)][-MOST_REMEMBERED:])
+    seen = dict([*detail.seen.items(), (key, incident.at_ms)][-MAX_INCIDENTS:])
     values: dict[str, Any] = {"updated_at": now_ms, "bounces": row.bounces + (incident.reason is Reason.TRANSIENT)}
-    words = memory.words
+    words = detail.words
     if row.suppressed_at is None or row.reason in _weaker(incident.reason):
         values["reason"], words = incident.reason.value, incident.words
-    # Of an address that is not suppressed only transient ones are known, beside those from before a lifting.
+    # An address that is not suppressed has only transient incidents, and those from before it was lifted.
     recent = sum(at_ms > now_ms - TRANSIENT_WINDOW_MS for at_ms in seen.values())
     if row.suppressed_at is None and (incident.reason is not Reason.TRANSIENT or recent >= TRANSIENT_LIMIT):
         values["suppressed_at"] = now_ms
-    values["detail"] = _write(Memory(words=words, seen=seen))
+    values["detail"] = _write(Detail(words=words, seen=seen))
     connection.execute(update(suppressions).where(_is(incident.address)).values(**values))
     return True
 
 
 def lift(connection: Connection, address: str, *, now_ms: int) -> bool:
-    """Let mail go to a normal address again, its bounces counted anew; return whether it was suppressed."""
+    """Allow mail to a normalized address again, with no bounces counted; return whether it was suppressed."""
     row = _lock(connection, address)
     if row is None or row.suppressed_at is None:
         return False
-    memory = _read(row.detail)
-    detail = _write(Memory(words=memory.words, seen=dict.fromkeys(memory.seen, 0)))
-    values = {"suppressed_at": None, "bounces": 0, "detail": detail, "updated_at": now_ms}
+    detail = _read(row.detail)
+    lifted = _write(Detail(words=detail.words, seen=dict.fromkeys(detail.seen, 0)))
+    values = {"suppressed_at": None, "bounces": 0, "detail": lifted, "updated_at": now_ms}
     connection.execute(update(suppressions).where(_is(address)).values(**values))
     return True
 
 
 def words_of(row: Any) -> str:
-    """Return what the other side said, as a row remembers it."""
+    """Return the server's words that a row has stored."""
     return _read(row.detail).words
 
 
@@ -139,13 +140,13 @@ def _weaker(reason: Reason) -> list[str]:
     return [weaker.value for weaker in reasons[: reasons.index(reason)]]
 
 
-def _read(detail: str | None) -> Memory:
-    # Whoever suppressed an address by hand may have written anything.
+def _read(detail: str | None) -> Detail:
+    # A row that was written by hand may have any text here.
     with suppress(ValueError):
-        return msgspec.json.decode(detail or "", type=Memory)
-    return Memory()
+        return msgspec.json.decode(detail or "", type=Detail)
+    return Detail()
 
 
-def _write(memory: Memory) -> str:
-    cut = msgspec.structs.replace(memory, words=memory.words[:LONGEST_WORDS])
+def _write(detail: Detail) -> str:
+    cut = msgspec.structs.replace(detail, words=detail.words[:MAX_WORDS])
     return msgspec.json.encode(cut).decode()

@@ -1,53 +1,41 @@
-"""Whether SES takes mails from the function that asks: one by each call, to SES's own mailbox simulator."""
+"""One trial mail by each of SES's calls, from the worker to SES's mailbox simulator."""
 
 from collections.abc import Callable
 
 from chalicelib.core.clock import from_ms
 from chalicelib.core.context import Context
 from chalicelib.core.errors import TransientError
-from chalicelib.mail.bulk import BulkMailer
-from chalicelib.mail.composition import Composition
-from chalicelib.mail.letter import Letter
-from chalicelib.mail.mailer import Answer, NotSent, Sent
-from chalicelib.mail.template import Template
+from chalicelib.mail.letter import Composition, MimeMail, SesTemplate
+from chalicelib.mail.ses import Mailer, NotSent, SendResult, Sent
 
-# Takes mails from the sandbox too, and they count for no daily quota.
+# Accepts mails from the sandbox too, and they do not count for the daily quota.
 SIMULATOR = "success@simulator.amazonses.com"
-# The sandbox takes one mail a second.
+# The sandbox accepts one mail a second.
 PAUSE_SECONDS = 1.1
 COMPOSITION = Composition(subject="A trial", html=(), text=("This mail shows that SES takes mails.",))
 
 
 def send_trials(context: Context) -> dict[str, str | None]:
-    """Send a mail by the single call and one by the bulk call, and return for each why SES did not take it."""
-    single = _reason(_send_single, context)
+    """Send a mail by the single call and one by the bulk call; return for each why SES did not accept it."""
+    settings = context.settings
+    name, sender = settings.site_name, settings.mail_from
+    mime = MimeMail(COMPOSITION, sender_name=name, sender=sender, date=from_ms(context.clock.now_ms()))
+    template = SesTemplate(COMPOSITION, sender_name=name, sender=sender)
+    # Its own mailer: the context's does not try a bulk call again after one was declined.
+    mailer = Mailer(context.client("sesv2"), configuration_set=settings.mail_configuration_set)
+    single = _reason(lambda: mailer.send(mime.encode(SIMULATOR, {}), sender=sender, to=SIMULATOR))
     context.clock.sleep(PAUSE_SECONDS)
-    return {"single": single, "bulk": _reason(_send_bulk, context)}
+    return {"single": single, "bulk": _reason(lambda: mailer.send_bulk(template, [template.entry(SIMULATOR, {})])[0])}
 
 
-def _reason(send: Callable[[Context], Answer], context: Context) -> str | None:
+def _reason(send: Callable[[], SendResult]) -> str | None:
     try:
-        answer = send(context)
+        result = send()
     except TransientError as error:
         return str(error)
-    match answer:
+    match result:
         case Sent():
             return None
-        case NotSent(error=held_up):
-            return str(held_up)
-    return answer.reason
-
-
-def _send_single(context: Context) -> Answer:
-    sender, name = context.settings.mail_from, context.settings.site_name
-    letter = Letter(COMPOSITION, sender_name=name, sender=sender, date=from_ms(context.clock.now_ms()))
-    return context.mailer.send(letter.address(SIMULATOR, {}), sender=sender, to=SIMULATOR)
-
-
-def _send_bulk(context: Context) -> Answer:
-    settings = context.settings
-    template = Template(COMPOSITION, sender_name=settings.site_name, sender=settings.mail_from)
-    # One of its own: the context's declines every call after the first that was.
-    mailer = BulkMailer(context.client("sesv2"), configuration_set=settings.mail_configuration_set)
-    (answer,) = mailer.send(template, [template.address(SIMULATOR, {})])
-    return answer
+        case NotSent(error=reason):
+            return str(reason)
+    return result.reason

@@ -38,7 +38,7 @@ def list_suppressions(context: Context, asked: Newest) -> dict[str, Any]:
 def lift(context: Context, asked: Address) -> dict[str, Any]:
     """Let mail go to an address again, and return whether it was suppressed."""
     try:
-        address = suppressions.normal(asked.address)
+        address = suppressions.normalize(asked.address)
     except ValueError as error:
         raise InvalidRequestError(f"address is {error}") from None
     now_ms = context.clock.now_ms()

@@ -7,7 +7,7 @@ import html
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chalicelib.mail.composition import compose
+from chalicelib.mail.letter import compose
 from docs.pictures.browser import take
 from nightshift.demo.blog import make_posts
 

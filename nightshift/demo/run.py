@@ -17,7 +17,7 @@ from chalicelib.application import posts
 from chalicelib.core.clock import SystemClock, from_ms, iso
 from chalicelib.core.database import Database
 from chalicelib.core.telemetry import logger
-from chalicelib.mail.deliveries import Ledger
+from chalicelib.mail.ledger import Deliveries
 from nightshift import schedule_view
 from nightshift.demo.filling import fill_posts, fill_readers
 from nightshift.demo.loading import prepare_database
@@ -144,6 +144,6 @@ def _print_table(console: Console, fires: dict[str, Fired]) -> None:
 
 def _print_ledger(console: Console, engine: Engine, moment: datetime) -> None:
     day = (moment - timedelta(days=1)).date().isoformat()
-    counts = Ledger(Database(engine, SystemClock()), SystemClock(), day=day).summary()
-    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    console.print(f"\nLedger    digest of {day}: {told or 'no deliveries'}")
+    counts = Deliveries(Database(engine, SystemClock()), SystemClock(), day=day).count_by_status()
+    counted = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    console.print(f"\nLedger    digest of {day}: {counted or 'no deliveries'}")

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from chalicelib import handlers
 from chalicelib.core.context import from_lambda
-from chalicelib.operate.status.page import content
+from chalicelib.operate.status.page import content, environment
 from chalicelib.operate.status.status import read
-from chalicelib.operate.status.template import environment
 from nightshift.local.invocation import LocalContext
 from nightshift.operating import planned
 
@@ -19,4 +18,4 @@ def html(*, token: str, notice: str | None) -> str:
     status = read(context, planned())
     place = context.database.engine.url.render_as_string(hide_password=True)
     live = {"token": token, "notice": notice, "types": handlers.known(), "place": place}
-    return environment(besides=(FOLDER,)).get_template("live.html.j2").render(content(status) | live)
+    return environment(FOLDER).get_template("live.html.j2").render(content(status) | live)

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from chalicelib.application import users
 from chalicelib.core import context
-from chalicelib.mail.deliveries import SENDING_LIMIT_MS
+from chalicelib.mail.ledger import SENDING_LIMIT_MS
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import deliveries
 from nightshift.demo.mailbox import parse
@@ -272,7 +272,7 @@ def test_where_ses_takes_no_bulk_the_mails_go_one_by_one_and_the_log_says_so_onc
     assert sum(line["total"] for line in lines if line.get("type") == "send_digest" and "outcome" in line) == 55
 
 
-def test_bulk_that_is_declined_halfway_counts_each_mail_once(world: World, readers: list[str], log: Log) -> None:
+def test_bulk_that_is_bulk_declined_halfway_counts_each_mail_once(world: World, readers: list[str], log: Log) -> None:
     with scripted(world, answer_each(dict.fromkeys(ADDRESSES[:3], "ACCOUNT_THROTTLED")), FORBIDDEN) as sizes:
         world.work(world.receive())
     assert sizes == [5, 3]

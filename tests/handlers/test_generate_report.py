@@ -15,8 +15,8 @@ from sqlalchemy import insert
 
 from chalicelib.application import posts, users
 from chalicelib.core.clock import to_ms
+from chalicelib.core.text import clean
 from chalicelib.handlers.generate_report import HANDLER
-from chalicelib.mail.text import clean
 from chalicelib.queue import outbox
 from nightshift.demo.blog import HOSTILE
 from nightshift.demo.mailbox import parse

@@ -14,7 +14,7 @@ from sqlalchemy import delete, update
 from chalicelib.application import users
 from chalicelib.core import context as context_module
 from chalicelib.mail import suppressions, unsubscribe
-from chalicelib.mail.deliveries import SENDING_LIMIT_MS
+from chalicelib.mail.ledger import SENDING_LIMIT_MS
 from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import deliveries

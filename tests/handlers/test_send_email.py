@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
+from chalicelib.core.text import clean
 from chalicelib.handlers.send_email import HANDLER
 from chalicelib.mail import suppressions
 from chalicelib.mail.suppressions import Incident, Reason
-from chalicelib.mail.text import clean
 from chalicelib.queue import claim
 from chalicelib.queue.claim import BACKUP_MS
 from chalicelib.schema import emails, jobs
@@ -835,4 +835,4 @@ def test_while_ses_does_not_say_how_fast_it_may_be_nothing_is_begun(database_url
     kit.ses = SilentSes()
     job = enqueue(kit, plain())
     assert (status(kit, job), kit.ses.sent) == (("failed", None), [])
-    assert kit.job(job).last_error.startswith("TransientError: SES does not tell the account's quota")
+    assert kit.job(job).last_error.startswith("TransientError: SES does not return the account's quota")

@@ -43,8 +43,11 @@ CALLERS: dict[str, dict[str, Container[str]]] = {
         "lambda.GetFunctionConfiguration": {"dispatch", "watch"},
         "lambda.Invoke": WORKERS,
     },
-    "chalicelib/mail/bulk.py": {"sesv2.SendBulkEmail": WORKERS},
-    "chalicelib/mail/mailer.py": {"sesv2.GetAccount": {"operate", *WORKERS}, "sesv2.SendEmail": WORKERS},
+    "chalicelib/mail/ses.py": {
+        "sesv2.GetAccount": {"operate", *WORKERS},
+        "sesv2.SendBulkEmail": WORKERS,
+        "sesv2.SendEmail": WORKERS,
+    },
     "chalicelib/queue/payloads.py": {"s3.GetObject": {"operate", *WORKERS}, "s3.PutObject": {"operate", *WORKERS}},
     "chalicelib/queue/sqs.py": {
         "sqs.ChangeMessageVisibility": {"operate"},

@@ -9,24 +9,22 @@ import pytest
 from botocore.stub import Stubber
 
 from chalicelib.core.errors import ThrottledError, TransientError
-from chalicelib.mail.bulk import BulkMailer, DeclinedError
-from chalicelib.mail.composition import Composition
-from chalicelib.mail.mailer import Answer, NotSent, Refused, Sent, Unknown
-from chalicelib.mail.template import Template
+from chalicelib.mail.letter import Composition, SesTemplate
+from chalicelib.mail.ses import BulkDeclinedError, Mailer, NotSent, Refused, SendResult, Sent, Unknown
 from tests.mail.answering import Connect, server
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
 
 COMPOSITION = Composition(subject="News", html=(), text=("Hello ", "name", ""))
-TEMPLATE = Template(COMPOSITION, sender_name="Slow Harbour", sender="digest@example.org")
-ENTRIES = [TEMPLATE.address(f"{name}@example.org", {"name": name}) for name in ("ann", "bob")]
+TEMPLATE = SesTemplate(COMPOSITION, sender_name="Slow Harbour", sender="digest@example.org")
+ENTRIES = [TEMPLATE.entry(f"{name}@example.org", {"name": name}) for name in ("ann", "bob")]
 BODY = b'{"BulkEmailEntryResults": [{"Status": "SUCCESS", "MessageId": "1"}, {"Status": "SUCCESS", "MessageId": "2"}]}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
 
-def send(ses: SESV2Client) -> list[Answer]:
-    return BulkMailer(ses).send(TEMPLATE, ENTRIES)
+def send(ses: SESV2Client) -> list[SendResult]:
+    return Mailer(ses).send_bulk(TEMPLATE, ENTRIES)
 
 
 def test_one_call_has_every_mail_and_an_answer_to_each(ses: SESV2Client, stub: Stubber) -> None:
@@ -38,9 +36,9 @@ def test_one_call_has_every_mail_and_an_answer_to_each(ses: SESV2Client, stub: S
         "ConfigurationSetName": "nightshift-dev-mail",
     }
     stub.add_response("send_bulk_email", {"BulkEmailEntryResults": results}, call)
-    mailer = BulkMailer(ses, configuration_set="nightshift-dev-mail")
-    assert mailer.send(TEMPLATE, ENTRIES) == [Sent("1"), Refused("MESSAGE_REJECTED: a virus")]
-    assert not mailer.is_declined
+    mailer = Mailer(ses, configuration_set="nightshift-dev-mail")
+    assert mailer.send_bulk(TEMPLATE, ENTRIES) == [Sent("1"), Refused("MESSAGE_REJECTED: a virus")]
+    assert not mailer.is_bulk_declined
 
 
 @pytest.mark.parametrize("status", ["ACCOUNT_THROTTLED", "TRANSIENT_FAILURE"])
@@ -84,11 +82,11 @@ def test_what_concerns_the_account_stops_all_and_is_no_reason_to_give_bulk_up(
     ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
 ) -> None:
     stub.add_client_error("send_bulk_email", code, message, status)
-    mailer = BulkMailer(ses)
+    mailer = Mailer(ses)
     with pytest.raises(TransientError, match=message) as caught:
-        mailer.send(TEMPLATE, ENTRIES)
+        mailer.send_bulk(TEMPLATE, ENTRIES)
     assert type(caught.value) is TransientError
-    assert not mailer.is_declined
+    assert not mailer.is_bulk_declined
 
 
 @pytest.mark.parametrize(
@@ -102,19 +100,19 @@ def test_what_concerns_the_account_stops_all_and_is_no_reason_to_give_bulk_up(
         ("NotImplemented", "oh", 501),
     ],
 )
-def test_a_call_that_ses_does_not_take_as_such_is_declined(
+def test_a_call_that_ses_does_not_take_as_such_is_bulk_declined(
     ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
 ) -> None:
     stub.add_client_error("send_bulk_email", code, message, status)
-    mailer = BulkMailer(ses)
-    with pytest.raises(DeclinedError, match=message):
-        mailer.send(TEMPLATE, ENTRIES)
-    assert mailer.is_declined
+    mailer = Mailer(ses)
+    with pytest.raises(BulkDeclinedError, match=message):
+        mailer.send_bulk(TEMPLATE, ENTRIES)
+    assert mailer.is_bulk_declined
 
 
-def test_a_call_that_an_older_botocore_does_not_know_is_declined(ses: SESV2Client) -> None:
-    with pytest.raises(DeclinedError, match="Unknown parameter"):
-        BulkMailer(ses).send(TEMPLATE, [*ENTRIES, {"Destination": {}, "Newer": "than this"}])
+def test_a_call_that_an_older_botocore_does_not_know_is_bulk_declined(ses: SESV2Client) -> None:
+    with pytest.raises(BulkDeclinedError, match="Unknown parameter"):
+        Mailer(ses).send_bulk(TEMPLATE, [*ENTRIES, {"Destination": {}, "Newer": "than this"}])
 
 
 @pytest.mark.parametrize("results", [[], [{"Status": "SUCCESS", "MessageId": "1"}]])

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 from chalicelib.core.clock import SystemClock
 from chalicelib.core.database import Database
 from chalicelib.core.engine import engine_for
-from chalicelib.mail.deliveries import Ledger, Status
+from chalicelib.mail.ledger import Deliveries, Status
 from chalicelib.schema import deliveries
 from nightshift.testkit.kit import Kit
 from tests.mail.losing import lose_one_answer
@@ -24,14 +24,14 @@ Rows = Callable[[], dict[str, Any]]
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Ledger:
+def ledger(database_url: str) -> Deliveries:
     """A day of twelve pending deliveries, and another day of the same readers."""
     kit = Kit(database_url)
     rows = [
         {"digest_day": day, "user_id": user_id, "status": "pending"} for day in (DAY, "2026-02-28") for user_id in IDS
     ]
     kit.context().database.transact(lambda connection: connection.execute(insert(deliveries), rows) and None)
-    return Ledger(kit.context().database, kit.clock, day=DAY)
+    return Deliveries(kit.context().database, kit.clock, day=DAY)
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def rows(database_url: str) -> Rows:
 
 
 @pytest.mark.parametrize("wanted", [IDS[:1], IDS[:5]])
-def test_who_claims_has_the_pending_ones_and_their_moment(ledger: Ledger, rows: Rows, wanted: list[str]) -> None:
+def test_who_claims_has_the_pending_ones_and_their_moment(ledger: Deliveries, rows: Rows, wanted: list[str]) -> None:
     assert ledger.claim(wanted) == set(wanted)
     assert {user_id for user_id, row in rows().items() if row.status == "sending"} == set(wanted)
     assert {row.claimed_at is None for user_id, row in rows().items() if user_id in wanted} == {False}
     assert ledger.claim(wanted) == set()
 
 
-def test_of_those_wanted_only_the_pending_ones_are_had(ledger: Ledger) -> None:
+def test_of_those_wanted_only_the_pending_ones_are_had(ledger: Deliveries) -> None:
     ledger.claim(IDS[2:4])
     ledger.move(IDS[4:5], before=Status.PENDING, after=Status.WITHDRAWN)
     assert ledger.claim([*IDS[:6], "nobody"]) == {*IDS[:2], IDS[5]}
@@ -62,7 +62,7 @@ def test_of_those_wanted_only_the_pending_ones_are_had(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("wanted", [IDS[:1], IDS[:5]])
 def test_a_claim_whose_answer_is_lost_is_known_again(
-    ledger: Ledger, rows: Rows, database_url: str, monkeypatch: pytest.MonkeyPatch, wanted: list[str]
+    ledger: Deliveries, rows: Rows, database_url: str, monkeypatch: pytest.MonkeyPatch, wanted: list[str]
 ) -> None:
     ledger.claim(wanted[1:2])
     lose_one_answer(Kit(database_url).context().database.engine, monkeypatch)
@@ -70,12 +70,12 @@ def test_a_claim_whose_answer_is_lost_is_known_again(
     assert {user_id for user_id, row in rows().items() if row.status == "sending"} == set(wanted)
 
 
-def test_claims_of_several_at_once_never_share_a_row(ledger: Ledger, database_url: str) -> None:
+def test_claims_of_several_at_once_never_share_a_row(ledger: Deliveries, database_url: str) -> None:
     barrier = Barrier(4)
 
     def claim(seed: int) -> list[frozenset[str]]:
         chance = random.Random(seed)
-        own = Ledger(Database(engine_for(database_url), SystemClock()), SystemClock(), day=DAY)
+        own = Deliveries(Database(engine_for(database_url), SystemClock()), SystemClock(), day=DAY)
         barrier.wait(10)
         return [own.claim(chance.sample(IDS, chance.randint(1, 9))) for _ in range(20)]
 
@@ -84,7 +84,7 @@ def test_claims_of_several_at_once_never_share_a_row(ledger: Ledger, database_ur
     assert sorted(claimed) == IDS
 
 
-def test_each_is_recorded_with_its_own_words(ledger: Ledger, rows: Rows) -> None:
+def test_each_is_recorded_with_its_own_words(ledger: Deliveries, rows: Rows) -> None:
     ledger.claim(IDS[:4])
     sent, refused = {IDS[0]: "ses-0", IDS[1]: "ses-1"}, {IDS[2]: "two", IDS[3]: "3" * 600}
     assert ledger.move(sent, before=Status.SENDING, after=Status.SENT, provider_ids=sent) == 2
@@ -100,13 +100,13 @@ def test_each_is_recorded_with_its_own_words(ledger: Ledger, rows: Rows) -> None
     assert {row.settled_at is None for user_id, row in rows().items() if user_id in IDS[:4]} == {False}
 
 
-def test_what_is_pending_again_has_no_end_and_what_stands_elsewhere_does_not_move(ledger: Ledger, rows: Rows) -> None:
+def test_move_back_to_pending_clears_end_and_skips_other_statuses(ledger: Deliveries, rows: Rows) -> None:
     ledger.claim(IDS[:2])
     assert ledger.move(IDS[:3], before=Status.SENDING, after=Status.PENDING) == 2
     assert {(row.status, row.settled_at) for row in rows().values()} == {("pending", None)}
 
 
-def test_another_days_deliveries_are_left_alone(ledger: Ledger, database_url: str) -> None:
+def test_another_days_deliveries_are_left_alone(ledger: Deliveries, database_url: str) -> None:
     ledger.claim(IDS)
-    other = Ledger(Database(engine_for(database_url), SystemClock()), SystemClock(), day="2026-02-28")
-    assert other.summary() == {"pending": 12}
+    other = Deliveries(Database(engine_for(database_url), SystemClock()), SystemClock(), day="2026-02-28")
+    assert other.count_by_status() == {"pending": 12}

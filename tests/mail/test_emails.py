@@ -1,4 +1,4 @@
-"""The ledger of mails that jobs send: which may begin, which may not, and what is kept of each."""
+"""The ledger of jobs' mails: which may be sent, and what is recorded of each."""
 
 from typing import Any
 
@@ -6,10 +6,8 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from chalicelib.core.database import Database
-from chalicelib.mail import emails
-from chalicelib.mail.deliveries import Status
-from chalicelib.schema import emails as table
-from chalicelib.schema import jobs
+from chalicelib.mail.ledger import Status, claim_email, move_email
+from chalicelib.schema import emails, jobs
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import NOON, Kit
 from tests.mail.losing import lose_one_answer
@@ -17,18 +15,18 @@ from tests.mail.losing import lose_one_answer
 JOB = "job-1"
 
 
-class Ledger:
-    """The ledger of one job, recorded as ended at a moment or not at all, on a clock that stands still."""
+class Email:
+    """The mail of one job, on a frozen clock."""
 
     def __init__(self, database: Database) -> None:
         self.clock = FrozenClock(NOON)
         self._database = database
 
-    def begin(self, *, attempt: int = 1) -> Status:
-        return emails.begin(self._database, self.clock, job_id=JOB, attempt=attempt)
+    def claim(self, *, attempt: int = 1) -> Status:
+        return claim_email(self._database, self.clock, job_id=JOB, attempt=attempt)
 
-    def settle(self, status: Status, **values: str) -> None:
-        emails.settle(self._database, self.clock, job_id=JOB, status=status, **values)
+    def move(self, after: Status, **values: str) -> None:
+        move_email(self._database, self.clock, job_id=JOB, after=after, **values)
 
     def end_job(self, *, seconds: int = 0) -> None:
         """Record that the job ended, so many seconds from now."""
@@ -37,7 +35,7 @@ class Ledger:
 
     def row(self) -> Any:
         return self._database.transact(
-            lambda connection: connection.execute(select(table).where(table.c.job_id == JOB)).one()
+            lambda connection: connection.execute(select(emails).where(emails.c.job_id == JOB)).one()
         )
 
     def add_job(self) -> None:
@@ -48,55 +46,55 @@ class Ledger:
 
 
 @pytest.fixture
-def ledger(database_url: str) -> Ledger:
-    ledger = Ledger(Kit(database_url).context().database)
-    ledger.add_job()
-    return ledger
+def email(database_url: str) -> Email:
+    email = Email(Kit(database_url).context().database)
+    email.add_job()
+    return email
 
 
 def test_a_beginning_whose_answer_is_lost_is_known_again(
-    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
+    email: Email, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lose_one_answer(Kit(database_url).context().database.engine, monkeypatch)
-    assert ledger.begin() is Status.SENDING
-    assert ledger.begin() is Status.UNKNOWN
+    assert email.claim() is Status.SENDING
+    assert email.claim() is Status.UNKNOWN
 
 
-def test_a_mail_that_nobody_began_is_being_sent_from_now_on(ledger: Ledger) -> None:
-    assert ledger.begin() is Status.SENDING
-    row = ledger.row()
-    assert (row.status, row.claimed_at, row.settled_at) == ("sending", ledger.clock.now_ms(), None)
+def test_a_mail_that_nobody_began_is_being_sent_from_now_on(email: Email) -> None:
+    assert email.claim() is Status.SENDING
+    row = email.row()
+    assert (row.status, row.claimed_at, row.settled_at) == ("sending", email.clock.now_ms(), None)
 
 
-def test_a_mail_that_is_being_sent_is_unknown_to_the_next_attempt(ledger: Ledger) -> None:
-    ledger.begin()
-    ledger.clock.advance(60)
-    assert ledger.begin(attempt=2) is Status.UNKNOWN
-    row = ledger.row()
+def test_a_mail_that_is_being_sent_is_unknown_to_the_next_attempt(email: Email) -> None:
+    email.claim()
+    email.clock.advance(60)
+    assert email.claim(attempt=2) is Status.UNKNOWN
+    row = email.row()
     assert (row.status, row.error) == ("unknown", "the process ended before SES's answer was recorded")
-    assert (row.claimed_at, row.settled_at) == (ledger.clock.now_ms() - 60_000, ledger.clock.now_ms())
+    assert (row.claimed_at, row.settled_at) == (email.clock.now_ms() - 60_000, email.clock.now_ms())
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
-def test_a_mail_that_was_sent_stays_so_whoever_asks(ledger: Ledger, attempt: int) -> None:
-    ledger.begin()
-    ledger.settle(Status.SENT, provider_id="ses-1")
-    before = ledger.row()
-    ledger.end_job()
-    ledger.clock.advance(60)
-    assert ledger.begin(attempt=attempt) is Status.SENT
-    assert ledger.row() == before
+def test_a_mail_that_was_sent_stays_so_whoever_asks(email: Email, attempt: int) -> None:
+    email.claim()
+    email.move(Status.SENT, provider_id="ses-1")
+    before = email.row()
+    email.end_job()
+    email.clock.advance(60)
+    assert email.claim(attempt=attempt) is Status.SENT
+    assert email.row() == before
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
 @pytest.mark.parametrize("status", [Status.PENDING, Status.REFUSED])
-def test_a_mail_that_was_certainly_not_sent_may_begin_anew(ledger: Ledger, status: Status, attempt: int) -> None:
-    ledger.begin()
-    ledger.settle(status, error="reason")
-    ledger.clock.advance(60)
-    assert ledger.begin(attempt=attempt) is Status.SENDING
-    row = ledger.row()
-    assert (row.status, row.claimed_at, row.settled_at, row.error) == ("sending", ledger.clock.now_ms(), None, None)
+def test_a_mail_that_was_certainly_not_sent_may_begin_anew(email: Email, status: Status, attempt: int) -> None:
+    email.claim()
+    email.move(status, error="reason")
+    email.clock.advance(60)
+    assert email.claim(attempt=attempt) is Status.SENDING
+    row = email.row()
+    assert (row.status, row.claimed_at, row.settled_at, row.error) == ("sending", email.clock.now_ms(), None, None)
 
 
 @pytest.mark.parametrize(
@@ -114,17 +112,17 @@ def test_a_mail_that_was_certainly_not_sent_may_begin_anew(ledger: Ledger, statu
     ],
 )
 def test_a_mail_that_nobody_can_know_of_begins_anew_only_when_an_operator_says_so(
-    ledger: Ledger, attempt: int, ended_after_seconds: int | None, stands: Status
+    email: Email, attempt: int, ended_after_seconds: int | None, stands: Status
 ) -> None:
-    ledger.begin()
-    ledger.settle(Status.UNKNOWN, error="no answer")
-    before = ledger.row()
+    email.claim()
+    email.move(Status.UNKNOWN, error="no answer")
+    before = email.row()
     if ended_after_seconds is not None:
-        ledger.end_job(seconds=ended_after_seconds)
-    ledger.clock.advance(60)
-    assert ledger.begin(attempt=attempt) is stands
-    assert ledger.row().status == stands
-    assert (ledger.row() == before) == (stands is Status.UNKNOWN)
+        email.end_job(seconds=ended_after_seconds)
+    email.clock.advance(60)
+    assert email.claim(attempt=attempt) is stands
+    assert email.row().status == stands
+    assert (email.row() == before) == (stands is Status.UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -135,31 +133,31 @@ def test_a_mail_that_nobody_can_know_of_begins_anew_only_when_an_operator_says_s
         (Status.UNKNOWN, {"error": "no answer"}),
     ],
 )
-def test_what_became_of_a_mail_is_kept_with_its_moment(ledger: Ledger, status: Status, values: dict[str, str]) -> None:
-    ledger.begin()
-    ledger.clock.advance(2)
-    ledger.settle(status, **values)
-    row = ledger.row()
+def test_what_became_of_a_mail_is_kept_with_its_moment(email: Email, status: Status, values: dict[str, str]) -> None:
+    email.claim()
+    email.clock.advance(2)
+    email.move(status, **values)
+    row = email.row()
     kept = {"provider_id": None, "error": None} | values
-    assert (row.status, row.settled_at) == (status, ledger.clock.now_ms())
+    assert (row.status, row.settled_at) == (status, email.clock.now_ms())
     assert {"provider_id": row.provider_id, "error": row.error} == kept
 
 
-def test_a_mail_that_is_pending_again_has_no_end(ledger: Ledger) -> None:
-    ledger.begin()
-    ledger.settle(Status.PENDING)
-    assert (ledger.row().status, ledger.row().settled_at) == ("pending", None)
+def test_a_mail_that_is_pending_again_has_no_end(email: Email) -> None:
+    email.claim()
+    email.move(Status.PENDING)
+    assert (email.row().status, email.row().settled_at) == ("pending", None)
 
 
-def test_a_reason_longer_than_its_column_is_cut(ledger: Ledger) -> None:
-    ledger.begin()
-    ledger.settle(Status.REFUSED, error="🐙" * 1000)
-    assert ledger.row().error == "🐙" * 500
+def test_a_reason_longer_than_its_column_is_cut(email: Email) -> None:
+    email.claim()
+    email.move(Status.REFUSED, error="🐙" * 1000)
+    assert email.row().error == "🐙" * 500
 
 
-def test_each_job_has_a_mail_of_its_own(ledger: Ledger, database_url: str) -> None:
-    ledger.begin()
+def test_each_job_has_a_mail_of_its_own(email: Email, database_url: str) -> None:
+    email.claim()
     database = Kit(database_url).context().database
-    assert emails.begin(database, ledger.clock, job_id="job-2", attempt=1) is Status.SENDING
-    emails.settle(database, ledger.clock, job_id="job-2", status=Status.SENT, provider_id="ses-2")
-    assert ledger.row().status == "sending"
+    assert claim_email(database, email.clock, job_id="job-2", attempt=1) is Status.SENDING
+    move_email(database, email.clock, job_id="job-2", after=Status.SENT, provider_id="ses-2")
+    assert email.row().status == "sending"

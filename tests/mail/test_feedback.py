@@ -263,7 +263,7 @@ def test_one_recipient_that_cannot_be_read_does_not_stop_the_others_and_no_line_
     assert tell(world, message) == (2, 0, 1)
     assert set(suppressed(world)) == {"user0@example.com", "user1@example.com"}
     lines = log()
-    assert [line["message"] for line in lines if line.get("level") == "WARNING"] == ["feedback about no plain address"]
+    assert [line["message"] for line in lines if line.get("level") == "WARNING"] == ["feedback without a plain address"]
     assert "jane" not in json.dumps(lines)
 
 

@@ -14,9 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.mail.composition import Composition
-from chalicelib.mail.letter import Letter
-from chalicelib.mail.text import clean
+from chalicelib.core.text import clean
+from chalicelib.mail.letter import Composition, MimeMail
 from nightshift.demo.mailbox import parse
 from tests.sweep import examples
 
@@ -38,8 +37,8 @@ def write(
     text_parts: tuple[str, ...] = ("Hello ", "name", "\n"),
 ) -> bytes:
     composition = Composition(subject=subject, html=html_parts, text=text_parts)
-    letter = Letter(composition, sender_name=sender_name, sender="digest@example.org", date=MORNING)
-    return letter.address("jane@example.org", PERSONAL | {"name": name})
+    mime = MimeMail(composition, sender_name=sender_name, sender="digest@example.org", date=MORNING)
+    return mime.encode("jane@example.org", PERSONAL | {"name": name})
 
 
 def part(mail: bytes, subtype: str) -> str:
@@ -139,9 +138,9 @@ def test_another_reader_of_quoted_printable_reads_the_same(before: str, name: st
 
 def test_each_address_gets_a_letter_of_its_own() -> None:
     composition = Composition(subject="News", html=("", "name", ""), text=("", "name", ""))
-    letter = Letter(composition, sender_name="Slow Harbour", sender="digest@example.org", date=MORNING)
+    mime = MimeMail(composition, sender_name="Slow Harbour", sender="digest@example.org", date=MORNING)
     mails = [
-        parse(letter.address(f"{name}@example.org", {"name": name, "unsubscribe_url": f"https://x.org/{name}"}))
+        parse(mime.encode(f"{name}@example.org", {"name": name, "unsubscribe_url": f"https://x.org/{name}"}))
         for name in ("ann", "bob")
     ]
     assert [mail.get_all("To") for mail in mails] == [["ann@example.org"], ["bob@example.org"]]
@@ -240,8 +239,8 @@ def test_line_breaks_in_the_sender_name_add_no_header() -> None:
 
 def test_a_letter_that_is_no_mailing_offers_nothing_to_unsubscribe_from() -> None:
     composition = Composition(subject="News", html=("Hello ", "name", ""), text=("Hello ", "name", ""))
-    letter = Letter(composition, sender_name="Slow Harbour", sender="digest@example.org", date=MORNING)
-    mail = parse(letter.address("jane@example.org", {"name": "Jane"}))
+    mime = MimeMail(composition, sender_name="Slow Harbour", sender="digest@example.org", date=MORNING)
+    mail = parse(mime.encode("jane@example.org", {"name": "Jane"}))
     assert [header for header in mail if "subscribe" in header.lower()] == []
     assert mail["To"] == "jane@example.org"
 

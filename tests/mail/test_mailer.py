@@ -9,7 +9,7 @@ import pytest
 from botocore.stub import Stubber
 
 from chalicelib.core.errors import ThrottledError, TransientError
-from chalicelib.mail.mailer import Account, Mailer, Refused, Sent, Unknown, read_account
+from chalicelib.mail.ses import Account, Mailer, Refused, Sent, Unknown, read_account
 from nightshift.testkit.clock import FrozenClock
 from tests.mail.answering import Connect, server
 from tests.world import MORNING
@@ -201,7 +201,7 @@ def test_an_account_that_may_not_be_asked_for_is_asked_for_later(ses: SESV2Clien
 
 
 def test_the_account_is_asked_for_later_when_ses_does_not_answer(connect: Connect) -> None:
-    with server(b"") as (url, _), pytest.raises(TransientError, match="does not tell the account's quota"):
+    with server(b"") as (url, _), pytest.raises(TransientError, match="does not return the account's quota"):
         read_account(connect(url), clock=CLOCK)
 
 

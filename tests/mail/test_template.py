@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.mail.composition import Composition
-from chalicelib.mail.template import Template
-from chalicelib.mail.text import clean
+from chalicelib.core.text import clean
+from chalicelib.mail.letter import Composition, SesTemplate
 from nightshift.local.bulk import VARIABLE
 from tests.sweep import examples
 
@@ -36,8 +35,8 @@ def test_every_composition_is_filled_as_it_was_composed(
 ) -> None:
     parts = (before, "name", between, "unsubscribe_url", after)
     composition = Composition(subject=subject, html=parts, text=parts)
-    template = Template(composition, sender_name="Slow Harbour", sender="digest@example.org")
-    entry = template.address("jane@example.org", {"name": name, "unsubscribe_url": URL})
+    template = SesTemplate(composition, sender_name="Slow Harbour", sender="digest@example.org")
+    entry = template.entry("jane@example.org", {"name": name, "unsubscribe_url": URL})
     content = template.content["TemplateContent"]
     assert fill(content["Subject"], entry) == subject
     assert fill(content["Text"], entry) == f"{before}{clean(name)}{between}{URL}{after}"
@@ -55,14 +54,14 @@ def test_every_composition_is_filled_as_it_was_composed(
 )
 def test_the_sender_is_one_line_of_ascii(name: str, sender: str) -> None:
     composition = Composition(subject="News", html=(), text=("Hello",))
-    assert Template(composition, sender_name=name, sender="digest@example.org").sender == sender
+    assert SesTemplate(composition, sender_name=name, sender="digest@example.org").sender == sender
 
 
 @settings(max_examples=examples(100))
 @given(st.text(st.characters(), max_size=300))
 def test_every_senders_name_stays_on_the_line(name: str) -> None:
     composition = Composition(subject="News", html=(), text=("Hello",))
-    sender = Template(composition, sender_name=name, sender="digest@example.org").sender
+    sender = SesTemplate(composition, sender_name=name, sender="digest@example.org").sender
     assert sender.isascii()
     assert sender.isprintable()
     assert sender.endswith("<digest@example.org>") or sender == "digest@example.org"
@@ -70,11 +69,11 @@ def test_every_senders_name_stays_on_the_line(name: str) -> None:
 
 def test_a_template_has_only_the_parts_of_its_composition() -> None:
     composition = Composition(subject="News", html=(), text=("Hello ", "name", ""))
-    template = Template(composition, sender_name="", sender="digest@example.org")
+    template = SesTemplate(composition, sender_name="", sender="digest@example.org")
     assert template.content["TemplateContent"] == {"Subject": "News", "Text": "Hello {{nameText}}"}
 
 
 def test_what_is_no_mailing_has_no_headers_of_one() -> None:
     composition = Composition(subject="News", html=(), text=("Hello ", "name", ""))
-    template = Template(composition, sender_name="", sender="digest@example.org")
-    assert "ReplacementHeaders" not in template.address("jane@example.org", {"name": "Jane"})
+    template = SesTemplate(composition, sender_name="", sender="digest@example.org")
+    assert "ReplacementHeaders" not in template.entry("jane@example.org", {"name": "Jane"})

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.mail.composition import PERSONAL, Composition, compose
-from chalicelib.mail.text import clean
+from chalicelib.core.text import clean
+from chalicelib.mail.letter import PERSONAL, Composition, compose
 from nightshift.demo.blog import HOSTILE, make_posts
 
 SITE = "https://blog.example.com"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.mail.text import clean, plain_address
+from chalicelib.core.text import clean, plain_address
 from tests.sweep import examples
 
 any_text = st.text(st.characters())

@@ -23,8 +23,8 @@ from sqlalchemy.exc import OperationalError
 import app
 from chalicelib.application import users
 from chalicelib.core import secrets
-from chalicelib.mail import unsubscribe, unsubscribing
-from chalicelib.mail.unsubscribing import BUTTON
+from chalicelib.mail import unsubscribe
+from chalicelib.mail.unsubscribe import BUTTON
 from nightshift.local.invocation import LocalContext
 from tests.tasks.monthly_report.samples import Page
 from tests.world import World
@@ -335,7 +335,7 @@ def test_forged_links_ask_for_the_secret_once_a_minute(
 
     def forge() -> None:
         pressed = SimpleNamespace(method="POST", query_params={"token": "forged"}, raw_body=ONE_CLICK.encode())
-        assert unsubscribing.answer(pressed, world.context()).status_code == 400
+        assert unsubscribe.respond(pressed, world.context()).status_code == 400
 
     for _ in range(5):
         forge()

@@ -60,7 +60,7 @@ def test_one_part_that_does_not_answer_does_not_hide_the_others(world: World) ->
     assert {name: part["ok"] for name, part in found.items()} == dict.fromkeys(found, False)
     assert "Can't connect" in found["database"]["error"]
     assert "Redis does not answer" in found["cache"]["error"]
-    assert "SES does not tell the account's quota" in found["mail"]["error"]
+    assert "SES does not return the account's quota" in found["mail"]["error"]
     engine_for(world.settings.database_url).dispose()
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from chalicelib.core.clock import SystemClock, to_ms
-from chalicelib.mail.deliveries import SENDING_LIMIT_MS
+from chalicelib.mail.ledger import SENDING_LIMIT_MS
 from chalicelib.runs import execution
 from chalicelib.schema import activity, activity_days, jobs, sessions
 from nightshift.local.environment import BUCKET

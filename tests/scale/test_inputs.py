@@ -12,7 +12,7 @@ from bench.report import find
 from bench.stored import STORED, read_report
 from chalicelib.backup import backups
 from chalicelib.core.context import RESERVE_MS
-from chalicelib.mail import bulk, sending
+from chalicelib.mail import sending, ses
 from chalicelib.tasks import daily_digest
 from chalicelib.tasks.database_cleanup.rules import Rule
 from chalicelib.tasks.external_sync.sources import Source
@@ -65,8 +65,8 @@ def test_queues_are_as_they_are_reckoned() -> None:
 def test_the_code_keeps_to_what_is_reckoned() -> None:
     assert work.RESERVE == RESERVE_MS / 1000
     assert work.LONGEST_CALL == sending.SEND_LIMIT_MS / 1000
-    assert mornings.RECIPIENTS == daily_digest.RECIPIENTS_A_MESSAGE
-    assert mornings.MOST_A_CALL == bulk.MOST
+    assert mornings.RECIPIENTS == daily_digest.RECIPIENTS_PER_MESSAGE
+    assert mornings.MOST_A_CALL == ses.MAX_RECIPIENTS
     assert paths.FIRST_RATE == backups.FIRST_RATE / 1e9
     assert paths.VERIFICATION == backups.VERIFICATION
     assert Rule.max_rows == paths.MAX_ROWS

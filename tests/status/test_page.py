@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from chalicelib.operate.status import page, template
+from chalicelib.operate.status import page
 from chalicelib.operate.status.spark import spark
 from chalicelib.operate.status.strip import LETTERS
 from nightshift.demo.blog import HOSTILE
@@ -87,7 +87,7 @@ def test_no_text_of_a_status_becomes_markup(text: str) -> None:
     assert poisoned.tags == harmless.tags
     assert [name for name, _ in poisoned.attributes] == [name for name, _ in harmless.attributes]
     assert {link[:1] for link in poisoned.links if link} == {"#"}
-    assert " ".join(template.shown(text).split())[:100] in poisoned.text
+    assert " ".join(page.visible(text).split())[:100] in poisoned.text
 
 
 @pytest.mark.parametrize("text", ["\ud800 alone", "a\x00b\x1b[2J\x9b1m\u2028c"])

@@ -1,20 +1,46 @@
-"""The status as one page of HTML that asks for nothing else: no script, no font, no picture."""
+"""The status as one self-contained HTML page: no script, no font, no picture."""
+
+from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from chalicelib.core.templates import templates
+from chalicelib.core.text import clean
 from chalicelib.operate.status.spark import spark
 from chalicelib.operate.status.status import Status
 from chalicelib.operate.status.strip import LETTERS, summary, title, troubles
-from chalicelib.operate.status.template import environment
 from chalicelib.operate.status.words import at, between, day, size, some, took
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Persian words and emoji contain these joiners; other invisible characters can reverse or hide text.
+JOINERS = "\u200c\u200d"
 LEGEND = ("succeeded", "skipped", "running", "missed", "failed", "dead", "none")
 
 
 def html(status: Status) -> str:
     """Return the page."""
     return environment().get_template("status.html.j2").render(content(status))
+
+
+def environment(*folders: Path) -> Environment:
+    """Return the environment of the page's template, and of other folders' templates that extend it."""
+    return templates(TEMPLATES, *folders, clean=visible)
+
+
+def visible(text: str) -> str:
+    """Return the text as the page shows it, with a dot for each invisible character."""
+    return "".join(_visible_character(each) for each in clean(text))
+
+
+def _visible_character(character: str) -> str:
+    if character.isprintable() or character in JOINERS:
+        return character
+    return " " if character.isspace() else "·"
 
 
 def content(status: Status) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from chalicelib.core.clock import from_ms
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.outcome import Counts
-from chalicelib.mail.text import clean
+from chalicelib.core.text import clean
 from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
 from chalicelib.runs.claims import Run

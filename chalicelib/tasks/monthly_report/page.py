@@ -1,15 +1,7 @@
-"""Rendering the report's own templates: every value escaped, and on one line."""
+"""The report as one page with charts, as a sheet of its months, as JSON, and as the content of its mail.
 
-from __future__ import annotations
-
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from chalicelib.mail.text import clean
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+The same report always gives the same bytes.
+"""
 
 import csv
 import io
@@ -18,32 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 from chalicelib.core.clock import iso
+from chalicelib.core.templates import templates
 from chalicelib.tasks.monthly_report.figures import Report, change
 from chalicelib.tasks.monthly_report.month import Month
 
-
-def render(template: str, **content: Any) -> str:
-    """Return a template of this package filled with the content. Raises UndefinedError where a value is missing."""
-    return _environment().get_template(template).render(content)
-
-
-@cache
-def _environment() -> Environment:
-    # Imported late: of all that Lambda does, only the report and the composing of mails need Jinja.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        finalize=lambda value: clean(value) if type(value) is str else value,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
+TEMPLATES = Path(__file__).parent / "templates"
 FIGURES = {"new_users": "New users", "new_posts": "New posts", "active_users": "Active users"}
 
 # Each month and its figure, oldest first; None where nothing was recorded.
@@ -139,7 +114,7 @@ def svg(title: str, history: History) -> str:
         # An axis without a bar would name numbers that nothing was measured in.
         ticks=tuple((round(100 * tick / ticks[-1], 2), _short(tick)) for tick in ticks if known),
     )
-    return render("chart.svg.j2", chart=chart)
+    return templates(TEMPLATES).get_template("chart.svg.j2").render(chart=chart)
 
 
 def _bar(month: Month, figure: int | None, *, top: int, in_full: bool) -> Bar:
@@ -175,8 +150,8 @@ def html(report: Report) -> str:
     from markupsafe import Markup
 
     computed = report.computed_at.astimezone(UTC)
-    return render(
-        "report.html.j2",
+    template = templates(TEMPLATES).get_template("report.html.j2")
+    return template.render(
         report=report,
         cards=[(card, Markup(svg(f"{card.label} by month", card.history))) for card in cards(report)],  # noqa: S704
         missing=_spans(figures.month for figures in report.months if figures.active_users is None),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.mail.text import clean
+from chalicelib.core.text import clean
 from chalicelib.tasks.monthly_report.page import svg
 from nightshift.demo.blog import HOSTILE
 from tests.tasks.monthly_report.samples import months

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.mail.composition import Composition, compose
-from chalicelib.mail.text import clean
+from chalicelib.core.text import clean
+from chalicelib.mail.letter import Composition, compose
 from chalicelib.tasks.monthly_report.figures import Report
 from chalicelib.tasks.monthly_report.page import mail_content
 from nightshift.demo.blog import HOSTILE

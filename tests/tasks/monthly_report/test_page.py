@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from chalicelib.mail.text import clean
+from chalicelib.core.text import clean
 from chalicelib.tasks.monthly_report.page import csv_text, html, json_text
 from nightshift.demo.blog import HOSTILE
 from tests.tasks.monthly_report.samples import Page, months, post, report
