@@ -421,7 +421,7 @@ SUBSCRIBED = {"notificationType": "AmazonSnsSubscriptionSucceeded", "message": "
         (sns({"notificationType": "Received", "mail": None}), "Received"),
         (sns({"eventType": "Bounce\n" * 100}), ("Bounce " * 100)[:64]),
         (sns(SUBSCRIBED), "AmazonSnsSubscriptionSucceeded"),
-        (sns(TRIAL), "SES tries the topic"),
+        (sns(TRIAL), "SES tests the topic"),
         (sns("You have chosen to subscribe …", Type="SubscriptionConfirmation"), "SubscriptionConfirmation"),
         (sns("You have chosen to leave …", Type="UnsubscribeConfirmation"), "UnsubscribeConfirmation"),
         (sns(complaint("user0@example.com", complaintFeedbackType="not-spam")), "not-spam"),
