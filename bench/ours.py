@@ -26,9 +26,9 @@ from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
-from chalicelib.handlers import Handler
 from chalicelib.queue import worker
 from chalicelib.queue.claim import paused_types
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
 from chalicelib.queue.outbox import NewJob, enqueue, enqueue_many
 from chalicelib.queue.worker import BatchFailedError

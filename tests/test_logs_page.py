@@ -13,7 +13,7 @@ import pytest
 from chalicelib.core.context import Context
 from chalicelib.core.errors import RunFailedError
 from chalicelib.core.outcome import Counts
-from chalicelib.handlers import Handler
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
 from tests.runs.plan import DONE, Plan, fail, utc
 

@@ -21,8 +21,8 @@ from chalicelib.application import metadata
 from chalicelib.core.context import Context
 from chalicelib.core.errors import PermanentError, RunFailedError, TransientError
 from chalicelib.core.telemetry import logger
-from chalicelib.handlers import Handler
 from chalicelib.operate import COMMANDS, OF_SCHEDULES, operate
+from chalicelib.queue.handler import Handler
 from chalicelib.runs.claims import Run
 from nightshift.local.invocation import invoke, sns_event, sqs_event
 from nightshift.local.servers import free_port

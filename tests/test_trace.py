@@ -16,8 +16,8 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import RunFailedError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import carried, trace_of, traceparent
-from chalicelib.handlers import Handler
 from chalicelib.queue import outbox
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.message import Message, decode, encode
 from chalicelib.queue.outbox import NewJob
 from chalicelib.runs import execution

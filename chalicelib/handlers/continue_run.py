@@ -9,7 +9,7 @@ import msgspec
 
 from chalicelib.core.context import Context
 from chalicelib.core.outcome import Counts
-from chalicelib.handlers import Handler
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
 from chalicelib.runs import execution, functions
 from chalicelib.runs.fire import TRIGGER, Trigger

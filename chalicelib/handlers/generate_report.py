@@ -7,8 +7,8 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.text import clean
-from chalicelib.handlers import Handler
 from chalicelib.queue import outbox
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
 from chalicelib.tasks.monthly_report import page
 from chalicelib.tasks.monthly_report.figures import collect

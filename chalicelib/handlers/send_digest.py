@@ -9,10 +9,10 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import OutOfTimeError, PermanentError, TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.text import clean, plain_address
-from chalicelib.handlers import Handler
 from chalicelib.mail import unsubscribe
 from chalicelib.mail.ledger import ABANDONED, Deliveries, Recipient, Status
 from chalicelib.mail.sending import DigestSender, Mail, log_each
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
 from chalicelib.queue.message import Message
 from chalicelib.tasks.daily_digest import load_digest

@@ -10,11 +10,11 @@ from chalicelib.core.errors import InvalidRequestError, OutOfTimeError, Permanen
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
 from chalicelib.core.text import clean, plain_address
-from chalicelib.handlers import Handler
 from chalicelib.mail import suppressions
 from chalicelib.mail.ledger import Status, claim_email, move_email
 from chalicelib.mail.letter import Composition, MimeMail, compose
 from chalicelib.mail.ses import Refused, Sent, Unknown
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
 from chalicelib.tasks.monthly_report.figures import TopPost
 from chalicelib.tasks.monthly_report.page import Card

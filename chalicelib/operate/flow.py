@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from sqlalchemy import Connection
 
-from chalicelib import handlers
 from chalicelib.core import pauses
 from chalicelib.core.context import Context
+from chalicelib.queue.handler import find_handler
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,7 +26,7 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def pause(context: Context, asked: Pause) -> dict[str, Any]:
     """Let no job of a type begin until it is resumed; those that are being performed end. Deploying changes nothing."""
     if asked.type != pauses.ALL_JOBS:
-        handlers.find(asked.type)
+        find_handler(asked.type)
     now_ms = context.clock.now_ms()
     context.database.transact(
         lambda connection: pauses.pause(connection, "job", asked.type, reason=asked.reason, now_ms=now_ms)
@@ -46,5 +46,5 @@ def resume(context: Context, asked: Resume) -> dict[str, Any]:
     resumed, remaining = context.database.transact(work)
     if not resumed and asked.type != pauses.ALL_JOBS:
         # After the fact: a type whose handler is gone may be paused still.
-        handlers.find(asked.type)
+        find_handler(asked.type)
     return {"resumed": asked.type if resumed else None, "paused": remaining}

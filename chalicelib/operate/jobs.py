@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, union_all
 
-from chalicelib import handlers
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.context import Context
 from chalicelib.core.database import distinct_values
@@ -15,6 +14,7 @@ from chalicelib.core.error_text import hint
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.redaction import redact
 from chalicelib.operate.answers import MOST_BYTES, beginning
+from chalicelib.queue.handler import find_handler
 from chalicelib.queue.job import Status, envelope_of
 from chalicelib.queue.message import decode_data
 from chalicelib.schema import jobs
@@ -119,7 +119,7 @@ def check_type(context: Context, type_: str) -> None:
         return any(connection.execute(of_type.where(jobs.c.queue == queue)).all() for queue in queues)
 
     if not context.database.autocommit(work):
-        handlers.find(type_)
+        find_handler(type_)
 
 
 def find(connection: Connection, id_: str) -> Any:

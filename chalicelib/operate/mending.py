@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
-from chalicelib import handlers
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.operate import dead_letters
 from chalicelib.operate.jobs import Filter, One, Place, Words, check_type, find, matching, next_place
 from chalicelib.queue import claim, outbox
+from chalicelib.queue.handler import find_handler
 from chalicelib.queue.job import WAITING, Status
 from chalicelib.queue.message import encode_data, read_data
 from chalicelib.schema import jobs
@@ -39,7 +39,7 @@ def edit(context: Context, asked: Edit) -> dict[str, Any]:
     def work(connection: Connection) -> None:
         row = find(connection, asked.id)
         type_ = asked.type or row.type
-        read_data(asked.data, handlers.find(type_).payload)
+        read_data(asked.data, find_handler(type_).payload)
         is_open = jobs.c.status.in_((*WAITING, Status.DEAD))
         changed = update(jobs).where(jobs.c.id == asked.id, is_open).values(data=encode_data(asked.data), type=type_)
         if connection.execute(changed).rowcount == 0:

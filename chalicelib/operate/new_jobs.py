@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from chalicelib import handlers
 from chalicelib.core.context import Context
 from chalicelib.operate.jobs import Words
 from chalicelib.queue import outbox
+from chalicelib.queue.handler import find_handler
 from chalicelib.queue.message import read_data
 from chalicelib.queue.outbox import NewJob
 
@@ -28,7 +28,7 @@ def enqueue(context: Context, asked: Enqueue) -> dict[str, Any]:
 
     Raises InvalidRequestError where its type has no handler, or the handler cannot take the data.
     """
-    read_data(asked.data, handlers.find(asked.type).payload)
+    read_data(asked.data, find_handler(asked.type).payload)
     job = NewJob(
         type=asked.type,
         data=asked.data,

@@ -15,7 +15,7 @@ from chalicelib.core.attempt import Attempt
 from chalicelib.core.errors import InvalidRequestError, NightshiftError, PermanentError, TransientError
 from chalicelib.core.outcome import Outcome
 from chalicelib.core.telemetry import Trace, trace_of
-from chalicelib.handlers import Handler
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import INVALID, check_envelope, new_row
 from chalicelib.queue.message import Message, decode, encode
 from chalicelib.queue.payloads import MAX_BYTES, Payloads, is_pointer

@@ -12,8 +12,8 @@ from chalicelib.core import pauses
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.database import Database, insert_missing
 from chalicelib.core.errors import AlreadyClaimed, NightshiftError
-from chalicelib.handlers import Handler
 from chalicelib.queue.attempt import Action, JobAttempt
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import DATA_BYTES, INVALID, KEPT_MS, OVER, SHORT_DATA, TAKEN, WAITING, Status
 from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.schema import jobs, rate_slots

@@ -11,7 +11,6 @@ from itertools import groupby
 from math import ceil
 from typing import Any
 
-from chalicelib import handlers
 from chalicelib.core.attempt import Attempt, attempt, classify, forget_frames
 from chalicelib.core.context import LEASE_GRACE_MS, RESERVE_MS, Context
 from chalicelib.core.database import is_server_fault
@@ -26,10 +25,10 @@ from chalicelib.core.errors import (
 )
 from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.telemetry import bound, carried, logger, measure, summarise, summarise_together
-from chalicelib.handlers import Find, Handler
 from chalicelib.queue import record
 from chalicelib.queue.attempt import Action, JobAttempt, fetch_body, read_records, receive
 from chalicelib.queue.claim import BACKUP_MS, Claim, claim_jobs, read_long_data
+from chalicelib.queue.handler import FindHandler, Handler, find_handler
 from chalicelib.queue.job import INVALID, Job, envelope_of
 from chalicelib.queue.message import decode_data, read_data
 from chalicelib.queue.outbox import send_now
@@ -53,7 +52,7 @@ class BatchFailedError(NightshiftError):
     """Raised to Lambda when messages remain to be done, so that the queue keeps them."""
 
 
-def work(event: object, context: Context, *, queue: str, find: Find = handlers.find) -> dict[str, int]:
+def work(event: object, context: Context, *, queue: str, find: FindHandler = find_handler) -> dict[str, int]:
     """Perform the job of each message of an SQS event, and return the number of messages by outcome.
 
     Raises BatchFailedError while messages remain to be done, and InvalidRequestError for records that are not
@@ -81,7 +80,7 @@ def work(event: object, context: Context, *, queue: str, find: Find = handlers.f
 class Batch:
     """The messages of one invocation of the worker; `ended` has the attempt of each that is done with."""
 
-    def __init__(self, context: Context, *, queue: str, find: Find) -> None:
+    def __init__(self, context: Context, *, queue: str, find: FindHandler) -> None:
         now_ms = context.clock.now_ms()
         lease_until = now_ms + context.remaining_ms() + LEASE_GRACE_MS
         self._context = context
@@ -288,7 +287,7 @@ class Batch:
         return attempt(lambda: self._context.database.autocommit(work), clock=self._context.clock, last=False)
 
 
-def _perform(context: Context, each: JobAttempt, *, find: Find) -> JobAttempt:
+def _perform(context: Context, each: JobAttempt, *, find: FindHandler) -> JobAttempt:
     """Return how the attempt ended, and the seconds that the handler itself took."""
     ended: Attempt[Any] = attempt(lambda: _read_job(each, find), clock=context.clock, last=True)
     started = time.perf_counter()
@@ -300,7 +299,7 @@ def _perform(context: Context, each: JobAttempt, *, find: Find) -> JobAttempt:
     return replace(each, ended=ended, handler_seconds=seconds)
 
 
-def _read_job(each: JobAttempt, find: Find) -> Job[Any]:
+def _read_job(each: JobAttempt, find: FindHandler) -> Job[Any]:
     if each.action is Action.GIVE_UP:
         raise PermanentError(each.reason)
     if each.refusal is not None:

@@ -25,10 +25,10 @@ from chalicelib.queue.outbox import NewJob
 from chalicelib.runs.claims import MISSED, MissedFire, MissedReason, find_pause, lock_task, missed_row
 from chalicelib.runs.fire import Fire
 from chalicelib.runs.functions import deployed_at
+from chalicelib.runs.task import Task
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import runs
 from chalicelib.schema import schedules as schedules_table
-from chalicelib.tasks import Task
 
 # After a year without the watch, only the latest of the missed fires get a row each.
 MOST_RECORDED = 500

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from chalicelib import tasks
 from chalicelib.core.attempt import Attempt, attempt, report_or_raise
 from chalicelib.core.clock import iso
 from chalicelib.core.context import Context
@@ -16,7 +15,7 @@ from chalicelib.runs import claims, pings
 from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import is_from_person, read_fire
 from chalicelib.runs.pings import Ping, Signal
-from chalicelib.tasks import Task
+from chalicelib.runs.task import Task, find_task
 
 # A skipped run counts as done; one that will be retried has not ended.
 SIGNALS: dict[Outcome, Signal] = {
@@ -31,7 +30,7 @@ def execute(name: str, *, event: object, context: Context) -> dict[str, Any]:
 
     Raises RunFailedError for a failed or dead run, so that Lambda's retries and alarms see it.
     """
-    task = tasks.find(name)
+    task = find_task(name)
     with bound(task=name, request_id=context.request_id):
         claimed = attempt(lambda: _claim(task, event, context), clock=context.clock, last=False)
         ended: Attempt[Any] = claimed

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from chalicelib import tasks
 from chalicelib.backup import catalogue as ages
 from chalicelib.core.attempt import attempt, report_or_raise
 from chalicelib.core.context import Context
@@ -16,6 +15,7 @@ from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import bound, logger
 from chalicelib.operate.status import stored
 from chalicelib.runs import catch_up, stale_runs
+from chalicelib.runs.task import find_task
 from chalicelib.schedule.schedule import Schedule
 
 
@@ -57,7 +57,7 @@ def _watch(context: Context, schedules: Mapping[str, Schedule]) -> Counts:
 
 
 def _check_fires(context: Context, name: str, schedule: Schedule) -> Counts:
-    task = tasks.find(name)
+    task = find_task(name)
     counts = catch_up.reconcile(context, task, schedule)
     return counts if schedule.every is None else counts + catch_up.check_interval(context, task, schedule)
 

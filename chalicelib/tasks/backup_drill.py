@@ -11,7 +11,7 @@ from chalicelib.core.errors import OutOfTimeError, PermanentError, Skipped
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import bind, logger
 from chalicelib.runs.claims import Run
-from chalicelib.tasks import Task
+from chalicelib.runs.task import Task
 
 
 def perform(context: Context, run: Run) -> Counts:

@@ -19,8 +19,8 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import AlreadyClaimed, Skipped, TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.runs.claims import Run
+from chalicelib.runs.task import Task
 from chalicelib.schema import sessions
-from chalicelib.tasks import Task
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -17,9 +17,9 @@ from chalicelib.mail.ledger import Deliveries
 from chalicelib.mail.letter import Composition, compose, from_json
 from chalicelib.queue.message import Message
 from chalicelib.runs.claims import Run, save_checkpoint
+from chalicelib.runs.task import Task
 from chalicelib.schedule.schedule import Window, window_before
 from chalicelib.schema import digests
-from chalicelib.tasks import Task
 
 CHUNK = 1000
 RECIPIENTS_PER_MESSAGE = 100

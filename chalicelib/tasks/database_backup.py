@@ -9,7 +9,7 @@ from chalicelib.core.errors import OutOfTimeError, PermanentError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import bind, logger
 from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.tasks import Task
+from chalicelib.runs.task import Task
 
 
 def perform(context: Context, run: Run) -> Counts:

@@ -11,9 +11,9 @@ from chalicelib.core.context import Context
 from chalicelib.core.database import Database, insert_missing
 from chalicelib.core.outcome import Counts
 from chalicelib.runs.claims import Run
+from chalicelib.runs.task import Task
 from chalicelib.schedule.schedule import Window, window_before
 from chalicelib.schema import activity, activity_days, sessions
-from chalicelib.tasks import Task
 
 HOUR_MS = 3_600_000
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from chalicelib import handlers
 from chalicelib.core.context import from_lambda
 from chalicelib.operate.status.page import content, environment
 from chalicelib.operate.status.status import read
+from chalicelib.queue.handler import known_types
 from nightshift.local.invocation import LocalContext
 from nightshift.operating import planned
 
@@ -17,5 +17,5 @@ def html(*, token: str, notice: str | None) -> str:
     context = from_lambda(LocalContext(function_name="dev"), patience_ms=0)
     status = read(context, planned())
     place = context.database.engine.url.render_as_string(hide_password=True)
-    live = {"token": token, "notice": notice, "types": handlers.known(), "place": place}
+    live = {"token": token, "notice": notice, "types": known_types(), "place": place}
     return environment(FOLDER).get_template("live.html.j2").render(content(status) | live)

@@ -10,12 +10,11 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
-from chalicelib import handlers
 from chalicelib.core.config import read_settings
 from chalicelib.core.context import Context
 from chalicelib.core.errors import TransientError
-from chalicelib.handlers import Handler
 from chalicelib.queue import dispatch, outbox, worker
+from chalicelib.queue.handler import Handler, find_handler
 from chalicelib.queue.job import Job
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import jobs
@@ -177,7 +176,7 @@ class Kit:
         return self.context().database.autocommit(lambda connection: connection.execute(query).one())
 
     def _find(self, type_: str) -> Handler:
-        handler = self.handlers.get(type_) or handlers.find(type_)
+        handler = self.handlers.get(type_) or find_handler(type_)
         return replace(handler, perform=_dying(handler.perform, self._killed_at)) if self._killed_at else handler
 
 

@@ -69,21 +69,6 @@ def test_a_name_that_app_has_is_refused(untouched: Path, name: str) -> None:
     assert refusal_of_task(untouched, name) == f"there is {name} already, in app.py; take another name"
 
 
-@pytest.mark.parametrize(
-    ("refusal", "name", "module"),
-    [
-        # A submodule of this name would take the function's place.
-        (refusal_of_task, "find", "chalicelib/tasks/__init__.py"),
-        (refusal_of_handler, "find", "chalicelib/handlers/__init__.py"),
-        (refusal_of_handler, "known", "chalicelib/handlers/__init__.py"),
-        (refusal_of_handler, "random", "chalicelib/handlers/__init__.py"),
-    ],
-)
-def test_a_name_that_its_package_uses_is_refused(untouched: Path, refusal: object, name: str, module: str) -> None:
-    assert callable(refusal)
-    assert refusal(untouched, name) == f"there is {name} already, in {module}; take another name"
-
-
 def test_a_name_that_cloudformation_could_not_tell_from_another_is_refused(untouched: Path) -> None:
     assert refusal_of_task(untouched, "dailydigest").startswith("there is daily_digest already, and CloudFormation")
     assert refusal_of_task(untouched, "da_ily_digest").startswith("there is daily_digest already, and CloudFormation")

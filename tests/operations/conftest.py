@@ -1,20 +1,21 @@
 """An operator's desk: a deployment in this process, and jobs that end as a test wants them to."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import insert
 
-from chalicelib import handlers
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError, PermanentError
 from chalicelib.core.outcome import Counts
-from chalicelib.handlers import Handler
 from chalicelib.operate import operate
+from chalicelib.queue.handler import Handler, known_types
 from chalicelib.queue.job import Job
 from chalicelib.schema import jobs
 from nightshift.testkit.kit import DEAD, Kit
@@ -131,6 +132,10 @@ class Desk:
 @pytest.fixture
 def desk(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
     desk = Desk(kit=Kit(database_url))
-    shipped = handlers.find
-    monkeypatch.setattr(handlers, "find", lambda type_: desk.kit.handlers.get(type_) or shipped(type_))
+    types = sorted([*known_types(), *desk.kit.handlers])
+    monkeypatch.setattr("chalicelib.queue.handler.known_types", lambda: types)
+    for type_, handler in desk.kit.handlers.items():
+        module = ModuleType(type_)
+        module.HANDLER = handler  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, f"chalicelib.handlers.{type_}", module)
     return desk

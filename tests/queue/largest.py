@@ -15,8 +15,8 @@ from bench.memory import peak_mib
 from chalicelib.core.context import Context
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
-from chalicelib.handlers import Handler
 from chalicelib.queue import outbox
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
 from chalicelib.queue.payloads import CLASSES, MAX_BYTES
 from chalicelib.schema import jobs

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, create_engine, delete, event, insert, select,
 
 from chalicelib.core.context import Context
 from chalicelib.core.outcome import Counts
-from chalicelib.handlers import Handler
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
 from chalicelib.schema import jobs, pauses
 from nightshift.testkit.kit import DEAD, WORK, Kit

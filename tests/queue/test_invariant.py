@@ -38,11 +38,11 @@ from chalicelib.core.database import insert_missing
 from chalicelib.core.errors import NightshiftError, PermanentError, TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
-from chalicelib.handlers import Handler, Rate
 from chalicelib.queue import claim, outbox, sqs, worker
 from chalicelib.queue import job as job_module
 from chalicelib.queue.claim import EARLY_MS
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
+from chalicelib.queue.handler import Handler, Rate
 from chalicelib.queue.job import INVALID, OVER, TAKEN, WAITING, Job, Status
 from chalicelib.queue.payloads import is_pointer
 from chalicelib.schema import emails, external_data, jobs, pauses, rate_slots

@@ -13,8 +13,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from chalicelib.core.errors import PermanentError, TransientError
-from chalicelib.handlers import find
 from chalicelib.queue import worker
+from chalicelib.queue.handler import Handler, find_handler
 from chalicelib.queue.job import OVER, Job
 from chalicelib.queue.worker import BatchFailedError
 from nightshift.local.invocation import sqs_event
@@ -45,7 +45,11 @@ ENDS = {
 
 def invoke(kit: Kit, messages: Sequence[Mapping[str, Any]]) -> Any:
     event = sqs_event([dict(message) for message in messages])
-    return worker.work(event, kit.context(), queue="work", find=lambda type_: kit.handlers.get(type_) or find(type_))
+
+    def find(type_: str) -> Handler:
+        return kit.handlers.get(type_) or find_handler(type_)
+
+    return worker.work(event, kit.context(), queue="work", find=find)
 
 
 def delete(kit: Kit, messages: Sequence[Mapping[str, Any]]) -> None:

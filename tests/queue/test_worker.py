@@ -15,12 +15,12 @@ from chalicelib.core.clock import iso, to_ms
 from chalicelib.core.errors import InvalidRequestError, PermanentError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
-from chalicelib.handlers import Handler, Rate, find, known
 from chalicelib.operate.checks import Nothing
 from chalicelib.operate.dead_letters import redrive
 from chalicelib.queue import worker
 from chalicelib.queue.claim import BACKUP_MS
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
+from chalicelib.queue.handler import Handler, Rate, find_handler, known_types
 from chalicelib.queue.job import OVER, Job, Status
 from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.queue.worker import FIRST_WAIT_SECONDS, MOST_RECEIVES
@@ -436,7 +436,7 @@ def test_a_type_that_nobody_handles_is_dead_at_once_and_the_reason_names_those_t
     job_id = kit.send({"type": "unheard_of", "data": {}})
     assert kit.work(kit.receive()) == {"messages": 1, "dead": 1}
     assert (kit.job(job_id).type, kit.job(job_id).status) == ("unheard_of", "dead")
-    assert reasons(kit) == [f"there is no handler for jobs of type 'unheard_of'; there are {', '.join(known())}"]
+    assert reasons(kit) == [f"there is no handler for jobs of type 'unheard_of'; there are {', '.join(known_types())}"]
 
 
 def test_each_line_that_a_handler_writes_has_the_type_and_the_id_of_its_own_job(kit: Kit, log: Log) -> None:
@@ -482,7 +482,7 @@ def test_a_handler_that_cannot_be_loaded_gives_up_its_own_jobs_only(kit: Kit, mo
     def load(type_: str) -> Handler:
         if type_ == "broken":
             raise ImportError("No module named 'pillow'")
-        return kit.handlers.get(type_) or find(type_)
+        return kit.handlers.get(type_) or find_handler(type_)
 
     monkeypatch.setattr(kit, "_find", load)
     kit.send(MESSAGE)

@@ -18,10 +18,10 @@ from chalicelib.operate.status import stored
 from chalicelib.runs import catch_up, execution, watch
 from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import is_due
+from chalicelib.runs.task import Task
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import pauses
 from chalicelib.schema import runs as runs_table
-from chalicelib.tasks import Task
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import Killed, Kit

@@ -11,8 +11,8 @@ from croniter import CroniterBadDateError  # type: ignore[import-untyped]
 from cronsim import CronSimError
 
 import app
-from chalicelib import tasks
 from chalicelib.core.errors import ConfigurationError
+from chalicelib.runs.task import find_task
 from chalicelib.schedule.eventbridge import rule_of
 from chalicelib.schedule.schedule import NAMED, Schedule
 from tests.schedule import elsewhere
@@ -36,7 +36,7 @@ def test_the_tasks_have_the_schedules_and_policies_that_the_page_tells() -> None
         told[name] = (text, overlap, catch_up)
     expected = {}
     for name, schedule in app.SCHEDULES.items():
-        task = tasks.find(name)
+        task = find_task(name)
         limit = f", {task.catch_up_limit}" if task.catch_up == "all" else ""
         expected[name] = (schedule.text, task.overlap, f"{task.catch_up}{limit}")
         assert task.grace == timedelta(minutes=15)

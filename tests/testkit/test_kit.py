@@ -11,7 +11,7 @@ from sqlalchemy import make_url, text
 from chalicelib.core.context import Context
 from chalicelib.core.engine import engine_for
 from chalicelib.core.outcome import Counts
-from chalicelib.handlers import Handler
+from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
 from nightshift.testkit.kit import PRIORITY, WORK, Kit
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from chalicelib import tasks
 from chalicelib.core.clock import from_ms
 from chalicelib.core.pauses import Pause, of_task
 from chalicelib.operate.status.days import Day, read_days
 from chalicelib.operate.status.runs import Latest, Run, read_durations, read_latest
 from chalicelib.runs import catch_up
 from chalicelib.runs.claims import MissedReason
+from chalicelib.runs.task import find_task
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import schedules
 
@@ -96,7 +96,7 @@ def _unheard_since(name: str, schedule: Schedule, watched: Any, latest: Latest, 
     if latest.run is not None and latest.run.error_type == MissedReason.PAUSED:
         return None
     try:
-        grace = tasks.find(name).grace
+        grace = find_task(name).grace
     except ImportError:
         # The watch says that it cannot look after this one; the page shows the others.
         return None

@@ -10,7 +10,7 @@ from chalicelib.core.errors import InvalidRequestError, NightshiftError, OutOfTi
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import bind, bound, logger
 from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.tasks import Task
+from chalicelib.runs.task import Task
 from chalicelib.tasks.database_cleanup import rules
 from chalicelib.tasks.database_cleanup.chunks import Archive
 from chalicelib.tasks.database_cleanup.rules import Rule

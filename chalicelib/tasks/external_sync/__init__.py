@@ -15,7 +15,7 @@ from chalicelib.core.errors import (
 from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.telemetry import logger
 from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.tasks import Task
+from chalicelib.runs.task import Task
 from chalicelib.tasks.external_sync.reader import Reading
 from chalicelib.tasks.external_sync.sources import declared
 

@@ -16,7 +16,7 @@ from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
 from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import AUTOMATIC
-from chalicelib.tasks import Task
+from chalicelib.runs.task import Task
 from chalicelib.tasks.monthly_report import page
 from chalicelib.tasks.monthly_report.figures import Report, collect
 from chalicelib.tasks.monthly_report.month import Month

@@ -1,0 +1,79 @@
+"""A handler of jobs and its policy, and the handler of a type."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from chalicelib.core.context import Context
+from chalicelib.core.error_text import hint
+from chalicelib.core.errors import InvalidRequestError
+from chalicelib.core.outcome import Counts
+from chalicelib.queue.job import Job
+
+FOLDER = Path(__file__).parent.parent / "handlers"
+# Named here, because within Handler `type` is a field.
+Errors = tuple[type[Exception], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """At most `count` jobs begin in each `seconds`, evenly spread."""
+
+    count: int
+    seconds: float
+
+    @property
+    def interval_ms(self) -> float:
+        """The milliseconds from one job's turn to the next."""
+        return 1000 * self.seconds / self.count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handler:
+    """What performs jobs of one type, and the policy for them.
+
+    `perform` is given a job whose payload is a `payload` struct. A job is tried `max_attempts` times; before attempt
+    n + 1 it waits `backoff_seconds[n - 1]`, or the last of them, give or take a fifth. An attempt that takes longer
+    than `timeout_seconds` is interrupted; None is for a handler that looks at the deadline itself. An error of one of
+    the `permanent` classes makes the job dead at once.
+    """
+
+    type: str
+    payload: Any
+    perform: Callable[[Context, Job[Any]], Counts]
+    max_attempts: int
+    backoff_seconds: tuple[float, ...]
+    timeout_seconds: float | None
+    permanent: Errors = ()
+    rate: Rate | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1 or not self.backoff_seconds:
+            raise ValueError(f"the handler of {self.type} needs at least one attempt and one backoff")
+
+    def backoff_after(self, attempt: int) -> float:
+        """Return the seconds to wait after this attempt has failed, with jitter: many fail together."""
+        wait = self.backoff_seconds[min(attempt, len(self.backoff_seconds)) - 1]
+        return wait * random.uniform(0.8, 1.2)  # noqa: S311 (jitter, not a secret)
+
+
+FindHandler = Callable[[str], Handler]
+
+
+def find_handler(type_: str) -> Handler:
+    """Return the handler of this type. Raises InvalidRequestError when there is none."""
+    if type_ not in known_types():
+        there_are = f"there are {', '.join(known_types())}{hint(type_, known_types())}"
+        raise InvalidRequestError(f"there is no handler for jobs of type {type_[:64]!r}; {there_are}")
+    handler: Handler = import_module(f"chalicelib.handlers.{type_}").HANDLER
+    return handler
+
+
+@cache
+def known_types() -> tuple[str, ...]:
+    """Return the types that have a handler."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("[!_]*.py")))
