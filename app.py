@@ -6,10 +6,15 @@ from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, Response, ScheduleExpression, SNSEvent, SQSEvent
 
+from chalicelib import backup, mail
+from chalicelib.core.part import settings_of
 from chalicelib.schedule.schedule import Schedule, schedule_of
 
 # Chalice's own log handler off: the logger of telemetry.py bears the same name, and each line would come twice.
 app = Chalice(app_name="nightshift", configure_logs=False)
+
+# What this deployment has besides the engine; leave a part out, and its settings and commands go with it.
+PARTS = (mail.PART, backup.PART)
 
 if os.environ.get("AWS_CHALICE_CLI_MODE"):
     from nightshift.deploy import plain
@@ -137,7 +142,7 @@ def dispatch(event: CloudWatchEvent) -> Any:
     from chalicelib.queue import dispatch
     from chalicelib.runs import catch_up
 
-    context = from_lambda(event.context)
+    context = from_lambda(event.context, kinds=settings_of(PARTS))
     summary = dispatch.dispatch(context)
     # Here too: with the watch late or switched off, the fires of a replaced schedule would be lost.
     catch_up.record_or_raise(context, SCHEDULES)
@@ -151,7 +156,7 @@ def watch(event: CloudWatchEvent) -> Any:
     from chalicelib.core.context import from_lambda
     from chalicelib.runs import watch
 
-    return watch.watch(from_lambda(event.context), SCHEDULES)
+    return watch.watch(from_lambda(event.context, kinds=settings_of(PARTS)), SCHEDULES)
 
 
 @answers_people
@@ -161,7 +166,7 @@ def mail_feedback(event: SNSEvent) -> Any:
     from chalicelib.core.context import from_lambda
     from chalicelib.mail import feedback
 
-    return feedback.receive(event.to_dict()["detail"], from_lambda(event.context))
+    return feedback.receive(event.to_dict()["detail"], from_lambda(event.context, kinds=settings_of(PARTS)))
 
 
 if os.environ.get("UNSUBSCRIBE_ROUTE") == "on":
@@ -172,7 +177,7 @@ if os.environ.get("UNSUBSCRIBE_ROUTE") == "on":
         from chalicelib.core.context import PATIENCE_OF_PEOPLE_MS, from_lambda
         from chalicelib.mail.unsubscribe import respond
 
-        context = from_lambda(app.lambda_context, patience_ms=PATIENCE_OF_PEOPLE_MS)
+        context = from_lambda(app.lambda_context, kinds=settings_of(PARTS), patience_ms=PATIENCE_OF_PEOPLE_MS)
         return respond(app.current_request, context)
 
 
@@ -183,7 +188,11 @@ def operate(event: Any, context: Any) -> Any:
     from chalicelib.core.context import PATIENCE_OF_PEOPLE_MS, from_lambda
     from chalicelib.operate.answers import fit
 
-    return fit(operate.operate(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES))
+    return fit(
+        operate.operate(
+            event, from_lambda(context, kinds=settings_of(PARTS), patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES
+        )
+    )
 
 
 @app.lambda_function(name="look")
@@ -193,13 +202,17 @@ def look(event: Any, context: Any) -> Any:
     from chalicelib.core.context import PATIENCE_OF_PEOPLE_MS, from_lambda
     from chalicelib.operate.answers import fit
 
-    return fit(operate.look(event, from_lambda(context, patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES))
+    return fit(
+        operate.look(
+            event, from_lambda(context, kinds=settings_of(PARTS), patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES
+        )
+    )
 
 
 def _work(event: SQSEvent, *, queue: str) -> Any:
     from chalicelib.core.context import from_lambda
 
-    context = from_lambda(event.context)
+    context = from_lambda(event.context, kinds=settings_of(PARTS))
     if event.to_dict() == {"command": "check"}:
         # The doctor checks the function that sends: another function's permissions would prove nothing.
         from chalicelib.mail.trial import send_trials
@@ -219,4 +232,4 @@ def _execute(task: str, event: CloudWatchEvent) -> Any:
     from chalicelib.core.context import from_lambda
     from chalicelib.runs import execution
 
-    return execution.execute(task, event=event.detail, context=from_lambda(event.context))
+    return execution.execute(task, event=event.detail, context=from_lambda(event.context, kinds=settings_of(PARTS)))

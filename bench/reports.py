@@ -170,12 +170,13 @@ def record_days(url: str, days: int) -> list[int]:
 
 def report(url: str, _days: int) -> list[int]:
     """Collect the report of the last month with those before it, and write it in three formats."""
-    from chalicelib.core.config import read_settings
+    from chalicelib.core.config import Environment
+    from chalicelib.mail.settings import MailSettings
     from chalicelib.tasks.monthly_report import page
     from chalicelib.tasks.monthly_report.figures import collect
     from chalicelib.tasks.monthly_report.month import Month
 
-    settings, month = read_settings(os.environ), Month.ended_before(END, UTC_ZONE)
+    settings, month = Environment(os.environ).read(MailSettings), Month.ended_before(END, UTC_ZONE)
     with engine_for(url).begin() as connection:
         collected = collect(connection, month, zone=UTC_ZONE, settings=settings, at=END)
     for write in (page.html, page.csv_text, page.json_text):

@@ -8,7 +8,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeGuard
 
 # A task by its schedule; a function at a rate of Chalice's; a worker; what a topic calls; and whatever is invoked.
 Kind = Literal["task", "rate", "queue", "topic", "function"]
@@ -34,6 +34,18 @@ class Trigger:
 def read(project: Path) -> list[Trigger]:
     """Return the triggers of a project's app.py, in its order. Raises ValueError where it cannot be read."""
     return list(triggers_of(parse(project / "app.py")))
+
+
+def parts(project: Path) -> list[str]:
+    """Return the names of the parts that a project's app.py lists in PARTS."""
+    for node in parse(project / "app.py").body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PARTS":
+            return [each.value.id for each in ast.walk(node.value) if _is_part(each)]
+    return []
+
+
+def _is_part(node: ast.AST) -> TypeGuard[Any]:
+    return isinstance(node, ast.Attribute) and node.attr == "PART"
 
 
 def parse(path: Path) -> ast.Module:

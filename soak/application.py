@@ -11,9 +11,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from chalicelib.core.config import QueueSettings
 from chalicelib.core.context import Context, from_lambda
 from chalicelib.core.errors import NightshiftError
 from chalicelib.queue import outbox
+from chalicelib.queue.services import queues
 from nightshift.local.clock import LocalClock
 from nightshift.local.invocation import LocalContext
 
@@ -85,7 +87,7 @@ class Application:
 
 
 def _enqueue(context: Context, request: Request) -> None:
-    with outbox.transaction(context.database, context.queues, clock=context.clock) as connection:
+    with outbox.transaction(context.database, queues(context), clock=context.clock) as connection:
         new = outbox.NewJob(type=request.type, data=request.data, idempotency_key=request.recipient)
         outbox.enqueue_many(connection, [new], clock=context.clock)
 
@@ -102,7 +104,9 @@ def _insert(context: Context, request: Request) -> None:
 
 def _send(context: Context, request: Request) -> None:
     body = {"type": request.type, "data": request.data, "idempotency_key": request.recipient}
-    context.client("sqs").send_message(QueueUrl=context.settings.work_queue_url, MessageBody=json.dumps(body))
+    context.client("sqs").send_message(
+        QueueUrl=context.settings(QueueSettings).work_queue_url, MessageBody=json.dumps(body)
+    )
 
 
 _WAYS = {"outbox": _enqueue, "insert": _insert, "message": _send}

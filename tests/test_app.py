@@ -84,12 +84,12 @@ def test_an_eventbridge_event_dispatches_what_is_due_to_the_queue_that_it_is_mea
     assert (summary["task"], summary["total"], summary["succeeded"]) == ("dispatch", 2, 2)
     (ordinary,) = world.receive()
     assert json.loads(ordinary["Body"])["id"] == "1"
-    (urgent,) = world.sqs.receive_message(QueueUrl=world.settings.priority_queue_url)["Messages"]
+    (urgent,) = world.sqs.receive_message(QueueUrl=world.environment["PRIORITY_QUEUE_URL"])["Messages"]
     assert json.loads(urgent["Body"])["id"] == "2"
 
 
 def test_each_worker_acknowledges_on_its_own_queue(world: World) -> None:
-    url = world.settings.priority_queue_url
+    url = world.environment["PRIORITY_QUEUE_URL"]
     for type_ in ("unheard_of", "send_digest"):
         body = json.dumps({"type": type_, "data": {"day": "2016-08-03", "first": "", "last": "z"}})
         world.sqs.send_message(QueueUrl=url, MessageBody=body)

@@ -1,13 +1,17 @@
 """Settings: what is read, what is refused, and that no value is ever repeated."""
 
+from collections.abc import Mapping
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.core.config import read_secrets, read_settings
+from chalicelib import backup, mail
+from chalicelib.core.config import Environment, read_secrets
 from chalicelib.core.errors import ConfigurationError
+from chalicelib.core.part import settings_of
 from chalicelib.mail import unsubscribe
 from tests.sweep import examples
 
@@ -24,6 +28,14 @@ REQUIRED = {
     "UNSUBSCRIBE_SECRETS": "s" * 32,
 }
 SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:nightshift-a1b2c3"
+
+
+def read_settings(variables: Mapping[str, str]) -> SimpleNamespace:
+    """Return the settings of the engine and all parts."""
+    environment = Environment(variables)
+    kinds = settings_of((mail.PART, backup.PART))
+    environment.check(kinds)
+    return SimpleNamespace(**{name: value for kind in kinds for name, value in vars(environment.read(kind)).items()})
 
 
 def refusal(**changes: str) -> str:

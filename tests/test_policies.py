@@ -22,14 +22,18 @@ from chalicelib.backup.retention import read_policy
 from chalicelib.core import context as context_module
 from chalicelib.core import secrets, store
 from chalicelib.core.clock import to_ms
+from chalicelib.core.config import Environment
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError, RunFailedError
 from chalicelib.mail import feedback, unsubscribe
+from chalicelib.mail import services as mail_services
+from chalicelib.mail.services import unsubscribe_secrets
 from chalicelib.operate import look
 from chalicelib.operate import operate as do
 from chalicelib.operate.looking import LOOKING
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.payloads import LIMIT
+from chalicelib.queue.services import payloads
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.runs import catch_up, execution, watch
 from chalicelib.schema import jobs, schedules, sessions
@@ -216,12 +220,12 @@ def widened(needed: set[Permission], given: set[Permission]) -> set[Permission]:
 
 def refer(world: World) -> dict[str, str]:
     """Let settings refer to secrets, and return by ARN what a policy calls each."""
-    manager, settings = world.aws.client("secretsmanager"), world.settings
+    manager = world.aws.client("secretsmanager")
     texts = {
-        "database_url": settings.database_url,
+        "database_url": world.environment["DATABASE_URL"],
         # Nothing answers there; without Redis each worker keeps to its own pace.
         "redis_url": f"redis://127.0.0.1:{free_port()}",
-        "unsubscribe_secrets": settings.unsubscribe_secrets,
+        "unsubscribe_secrets": world.environment["UNSUBSCRIBE_SECRETS"],
         "external_sync_token": "any",
         "backup_key": BACKUP_KEY,
         # Nor there.
@@ -229,7 +233,7 @@ def refer(world: World) -> dict[str, str]:
     }
     arns = {name: manager.create_secret(Name=name, SecretString=text)["ARN"] for name, text in texts.items()}
     settings_of = {name: arn for name, arn in arns.items() if name != "ping"}
-    world.configure(**settings_of, pings=dict.fromkeys(app.SCHEDULES, arns["ping"]))
+    world.configure(**settings_of, **dict.fromkeys((f"{task}_ping" for task in app.SCHEDULES), arns["ping"]))
     names = (
         "${DatabaseSecretArns}",
         "${CacheSecretArns}",
@@ -289,9 +293,9 @@ def works(queue: str) -> Use:
         users = world.add_users(4)
         world.add_posts("Hello")
         world.fire()
-        world.sqs.purge_queue(QueueUrl=world.settings.work_queue_url)
+        world.sqs.purge_queue(QueueUrl=world.environment["WORK_QUEUE_URL"])
         url = f"{world.aws.endpoint}/{ACCOUNT}/{QUEUE if queue == 'work' else PRIORITY_QUEUE}"
-        large = world.context().payloads.store(message("nobody_does_this", text="x" * LIMIT))
+        large = payloads(world.context()).store(message("nobody_does_this", text="x" * LIMIT))
         # Its message comes too early, and is put off to the queue of its row.
         other = enqueued(world, "send_email", mail(), queue="priority")
         world.execute(update(jobs).where(jobs.c.id == other).values(due_at=world.clock.now_ms() + 60_000))
@@ -374,12 +378,12 @@ def operate(world: World) -> Iterator[None]:
         broken(world, "b"),
     ]
     world.execute(update(jobs).values(status="dead", dispatch_at=None))
-    url = world.settings.dead_letter_queue_url
+    url = world.environment["DEAD_LETTER_QUEUE_URL"]
     of_job = {"job_id": {"DataType": "String", "StringValue": dead[0]}}
     world.sqs.send_message(QueueUrl=url, MessageBody="{}", MessageAttributes=of_job)
     # As SQS itself buries: without attributes, and no row knows of it.
     world.sqs.send_message(
-        QueueUrl=url, MessageBody=world.context().payloads.store(message("send_email", **mail(text="x" * LIMIT)))
+        QueueUrl=url, MessageBody=payloads(world.context()).store(message("send_email", **mail(text="x" * LIMIT)))
     )
     leave_to_clear_up(world)
     yield
@@ -435,7 +439,7 @@ def leave_to_clear_up(world: World) -> None:
     world.clock.advance(time.time() - world.clock.now_ms() / 1000 + 3 * DAY)
     world.configure(backup_keep=read_policy("all=1 daily=1 weekly=0 monthly=0 yearly=0"))
     make_backup(world.context())
-    world.aws.client("s3").create_multipart_upload(Bucket=world.settings.bucket, Key="backups/begun")
+    world.aws.client("s3").create_multipart_upload(Bucket=world.environment["BUCKET"], Key="backups/begun")
     rds, user = world.aws.client("rds"), {"MasterUsername": "admin", "MasterUserPassword": "not-a-secret"}
     size = {"DBInstanceClass": "db.t4g.micro", "AllocatedStorage": 20}
     rds.create_db_instance(DBInstanceIdentifier="shop", Engine="mysql", **size, **user)
@@ -461,7 +465,9 @@ def backs_up_by_every_road(world: World, make: Callable[[Context], Any]) -> None
             for _ in range(2):
                 snapshots.look_after(as_the_watch(world))
             for task in rds.describe_export_tasks()["ExportTasks"]:
-                s3.put_object(Bucket=world.settings.bucket, Key=f"exports/{task['ExportTaskIdentifier']}/1.parquet")
+                s3.put_object(
+                    Bucket=world.environment["BUCKET"], Key=f"exports/{task['ExportTaskIdentifier']}/1.parquet"
+                )
 
 
 def in_pieces(world: World, make: Callable[[Context], Any]) -> None:
@@ -479,7 +485,7 @@ def leave_to_rds(world: World, kind: str) -> None:
 def as_the_watch(world: World) -> Context:
     """Return the context of an invocation of another function, whose calls are not this one's."""
     invocation = Invocation(clock=world.clock, deadline_ms=world.clock.now_ms() + 60_000, aws_request_id="watch")
-    return Context(invocation, settings=world.settings, clock=world.clock, client=world.aws.client)
+    return Context(invocation, environment=Environment(world.environment), clock=world.clock, client=world.aws.client)
 
 
 @contextmanager
@@ -508,7 +514,7 @@ def drills(world: World) -> Iterator[None]:
 
 
 def damage(world: World) -> None:
-    s3, bucket = world.aws.client("s3"), world.settings.bucket
+    s3, bucket = world.aws.client("s3"), world.environment["BUCKET"]
     (key, *_) = (found["Key"] for found in s3.list_objects_v2(Bucket=bucket, Prefix="backups/")["Contents"])
     content = bytearray(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     content[-1] ^= 1
@@ -579,7 +585,7 @@ def takes_feedback(world: World) -> Iterator[None]:
 
 def unsubscribes(world: World) -> Iterator[None]:
     (user_id,) = world.add_users(1)
-    token = unsubscribe.sign(user_id, unsubscribe.MAILING, secrets=world.context().unsubscribe_secrets)
+    token = unsubscribe.sign(user_id, unsubscribe.MAILING, secrets=unsubscribe_secrets(world.context()))
     yield
     request = SimpleNamespace(
         method="POST", query_params={"token": token}, raw_body=b"List-Unsubscribe=One-Click", headers={}
@@ -627,7 +633,7 @@ BESIDES: dict[str, set[Permission]] = {
 def referring(world: World) -> Iterator[World]:
     """A deployment that forgets its secrets, so that each is fetched for the test."""
     secrets.forget()
-    context_module._account_of.cache_clear()
+    mail_services._account_of.cache_clear()
     yield world
     world.context().database.engine.dispose()
     secrets.forget()

@@ -153,8 +153,10 @@ def call_all(world: World) -> dict[str, str]:
     """Call every function that there is, and return the answers."""
     answers = {task: call(task, {}) for task in app.SCHEDULES}
     for body in BODIES:
-        world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=json.dumps(body))
-    world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=f'{{"password": "{PLANTED}", {ADDRESS}')
+        world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=json.dumps(body))
+    world.sqs.send_message(
+        QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=f'{{"password": "{PLANTED}", {ADDRESS}'
+    )
     messages = world.receive()
     answers |= {f"work {n}": call("work", sqs_event([message])) for n, message in enumerate(messages)}
     for told in (bounce(ADDRESS), bounce(f"Jane {ADDRESS} {PLANTED}"), {"password": PLANTED, "to": ADDRESS}):

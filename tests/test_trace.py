@@ -20,6 +20,7 @@ from chalicelib.queue import outbox
 from chalicelib.queue.handler import Handler
 from chalicelib.queue.message import Message, decode, encode
 from chalicelib.queue.outbox import NewJob
+from chalicelib.queue.services import queues
 from chalicelib.runs import execution
 from chalicelib.runs.claims import Run
 from nightshift.local.invocation import scheduled_event
@@ -131,7 +132,7 @@ def test_what_a_task_enqueues_in_a_transaction_carries_its_trace_and_so_does_wha
     plan: Plan, log: Log
 ) -> None:
     def perform(context: Context, _run: Run) -> Counts:
-        with outbox.transaction(context.database, context.queues, clock=context.clock) as connection:
+        with outbox.transaction(context.database, queues(context), clock=context.clock) as connection:
             outbox.enqueue(connection, "generate_report", {"to": "jane.doe@mail.example.org", "period": "2026-02"})
         return DONE
 
@@ -222,7 +223,7 @@ def test_a_message_names_x_rays_trace_where_x_ray_records_this_invocation(
     # As botocore is about to send it; the emulator keeps none of it.
     events, call = context.client("sqs").meta.events, "provide-client-params.sqs.SendMessageBatch"
     events.register(call, note := lambda params, **_: sent.extend(params["Entries"]))
-    context.queues.work.send([Message(type="a", data={}) for _ in range(2)])
+    queues(context).work.send([Message(type="a", data={}) for _ in range(2)])
     events.unregister(call, note)
     header = {"AWSTraceHeader": {"DataType": "String", "StringValue": XRAY.format(sampled)}}
     assert [entry.get("MessageSystemAttributes") for entry in sent] == 2 * [header if is_sent else None]

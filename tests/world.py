@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 
 from chalicelib.application import posts, users
 from chalicelib.core.clock import to_ms
-from chalicelib.core.config import Settings, read_settings
+from chalicelib.core.config import Environment
 from chalicelib.core.context import Context, client
 from chalicelib.queue import worker
 from chalicelib.queue.worker import BatchFailedError
@@ -36,12 +36,11 @@ class World:
     clock: FrozenClock = field(default_factory=lambda: FrozenClock(MORNING))
 
     def __post_init__(self) -> None:
-        self.settings: Settings = read_settings(self.environment)
         self.sqs = self.aws.client("sqs")
 
-    def configure(self, **settings: Any) -> None:
+    def configure(self, **settings: object) -> None:
         """Change settings, as an environment variable would."""
-        self.settings = replace(self.settings, **settings)
+        self.environment = {**self.environment, **{name.upper(): str(value) for name, value in settings.items()}}
 
     def context(self, *, request_id: str | None = None, seconds: float = 300, function_name: str = "world") -> Context:
         """Return the context of a new invocation, or of Lambda's repetition of the one with this id.
@@ -54,7 +53,7 @@ class World:
             aws_request_id=request_id or str(uuid.uuid4()),
             function_name=function_name,
         )
-        return Context(lambda_context, settings=self.settings, clock=self.clock, client=client)
+        return Context(lambda_context, environment=Environment(self.environment), clock=self.clock, client=client)
 
     def fire(
         self, moment: datetime = MORNING, *, request_id: str | None = None, seconds: float = 300
@@ -72,7 +71,7 @@ class World:
         """Take the messages that are visible off the queue, without deleting them."""
         messages: list[dict[str, Any]] = []
         while batch := self.sqs.receive_message(
-            QueueUrl=self.settings.work_queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0
+            QueueUrl=self.environment["WORK_QUEUE_URL"], MaxNumberOfMessages=10, WaitTimeSeconds=0
         ).get("Messages"):
             messages += batch
         return messages
@@ -81,7 +80,7 @@ class World:
         """Give messages to the worker as its trigger does, deleting the batch when it returns."""
         answer = worker.work(sqs_event(messages), self.context(seconds=seconds), queue="work")
         for message in messages:
-            self.sqs.delete_message(QueueUrl=self.settings.work_queue_url, ReceiptHandle=message["ReceiptHandle"])
+            self.sqs.delete_message(QueueUrl=self.environment["WORK_QUEUE_URL"], ReceiptHandle=message["ReceiptHandle"])
         return answer
 
     def drain(self) -> int:
@@ -97,12 +96,12 @@ class World:
 
     def messages_left(self) -> int:
         """Return the number of messages on the work queue, visible or not."""
-        return self._count(self.settings.work_queue_url)
+        return self._count(self.environment["WORK_QUEUE_URL"])
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """Return the messages on the dead-letter queue."""
         answer = self.sqs.receive_message(
-            QueueUrl=self.settings.dead_letter_queue_url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+            QueueUrl=self.environment["DEAD_LETTER_QUEUE_URL"], MaxNumberOfMessages=10, MessageAttributeNames=["All"]
         )
         messages: list[dict[str, Any]] = answer.get("Messages", [])
         return messages

@@ -21,6 +21,7 @@ from chalicelib.backup.prune import Pruned, prune
 from chalicelib.backup.restore.contents import Verified, verify
 from chalicelib.backup.restore.restore import Progress, Request, Restored, restore
 from chalicelib.backup.retention import Decision, decide
+from chalicelib.backup.settings import BackupSettings
 from chalicelib.backup.sqlite import drill_file, restore_file
 from chalicelib.core import secrets
 from chalicelib.core.clock import from_ms
@@ -51,7 +52,7 @@ class Backups:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._settings = context.settings
+        self._settings = context.settings(BackupSettings)
         self.catalogue = Catalogue(context.database, context.clock, kind="dump")
 
     @cached_property

@@ -1,29 +1,31 @@
-"""Settings from the environment, validated once, with every mistake named in one sentence."""
+"""Settings from the environment: what reads one, and the settings of the engine.
+
+Each part and task declares its own in a frozen dataclass. A field is read from the variable of its name in capitals.
+"""
 
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
-from chalicelib.backup.retention import Policy, read_policy
 from chalicelib.core.errors import ConfigurationError
-from chalicelib.core.text import clean, header_url, plain_address
-from chalicelib.core.zones import find_zone
+
+T = TypeVar("T")
 
 SMALLEST = 0.001
-# What the variable of a task's pings ends in, behind the task's name.
+# What the variable of a task's pings ends in, after the task's name.
 PING = "_PING"
 
 
-def _setting(variable: str, parse: Callable[[str], Any], *, default: str | None = None) -> Any:
+def setting(parse: Callable[[str], Any], *, default: str | None = None) -> Any:
+    """Declare a setting. Without a default it must be set; `parse` raises ValueError with the rest of a sentence."""
     # Not in the representation: some hold passwords, and a traceback may show it.
-    return field(repr=False, metadata={"variable": variable, "parse": parse, "default": default})
+    return field(repr=False, metadata={"parse": parse, "default": default})
 
 
-def _url(*schemes: str) -> Callable[[str], str]:
+def url(*schemes: str) -> Callable[[str], str]:
+    """Return a parser of URLs that begin with one of the schemes."""
     sentence = f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}"
 
     def parse(text: str) -> str:
@@ -44,22 +46,10 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
-def _text(text: str) -> str:
-    if not clean(text):
+def not_empty(text: str) -> str:
+    """Return a text that has more than spaces."""
+    if not text.strip():
         raise ValueError("must not be empty")
-    return text
-
-
-def _address(text: str) -> str:
-    try:
-        return plain_address(text)
-    except ValueError:
-        raise ValueError("must be one plain e-mail address") from None
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
-        raise ValueError("must be up to 64 letters, digits, hyphens and underscores")
     return text
 
 
@@ -68,7 +58,9 @@ def is_reference(text: str) -> bool:
     return text.startswith("arn:") and ":secretsmanager:" in text
 
 
-def _or_reference(parse: Callable[[str], Any]) -> Callable[[str], str]:
+def or_reference(parse: Callable[[str], Any]) -> Callable[[str], str]:
+    """Return a parser that lets a reference to a secret pass unread."""
+
     def check(text: str) -> str:
         if not is_reference(text):
             parse(text)
@@ -77,24 +69,21 @@ def _or_reference(parse: Callable[[str], Any]) -> Callable[[str], str]:
     return check
 
 
-def _reference(text: str) -> str:
+def reference(text: str) -> str:
+    """Return the ARN of a secret."""
     if not is_reference(text):
         raise ValueError("must be the ARN of a secret in Secrets Manager")
     return text
 
 
-def _optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+def optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser that takes an empty text for None."""
     return lambda text: parse(text) if text else None
 
 
-def _zone(text: str) -> ZoneInfo:
-    try:
-        return find_zone(text)
-    except ValueError:
-        raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
+def positive(number: Callable[[str], float]) -> Callable[[str], float]:
+    """Return a parser of numbers greater than zero."""
 
-
-def _positive(number: Callable[[str], float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = number(text)
@@ -107,7 +96,9 @@ def _positive(number: Callable[[str], float]) -> Callable[[str], float]:
     return parse
 
 
-def _one_of(*words: str) -> Callable[[str], str]:
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a parser of one of these words."""
+
     def parse(text: str) -> str:
         if text not in words:
             raise ValueError(f"must be one of {', '.join(words)}")
@@ -116,28 +107,16 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def _hosts(text: str) -> frozenset[str]:
-    hosts = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
-    if any("/" in host or "*" in host for host in hosts):
-        raise ValueError("must be names or addresses of hosts, separated by commas, without scheme or path")
-    return hosts
-
-
-def _patterns(text: str) -> tuple[str, ...]:
+def patterns(text: str) -> tuple[str, ...]:
+    """Return names or patterns, separated by commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _rds(text: str) -> str:
-    if not re.fullmatch(r"(instance|cluster):[A-Za-z][A-Za-z0-9-]{0,62}", text):
-        raise ValueError("must be instance: or cluster: and the identifier that RDS has for the database")
-    return text
 
 
 def check_ping(text: str) -> str:
     """Return the URL that pings of a task go to. Raises ValueError for what cannot be one."""
     sentence = "must be the https:// URL of one check, with its path"
     try:
-        parts = urlsplit(_url("https", "http")(text))
+        parts = urlsplit(url("https", "http")(text))
     except ValueError:
         raise ValueError(sentence) from None
     # Whoever knows the path can ping too, so it goes nowhere in the clear; tests have a server of this machine.
@@ -147,16 +126,8 @@ def check_ping(text: str) -> str:
     return text
 
 
-def _problem_of_ping(text: str) -> str | None:
-    try:
-        _or_reference(check_ping)(text)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
 def _retention(text: str) -> int:
-    days = int(_positive(int)(text))
+    days = int(positive(int)(text))
     # A message may lie on the dead-letter queue for 14 days, and without its job's row it would be done again.
     if days < 15:
         raise ValueError("must be at least 15 days, longer than any message may live")
@@ -172,77 +143,111 @@ def read_secrets(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Everything that a deployment can set; docs/settings.md describes each variable."""
+class DatabaseSettings:
+    """The application's database."""
 
-    database_url: str = _setting("DATABASE_URL", _or_reference(_url("mysql+pymysql", "sqlite")))
-    database_credentials: str | None = _setting("DATABASE_CREDENTIALS", _optional(_reference), default="")
-    database_admin_credentials: str | None = _setting("DATABASE_ADMIN_CREDENTIALS", _optional(_reference), default="")
-    database_ca: str | None = _setting("DATABASE_CA", _optional(str), default="")
-    redis_url: str | None = _setting("REDIS_URL", _optional(_or_reference(_url("redis", "rediss"))), default="")
-    redis_password: str | None = _setting("REDIS_PASSWORD", _optional(str), default="")
-    work_queue_url: str = _setting("WORK_QUEUE_URL", _url("https", "http"))
-    priority_queue_url: str = _setting("PRIORITY_QUEUE_URL", _url("https", "http"))
-    dead_letter_queue_url: str = _setting("DEAD_LETTER_QUEUE_URL", _url("https", "http"))
-    bucket: str = _setting("BUCKET", _text)
-    jobs_retention_days: int = _setting("JOBS_RETENTION_DAYS", _retention, default="30")
-    mail_from: str = _setting("MAIL_FROM", _address)
-    mail_configuration_set: str | None = _setting("MAIL_CONFIGURATION_SET", _optional(_name), default="")
-    mail_rate: float | None = _setting("MAIL_RATE", _optional(_positive(float)), default="")
-    mail_workers: int = _setting("MAIL_WORKERS", _positive(int), default="5")
-    site_name: str = _setting("SITE_NAME", _text)
-    site_url: str = _setting("SITE_URL", _url("https", "http"))
-    digest_zone: ZoneInfo = _setting("DIGEST_ZONE", _zone, default="UTC")
-    digest_max_posts: int = _setting("DIGEST_MAX_POSTS", _positive(int), default="20")
-    unsubscribe_url: str = _setting("UNSUBSCRIBE_URL", lambda text: header_url(_url("https")(text)))
-    unsubscribe_secrets: str = _setting("UNSUBSCRIBE_SECRETS", _or_reference(read_secrets))
-    external_sync_url: str | None = _setting("EXTERNAL_SYNC_URL", _optional(_url("https", "http")), default="")
-    external_sync_token: str | None = _setting("EXTERNAL_SYNC_TOKEN", _optional(str), default="")
-    external_sync_pages: str = _setting(
-        "EXTERNAL_SYNC_PAGES", _one_of("none", "link", "cursor", "page"), default="none"
-    )
-    external_sync_hosts_allowed: frozenset[str] = _setting("EXTERNAL_SYNC_HOSTS_ALLOWED", _hosts, default="")
-    backup_include: tuple[str, ...] = _setting("BACKUP_INCLUDE", _patterns, default="*")
-    backup_exclude: tuple[str, ...] = _setting("BACKUP_EXCLUDE", _patterns, default="")
-    backup_schema_only: tuple[str, ...] = _setting("BACKUP_SCHEMA_ONLY", _patterns, default="")
-    backup_key: str | None = _setting("BACKUP_KEY", _optional(_or_reference(read_secrets)), default="")
-    backup_keep: Policy = _setting("BACKUP_KEEP", read_policy, default="all=7 daily=14 weekly=8 monthly=12 yearly=3")
-    backup_connections: int = _setting("BACKUP_CONNECTIONS", _positive(int), default="2")
-    backup_rds: str | None = _setting("BACKUP_RDS", _optional(_rds), default="")
-    backup_export_role: str | None = _setting("BACKUP_EXPORT_ROLE", _optional(_text), default="")
-    backup_export_key: str | None = _setting("BACKUP_EXPORT_KEY", _optional(_text), default="")
-    # By task.
-    pings: Mapping[str, str] = field(repr=False, metadata={"variable": f"NAME{PING}"})
+    database_url: str = setting(or_reference(url("mysql+pymysql", "sqlite")))
+    database_credentials: str | None = setting(optional(reference), default="")
+    database_admin_credentials: str | None = setting(optional(reference), default="")
+    database_ca: str | None = setting(optional(str), default="")
 
 
-VARIABLES = frozenset(setting.metadata["variable"] for setting in fields(Settings))
+@dataclass(frozen=True, kw_only=True)
+class CacheSettings:
+    """Redis, where the deployment has one."""
+
+    redis_url: str | None = setting(optional(or_reference(url("redis", "rediss"))), default="")
+    redis_password: str | None = setting(optional(str), default="")
 
 
-def is_setting(variable: str) -> bool:
-    """Return whether a variable of the environment is one of the settings."""
-    return variable in VARIABLES or variable.endswith(PING)
+@dataclass(frozen=True, kw_only=True)
+class StorageSettings:
+    """The deployment's own bucket."""
+
+    bucket: str = setting(not_empty)
 
 
-def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Return the validated settings.
+@dataclass(frozen=True, kw_only=True)
+class QueueSettings:
+    """The queues of SQS, and how many days ended jobs are kept."""
 
-    Raises ConfigurationError, which names every variable that is missing or wrong, never its value.
+    work_queue_url: str = setting(url("https", "http"))
+    priority_queue_url: str = setting(url("https", "http"))
+    dead_letter_queue_url: str = setting(url("https", "http"))
+    jobs_retention_days: int = setting(_retention, default="30")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PingSettings:
+    """Where pings of a task go, by the task's name."""
+
+    pings: Mapping[str, str] = field(repr=False, metadata={"suffix": PING, "parse": or_reference(check_ping)})
+
+
+ENGINE = (DatabaseSettings, CacheSettings, QueueSettings, StorageSettings, PingSettings)
+
+
+def declared_in(kind: type) -> dict[str, str | None]:
+    """Return by variable the default of each setting of a class, None where it must be set.
+
+    NAME_PING stands for the variable of each task.
     """
-    pings = {name: text for name, text in environment.items() if name.endswith(PING) and text}
-    values: dict[str, Any] = {"pings": {name.removesuffix(PING).lower(): text for name, text in pings.items()}}
-    problems = [f"{name} {problem}" for name, text in pings.items() if (problem := _problem_of_ping(text))]
-    for setting in fields(Settings):
-        if setting.name in values:
-            continue
-        variable = setting.metadata["variable"]
-        text = environment.get(variable, setting.metadata["default"])
+    declared: Any = fields(kind)
+    defaults = {each.name.upper(): each.metadata["default"] for each in declared if "default" in each.metadata}
+    return defaults | {f"NAME{each.metadata['suffix']}": None for each in declared if "suffix" in each.metadata}
+
+
+class Environment:
+    """The variables of one process, from which settings are read once."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self.variables = variables
+        self._read: dict[type, Any] = {}
+
+    def read(self, kind: type[T]) -> T:
+        """Return validated settings. Raises ConfigurationError as `check`."""
+        if kind not in self._read:
+            self.check([kind])
+        settings: T = self._read[kind]
+        return settings
+
+    def check(self, kinds: Iterable[type]) -> None:
+        """Validate settings. Raises ConfigurationError, which names each variable that is wrong, never its value."""
+        problems: list[str] = []
+        for kind in kinds:
+            values: dict[str, Any] = {}
+            declared: Any = fields(kind)
+            for each in declared:
+                try:
+                    values[each.name] = self._value(each)
+                except ValueError as error:
+                    problems.append(str(error))
+            if not problems:
+                self._read[kind] = kind(**values)
+        if problems:
+            raise ConfigurationError(f"{'; '.join(problems)} (docs/settings.md describes each setting)")
+
+    def _value(self, declared: Any) -> Any:
+        parse, suffix = declared.metadata["parse"], declared.metadata.get("suffix")
+        if suffix is not None:
+            found = {name: text for name, text in self.variables.items() if name.endswith(suffix) and text}
+            problems = [problem for name, text in found.items() if (problem := _problem(name, parse, text))]
+            if problems:
+                raise ValueError("; ".join(problems))
+            return {name.removesuffix(suffix).lower(): text for name, text in found.items()}
+        variable = declared.name.upper()
+        text = self.variables.get(variable, declared.metadata["default"])
         if text is None:
-            problems.append(f"{variable} is not set")
-            continue
+            raise ValueError(f"{variable} is not set")
         try:
-            values[setting.name] = setting.metadata["parse"](text)
+            return parse(text)
         except ValueError as error:
-            problems.append(f"{variable} {error}")
-    if problems:
-        raise ConfigurationError(f"{'; '.join(problems)} (docs/settings.md describes each setting)")
-    return Settings(**values)
+            raise ValueError(f"{variable} {error}") from None
+
+
+def _problem(variable: str, parse: Callable[[str], Any], text: str) -> str | None:
+    try:
+        parse(text)
+    except ValueError as error:
+        return f"{variable} {error}"
+    return None

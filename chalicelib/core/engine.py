@@ -30,7 +30,7 @@ ACCESS_DENIED = 1045
 ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 # AWS's roots for RDS in every region, those of 2021 (valid to 2061 and 2121).
-RDS_ROOTS = Path(__file__).parent / "certificates" / "rds.pem"
+RDS_ROOTS = Path(__file__).parent.parent / "certificates" / "rds.pem"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 

@@ -7,9 +7,11 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.text import clean
+from chalicelib.mail.settings import MailSettings
 from chalicelib.queue import outbox
 from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
+from chalicelib.queue.services import queues
 from chalicelib.tasks.monthly_report import page
 from chalicelib.tasks.monthly_report.figures import collect
 from chalicelib.tasks.monthly_report.month import Month
@@ -30,7 +32,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def perform(context: Context, job: Job[Payload]) -> Counts:
     """Store the report and enqueue its mail; a retry stores it again, and its mail is sent once."""
-    settings, now = context.settings, from_ms(context.clock.now_ms())
+    settings, now = context.settings(MailSettings), from_ms(context.clock.now_ms())
     zone = settings.digest_zone
     month = Month.ended_before(now, zone) if job.payload.period is None else _read_month(job.payload.period)
     if not month.is_closed(now, zone):
@@ -49,7 +51,7 @@ def perform(context: Context, job: Job[Payload]) -> Counts:
         # As plain JSON values, which the row stores.
         "content": msgspec.json.decode(msgspec.json.encode(content)),
     }
-    with outbox.transaction(context.database, context.queues, clock=context.clock) as connection:
+    with outbox.transaction(context.database, queues(context), clock=context.clock) as connection:
         outbox.enqueue(connection, "send_email", mail, idempotency_key=f"report of job {job.id}")
     return Counts(total=1, succeeded=1)
 

@@ -12,9 +12,12 @@ from chalicelib.core.text import clean, plain_address
 from chalicelib.mail import unsubscribe
 from chalicelib.mail.ledger import ABANDONED, Deliveries, Recipient, Status
 from chalicelib.mail.sending import DigestSender, Mail, log_each
+from chalicelib.mail.services import unsubscribe_secrets
+from chalicelib.mail.settings import MailSettings
 from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
 from chalicelib.queue.message import Message
+from chalicelib.queue.services import queues
 from chalicelib.tasks.daily_digest import load_digest
 
 
@@ -62,11 +65,11 @@ def _build_mails(context: Context, recipients: Sequence[Recipient]) -> tuple[lis
         except ValueError as error:
             refused[recipient.user_id] = str(error)
             continue
-        token = unsubscribe.sign(recipient.user_id, unsubscribe.MAILING, secrets=context.unsubscribe_secrets)
+        token = unsubscribe.sign(recipient.user_id, unsubscribe.MAILING, secrets=unsubscribe_secrets(context))
         personal = {
             # Not empty, because the template's greeting needs a word.
             "name": clean(recipient.name or "") or "there",
-            "unsubscribe_url": unsubscribe.link(context.settings.unsubscribe_url, token),
+            "unsubscribe_url": unsubscribe.link(context.settings(MailSettings).unsubscribe_url, token),
         }
         mails.append(Mail(user_id=recipient.user_id, to=to, personal=personal))
     return mails, refused
@@ -94,7 +97,7 @@ def _queue_rest(context: Context, rest: Payload, sent: Counts) -> None:
     if sent.succeeded + sent.failed == 0:
         # A new message would fail the same way: this one is retried, and is dead after its last attempt.
         raise OutOfTimeError("there is no time for a single mail; raise the worker's time-out")
-    context.queues.work.send([Message(type="send_digest", data=msgspec.to_builtins(rest))])
+    queues(context).work.send([Message(type="send_digest", data=msgspec.to_builtins(rest))])
 
 
 HANDLER = Handler(

@@ -13,7 +13,9 @@ from chalicelib.core.text import clean, plain_address
 from chalicelib.mail import suppressions
 from chalicelib.mail.ledger import Status, claim_email, move_email
 from chalicelib.mail.letter import Composition, MimeMail, compose
+from chalicelib.mail.services import mailer, pace
 from chalicelib.mail.ses import Refused, Sent, Unknown
+from chalicelib.mail.settings import MailSettings
 from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
 from chalicelib.tasks.monthly_report.figures import TopPost
@@ -78,7 +80,7 @@ def perform(context: Context, job: Job[Payload]) -> Counts:
     """
     to, mail = _encode(context, job.payload)
     spare_ms = min(context.remaining_ms() - RESERVE_MS, 1000 * TIMEOUT_SECONDS - RESERVE_MS // 2) - CALL_MS
-    if spare_ms < 0 or not context.pace.wait(at_most_seconds=spare_ms / 1000):
+    if spare_ms < 0 or not pace(context).wait(at_most_seconds=spare_ms / 1000):
         raise OutOfTimeError("the deadline and the pace of sending leave no time for it now")
     # Before the mail is claimed: a failure after that would leave it unknown.
     suppressed = context.database.transact(lambda connection: suppressions.among(connection, [to]))
@@ -107,7 +109,7 @@ def _send(context: Context, job_id: str, to: str, mail: bytes) -> Counts:
         move_email(context.database, context.clock, job_id=job_id, after=after, **values)
 
     try:
-        result = context.mailer.send(mail, sender=context.settings.mail_from, to=to)
+        result = mailer(context).send(mail, sender=context.settings(MailSettings).mail_from, to=to)
     except TransientError:
         move(Status.PENDING)
         raise
@@ -133,7 +135,7 @@ def _encode(context: Context, payload: Payload) -> tuple[str, bytes]:
         raise InvalidRequestError(
             f"subject must be one line of 1 to {MAX_SUBJECT} characters, without control characters or space around it"
         )
-    settings = context.settings
+    settings = context.settings(MailSettings)
     mime = MimeMail(
         _compose(payload, site={"site_name": settings.site_name, "site_url": settings.site_url}),
         sender_name=settings.site_name,

@@ -1,1 +1,6 @@
-"""Mail: composing once, personalising for each, sending at the account's pace, and the record of who got what."""
+"""A part: mails by SES, each at most once, to nobody who does not want any."""
+
+from chalicelib.core.part import Part
+from chalicelib.mail.settings import MailSettings
+
+PART = Part(name="mail", settings=MailSettings)

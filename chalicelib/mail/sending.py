@@ -14,7 +14,9 @@ from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
 from chalicelib.mail.ledger import Deliveries, Status
 from chalicelib.mail.letter import Composition, MimeMail, SesTemplate
+from chalicelib.mail.services import mailer, pace
 from chalicelib.mail.ses import MAX_RECIPIENTS, BulkDeclinedError, NotSent, Refused, SendResult, Sent, Unknown
+from chalicelib.mail.settings import MailSettings
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -110,7 +112,7 @@ class DigestSender:
     """Sends one digest to the recipients of deliveries."""
 
     def __init__(self, context: Context, deliveries: Deliveries, composition: Composition) -> None:
-        settings = context.settings
+        settings = context.settings(MailSettings)
         self._context = context
         self._deliveries = deliveries
         self._mime = MimeMail(
@@ -147,11 +149,11 @@ class DigestSender:
 
     def _batch_size(self) -> int:
         # If the process dies during the call, all its mails are unknown: so no more than one second's.
-        return 1 if self._context.mailer.is_bulk_declined else self._context.pace.burst
+        return 1 if mailer(self._context).is_bulk_declined else pace(self._context).burst
 
     def _wait_for_slots(self, mails: int) -> bool:
         spare_ms = self._context.remaining_ms() - RESERVE_MS - SEND_LIMIT_MS
-        return spare_ms >= 0 and self._context.pace.wait(at_most_seconds=spare_ms / 1000, mails=mails)
+        return spare_ms >= 0 and pace(self._context).wait(at_most_seconds=spare_ms / 1000, mails=mails)
 
     def _back_off(self, errors: Sequence[TransientError], pause: float) -> None:
         for error in errors:
@@ -174,14 +176,14 @@ class DigestSender:
         return Counts(total=skipped, skipped=skipped) + self._record(results), not_sent
 
     def _encode(self, batch: Sequence[Mail]) -> Send:
-        mailer = self._context.mailer
+        ses = mailer(self._context)
         if len(batch) == 1:
-            sender, (mail,) = self._context.settings.mail_from, batch
+            sender, (mail,) = self._context.settings(MailSettings).mail_from, batch
             content = self._mime.encode(mail.to, mail.personal)
-            return lambda ours: [mailer.send(content, sender=sender, to=mail.to) for _ in ours]
+            return lambda ours: [ses.send(content, sender=sender, to=mail.to) for _ in ours]
         template = self._template
         entries = {mail.user_id: template.entry(mail.to, mail.personal) for mail in batch}
-        return lambda ours: mailer.send_bulk(template, [entries[user_id] for user_id in ours])
+        return lambda ours: ses.send_bulk(template, [entries[user_id] for user_id in ours])
 
     def _record(self, results: Mapping[str, SendResult]) -> Counts:
         sent = {user_id: result.provider_id for user_id, result in results.items() if isinstance(result, Sent)}

@@ -7,6 +7,7 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import TransientError
 from chalicelib.mail.letter import Composition, MimeMail, SesTemplate
 from chalicelib.mail.ses import Mailer, NotSent, SendResult, Sent
+from chalicelib.mail.settings import MailSettings
 
 # Accepts mails from the sandbox too, and they do not count for the daily quota.
 SIMULATOR = "success@simulator.amazonses.com"
@@ -17,7 +18,7 @@ COMPOSITION = Composition(subject="A trial", html=(), text=("This mail shows tha
 
 def send_trials(context: Context) -> dict[str, str | None]:
     """Send a mail by the single call and one by the bulk call; return for each why SES did not accept it."""
-    settings = context.settings
+    settings = context.settings(MailSettings)
     name, sender = settings.site_name, settings.mail_from
     mime = MimeMail(COMPOSITION, sender_name=name, sender=sender, date=from_ms(context.clock.now_ms()))
     template = SesTemplate(COMPOSITION, sender_name=name, sender=sender)

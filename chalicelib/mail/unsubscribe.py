@@ -25,6 +25,8 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import Skipped
 from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.telemetry import bound, report
+from chalicelib.mail.services import rotated_unsubscribe_secrets, unsubscribe_secrets
+from chalicelib.mail.settings import MailSettings
 from chalicelib.mail.suppressions import is_same_address
 
 MAILING = "daily_digest"
@@ -182,8 +184,8 @@ def respond(request: Any, context: Context) -> Response:
 
 def _unsubscribe(context: Context, token: str) -> Counts:
     # This process may have read the secrets before they were rotated.
-    verified = verify(token, secrets=context.unsubscribe_secrets) or verify(
-        token, secrets=context.rotated_unsubscribe_secrets()
+    verified = verify(token, secrets=unsubscribe_secrets(context)) or verify(
+        token, secrets=rotated_unsubscribe_secrets(context)
     )
     user_id, mailing = verified or ("", "")
     if mailing != MAILING:
@@ -193,7 +195,7 @@ def _unsubscribe(context: Context, token: str) -> Counts:
 
 
 def _show(page: Page, context: Context) -> Response:
-    settings = context.settings
+    settings = context.settings(MailSettings)
     values = {"site_name": html.escape(settings.site_name), "site_url": html.escape(settings.site_url)}
     text = Template(page.text).substitute(values)
     body = _template().substitute(values, title=page.title, text=text, note=page.note, button=page.button)

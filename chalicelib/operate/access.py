@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from chalicelib.backup.connection import explained
+from chalicelib.backup.settings import BackupSettings
 from chalicelib.core import grants
-from chalicelib.core.config import is_reference
+from chalicelib.core.config import DatabaseSettings, is_reference
 from chalicelib.core.context import Context
 from chalicelib.core.engine import connector_for, greeting, login_of
 from chalicelib.core.error_text import sentence_of
@@ -68,7 +69,7 @@ def grant(context: Context, found: Access) -> None:
 
     What the administrator may not grant is still missing then. Raises ConfigurationError, TransientError.
     """
-    settings = context.settings
+    settings = context.settings(DatabaseSettings)
     login = login_of(settings.database_url, settings.database_credentials)
     administrator = settings.database_admin_credentials
     if login.get("user") == login_of(settings.database_url, administrator).get("user"):
@@ -110,7 +111,7 @@ def _granted(context: Context, connection: Connection) -> Access:
 
 
 def _refused(context: Context, refusal: str) -> Access:
-    settings = context.settings
+    settings = context.settings(DatabaseSettings)
     where = {"credentials": settings.database_credentials, "ca": settings.database_ca}
     user, version = greeting(settings.database_url, **where)
     account, schema = grants.account_of(user), context.database.engine.url.database or ""
@@ -141,7 +142,7 @@ def _relies_on_snapshots(context: Context) -> bool:
     from chalicelib.backup.catalogue import relies_on_snapshots
 
     try:
-        return context.settings.backup_rds is not None and relies_on_snapshots(context.database)
+        return context.settings(BackupSettings).backup_rds is not None and relies_on_snapshots(context.database)
     except DBAPIError:
         # There is no table yet, so there is no backup either.
         return False

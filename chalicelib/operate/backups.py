@@ -9,6 +9,7 @@ import msgspec
 from chalicelib.backup.archive.manifest import Part
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.restore.restore import Progress, Request
+from chalicelib.backup.settings import BackupSettings
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.context import Context
 from chalicelib.core.errors import OutOfTimeError, PermanentError
@@ -104,7 +105,7 @@ def restore(context: Context, asked: Restore) -> dict[str, Any]:
         programs=asked.programs,
         own=asked.own,
         by_checksum=asked.by_checksum,
-        connections=context.settings.backup_connections,
+        connections=context.settings(BackupSettings).backup_connections,
     )
     loaded: list[str] = []
 

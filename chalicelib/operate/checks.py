@@ -10,9 +10,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from chalicelib.backup.settings import BackupSettings
+from chalicelib.core.config import DatabaseSettings
 from chalicelib.core.context import Context
 from chalicelib.core.error_text import sentence_of
 from chalicelib.core.errors import ConfigurationError, NightshiftError, TransientError
+from chalicelib.mail.services import mail_account
+from chalicelib.queue.services import queues
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +41,7 @@ def access(context: Context, _request: Nothing) -> dict[str, Any]:
     from chalicelib.operate.access import grant, read_access
 
     found = read_access(context)
-    if found.statements and context.settings.database_admin_credentials is not None:
+    if found.statements and context.settings(DatabaseSettings).database_admin_credentials is not None:
         grant(context, found)
         found = read_access(context)
     return dict(msgspec.to_builtins(found))
@@ -80,7 +84,7 @@ def _check_backup(context: Context) -> dict[str, Any]:
     from chalicelib.backup.catalogue import relies_on_snapshots
 
     if relies_on_snapshots(context.database):
-        return {"rds": context.settings.backup_rds}
+        return {"rds": context.settings(BackupSettings).backup_rds}
     return {"reads": context.database.engine.url.database}
 
 
@@ -96,15 +100,15 @@ def _check_cache(context: Context) -> dict[str, Any]:
 
 
 def _check_mail(context: Context) -> dict[str, Any]:
-    return asdict(context.mail_account)
+    return asdict(mail_account(context))
 
 
 def _check_queue(context: Context) -> dict[str, Any]:
-    queues = context.queues
+    found = queues(context)
     return {
-        **queues.work.describe(),
-        "priority_waiting": queues.priority.describe()["waiting"],
-        "dead_letters": queues.dead_letters.count(),
+        **found.work.describe(),
+        "priority_waiting": found.priority.describe()["waiting"],
+        "dead_letters": found.dead_letters.count(),
     }
 
 

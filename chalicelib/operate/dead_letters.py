@@ -14,6 +14,7 @@ from chalicelib.operate.checks import Nothing
 from chalicelib.queue import claim, outbox
 from chalicelib.queue.job import OUTGOING, OVER, Status, message_of
 from chalicelib.queue.message import Message, decode
+from chalicelib.queue.services import payloads, queues
 from chalicelib.queue.sqs import DeadLetter, DeadLetters
 from chalicelib.schema import jobs
 
@@ -25,7 +26,7 @@ def redrive(context: Context, _request: Nothing) -> dict[str, Any]:
     on the work queue. `settled`: their job was done or closed meanwhile. `kept`: nobody could read them or send them
     again, their job was given up again, or the database takes its id for that of another job.
     """
-    letters = context.queues.dead_letters
+    letters = queues(context).dead_letters
     counts = dict.fromkeys(("retried", "sent", "settled", "kept"), 0)
     kept: dict[str, DeadLetter] = {}
     left = []
@@ -61,7 +62,7 @@ def _redrive(context: Context, letter: DeadLetter, retried: set[str]) -> str:
         retried.add(id_)
         now_ms = context.clock.now_ms()
         context.database.transact(lambda connection: claim.reopen(connection, [id_], dispatch_ms=now_ms))
-        outbox.send_now(context.database, context.queues, [id_], clock=context.clock)
+        outbox.send_now(context.database, queues(context), [id_], clock=context.clock)
         return "retried"
     if row is not None and row.status in OVER:
         return "settled"
@@ -69,7 +70,7 @@ def _redrive(context: Context, letter: DeadLetter, retried: set[str]) -> str:
         return "kept"
     try:
         # With the id that it had: a copy under another would be another job.
-        context.queues.named(row.queue if row else "work").send([msgspec.structs.replace(message, id=id_)])
+        queues(context).named(row.queue if row else "work").send([msgspec.structs.replace(message, id=id_)])
     except InvalidRequestError:
         # In ASCII it is longer than what came, and its id may be anybody's: it must not hold up those behind it.
         return "kept"
@@ -80,7 +81,7 @@ def _read(context: Context, letter: DeadLetter) -> tuple[str, Message | None]:
     """Return the id of a letter's job, and its message where it has one that can be read."""
     message = None
     with suppress(NightshiftError):
-        message = decode(context.payloads.fetch(letter.body))
+        message = decode(payloads(context).fetch(letter.body))
     return letter.job_id or (message and message.id) or letter.message_id, message
 
 
@@ -94,7 +95,7 @@ def _can_be_sent(row: Any) -> bool:
 
 def remove(context: Context, ids: Collection[str]) -> None:
     """Take the dead letters of these jobs off the queue; the others are left as they are."""
-    wanted, letters = set(ids), context.queues.dead_letters
+    wanted, letters = set(ids), queues(context).dead_letters
     others: dict[str, DeadLetter] = {}
     for letter in letters.receive() if wanted else ():
         if (letter.job_id or _read(context, letter)[0]) in wanted:

@@ -13,6 +13,7 @@ from chalicelib.queue import claim, outbox
 from chalicelib.queue.handler import find_handler
 from chalicelib.queue.job import WAITING, Status
 from chalicelib.queue.message import encode_data, read_data
+from chalicelib.queue.services import queues
 from chalicelib.schema import jobs
 
 
@@ -116,5 +117,5 @@ def _reopen(context: Context, ids: list[str]) -> list[str]:
     reopened = context.database.transact(work)
     # The rows are open before their dead letters go: a kill in between leaves letters of jobs that live, not less.
     dead_letters.remove(context, ids)
-    outbox.send_now(context.database, context.queues, ids, clock=context.clock)
+    outbox.send_now(context.database, queues(context), ids, clock=context.clock)
     return reopened

@@ -11,6 +11,7 @@ from chalicelib.queue import outbox
 from chalicelib.queue.handler import find_handler
 from chalicelib.queue.message import read_data
 from chalicelib.queue.outbox import NewJob
+from chalicelib.queue.services import queues
 
 
 class Enqueue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,5 +41,5 @@ def enqueue(context: Context, asked: Enqueue) -> dict[str, Any]:
     (id_,) = context.database.transact(lambda connection: outbox.enqueue_many(connection, [job], clock=context.clock))
     is_new = id_ == job.id
     if is_new:
-        outbox.send_now(context.database, context.queues, [id_], clock=context.clock)
+        outbox.send_now(context.database, queues(context), [id_], clock=context.clock)
     return {"id": id_, "is_new": is_new}

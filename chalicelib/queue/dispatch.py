@@ -12,6 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, false, select, updat
 
 from chalicelib.core.attempt import attempt_and_report
 from chalicelib.core.clock import Clock
+from chalicelib.core.config import QueueSettings
 from chalicelib.core.context import Context
 from chalicelib.core.database import Database, distinct_values
 from chalicelib.core.errors import InvalidRequestError
@@ -20,6 +21,7 @@ from chalicelib.core.pauses import ALL_JOBS
 from chalicelib.queue.claim import paused_types
 from chalicelib.queue.job import OUTGOING, OVER, TAKEN, Status, dead_letter_body, message_of
 from chalicelib.queue.message import Message
+from chalicelib.queue.services import queues
 from chalicelib.queue.sqs import BATCH, Queues
 from chalicelib.schema import jobs
 
@@ -72,8 +74,10 @@ def _dispatch(context: Context) -> Counts:
     Counts are jobs: succeeded were sent or pruned, skipped were over or had expired, failed are not valid messages
     and are dead.
     """
-    counts = send_backlogs(context.database, context.queues, clock=context.clock, is_out_of_time=context.is_out_of_time)
-    retention_ms = 86_400_000 * context.settings.jobs_retention_days
+    counts = send_backlogs(
+        context.database, queues(context), clock=context.clock, is_out_of_time=context.is_out_of_time
+    )
+    retention_ms = 86_400_000 * context.settings(QueueSettings).jobs_retention_days
     while not context.is_out_of_time():
         pruned = _prune(context.database, before_ms=context.clock.now_ms() - retention_ms)
         counts += Counts(total=pruned, succeeded=pruned)

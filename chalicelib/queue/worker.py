@@ -33,6 +33,7 @@ from chalicelib.queue.job import INVALID, Job, envelope_of
 from chalicelib.queue.message import decode_data, read_data
 from chalicelib.queue.outbox import send_now
 from chalicelib.queue.payloads import MAX_BYTES
+from chalicelib.queue.services import payloads, queues
 from chalicelib.queue.sqs import WorkQueue
 
 # No call over the network returns sooner. What took longer may have had an effect there, and is recorded before the
@@ -69,7 +70,7 @@ def work(event: object, context: Context, *, queue: str, find: FindHandler = fin
     _measure(batch.ended)
     staying = [each for each in batch.ended if each.stays]
     if staying or reasons:
-        _acknowledge(context.queues.named(queue), batch.ended, staying)
+        _acknowledge(queues(context).named(queue), batch.ended, staying)
         # A trigger deletes the messages of an invocation that succeeds.
         if not staying:
             raise InvalidRequestError(f"{len(reasons)} of the worker's records are not messages: {reasons[0]}")
@@ -167,7 +168,7 @@ class Batch:
 
     def _fetch_and_perform(self, unread: JobAttempt) -> None:
         """Fetch a body from the bucket and perform its job. Until it is read, a row of type INVALID is claimed."""
-        each = fetch_body(unread, self._context.payloads)
+        each = fetch_body(unread, payloads(self._context))
         deleted = self._attempt(
             lambda connection: record.delete_unread(connection, unread.job_id, claim=self._claim_held)
         )
@@ -281,7 +282,7 @@ class Batch:
         return attempt(lambda: self._find(type_), clock=self._context.clock, last=False).value
 
     def _send_now(self, ids: Sequence[str]) -> None:
-        send_now(self._context.database, self._context.queues, ids, clock=self._context.clock)
+        send_now(self._context.database, queues(self._context), ids, clock=self._context.clock)
 
     def _attempt(self, work: Any) -> Attempt[Any]:
         return attempt(lambda: self._context.database.autocommit(work), clock=self._context.clock, last=False)
@@ -343,7 +344,7 @@ def _call(context: Context, handler: Handler, job: Job[Any]) -> Attempt[Counts]:
 
 def _send_dead_letter(context: Context, each: JobAttempt, ended: Attempt[Any]) -> Attempt[Any]:
     def send() -> None:
-        context.queues.dead_letters.send(each.dead_letter_body(), job_id=each.job_id, error=ended.error)
+        queues(context).dead_letters.send(each.dead_letter_body(), job_id=each.job_id, error=ended.error)
 
     sent = attempt(send, clock=context.clock, last=False)
     if sent.error is None:

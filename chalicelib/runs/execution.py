@@ -11,6 +11,7 @@ from chalicelib.core.errors import InvalidRequestError, OutOfTimeError, Permanen
 from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.telemetry import Trace, bind, bound, carried, logger, trace_of
 from chalicelib.queue.message import Message
+from chalicelib.queue.services import queues
 from chalicelib.runs import claims, pings
 from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import is_from_person, read_fire
@@ -102,7 +103,7 @@ def _perform(task: Task, context: Context, run: Run) -> Counts | None:
             raise PermanentError(f"a dry run is not continued, and its time is up: {rest}") from rest
         # Before sending: the message's receiver must be able to claim the run.
         claims.end_lease(context, run)
-        context.queues.work.send([Message(type="continue_run", data=run.to_continue(task.name))])
+        queues(context).work.send([Message(type="continue_run", data=run.to_continue(task.name))])
         logger.info("run continues", extra={"reason": str(rest)})
         return None
     if counts.failed > task.max_failed_share * counts.total:

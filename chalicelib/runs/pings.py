@@ -14,7 +14,7 @@ from threading import Thread
 from typing import Literal
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from chalicelib.core.config import check_ping, is_reference
+from chalicelib.core.config import PingSettings, check_ping, is_reference
 from chalicelib.core.context import Context
 from chalicelib.core.errors import NightshiftError
 from chalicelib.core.redaction import redact
@@ -51,7 +51,7 @@ def send(context: Context, ping: Ping) -> bool:
     It is told once, for two seconds at most, and fails nothing: what went wrong is a warning, which never has the URL,
     since whoever knows that can ping too.
     """
-    url = context.settings.pings.get(ping.task)
+    url = context.settings(PingSettings).pings.get(ping.task)
     if url is None:
         return True
     most = SECONDS + (FETCH_SECONDS if is_reference(url) else 0)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from chalicelib.backup import catalogue as ages
+from chalicelib.backup.settings import BackupSettings
 from chalicelib.core.attempt import attempt, report_or_raise
 from chalicelib.core.context import Context
 from chalicelib.core.errors import TransientError
@@ -63,7 +64,7 @@ def _check_fires(context: Context, name: str, schedule: Schedule) -> Counts:
 
 
 def _check_snapshots(context: Context) -> None:
-    if context.settings.backup_rds is not None:
+    if context.settings(BackupSettings).backup_rds is not None:
         # Few deployments use RDS snapshots, and the import is slow.
         from chalicelib.backup.rds import snapshots
 

@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from chalicelib.application import posts
-from chalicelib.core.config import Settings
 from chalicelib.core.context import Context
 from chalicelib.core.database import insert_missing
 from chalicelib.core.errors import OutOfTimeError
@@ -15,7 +14,9 @@ from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
 from chalicelib.mail.ledger import Deliveries
 from chalicelib.mail.letter import Composition, compose, from_json
+from chalicelib.mail.settings import MailSettings
 from chalicelib.queue.message import Message
+from chalicelib.queue.services import queues
 from chalicelib.runs.claims import Run, save_checkpoint
 from chalicelib.runs.task import Task
 from chalicelib.schedule.schedule import Window, window_before
@@ -30,7 +31,7 @@ def perform(context: Context, run: Run) -> Counts:
 
     Counts are recipients: succeeded were queued, skipped had been sent to before.
     """
-    window = window_before(run.scheduled_for, context.settings.digest_zone)
+    window = window_before(run.scheduled_for, context.settings(MailSettings).digest_zone)
     deliveries = Deliveries(context.database, context.clock, day=window.day.isoformat())
     if run.dry_run:
         return _dry_run(context, window, deliveries)
@@ -41,7 +42,7 @@ def perform(context: Context, run: Run) -> Counts:
         if context.is_out_of_time():
             raise OutOfTimeError(f"{counts.total} recipients are done; the run continues with the rest")
         pending = deliveries.create(first=chunk[0], last=chunk[-1])
-        context.queues.work.send(_messages(window.day.isoformat(), pending))
+        queues(context).work.send(_messages(window.day.isoformat(), pending))
         logger.debug("recipients listed", extra={"first": chunk[0], "last": chunk[-1], "pending": len(pending)})
         after, counts = chunk[-1], counts + _count(chunk, pending)
         # After the sending: a crash in between repeats messages, which the ledger makes harmless.
@@ -92,8 +93,8 @@ def _prepare(context: Context, window: Window) -> int:
             return int(post_count)
         count = connection.execute(_post_count(window)).scalar_one()
         if count:
-            newest = connection.execute(_newest_posts(window, context.settings.digest_max_posts)).all()
-            composition = _compose(newest, count, window.day, context.settings)
+            newest = connection.execute(_newest_posts(window, context.settings(MailSettings).digest_max_posts)).all()
+            composition = _compose(newest, count, window.day, context.settings(MailSettings))
             connection.execute(
                 insert_missing(digests, connection.dialect).values(
                     day=day,
@@ -125,7 +126,7 @@ def _within(window: Window) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return posts.c.created_at >= window.start_ms, posts.c.created_at < window.end_ms
 
 
-def _compose(newest: Sequence[Any], count: int, day: date, settings: Settings) -> Composition:
+def _compose(newest: Sequence[Any], count: int, day: date, settings: MailSettings) -> Composition:
     entries = [
         {
             "title": post.title,

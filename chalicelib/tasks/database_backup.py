@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.rds.snapshots import Snapshots
+from chalicelib.backup.settings import BackupSettings
 from chalicelib.core.context import RESERVE_MS, Context
 from chalicelib.core.errors import OutOfTimeError, PermanentError
 from chalicelib.core.outcome import Counts
@@ -21,7 +22,7 @@ def perform(context: Context, run: Run) -> Counts:
     backups = Backups(context)
     made = (run.checkpoint or {}).get("backup")
     if made is None and (told := _why_too_long(context, backups)):
-        if context.settings.backup_rds is None:
+        if context.settings(BackupSettings).backup_rds is None:
             raise PermanentError(
                 f"{told}, so none was begun: give it more memory, leave tables out with BACKUP_SCHEMA_ONLY, or let RDS "
                 "do it with BACKUP_RDS"

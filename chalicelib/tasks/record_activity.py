@@ -10,6 +10,7 @@ from chalicelib.core.clock import Clock
 from chalicelib.core.context import Context
 from chalicelib.core.database import Database, insert_missing
 from chalicelib.core.outcome import Counts
+from chalicelib.mail.settings import MailSettings
 from chalicelib.runs.claims import Run
 from chalicelib.runs.task import Task
 from chalicelib.schedule.schedule import Window, window_before
@@ -20,7 +21,7 @@ HOUR_MS = 3_600_000
 
 def perform(context: Context, run: Run) -> Counts:
     """Record the day; counts are users."""
-    day = window_before(run.scheduled_for, context.settings.digest_zone)
+    day = window_before(run.scheduled_for, context.settings(MailSettings).digest_zone)
     if run.dry_run:
         active = count(context.database, context.clock, day)
         return Counts(total=active, skipped=active)

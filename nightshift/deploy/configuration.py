@@ -3,11 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from chalicelib.backup.rds.client import EXPORT_PREFIX, SNAPSHOT_PREFIX
+from chalicelib.core import part
 from chalicelib.core.config import PING, is_reference
+from chalicelib.tasks.external_sync.settings import SyncSettings
 from nightshift import triggers
 from nightshift.deploy import policies, route
 from nightshift.deploy.functions import ROUTES, name_of
@@ -47,6 +50,13 @@ def read(project: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     return configuration
+
+
+def settings_of(project: Path) -> list[type]:
+    """Return the classes of settings that a project's engine, parts and tasks have."""
+    listed = [import_module(f"chalicelib.{name}").PART for name in triggers.parts(project)]
+    tasks = triggers.functions_of(triggers.read(project), "task")
+    return [*part.settings_of(listed), *([SyncSettings] if "external_sync" in tasks else [])]
 
 
 def write(project: Path, place: Place, outputs: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.core.config import PING, is_reference, read_settings
+from chalicelib.core.config import PING, Environment, PingSettings, is_reference
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import ConfigurationError
 from nightshift import triggers
@@ -145,9 +145,10 @@ def _check_configuration(project: Path, stage: str) -> Finding:
             "UNSUBSCRIBE_SECRETS": "arn:aws:secretsmanager:::secret:to-come",
             "MAIL_CONFIGURATION_SET": "to-come",
         }
-        settings = read_settings(given | others | environment)
-        if settings.pings:
-            _check_pings(settings.pings, triggers.functions_of(triggers.read(project), "task"))
+        variables = Environment(given | others | environment)
+        variables.check(configuration.settings_of(project))
+        if pings := variables.read(PingSettings).pings:
+            _check_pings(pings, triggers.functions_of(triggers.read(project), "task"))
     except (ValueError, ConfigurationError) as error:
         return problem("configuration", f"{error}")
     return ok("configuration", f"stage {stage} of .chalice/config.json has every setting")

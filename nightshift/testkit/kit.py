@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
-from chalicelib.core.config import read_settings
+from chalicelib.core.config import Environment
 from chalicelib.core.context import Context
 from chalicelib.core.errors import TransientError
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.handler import Handler, find_handler
 from chalicelib.queue.job import Job
+from chalicelib.queue.services import queues
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import jobs
 from nightshift.local.environment import BUCKET, SENDER
@@ -58,7 +59,7 @@ class Kit:
         self.ses = MemorySes()
         self.s3 = MemoryS3()
         self.awslambda = MemoryLambda(self.clock)
-        self.settings = read_settings(_environment(database_url) | environment)
+        self.environment = _environment(database_url) | environment
         # Handlers of the test's own, beside those of chalicelib/handlers.
         self.handlers: dict[str, Handler] = {}
         self._killed_at: Literal["begin", "end"] | None = None
@@ -86,12 +87,14 @@ class Kit:
         )
         s3 = PermittedS3(self.s3, function=permitted) if permitted else self.s3
         clients = {"sqs": self.sqs, "sesv2": self.ses, "s3": s3, "lambda": self.awslambda}
-        return Context(invocation, settings=self.settings, clock=self.clock, client=clients.__getitem__)
+        return Context(
+            invocation, environment=Environment(self.environment), clock=self.clock, client=clients.__getitem__
+        )
 
     def enqueue(self, type_: str, data: Mapping[str, Any], **options: Any) -> str:
         """Enqueue a job in a transaction of its own, have it sent, and return its id."""
         context = self.context()
-        with outbox.transaction(context.database, context.queues, clock=self.clock) as connection:
+        with outbox.transaction(context.database, queues(context), clock=self.clock) as connection:
             new = outbox.NewJob(type=type_, data=data, **options)
             return outbox.enqueue_many(connection, [new], clock=self.clock)[0]
 

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from sqlalchemy import select
 
 from chalicelib.backup.rds import snapshots
 from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.core.config import Environment
 from chalicelib.core.context import Context
 from chalicelib.core.errors import RunFailedError
 from chalicelib.operate.status import stored
@@ -38,9 +38,11 @@ class Nights:
     def __init__(self, database_url: str) -> None:
         self.kit = Kit(database_url, clock=FrozenClock(NIGHT))
         self.rds = SlowRds(self.kit.clock, snapshot=SNAPSHOT, export=EXPORT)
-        self.kit.settings = replace(
-            self.kit.settings, backup_rds="instance:shop", backup_export_role="arn:role", backup_export_key="arn:key"
-        )
+        self.kit.environment |= {
+            "BACKUP_RDS": "instance:shop",
+            "BACKUP_EXPORT_ROLE": "arn:role",
+            "BACKUP_EXPORT_KEY": "arn:key",
+        }
 
     @property
     def now(self) -> datetime:
@@ -50,7 +52,9 @@ class Nights:
         deadline_ms = self.kit.clock.now_ms() + round(1000 * seconds)
         invocation = Invocation(clock=self.kit.clock, deadline_ms=deadline_ms, aws_request_id="any")
         clients = {"rds": self.rds, "s3": self.kit.s3}
-        return Context(invocation, settings=self.kit.settings, clock=self.kit.clock, client=clients.__getitem__)
+        return Context(
+            invocation, environment=Environment(self.kit.environment), clock=self.kit.clock, client=clients.__getitem__
+        )
 
     def back_up(self) -> dict[str, Any]:
         """Have the night's fire come, with too little time for any dump."""
@@ -117,7 +121,7 @@ def test_rds_is_asked_only_while_there_is_something_to_wait_for(nights: Nights) 
     nights.kit.clock.advance(86_400)
     nights.back_up()
     asked = nights.rds.asked
-    nights.kit.settings = replace(nights.kit.settings, backup_rds=None)
+    del nights.kit.environment["BACKUP_RDS"]
     for _ in nights.watch(until=nights.now + HOUR):
         assert nights.rds.asked == asked
 

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from chalicelib.core.config import read_settings
+from chalicelib.core.config import Environment
 from nightshift import triggers
 from nightshift.deploy import configuration
 from nightshift.deploy.configuration import Place
@@ -65,6 +67,13 @@ def stage(project: Path) -> dict[str, Any]:
     return written
 
 
+def settings_in(variables: Mapping[str, str]) -> SimpleNamespace:
+    environment = Environment(variables)
+    kinds = configuration.settings_of(ROOT)
+    environment.check(kinds)
+    return SimpleNamespace(**{name: value for kind in kinds for name, value in vars(environment.read(kind)).items()})
+
+
 def resources(project: Path, function: str) -> dict[str, Any]:
     policy = json.loads((project / ".chalice" / f"policy-dev-{function}.json").read_text())
     return {statement["Sid"]: statement["Resource"] for statement in policy["Statement"]}
@@ -72,7 +81,7 @@ def resources(project: Path, function: str) -> dict[str, Any]:
 
 def test_the_functions_find_every_setting(project: Path) -> None:
     configuration.write(project, DEV, QUEUES)
-    settings = read_settings(stage(project)["environment_variables"])
+    settings = settings_in(stage(project)["environment_variables"])
     assert settings.work_queue_url == QUEUES["WorkQueueUrl"]
     assert settings.priority_queue_url == QUEUES["PriorityQueueUrl"]
     assert settings.bucket == QUEUES["BucketName"]
@@ -83,7 +92,7 @@ def test_the_stages_own_network_database_and_cache_are_taken(project: Path) -> N
     configuration.write(project, DEV, QUEUES | OWN)
     written = stage(project)
     assert (written["subnet_ids"], written["security_group_ids"]) == (["subnet-a", "subnet-b"], ["sg-f"])
-    settings = read_settings(written["environment_variables"])
+    settings = settings_in(written["environment_variables"])
     assert settings.database_url == "mysql+pymysql://x.eu-west-1.rds.amazonaws.com:3306/application"
     assert settings.database_credentials == f"{SECRET}database"
     assert settings.database_admin_credentials == f"{SECRET}admin"
@@ -193,7 +202,7 @@ def test_the_stages_own_database_is_left_to_rds_where_there_is_a_role_for_its_ex
     configuration.write(project, DEV, QUEUES | OWN)
     assert "BACKUP_RDS" not in stage(project)["environment_variables"]
     configuration.write(project, DEV, QUEUES | OWN | {"BackupExportRoleArn": ROLE})
-    settings = read_settings(stage(project)["environment_variables"])
+    settings = settings_in(stage(project)["environment_variables"])
     assert settings.backup_rds == "instance:nightshift-dev-database"
     assert (settings.backup_export_role, settings.backup_export_key) == (ROLE, QUEUES["KeyArn"])
 

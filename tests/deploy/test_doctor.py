@@ -1,6 +1,7 @@
 """The doctor's findings that an emulator cannot show: quotas, the sandbox, what SES does not say."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import BytesIO
@@ -47,6 +48,7 @@ def stubs(clients: dict[str, Stubber]) -> dict[str, Stubber]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "app.py", tmp_path)
     settings = {
         "DATABASE_URL": "mysql+pymysql://db.internal/application",
         "DATABASE_CA": "/var/task/chalicelib/certificates/internal.pem",

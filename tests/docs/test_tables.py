@@ -1,16 +1,17 @@
 """The tables of settings and of functions have what there is, and nothing else."""
 
 import re
-from dataclasses import fields
 
-from chalicelib.core.config import Settings
+from chalicelib.core.config import declared_in
 from nightshift import triggers
+from nightshift.deploy.configuration import settings_of
 from tests.docs.pages import ROOT
 
 DEFAULTS = {
-    setting.metadata["variable"]: setting.metadata["default"]
-    for setting in fields(Settings)
-    if "default" in setting.metadata
+    variable: default
+    for kind in settings_of(ROOT)
+    for variable, default in declared_in(kind).items()
+    if variable != "NAME_PING"
 }
 
 

@@ -407,7 +407,7 @@ def test_a_report_that_s3_never_takes_is_given_up(kit: Kit) -> None:
 def test_the_link_in_the_mail_opens_the_page_without_credentials(world: World) -> None:
     add_posts(world, "Best", at=datetime(2016, 7, 14, tzinfo=UTC))
     body = json.dumps({"type": "generate_report", "data": {"to": ADDRESS}})
-    world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=body)
+    world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=body)
     assert world.drain() == 0
     (mail,) = world.aws.sent()
     told = parts(parse(mail.content))
@@ -423,7 +423,7 @@ def test_the_link_in_the_mail_opens_the_page_without_credentials(world: World) -
 def test_the_page_is_kept_under_its_month_and_job(world: World) -> None:
     world.configure(digest_zone=ZoneInfo("Pacific/Auckland"))
     body = json.dumps({"type": "generate_report", "id": "r-1", "data": {"to": ADDRESS, "period": "2016-02"}})
-    world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=body)
+    world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=body)
     assert world.drain() == 0
-    listed = world.aws.client("s3").list_objects_v2(Bucket=world.settings.bucket)["Contents"]
+    listed = world.aws.client("s3").list_objects_v2(Bucket=world.environment["BUCKET"])["Contents"]
     assert [entry["Key"] for entry in listed] == ["reports/2016-02/r-1.html"]

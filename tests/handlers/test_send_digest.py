@@ -15,6 +15,7 @@ from chalicelib.application import users
 from chalicelib.core import context as context_module
 from chalicelib.mail import suppressions, unsubscribe
 from chalicelib.mail.ledger import SENDING_LIMIT_MS
+from chalicelib.mail.services import unsubscribe_secrets
 from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import deliveries
@@ -35,7 +36,7 @@ def test_each_mail_has_its_own_unsubscribe_link_that_names_its_reader(world: Wor
     world.drain()
     links = [parse(mail.content)["List-Unsubscribe"] for mail in world.aws.sent()]
     tokens = [str(link).rstrip(">").partition("token=")[2] for link in links]
-    secrets = world.context().unsubscribe_secrets
+    secrets = unsubscribe_secrets(world.context())
     assert sorted(unsubscribe.verify(token, secrets=secrets) or () for token in tokens) == [
         (reader, "daily_digest") for reader in readers
     ]
@@ -51,7 +52,7 @@ def test_a_message_delivered_twice_sends_nothing_twice(world: World, readers: li
 def test_another_message_for_the_same_readers_sends_nothing_twice(world: World, readers: list[str]) -> None:
     (message,) = world.receive()
     world.work([message])
-    world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=message["Body"])
+    world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=message["Body"])
     assert world.work(world.receive()) == {"messages": 1, "succeeded": 1}
     assert len(world.recipients()) == 3
 
@@ -117,7 +118,7 @@ def test_a_mail_that_was_sent_before_its_reader_was_suppressed_stays_recorded_as
     world.work(messages)
     suppress(world, "user1@example.com")
     assert world.work(messages) == {"messages": 1, "skipped": 1}
-    world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=messages[0]["Body"])
+    world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=messages[0]["Body"])
     world.drain()
     assert set(world.ledger().values()) == {"sent"}
 
@@ -178,7 +179,7 @@ def test_a_worker_without_time_for_a_single_mail_leaves_the_message_to_be_counte
 
 def test_a_digest_that_was_never_composed_is_dead_at_once(world: World) -> None:
     body = f'{{"type":"send_digest","data":{{"day":"{YESTERDAY}","first":"","last":"z"}}}}'
-    world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=body)
+    world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=body)
     assert world.drain() == 0
     (letter,) = world.dead_letters()
     job_id = letter["MessageAttributes"]["job_id"]["StringValue"]

@@ -14,9 +14,10 @@ from sqlalchemy.exc import OperationalError
 
 from chalicelib.application import users
 from chalicelib.core.clock import from_ms, iso
-from chalicelib.core.config import read_settings
+from chalicelib.core.config import Environment
 from chalicelib.core.errors import ConfigurationError, RunFailedError
 from chalicelib.mail import feedback
+from chalicelib.mail.settings import MailSettings
 from chalicelib.schema import suppressions
 from nightshift.local.invocation import invoke
 from nightshift.testkit.kit import Kit
@@ -503,5 +504,5 @@ def test_mails_are_sent_under_the_configuration_set_where_there_is_one(sqlite_ur
 @pytest.mark.parametrize("name", ["a b", "a/b", "a" * 65, "ä", "a\n", "arn:aws:ses:eu-west-1:1:configuration-set/a"])
 def test_what_can_be_no_configuration_set_is_refused_at_the_start(world: World, name: str) -> None:
     with pytest.raises(ConfigurationError, match="MAIL_CONFIGURATION_SET must be up to 64 letters") as refused:
-        read_settings({**world.environment, "MAIL_CONFIGURATION_SET": name})
+        Environment({**world.environment, "MAIL_CONFIGURATION_SET": name}).read(MailSettings)
     assert name not in str(refused.value)

@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from chalicelib.mail.sending import Pace
+from chalicelib.mail.services import pace
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import Kit
 
@@ -166,5 +167,5 @@ def test_a_turn_that_would_come_too_late_is_not_taken(clock: FrozenClock) -> Non
 def test_pace_without_redis_holds_from_one_invocation_to_the_next(sqlite_url: str) -> None:
     kit = Kit(sqlite_url, MAIL_RATE="10", MAIL_WORKERS="5")
     for _ in range(3):
-        assert kit.context().pace.wait(at_most_seconds=3600)
+        assert pace(kit.context()).wait(at_most_seconds=3600)
     assert kit.clock.slept == [0.5, 0.5]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, make_url, text
 
+from chalicelib.core.config import QueueSettings
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.migrations import newest
@@ -24,7 +25,7 @@ def test_a_healthy_deployment_answers_for_each_part(world: World, redis_url: str
     found = check(world)
     assert found["database"]["revision"] == found["database"]["newest"] == newest()
     assert found["database"]["ok"]
-    assert found["backup"] == {"ok": True, "reads": make_url(world.settings.database_url).database}
+    assert found["backup"] == {"ok": True, "reads": make_url(world.environment["DATABASE_URL"]).database}
     assert found["cache"]["server"].startswith("redis ")
     assert found["queue"] == {
         "ok": True,
@@ -38,7 +39,7 @@ def test_a_healthy_deployment_answers_for_each_part(world: World, redis_url: str
 
 
 def test_the_queues_messages_are_counted_where_they_are(world: World) -> None:
-    settings = world.settings
+    settings = world.context().settings(QueueSettings)
     for url, count in ((settings.work_queue_url, 4), (settings.priority_queue_url, 2)):
         for _ in range(count):
             world.sqs.send_message(QueueUrl=url, MessageBody="{}")
@@ -54,20 +55,20 @@ def test_one_part_that_does_not_answer_does_not_hide_the_others(world: World) ->
     world.configure(
         database_url=f"mysql+pymysql://root@127.0.0.1:{free_port()}/gone",
         redis_url=f"redis://127.0.0.1:{free_port()}",
-        work_queue_url=f"{world.settings.work_queue_url}-gone",
+        work_queue_url=f"{world.environment['WORK_QUEUE_URL']}-gone",
     )
     found = check(world)
     assert {name: part["ok"] for name, part in found.items()} == dict.fromkeys(found, False)
     assert "Can't connect" in found["database"]["error"]
     assert "Redis does not answer" in found["cache"]["error"]
     assert "SES does not return the account's quota" in found["mail"]["error"]
-    engine_for(world.settings.database_url).dispose()
+    engine_for(world.environment["DATABASE_URL"]).dispose()
 
 
 @on_a_server
 def test_a_user_with_too_few_rights_is_told_which_to_be_granted(world: World) -> None:
-    root = make_url(world.settings.database_url)
-    with engine_for(world.settings.database_url).begin() as connection:
+    root = make_url(world.environment["DATABASE_URL"])
+    with engine_for(world.environment["DATABASE_URL"]).begin() as connection:
         connection.execute(text("DROP USER IF EXISTS app@localhost"))
         connection.execute(text("CREATE USER app@localhost"))
         connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, EXECUTE ON `{root.database}`.* TO app@localhost"))

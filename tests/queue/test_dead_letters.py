@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.core.errors import InvalidRequestError, PermanentError, TransientError
 from chalicelib.queue.payloads import CLASSES, LIMIT, MAX_BYTES, Payloads
+from chalicelib.queue.services import payloads
 from chalicelib.queue.sqs import DeadLetter, DeadLetters
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import ACCOUNT, DEAD_LETTER_QUEUE
@@ -153,7 +154,7 @@ def test_what_cannot_be_read_and_is_too_long_only_with_its_reason_is_dead_at_onc
     kit.drain()
     assert statuses(kit) == {job_id: "dead"}
     (letter,) = kit.sqs.messages(DEAD)
-    assert kit.context().payloads.fetch(letter.body) == body
+    assert payloads(kit.context()).fetch(letter.body) == body
 
 
 def test_a_body_that_no_worker_would_read_back_is_refused(letters: DeadLetters) -> None:

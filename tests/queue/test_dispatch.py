@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import create_engine, insert, update
 
 from chalicelib.core.clock import from_ms
+from chalicelib.core.config import QueueSettings
 from chalicelib.core.database import Database
 from chalicelib.core.errors import RunFailedError
 from chalicelib.core.outcome import Outcome
@@ -19,6 +20,7 @@ from chalicelib.queue.dispatch import LOOKAHEAD_MS, LOST_AFTER_MS, PRUNE_CHUNK
 from chalicelib.queue.job import OVER, TAKEN, WAITING, Job, Status
 from chalicelib.queue.outbox import NewJob, enqueue_many
 from chalicelib.queue.payloads import LIMIT
+from chalicelib.queue.services import queues
 from chalicelib.schema import jobs
 from nightshift.testkit.kit import DEAD, PRIORITY, WORK, Killed, Kit
 from tests.queue.samples import (
@@ -228,7 +230,7 @@ def test_what_is_paused_and_is_no_job_pauses_no_job_of_that_name(kit: Kit) -> No
 @pytest.mark.parametrize("status", Status)
 def test_only_what_is_over_and_nobody_needs_is_cleared_away_after_its_time(kit: Kit, status: Status) -> None:
     now = kit.clock.now_ms()
-    days = kit.settings.jobs_retention_days
+    days = kit.context().settings(QueueSettings).jobs_retention_days
     closed = {"status": status, "dispatch_at": None}
     for name, age_days in (("old", days), ("young", days - 1)):
         insert_job(kit, id=name, ended_at=now - age_days * DAY * 1000 - 1, created_at=0, **closed)
@@ -326,11 +328,11 @@ def test_several_at_once_send_each_job_once(kit: Kit) -> None:
 
     def send_all() -> None:
         # As separate processes have them: each its own engine and connection.
-        engine = create_engine(kit.settings.database_url, isolation_level="READ COMMITTED")
+        engine = create_engine(kit.environment["DATABASE_URL"], isolation_level="READ COMMITTED")
         context = kit.context()
         try:
             barrier.wait()
-            dispatch.send_backlogs(Database(engine, kit.clock), context.queues, clock=kit.clock)
+            dispatch.send_backlogs(Database(engine, kit.clock), queues(context), clock=kit.clock)
         except Exception as error:  # noqa: BLE001 (told below, in the thread that pytest watches)
             failures.append(error)
         finally:

@@ -45,6 +45,8 @@ from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.handler import Handler, Rate
 from chalicelib.queue.job import INVALID, OVER, TAKEN, WAITING, Job, Status
 from chalicelib.queue.payloads import is_pointer
+from chalicelib.queue.services import payloads as payloads_of
+from chalicelib.queue.services import queues as queues_of
 from chalicelib.schema import emails, external_data, jobs, pauses, rate_slots
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
@@ -507,7 +509,7 @@ class Story(RuleBasedStateMachine):
 
     def _enqueue_next(self, context: Context, job: Job[Payload]) -> None:
         new = outbox.NewJob(type="row", data={}, idempotency_key=f"after {job.id}")
-        with outbox.transaction(context.database, context.queues, clock=context.clock) as connection:
+        with outbox.transaction(context.database, queues_of(context), clock=context.clock) as connection:
             outbox.enqueue_many(connection, [new], clock=context.clock)
 
     @rule(
@@ -521,7 +523,7 @@ class Story(RuleBasedStateMachine):
         if ending == "sent":
             with (
                 self._process(faults),
-                outbox.transaction(context.database, context.queues, clock=self.clock) as connection,
+                outbox.transaction(context.database, queues_of(context), clock=self.clock) as connection,
             ):
                 ids = outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
         elif ending == "committed":
@@ -530,7 +532,7 @@ class Story(RuleBasedStateMachine):
         else:
             with (
                 suppress(ZeroDivisionError),
-                outbox.transaction(context.database, context.queues, clock=self.clock) as connection,
+                outbox.transaction(context.database, queues_of(context), clock=self.clock) as connection,
             ):
                 outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
                 raise ZeroDivisionError
@@ -579,7 +581,7 @@ class Story(RuleBasedStateMachine):
             }
             text = each.body or msgspec.json.encode(body).decode()
             if len(text) > LIMIT:
-                text = self.kit.context().payloads.store(text)
+                text = payloads_of(self.kit.context()).store(text)
             message_id = self._put(text, queue=each.queue)
             self.sent.append((id_ or message_id, each.type, key))
 
@@ -953,7 +955,7 @@ def test_kill_at_each_statement_loses_no_job_and_costs_no_neighbour_an_attempt(
         good = [kit.enqueue("note", {"text": 1}), kit.enqueue("note", long), kit.send({"type": "note", "data": {}})]
         for id_ in (None, "own"):
             message = {"type": "note", "data": long} | ({"id": id_} if id_ else {})
-            sent = kit.send(kit.context().payloads.store(msgspec.json.encode(message).decode()))
+            sent = kit.send(payloads_of(kit.context()).store(msgspec.json.encode(message).decode()))
             good.append(id_ or sent)
         bad = [kit.send({"type": "note", "data": {"text": "fails"}}), kit.send("{")]
         fault = Fault(kind="killed", at=at, times=1, seconds=0)
@@ -1030,7 +1032,7 @@ def test_body_that_was_being_read_when_its_message_vanished_is_given_up_in_the_e
         raise Killed
 
     handle(kit)
-    job_id = kit.send(kit.context().payloads.store('{"type": "note", "data": {}}'))
+    job_id = kit.send(payloads_of(kit.context()).store('{"type": "note", "data": {}}'))
     with monkeypatch.context() as patch:
         patch.setattr(kit.s3, "get_object", die)
         kit.work(kit.receive())

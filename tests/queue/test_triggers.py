@@ -16,6 +16,7 @@ from chalicelib.core.errors import PermanentError, TransientError
 from chalicelib.queue import worker
 from chalicelib.queue.handler import Handler, find_handler
 from chalicelib.queue.job import OVER, Job
+from chalicelib.queue.services import payloads
 from chalicelib.queue.worker import BatchFailedError
 from nightshift.local.invocation import sqs_event
 from nightshift.testkit.kit import DEAD, WORK, Killed, Kit
@@ -97,7 +98,7 @@ def send(kit: Kit, kind: str, job_id: str) -> str:
         case "done":
             insert_job(kit, id=job_id, status="completed", attempts=1, dispatch_at=None)
         case "in s3":
-            kit.send(kit.context().payloads.store(f'{{"type":"note","data":{{}},"id":"{job_id}"}}'))
+            kit.send(payloads(kit.context()).store(f'{{"type":"note","data":{{}},"id":"{job_id}"}}'))
             return job_id
     kit.send(body)
     return job_id

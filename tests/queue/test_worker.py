@@ -23,6 +23,7 @@ from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.handler import Handler, Rate, find_handler, known_types
 from chalicelib.queue.job import OVER, Job, Status
 from chalicelib.queue.payloads import MAX_BYTES
+from chalicelib.queue.services import payloads
 from chalicelib.queue.worker import FIRST_WAIT_SECONDS, MOST_RECEIVES
 from chalicelib.schema import rate_slots
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Kit
@@ -842,7 +843,7 @@ def test_data_of_a_million_elements_arrives_through_s3(kit: Kit) -> None:
     sizes: list[tuple[int, int]] = []
     handle(kit, lambda job: sizes.append((len(job.payload.text), sum(job.payload.text))))
     body = json.dumps({"type": "note", "data": {"text": list(range(1_000_000))}}, separators=(",", ":"))
-    kit.send(kit.context().payloads.store(body))
+    kit.send(payloads(kit.context()).store(body))
     assert kit.work(kit.receive()) == {"messages": 1, "succeeded": 1}
     assert sizes == [(1_000_000, 499_999_500_000)]
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from chalicelib.queue.job import Job
 from chalicelib.queue.payloads import CLASSES
+from chalicelib.queue.services import payloads
 from chalicelib.queue.worker import FIRST_WAIT_SECONDS
 from chalicelib.schema import rate_slots
 from nightshift.local.environment import BUCKET
@@ -70,7 +71,7 @@ def test_a_body_that_s3_does_not_give_now_stays_on_the_queue_and_is_done_later(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = handle(kit)
-    pointer = kit.context().payloads.store(json.dumps({"type": "note", "data": {"text": "from s3"}}))
+    pointer = payloads(kit.context()).store(json.dumps({"type": "note", "data": {"text": "from s3"}}))
     kit.send(pointer)
     kit.send(MESSAGE)
     with monkeypatch.context() as patch:
@@ -232,7 +233,7 @@ def short_packets(kit: Kit, most: int) -> Iterator[None]:
 def test_message_longer_than_max_allowed_packet_takes_no_neighbour_along(kit: Kit, length: int) -> None:
     begun = handle(kit)
     long = json.dumps({"type": "note", "data": {"text": "x" * length}})
-    kit.send(long if length < 262_144 else kit.context().payloads.store(long))
+    kit.send(long if length < 262_144 else payloads(kit.context()).store(long))
     for n in range(5):
         kit.send({"type": "note", "data": {"text": n}})
     with short_packets(kit, length // 2 // 1024 * 1024):

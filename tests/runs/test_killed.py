@@ -134,7 +134,7 @@ def test_a_mails_job_is_completed_when_its_message_comes_again_unless_nobody_can
 ) -> None:
     mail = {"to": "ann@example.org", "subject": "Hello", "text": "Hello."}
     message = json.dumps({"type": "send_email", "data": mail, "id": "one"})
-    world.sqs.send_message(QueueUrl=world.settings.work_queue_url, MessageBody=message)
+    world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=message)
     messages = world.receive()
     run_to_death(world, "work", sqs_event(messages), die_at=die_at)
     assert len(world.recipients()) == sent_before

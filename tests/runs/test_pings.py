@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from chalicelib.core import secrets
+from chalicelib.core.config import PingSettings
 from chalicelib.core.context import Context
 from chalicelib.core.errors import PermanentError, RunFailedError, Skipped
 from chalicelib.core.outcome import Counts
@@ -48,7 +48,7 @@ def plan(database_url: str, monkeypatch: pytest.MonkeyPatch, service: Service) -
 
 def point(plan: Plan, url: str) -> None:
     """Let the pings of the task go to a URL."""
-    plan.kit.settings = replace(plan.kit.settings, pings={NAME: url})
+    plan.kit.environment[f"{NAME.upper()}_PING"] = url
 
 
 def perform(plan: Plan, act: Callable[[], object]) -> None:
@@ -345,7 +345,7 @@ def test_a_run_that_fails_and_cannot_be_told_of_fails_for_its_own_reason(
 
 
 def test_the_settings_do_not_show_where_pings_go(plan: Plan) -> None:
-    assert KEY not in repr(plan.kit.settings)
+    assert KEY not in repr(plan.kit.context().settings(PingSettings))
 
 
 @pytest.fixture
@@ -355,7 +355,7 @@ def referring(world: World) -> Iterator[Callable[[str], World]]:
     def refer(text: str) -> World:
         secrets.forget()
         arn = world.aws.client("secretsmanager").create_secret(Name="ping", SecretString=text)["ARN"]
-        world.configure(pings={"daily_digest": arn})
+        world.configure(daily_digest_ping=arn)
         return world
 
     yield refer
@@ -371,7 +371,7 @@ def test_the_url_may_be_a_secret(referring: Callable[[str], World], service: Ser
 
 def test_changed_url_is_read_again_after_a_refusal(referring: Callable[[str], World], service: Service) -> None:
     world = referring(service.url("/ping/old"))
-    secrets.fetch(world.settings.pings["daily_digest"])
+    secrets.fetch(world.environment["DAILY_DIGEST_PING"])
     world.aws.client("secretsmanager").put_secret_value(SecretId="ping", SecretString=service.url("/ping/new"))
     service.answer = REFUSED
     world.fire(MORNING)
@@ -390,7 +390,7 @@ def test_a_secret_that_is_no_url_is_a_warning_that_does_not_repeat_it(
 
 def test_a_secret_that_is_missing_is_a_warning(world: World, log: Log) -> None:
     secrets.forget()
-    world.configure(pings={"daily_digest": "arn:aws:secretsmanager:us-east-1:123456789012:secret:gone"})
+    world.configure(daily_digest_ping="arn:aws:secretsmanager:us-east-1:123456789012:secret:gone")
     assert world.fire(MORNING)["outcome"] == "succeeded"
     reasons = [line["reason"] for line in log() if line.get("message") == "ping not taken"]
     assert ["cannot be read" in reason for reason in reasons] == [True, True]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chalicelib.backup.retention import decide, read_policy
-from chalicelib.core.config import Settings
+from chalicelib.backup.settings import BackupSettings
 from scale import keeping
 from scale.cost import as_json, as_markdown, as_prices, as_summary, months, total
 from scale.line import line
@@ -103,7 +103,7 @@ def test_a_deployment_without_work_costs_its_keys_secrets_metrics_alarms_and_das
 
 
 def test_as_many_backups_are_kept_as_the_policy_keeps_of_one_a_night() -> None:
-    default = Settings.__dataclass_fields__["backup_keep"].metadata["default"]
+    default = BackupSettings.__dataclass_fields__["backup_keep"].metadata["default"]
     now = datetime(2026, 11, 25, 2, tzinfo=UTC)
     kept = [
         sum(each.keep for each in decide(daily(1500, until=day), now=day, policy=read_policy(default)))

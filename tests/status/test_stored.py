@@ -51,7 +51,7 @@ def test_where_the_page_cannot_be_stored_the_watch_says_so_and_has_looked_after_
 ) -> None:
     watch(world.context(), app.SCHEDULES)
     before = page(world)
-    bucket = world.settings.bucket
+    bucket = world.environment["BUCKET"]
     world.configure(bucket="nobodys")
     log()
     assert watch(world.context(), app.SCHEDULES)["outcome"] == "succeeded"

@@ -204,7 +204,7 @@ def test_messages_carry_at_most_a_hundred_recipients(world: World) -> None:
 def test_a_queue_that_does_not_answer_fails_the_run_and_its_repetition_completes_it(world: World) -> None:
     wanted = world.add_users(3)
     world.add_posts("Hello")
-    whole = world.settings.work_queue_url
+    whole = world.environment["WORK_QUEUE_URL"]
     world.configure(work_queue_url=f"{whole}-missing")
     with pytest.raises(RunFailedError, match="daily_digest failed: the work queue does not take messages"):
         world.fire(request_id="r1")
@@ -217,7 +217,7 @@ def test_a_queue_that_does_not_answer_fails_the_run_and_its_repetition_completes
 def test_a_run_that_failed_too_often_is_dead_and_says_so_to_every_repetition(world: World) -> None:
     world.add_users(1)
     world.add_posts("Hello")
-    world.configure(work_queue_url=f"{world.settings.work_queue_url}-missing")
+    world.configure(work_queue_url=f"{world.environment['WORK_QUEUE_URL']}-missing")
     # SQS may be back within minutes, so this run has three attempts more, which the watch begins later.
     for outcome in ("failed",) * 5 + ("dead",):
         with pytest.raises(RunFailedError, match=f"daily_digest {outcome}"):
@@ -230,7 +230,7 @@ def test_a_run_that_failed_too_often_is_dead_and_says_so_to_every_repetition(wor
 def test_a_person_may_ask_again_for_a_dead_run(world: World) -> None:
     world.add_users(1)
     world.add_posts("Hello")
-    whole = world.settings.work_queue_url
+    whole = world.environment["WORK_QUEUE_URL"]
     world.configure(work_queue_url=f"{whole}-missing")
     for _ in range(3):
         with pytest.raises(RunFailedError):

@@ -15,7 +15,6 @@ from chalicelib.backup.backups import Backups
 from chalicelib.backup.catalogue import LEAST_OCTETS, Catalogue
 from chalicelib.backup.drill import Drilled
 from chalicelib.backup.rds.snapshots import look_after
-from chalicelib.backup.retention import read_policy
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import ConfigurationError, OutOfTimeError, PermanentError, RunFailedError, TransientError
 from chalicelib.runs import execution
@@ -158,7 +157,7 @@ def test_a_dry_run_stores_nothing(filled: World) -> None:
 
 
 def test_what_is_too_old_goes_when_a_newer_one_has_been_verified(filled: World) -> None:
-    filled.configure(backup_keep=read_policy("all=1 daily=2 weekly=0 monthly=0 yearly=0"))
+    filled.configure(backup_keep="all=1 daily=2 weekly=0 monthly=0 yearly=0")
     for _ in range(4):
         back_up(filled)
         filled.clock.advance(86_400)
@@ -170,7 +169,7 @@ def test_what_is_too_old_goes_when_a_newer_one_has_been_verified(filled: World) 
 def test_a_backup_that_is_damaged_before_its_verification_is_not_trusted_and_nothing_older_goes(
     filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filled.configure(backup_keep=read_policy("all=1 daily=1 weekly=0 monthly=0 yearly=0"))
+    filled.configure(backup_keep="all=1 daily=1 weekly=0 monthly=0 yearly=0")
     back_up(filled)
     (good,) = backups_of(filled).list().backups
     filled.clock.advance(3 * 86_400)
@@ -179,7 +178,7 @@ def test_a_backup_that_is_damaged_before_its_verification_is_not_trusted_and_not
     def make_and_damage(backups: Backups, **arguments: Any) -> str:
         id_ = make(backups, **arguments)
         store = filled.context().store
-        key = key_of(id_, "00001.sql.zst" if "mysql" in filled.settings.database_url else "00001.sqlite.zst")
+        key = key_of(id_, "00001.sql.zst" if "mysql" in filled.environment["DATABASE_URL"] else "00001.sqlite.zst")
         content = bytearray(b"".join(store.read(key)))
         content[len(content) // 2] ^= 1
         store.put(key, bytes(content), content_type="application/octet-stream")
@@ -217,7 +216,7 @@ def test_one_that_would_take_longer_than_the_function_has_is_not_begun(filled: W
         back_up(filled)
     assert len(catalogue(filled)) == 1
     # What it advises helps.
-    filled.configure(backup_schema_only=("*",))
+    filled.configure(backup_schema_only="*")
     assert back_up(filled)["outcome"] == "succeeded"
 
 
@@ -282,7 +281,7 @@ def test_a_backup_whose_time_runs_out_leaves_nothing_in_the_bucket_and_says_why(
 
 @on_a_server
 def test_a_table_that_is_left_out_or_whose_rows_are_is_not_in_the_backup(filled: World) -> None:
-    filled.configure(backup_exclude=("jobs",), backup_schema_only=("po*",))
+    filled.configure(backup_exclude="jobs", backup_schema_only="po*")
     back_up(filled)
     backups = backups_of(filled)
     (found,) = backups.list().backups
@@ -300,7 +299,7 @@ def test_the_drill_restores_the_newest_verified_backup_compares_it_and_leaves_no
     assert summary["total"] > 10
     (row,) = catalogue(filled)
     assert row.drilled_at is not None
-    with engine_for(filled.settings.database_url).connect() as connection:
+    with engine_for(filled.environment["DATABASE_URL"]).connect() as connection:
         schemas = [name for (name,) in connection.execute(text("SHOW DATABASES"))]
     assert not [name for name in schemas if "drill" in name]
 

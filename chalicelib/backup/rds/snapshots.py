@@ -12,7 +12,9 @@ from chalicelib.backup.catalogue import Catalogue
 from chalicelib.backup.prune import Pruned, remove_each
 from chalicelib.backup.rds.client import EXPORT_PREFIX, Kind, Rds, Snapshot
 from chalicelib.backup.retention import Decision, decide
+from chalicelib.backup.settings import BackupSettings
 from chalicelib.core.clock import from_ms, iso
+from chalicelib.core.config import StorageSettings
 from chalicelib.core.context import Context
 from chalicelib.core.deadline import time_limit
 from chalicelib.core.errors import ConfigurationError, NightshiftError, PermanentError, TransientError
@@ -133,7 +135,7 @@ class Snapshots:
     """All of them. Raises ConfigurationError without the settings, PermanentError, TransientError."""
 
     def __init__(self, context: Context) -> None:
-        settings = context.settings
+        settings = context.settings(BackupSettings)
         if not (settings.backup_rds and settings.backup_export_role and settings.backup_export_key):
             raise ConfigurationError(
                 "for snapshots by RDS, set BACKUP_RDS, BACKUP_EXPORT_ROLE and BACKUP_EXPORT_KEY (docs/settings.md)"
@@ -142,7 +144,9 @@ class Snapshots:
         self._context = context
         self._rds = Rds(context.client("rds"), kind=cast(Kind, kind), database=database)
         self._to = Destination(
-            bucket=settings.bucket, role_arn=settings.backup_export_role, key_arn=settings.backup_export_key
+            bucket=context.settings(StorageSettings).bucket,
+            role_arn=settings.backup_export_role,
+            key_arn=settings.backup_export_key,
         )
         self._catalogue = Catalogue(context.database, context.clock, kind="snapshot")
 
@@ -171,5 +175,5 @@ class Snapshots:
     def prune(self, *, dry_run: bool) -> Pruned:
         """Remove what BACKUP_KEEP does not keep."""
         now = from_ms(self._context.clock.now_ms())
-        decisions = decide(self._rds.list(), now=now, policy=self._context.settings.backup_keep)
+        decisions = decide(self._rds.list(), now=now, policy=self._context.settings(BackupSettings).backup_keep)
         return remove(self._rds, self._context.store, decisions, dry_run=dry_run)

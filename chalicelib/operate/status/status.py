@@ -12,6 +12,7 @@ from chalicelib.core.context import Context
 from chalicelib.core.pauses import Pause
 from chalicelib.core.redaction import redact
 from chalicelib.core.telemetry import SERVICE
+from chalicelib.mail.settings import MailSettings
 from chalicelib.operate.status.backups import BackupsStatus, read_backups
 from chalicelib.operate.status.findings import Finding, find
 from chalicelib.operate.status.queue import QueueStatus, read_queue
@@ -56,7 +57,7 @@ def read(context: Context, planned: Mapping[str, Schedule]) -> Status:
         backups = read_backups(connection)
         findings = find(tasks, running, queue, backups, backup_schedule=planned.get(BACKUP), now=now)
         return Status(
-            site_name=context.settings.site_name,
+            site_name=context.settings(MailSettings).site_name,
             service=SERVICE,
             read_at=now,
             headline=_headline(findings, tasks, paused),

@@ -17,6 +17,7 @@ from chalicelib.core.telemetry import logger
 from chalicelib.runs.claims import Run, save_checkpoint
 from chalicelib.runs.task import Task
 from chalicelib.tasks.external_sync.reader import Reading
+from chalicelib.tasks.external_sync.settings import SyncSettings
 from chalicelib.tasks.external_sync.sources import declared
 
 
@@ -26,7 +27,7 @@ def perform(context: Context, run: Run) -> Counts:
     Counts are items: succeeded were written, skipped were as they are, failed are in quarantine. A dry run counts what
     would be. The options `anew` and `accept_loss` each name one source.
     """
-    sources = declared(context.settings)
+    sources = declared(context.settings(SyncSettings))
     if not sources:
         raise Skipped(
             "EXTERNAL_SYNC_URL is not set, and chalicelib/tasks/external_sync/sources.py declares no other source"

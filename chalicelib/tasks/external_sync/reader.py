@@ -20,6 +20,7 @@ from chalicelib.core.deadline import TimedOutError
 from chalicelib.core.errors import ConfigurationError, OutOfTimeError, PermanentError, TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
+from chalicelib.queue.services import payloads
 from chalicelib.tasks.external_sync import intake, state
 from chalicelib.tasks.external_sync.connection import TryAgainError
 from chalicelib.tasks.external_sync.http_client import Answer, Limits, Validators, check_origin, get
@@ -137,7 +138,7 @@ class Reading:
         """
         try:
             if self._position.listed:
-                self._listing.restore(self._context.payloads, self._position.listed)
+                self._listing.restore(payloads(self._context), self._position.listed)
             while (page := self._read_page()) is not None:
                 following = self._source.pages.following(page)
                 if following is None:
@@ -234,7 +235,7 @@ class Reading:
         stalls = 0 if self._has_progressed else self._position.stalls + 1
         if stalls > MAX_STALLS:
             raise TransientError("one answer takes longer than an invocation may; let it come in smaller pages")
-        listed = self._listing.store(self._context.payloads) if len(self._listing) else []
+        listed = self._listing.store(payloads(self._context)) if len(self._listing) else []
         position = replace(self._position, listed=listed, stalls=stalls)
         self._states.save(self._state, position=position)
         raise OutOfTimeError(f"{position.pages} pages of {self._source.name} are read, the rest is handed on")

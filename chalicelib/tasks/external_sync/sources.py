@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chalicelib.core.config import Settings
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.tasks.external_sync.pages import Cursors, Links, Numbers, OnePage, Pages
+from chalicelib.tasks.external_sync.settings import SyncSettings
 
 MEBIBYTE = 1024 * 1024
 # The column's width.
@@ -95,7 +95,7 @@ SOURCES: tuple[Source, ...] = ()
 STYLES: dict[str, Pages] = {"none": OnePage(), "link": Links(), "cursor": Cursors(), "page": Numbers()}
 
 
-def declared(settings: Settings) -> tuple[Source, ...]:
+def declared(settings: SyncSettings) -> tuple[Source, ...]:
     """Return every source, the one that settings describe first. Raises ConfigurationError."""
     found = (*_described(settings), *SOURCES)
     for name, times in Counter(source.name for source in found).items():
@@ -104,7 +104,7 @@ def declared(settings: Settings) -> tuple[Source, ...]:
     return found
 
 
-def _described(settings: Settings) -> tuple[Source, ...]:
+def _described(settings: SyncSettings) -> tuple[Source, ...]:
     url = settings.external_sync_url
     if url is None:
         return ()

@@ -12,8 +12,10 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.text import clean
+from chalicelib.mail.settings import MailSettings
 from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
+from chalicelib.queue.services import queues
 from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import AUTOMATIC
 from chalicelib.runs.task import Task
@@ -40,7 +42,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def perform(context: Context, run: Run) -> Counts:
     """Store the report of the month and have it mailed; counts are administrators."""
     options = _read_options(run)
-    zone, now = context.settings.digest_zone, from_ms(context.clock.now_ms())
+    zone, now = context.settings(MailSettings).digest_zone, from_ms(context.clock.now_ms())
     month = Month.parse(options.month) if options.month else Month.ended_before(run.scheduled_for, zone)
     if not month.is_closed(now, zone):
         raise InvalidRequestError(f"the month {month} has not ended yet; ask for an earlier one")
@@ -49,7 +51,7 @@ def perform(context: Context, run: Run) -> Counts:
     if run.dry_run:
         return Counts(total=len(administrators), skipped=len(administrators))
     report = context.database.transact(
-        lambda connection: collect(connection, month, zone=zone, settings=context.settings, at=now)
+        lambda connection: collect(connection, month, zone=zone, settings=context.settings(MailSettings), at=now)
     )
     for extension, (content_type, write) in FORMATS.items():
         context.store.put(_key(month, extension), write(report).encode(), content_type=content_type)
@@ -99,7 +101,7 @@ def _enqueue_mails(context: Context, run: Run, report: Report, administrators: l
         )
         for administrator in administrators
     ]
-    with outbox.transaction(context.database, context.queues, clock=context.clock) as connection:
+    with outbox.transaction(context.database, queues(context), clock=context.clock) as connection:
         outbox.enqueue_many(connection, mails, clock=context.clock)
 
 

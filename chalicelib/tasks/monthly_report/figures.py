@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Table, func, select, update
 
 from chalicelib.application import posts, users
 from chalicelib.core.clock import to_ms
-from chalicelib.core.config import Settings
 from chalicelib.core.database import insert_missing
+from chalicelib.mail.settings import MailSettings
 from chalicelib.schema import activity, activity_days, month_figures
 from chalicelib.tasks.monthly_report.month import Month
 
@@ -74,7 +74,7 @@ FIRST = Month(year=1970, month=1)
 TOP_POSTS = 10
 
 
-def collect(connection: Connection, month: Month, *, zone: ZoneInfo, settings: Settings, at: datetime) -> Report:
+def collect(connection: Connection, month: Month, *, zone: ZoneInfo, settings: MailSettings, at: datetime) -> Report:
     """Return the report of a closed month, with the twelve before it as far as there are; `at` is when it is made.
 
     Each month is counted once, so that the same month always has the same figures.

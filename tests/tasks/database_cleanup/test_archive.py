@@ -154,7 +154,7 @@ def test_nothing_is_deleted_when_s3_refuses_and_the_repetition_goes_on(
     use(monkeypatch, SESSIONS, Rule(name="tokens", moment=password_reset_tokens.c.expires_at))
     gone = add_sessions(world, 5, days=31)
     add_reset_token(world, "expired", expires_at=ago(days=1))
-    bucket = world.settings.bucket
+    bucket = world.environment["BUCKET"]
     world.configure(bucket=f"{bucket}-missing")
     with pytest.raises(RunFailedError, match=r"the rule sessions failed: archive/.* cannot be stored"):
         clean(world, request_id="r1")

@@ -78,7 +78,7 @@ def test_without_a_source_the_run_is_skipped_with_the_reason(lite: Deployment) -
 def test_settings_describe_a_source_that_is_sent_the_token(lite: Deployment) -> None:
     lite.declare_all()
     lite.kit = Kit(
-        lite.kit.settings.database_url,
+        lite.kit.environment["DATABASE_URL"],
         clock=lite.kit.clock,
         EXTERNAL_SYNC_URL=lite.upstream.url("/feed?kind=book"),
         EXTERNAL_SYNC_TOKEN="top-secret-token\n",

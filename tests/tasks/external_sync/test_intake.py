@@ -56,7 +56,7 @@ def test_a_row_that_another_run_inserts_between_our_look_and_our_insert_is_settl
             if moment == "settled_hashes":
                 connection.commit()
             rival = {"id": "rival", "external_id": "1", "data": "{}", "synced_at": 2000, "source": "shop"}
-            with engine_for(deployment.kit.settings.database_url, ca="off").begin() as other:
+            with engine_for(deployment.kit.environment["DATABASE_URL"], ca="off").begin() as other:
                 other.execute(insert(external_data), rival)
         return found
 
@@ -87,7 +87,7 @@ def test_many_runs_at_once_leave_the_latest_state_of_every_item(deployment: Depl
             failed.append(error)
             raise
 
-    url = deployment.kit.settings.database_url
+    url = deployment.kit.environment["DATABASE_URL"]
     failed: list[Exception] = []
     threads = [threading.Thread(target=run, args=(asked_at,)) for asked_at in (1, 2, 3, 4)]
     for thread in threads:

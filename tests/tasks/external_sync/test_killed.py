@@ -132,19 +132,9 @@ def test_a_process_killed_while_it_reads_is_completed_by_its_repetition(
         begun.process.kill()
 
     deployment.upstream.answer = kill_at
-    settings = deployment.kit.settings
     environment = {
         **isolated(os.environ),
-        "DATABASE_URL": settings.database_url,
-        "WORK_QUEUE_URL": settings.work_queue_url,
-        "PRIORITY_QUEUE_URL": settings.priority_queue_url,
-        "DEAD_LETTER_QUEUE_URL": settings.dead_letter_queue_url,
-        "BUCKET": settings.bucket,
-        "MAIL_FROM": settings.mail_from,
-        "SITE_NAME": settings.site_name,
-        "SITE_URL": settings.site_url,
-        "UNSUBSCRIBE_URL": settings.unsubscribe_url,
-        "UNSUBSCRIBE_SECRETS": settings.unsubscribe_secrets,
+        **deployment.kit.environment,
         "EXTERNAL_SYNC_URL": deployment.upstream.url(),
         "EXTERNAL_SYNC_PAGES": "cursor",
         "EXTERNAL_SYNC_HOSTS_ALLOWED": "127.0.0.1",

@@ -6,6 +6,7 @@ import pytest
 
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.errors import PermanentError, TransientError
+from chalicelib.queue.services import payloads
 from chalicelib.schema import runs
 from chalicelib.tasks.external_sync import state
 from chalicelib.tasks.external_sync.pages import Cursors
@@ -22,8 +23,8 @@ def test_a_listing_is_the_same_where_another_invocation_finds_it(
     first, second = Listing(), Listing()
     first.add(ids)
     first.add(ids[:10])
-    pointers = first.store(lite.context().payloads)
-    second.restore(lite.context().payloads, pointers)
+    pointers = first.store(payloads(lite.context()))
+    second.restore(payloads(lite.context()), pointers)
     assert (len(pointers), len(first), len(second)) == (3, 1000, 1000)
     assert all(id_ in second for id_ in ids)
     assert "id-1000" not in second

@@ -5,18 +5,20 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.config import Settings, read_settings
+from chalicelib.core.config import Environment
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.tasks.external_sync import sources
 from chalicelib.tasks.external_sync.pages import Cursors, Links, Numbers, OnePage, Page
+from chalicelib.tasks.external_sync.settings import SyncSettings
 from chalicelib.tasks.external_sync.sources import Credential, Source, declared
 from nightshift.local.environment import local_environment
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:sync-x"
 
 
-def settings(tmp_path: Any, **environment: str) -> Settings:
-    return read_settings(local_environment({}, endpoint="http://127.0.0.1:1", folder=tmp_path) | environment)
+def settings(tmp_path: Any, **environment: str) -> SyncSettings:
+    variables = local_environment({}, endpoint="http://127.0.0.1:1", folder=tmp_path) | environment
+    return Environment(variables).read(SyncSettings)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table, delete, insert, select
 
 from chalicelib.application import posts, users
 from chalicelib.core.clock import from_ms, to_ms
+from chalicelib.mail.settings import MailSettings
 from chalicelib.schema import activity, activity_days, month_figures
 from chalicelib.tasks.monthly_report import figures as figures_module
 from chalicelib.tasks.monthly_report.figures import Report, TopPost, collect
@@ -36,7 +37,9 @@ def kit(database_url: str) -> Kit:
 
 def collected(kit: Kit, month: Month = MARCH, *, zone: str = "UTC") -> Report:
     return kit.context().database.transact(
-        lambda connection: collect(connection, month, zone=ZoneInfo(zone), settings=kit.settings, at=AT)
+        lambda connection: collect(
+            connection, month, zone=ZoneInfo(zone), settings=kit.context().settings(MailSettings), at=AT
+        )
     )
 
 
@@ -256,7 +259,7 @@ def test_of_two_reports_that_count_a_month_at_once_both_tell_what_the_first_has_
     monkeypatch.setattr(figures_module, "_count_created", count)
     rival = threading.Thread(target=lambda: reports.append(collected(kit)))
     with kit.context().database.begin() as connection:
-        first = collect(connection, MARCH, zone=ZoneInfo("UTC"), settings=kit.settings, at=AT)
+        first = collect(connection, MARCH, zone=ZoneInfo("UTC"), settings=kit.context().settings(MailSettings), at=AT)
         rival.start()
         if connection.dialect.name == "mysql":
             # It looked while ours was not committed; SQLite lets nobody do that.

@@ -47,13 +47,13 @@ def ask(world: World, *, request_id: str | None = None, **payload: Any) -> dict[
 
 
 def stored(world: World) -> list[str]:
-    listed = world.aws.client("s3").list_objects_v2(Bucket=world.settings.bucket)
+    listed = world.aws.client("s3").list_objects_v2(Bucket=world.environment["BUCKET"])
     return [item["Key"] for item in listed.get("Contents", [])]
 
 
 def read(world: World, extension: str, *, month: str = "2026-02") -> tuple[str, str]:
     key = f"reports/{month}/report.{extension}"
-    answer = world.aws.client("s3").get_object(Bucket=world.settings.bucket, Key=key)
+    answer = world.aws.client("s3").get_object(Bucket=world.environment["BUCKET"], Key=key)
     return answer["ContentType"], answer["Body"].read().decode()
 
 
@@ -333,7 +333,7 @@ def test_a_dry_run_refuses_what_a_run_would(world: World) -> None:
 
 
 def test_a_bucket_that_refuses_makes_the_run_fail_without_mail_and_its_repetition_completes_it(world: World) -> None:
-    bucket = world.settings.bucket
+    bucket = world.environment["BUCKET"]
     world.configure(bucket=f"{bucket}-missing")
     sentence = r"monthly_report failed: reports/2026-02/report\.html cannot be stored: .*NoSuchBucket"
     with pytest.raises(RunFailedError, match=sentence):
@@ -368,7 +368,7 @@ def test_a_bucket_that_refuses_the_second_format_leaves_nobody_a_mail_about_half
 
 
 def test_a_queue_that_does_not_answer_does_not_lose_the_mails(world: World) -> None:
-    url = world.settings.work_queue_url
+    url = world.environment["WORK_QUEUE_URL"]
     world.configure(work_queue_url=f"{url}-missing")
     assert fire(world)["outcome"] == "succeeded"
     # They wait for dispatch.

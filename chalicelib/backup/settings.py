@@ -1,0 +1,28 @@
+"""The settings of backups."""
+
+import re
+from dataclasses import dataclass
+
+from chalicelib.backup.retention import Policy, read_policy
+from chalicelib.core.config import not_empty, optional, or_reference, patterns, positive, read_secrets, setting
+
+
+def _rds(text: str) -> str:
+    if not re.fullmatch(r"(instance|cluster):[A-Za-z][A-Za-z0-9-]{0,62}", text):
+        raise ValueError("must be instance: or cluster: and the identifier that RDS has for the database")
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupSettings:
+    """What backups hold, how they are encrypted, how long they are kept, and RDS's snapshots in their place."""
+
+    backup_include: tuple[str, ...] = setting(patterns, default="*")
+    backup_exclude: tuple[str, ...] = setting(patterns, default="")
+    backup_schema_only: tuple[str, ...] = setting(patterns, default="")
+    backup_key: str | None = setting(optional(or_reference(read_secrets)), default="")
+    backup_keep: Policy = setting(read_policy, default="all=7 daily=14 weekly=8 monthly=12 yearly=3")
+    backup_connections: int = setting(positive(int), default="2")
+    backup_rds: str | None = setting(optional(_rds), default="")
+    backup_export_role: str | None = setting(optional(not_empty), default="")
+    backup_export_key: str | None = setting(optional(not_empty), default="")

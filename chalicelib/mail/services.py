@@ -1,0 +1,72 @@
+"""What mail brings to a context: SES, its pace, and the secrets of unsubscribe links."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from chalicelib.core import secrets
+from chalicelib.core.config import read_secrets
+from chalicelib.core.context import SYSTEM_CLOCK, Context, service
+from chalicelib.core.errors import ConfigurationError
+from chalicelib.mail.ses import Account, Mailer, read_account
+from chalicelib.mail.settings import MailSettings
+
+if TYPE_CHECKING:
+    from types_boto3_sesv2 import SESV2Client
+
+    from chalicelib.core.clock import Clock
+    from chalicelib.mail.sending import NextSlot, Pace
+
+
+@service
+def mailer(context: Context) -> Mailer:
+    """Return SES."""
+    return Mailer(context.client("sesv2"), configuration_set=context.settings(MailSettings).mail_configuration_set)
+
+
+def mail_account(context: Context) -> Account:
+    """Return what SES lets the account do, asked once a process. Raises TransientError when SES does not say."""
+    return _account_of(context.client("sesv2"))
+
+
+@service
+def pace(context: Context) -> Pace:
+    """Return the pace of sending: MAIL_RATE where it is set, the account's own rate elsewhere."""
+    from chalicelib.mail.sending import Pace
+
+    settings = context.settings(MailSettings)
+    rate = settings.mail_rate or mail_account(context).rate
+    slot = _next_slot(context.clock)
+    return Pace(rate=rate, workers=settings.mail_workers, redis=context.cache, clock=context.clock, slot=slot)
+
+
+@service
+def unsubscribe_secrets(context: Context) -> tuple[str, ...]:
+    """Return the secrets of unsubscribe links: the first signs, all verify."""
+    return _read_unsubscribe_secrets(secrets.resolve(context.settings(MailSettings).unsubscribe_secrets))
+
+
+def rotated_unsubscribe_secrets(context: Context) -> tuple[str, ...]:
+    """Return the secrets of unsubscribe links as they are now, for a link that the ones in memory do not verify."""
+    reference = context.settings(MailSettings).unsubscribe_secrets
+    return _read_unsubscribe_secrets(secrets.resolve_again(reference, now_ms=context.clock.now_ms()))
+
+
+def _read_unsubscribe_secrets(text: str) -> tuple[str, ...]:
+    try:
+        return read_secrets(text)
+    except ValueError as error:
+        raise ConfigurationError(f"what UNSUBSCRIBE_SECRETS refers to {error}") from None
+
+
+@cache
+def _next_slot(_clock: Clock) -> NextSlot:
+    from chalicelib.mail.sending import NextSlot
+
+    return NextSlot()
+
+
+@cache
+def _account_of(ses: SESV2Client) -> Account:
+    return read_account(ses, clock=SYSTEM_CLOCK)
