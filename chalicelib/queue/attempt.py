@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from chalicelib.core.attempt import Attempt
 from chalicelib.core.errors import InvalidRequestError, NightshiftError, PermanentError, TransientError
@@ -41,11 +41,11 @@ class Action(StrEnum):
     GIVE_UP = "give up"
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobAttempt:
+class JobAttempt(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One delivery of a message, the job that it asks for, and how the attempt at the job goes.
 
-    What cannot be read has no message, and a refusal that says why.
+    A message that cannot be read is None, and `refusal` says why. It is a msgspec.Struct because each step replaces
+    fields, which takes a dataclass much longer.
     """
 
     # Received.
@@ -132,7 +132,7 @@ class JobAttempt:
         """Return the body for the dead-letter queue; with its id, so that a copy asks for the same job."""
         if self.message is None:
             return self.body
-        body = encode(msgspec.structs.replace(self.message, id=self.job_id))
+        body = encode(replace(self.message, id=self.job_id))
         # In ASCII it may have become too long; the body that came was a pointer then.
         return body if len(body) <= MAX_BYTES else self.body
 

@@ -1,10 +1,11 @@
 """Claiming jobs: every statement that decides which worker may perform one, now or later."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import BigInteger, Connection, and_, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -64,8 +65,7 @@ class AlikeError(NightshiftError):
     """The database's collation takes the id of one of these jobs for that of another job."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """The worker's request that claims, when, until when the lease lasts, and whether it claims one job alone."""
 
     by: str

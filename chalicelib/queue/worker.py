@@ -3,13 +3,15 @@
 Jobs of one SQS batch are claimed together, performed one by one, and recorded together where that is as safe.
 """
 
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
 from math import ceil
 from typing import Any
+
+from msgspec.structs import replace
 
 from chalicelib.core.attempt import Attempt, attempt, classify, forget_frames
 from chalicelib.core.context import LEASE_GRACE_MS, RESERVE_MS, Context
@@ -351,7 +353,7 @@ def _send_dead_letter(context: Context, each: JobAttempt, ended: Attempt[Any]) -
         return ended
     reason = str(sent.error)
     logger.warning("a dead job could not be sent to the dead-letter queue, and is retried", extra={"reason": reason})
-    return replace(ended, outcome=Outcome.FAILED)
+    return dataclasses.replace(ended, outcome=Outcome.FAILED)
 
 
 def _with_next(each: JobAttempt, *, now_ms: int) -> JobAttempt:

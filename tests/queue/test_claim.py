@@ -1,12 +1,12 @@
 """What is done about a message, decided from its job's row, the clock and the policy alone."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chalicelib.queue import claim
 from chalicelib.queue.attempt import Action, JobAttempt
