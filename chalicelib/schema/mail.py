@@ -1,4 +1,4 @@
-"""What is mailed: the digests, who got which, the mails of jobs, and whom no mail goes to."""
+"""The tables of mail: digests, the ledger of deliveries and of jobs' mails, and suppressed addresses."""
 
 from sqlalchemy import Column, Integer, String, Table
 
@@ -8,7 +8,7 @@ from chalicelib.schema.types import LongText
 digests = Table(
     "digests",
     metadata,
-    # The calendar day that it tells of, 2016-08-03; the first run of a day fixes the content for every later one.
+    # The calendar day of its posts, 2016-08-03; the first run of a day fixes the content for every later one.
     Column("day", String(10), primary_key=True),
     Column("subject", String(255), nullable=False),
     Column("content", LongText, nullable=False),
@@ -26,7 +26,7 @@ deliveries = Table(
     Column("status", String(16), nullable=False),
     Column("claimed_at", Millis),
     Column("settled_at", Millis),
-    # SES's own; while a mail is being sent, the mark of who sends it.
+    # SES's id; while a mail is being sent, the mark of its sender.
     Column("provider_id", String(128)),
     Column("error", String(500)),
     **MYSQL,
@@ -41,13 +41,13 @@ emails = Table(
     Column("status", String(16), nullable=False),
     Column("claimed_at", Millis),
     Column("settled_at", Millis),
-    # SES's own; while a mail is being sent, the mark of who sends it.
+    # SES's id; while a mail is being sent, the mark of its sender.
     Column("provider_id", String(128)),
     Column("error", String(500)),
     **MYSQL,
 )
 
-# Addresses that no mail goes to, or may soon not: by a digest of the address, exact under any collation.
+# Addresses that are suppressed, or have bounced: by a digest of the address, exact under any collation.
 suppressions = Table(
     "suppressions",
     metadata,
@@ -58,7 +58,7 @@ suppressions = Table(
     Column("detail", String(500)),
     # Transient bounces so far.
     Column("bounces", Integer, nullable=False, server_default="0"),
-    # Null while it is only counted.
+    # Null while its bounces are only counted.
     Column("suppressed_at", Millis),
     Column("updated_at", Millis, nullable=False),
     **MYSQL,

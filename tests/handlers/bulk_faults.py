@@ -1,4 +1,4 @@
-"""SES's bulk call as a test has it go: a script a call, and after the last it works again."""
+"""Scripts for SES's bulk call: one a call; after the last, calls succeed."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from tests.world import World
 Entries = list[dict[str, Any]]
 # Sends entries for real, and returns their results.
 Forward = Callable[[Entries], Entries]
-# Returns the results of a call, or an answer of its own, or raises what botocore would.
+# Returns the results of a call or a raw answer, or raises an error of botocore.
 Script = Callable[[Entries, Forward], Entries | AWSResponse]
 
 NOTHING_READ = ReadTimeoutError(endpoint_url="https://email.example")
@@ -36,23 +36,23 @@ def respond(status: int, body: dict[str, Any], *, error: str | None = None) -> A
 
 
 def fail(status: int, error: str, message: str) -> Script:
-    """Let the call as such fail, and send nothing."""
+    """Make the whole call fail, and send nothing."""
     return lambda _entries, _forward: respond(status, {"message": message}, error=error)
 
 
 def lose(_entries: Entries, _forward: Forward) -> Entries:
-    """Let the call never arrive, though nobody can tell."""
+    """Lose the call itself, which looks like losing its answer."""
     raise NOTHING_READ
 
 
 def lose_answer(entries: Entries, forward: Forward) -> Entries:
-    """Send, and let the answer get lost."""
+    """Send, and lose the answer."""
     forward(entries)
     raise NOTHING_READ
 
 
 def answer_each(statuses: dict[str, str], error: str = "oh") -> Script:
-    """Let entries have the status of their address, and send the others."""
+    """Give entries the status of their address, and send the others."""
 
     def script(entries: Entries, forward: Forward) -> Entries:
         accepted = iter(forward([entry for entry in entries if address_of(entry) not in statuses]))

@@ -1,4 +1,4 @@
-"""A digest in bulk: what becomes of every mail whatever becomes of the call, and that nobody gets two."""
+"""A digest in bulk calls: the status of every mail after every failure, and no mail sent twice."""
 
 import html
 import json
@@ -59,7 +59,7 @@ def counts(log: Log) -> tuple[int, int, int, int]:
     return line["total"], line["succeeded"], line["failed"], line["skipped"]
 
 
-def test_fifty_mails_go_in_a_call_and_each_has_sess_id(world: World) -> None:
+def test_bulk_call_has_fifty_mails_with_ses_ids(world: World) -> None:
     world.add_users(101)
     world.add_posts("Hello")
     world.fire()
@@ -73,7 +73,7 @@ def test_fifty_mails_go_in_a_call_and_each_has_sess_id(world: World) -> None:
     assert Counter(world.recipients()) == Counter(f"user{number}@example.com" for number in range(101))
 
 
-def test_a_mail_in_bulk_is_the_mail_of_the_single_call(world: World) -> None:
+def test_bulk_and_single_call_send_the_same_mail(world: World) -> None:
     world.add_users(2)
     world.execute(update(users).where(users.c.email == ADDRESSES[0]).values(name=HOSTILE))
     world.execute(update(users).where(users.c.email == ADDRESSES[1]).values(name="Zoë 🐙 שלום"))
@@ -110,7 +110,7 @@ def read(content: bytes) -> dict[str, str]:
     return {name: str(value) for name, value in headers.items()} | parts
 
 
-def test_bulk_goes_under_the_configuration_set_that_tells_what_comes_back(world: World, readers: list[str]) -> None:
+def test_bulk_call_has_configuration_set(world: World, readers: list[str]) -> None:
     named: list[str] = []
 
     def note(params: dict[str, Any], **_: Any) -> None:
@@ -127,7 +127,7 @@ def test_bulk_goes_under_the_configuration_set_that_tells_what_comes_back(world:
 
 
 @pytest.mark.parametrize(("script", "accepted"), [(lose, 0), (lose_answer, 5)])
-def test_when_no_answer_comes_nobody_knows_and_none_is_sent_again(
+def test_lost_answer_leaves_mails_unknown_and_never_resent(
     world: World, readers: list[str], log: Log, script: Script, accepted: int
 ) -> None:
     messages = world.receive()
@@ -153,9 +153,7 @@ def refuse_connection(_entries: Entries, _forward: Forward) -> Entries:
         fail(429, "TooManyRequestsException", "Daily message quota exceeded."),
     ],
 )
-def test_when_the_account_can_send_nothing_all_are_pending_and_the_message_comes_again(
-    world: World, readers: list[str], script: Script
-) -> None:
+def test_account_error_leaves_all_pending_and_message_returns(world: World, readers: list[str], script: Script) -> None:
     messages = world.receive()
     with scripted(world, script) as sizes, pytest.raises(BatchFailedError):
         world.work(messages)
@@ -165,7 +163,7 @@ def test_when_the_account_can_send_nothing_all_are_pending_and_the_message_comes
 
 
 @pytest.mark.parametrize("status", ["MESSAGE_REJECTED", "INVALID_PARAMETER", "FAILED"])
-def test_one_that_is_refused_does_not_stop_the_others(world: World, readers: list[str], log: Log, status: str) -> None:
+def test_refused_mail_does_not_stop_others(world: World, readers: list[str], log: Log, status: str) -> None:
     with scripted(world, answer_each({ADDRESSES[1]: status}, "Local address contains control")):
         world.work(world.receive())
     assert counts(log) == (5, 4, 1, 0)
@@ -176,9 +174,7 @@ def test_one_that_is_refused_does_not_stop_the_others(world: World, readers: lis
 
 
 @pytest.mark.parametrize("status", ["ACCOUNT_THROTTLED", "TRANSIENT_FAILURE"])
-def test_those_that_are_put_off_are_sent_later_and_once(
-    world: World, readers: list[str], log: Log, status: str
-) -> None:
+def test_throttled_mails_are_sent_later_once(world: World, readers: list[str], log: Log, status: str) -> None:
     put_off = dict.fromkeys(ADDRESSES[:3], status)
     with scripted(world, answer_each(put_off), answer_each(put_off)) as sizes:
         world.work(world.receive())
@@ -189,9 +185,7 @@ def test_those_that_are_put_off_are_sent_later_and_once(
     assert [low <= pause <= 2 * low for low, pause in zip((0.25, 0.5), pauses, strict=True)] == [True, True]
 
 
-def test_an_account_that_takes_fewer_at_once_than_the_pace_lets_go_is_given_fewer(
-    world: World, readers: list[str], log: Log
-) -> None:
+def test_throttled_call_halves_the_batch(world: World, readers: list[str], log: Log) -> None:
     slower = fail(429, "TooManyRequestsException", "Maximum sending rate exceeded.")
     with scripted(world, slower) as sizes:
         world.work(world.receive())
@@ -214,7 +208,7 @@ def test_an_account_that_takes_fewer_at_once_than_the_pace_lets_go_is_given_fewe
         ("MESSAGE_REJECTED", "Email address is not verified. The following identities failed the check"),
     ],
 )
-def test_one_that_the_account_stops_is_pending_and_goes_when_the_message_comes_again(
+def test_mail_stopped_by_account_is_sent_on_redelivery(
     world: World, readers: list[str], status: str, error: str
 ) -> None:
     messages = world.receive()
@@ -227,15 +221,15 @@ def test_one_that_the_account_stops_is_pending_and_goes_when_the_message_comes_a
     assert sorted(world.recipients()) == ADDRESSES
 
 
-@pytest.mark.parametrize("status", ["NOBODY_KNOWS_THIS", "SUCCESS"])
-def test_a_status_that_tells_nothing_leaves_that_one_unknown(world: World, readers: list[str], status: str) -> None:
-    # A success without an id is none that could be told.
+@pytest.mark.parametrize("status", ["NEW_STATUS", "SUCCESS"])
+def test_unexpected_status_leaves_mail_unknown(world: World, readers: list[str], status: str) -> None:
+    # A success without an id is not recorded as sent.
     with scripted(world, answer_each({ADDRESSES[0]: status})):
         world.drain()
     assert statuses(world) == dict.fromkeys(ADDRESSES, "sent") | {ADDRESSES[0]: "unknown"}
 
 
-def test_answers_fewer_than_mails_tell_of_none(world: World, readers: list[str], log: Log) -> None:
+def test_missing_results_leave_deliveries_unknown(world: World, readers: list[str], log: Log) -> None:
     with scripted(world, lambda entries, forward: forward(entries)[1:]):
         world.work(world.receive())
     assert counts(log) == (5, 0, 5, 0)
@@ -254,9 +248,7 @@ def test_answers_fewer_than_mails_tell_of_none(world: World, readers: list[str],
     ],
 )
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_where_ses_takes_no_bulk_the_mails_go_one_by_one_and_the_log_says_so_once(
-    world: World, log: Log, script: Script
-) -> None:
+def test_declined_bulk_falls_back_to_single_calls_with_one_warning(world: World, log: Log, script: Script) -> None:
     world.add_users(5)
     world.add_users(50, prefix="other", name="")
     world.add_posts("Hello")
@@ -272,7 +264,7 @@ def test_where_ses_takes_no_bulk_the_mails_go_one_by_one_and_the_log_says_so_onc
     assert sum(line["total"] for line in lines if line.get("type") == "send_digest" and "outcome" in line) == 55
 
 
-def test_bulk_that_is_bulk_declined_halfway_counts_each_mail_once(world: World, readers: list[str], log: Log) -> None:
+def test_bulk_declined_halfway_counts_each_mail_once(world: World, readers: list[str], log: Log) -> None:
     with scripted(world, answer_each(dict.fromkeys(ADDRESSES[:3], "ACCOUNT_THROTTLED")), FORBIDDEN) as sizes:
         world.work(world.receive())
     assert sizes == [5, 3]
@@ -280,7 +272,7 @@ def test_bulk_that_is_bulk_declined_halfway_counts_each_mail_once(world: World, 
     assert sorted(world.recipients()) == ADDRESSES
 
 
-def test_a_digest_too_large_for_bulk_goes_by_the_single_call(world: World) -> None:
+def test_digest_too_large_for_bulk_goes_by_single_call(world: World) -> None:
     world.add_users(2)
     world.add_posts(*["{" * 250] * 200)
     world.configure(digest_max_posts=200)
@@ -291,7 +283,7 @@ def test_a_digest_too_large_for_bulk_goes_by_the_single_call(world: World) -> No
     assert sorted(world.recipients()) == ADDRESSES[:2]
 
 
-def test_no_more_go_at_once_than_in_a_second(world: World, readers: list[str]) -> None:
+def test_batch_is_at_most_one_seconds_mails(world: World, readers: list[str]) -> None:
     world.configure(mail_rate=4.0, mail_workers=2)
     with scripted(world) as sizes:
         world.drain()
@@ -300,7 +292,7 @@ def test_no_more_go_at_once_than_in_a_second(world: World, readers: list[str]) -
     assert sorted(world.recipients()) == ADDRESSES
 
 
-def test_near_the_deadline_what_is_not_begun_is_handed_on(world: World, readers: list[str], log: Log) -> None:
+def test_deadline_queues_unsent_mails_as_new_job(world: World, readers: list[str], log: Log) -> None:
     world.configure(mail_rate=2.0, mail_workers=1)
     with scripted(world) as sizes:
         world.work(world.receive(), seconds=46.5)
@@ -313,7 +305,7 @@ def test_near_the_deadline_what_is_not_begun_is_handed_on(world: World, readers:
     assert sorted(world.recipients()) == ADDRESSES
 
 
-def test_a_row_that_another_worker_took_meanwhile_is_left_to_it(world: World, readers: list[str], log: Log) -> None:
+def test_delivery_claimed_by_another_worker_is_skipped(world: World, readers: list[str], log: Log) -> None:
     def steal(entries: Entries, forward: Forward) -> Entries:
         world.execute(update(deliveries).where(deliveries.c.user_id == readers[4]).values(status="sent"))
         return forward(entries)
@@ -327,9 +319,7 @@ def test_a_row_that_another_worker_took_meanwhile_is_left_to_it(world: World, re
 
 
 @pytest.mark.parametrize(("script", "mails"), [(lose, 0), (lose_answer, 5)])
-def test_a_process_that_ends_in_the_call_leaves_its_mails_unknown(
-    world: World, readers: list[str], script: Script, mails: int
-) -> None:
+def test_crash_during_call_leaves_mails_unknown(world: World, readers: list[str], script: Script, mails: int) -> None:
     def die(entries: Entries, forward: Forward) -> Entries:
         try:
             return [*script(entries, forward)]  # type: ignore[misc]
@@ -347,7 +337,7 @@ def test_a_process_that_ends_in_the_call_leaves_its_mails_unknown(
 
 
 def weather(chance: random.Random) -> Script:
-    """Return one of all the ways in which a call may go."""
+    """Return a random script of a call."""
 
     def each(entries: Entries, forward: Forward) -> Entries:
         words = ["ACCOUNT_THROTTLED", "TRANSIENT_FAILURE", "FAILED", "ACCOUNT_SENDING_PAUSED", "WHAT"]
@@ -363,14 +353,12 @@ def weather(chance: random.Random) -> Script:
 
 
 @pytest.mark.parametrize("seed", some(4, of=8))
-def test_whatever_happens_nobody_has_two_and_sent_is_what_ses_accepted(
-    world: World, readers: list[str], seed: int
-) -> None:
+def test_random_faults_never_send_twice(world: World, readers: list[str], seed: int) -> None:
     chance = random.Random(seed)
     (message,) = world.receive()
     with scripted(world, *(weather(chance) for _ in range(6))):
         for _ in range(12):
-            # A copy of the message, that of an operator's second fire.
+            # A copy of the message, as from an operator's second fire.
             world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=message["Body"])
             world.drain()
             world.clock.advance(SENDING_LIMIT_MS / 1000 + 1)

@@ -1,4 +1,4 @@
-"""A run is continued by its task's own function, and by the worker where there is no Lambda to ask."""
+"""A run is continued by its task's own function, and by the worker if there is no Lambda to invoke."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from chalicelib.runs import execution
 from nightshift.local.invocation import sqs_event
 from tests.runs.plan import MINUTE, NAME, PREFIX, Plan, fail, utc
 
-# Lambda is asked the same on every database.
+# The invocation is the same on every database.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
@@ -24,7 +24,7 @@ def work(plan: Plan) -> None:
     worker.work(sqs_event(plan.kit.receive()), plan.kit.context(function_name=f"{PREFIX}work"), queue="work")
 
 
-def test_a_deployed_worker_asks_the_tasks_own_function_to_make_up_for_a_fire(plan: Plan) -> None:
+def test_deployed_worker_asks_the_tasks_own_function_to_make_up_for_a_fire(plan: Plan) -> None:
     work(plan)
     assert plan.performed == []
     ((name, event),) = plan.kit.awslambda.invoked
@@ -42,13 +42,13 @@ def test_lambda_may_deliver_a_continued_run_twice(plan: Plan) -> None:
     assert len(plan.performed) == 1
 
 
-def test_the_worker_makes_up_for_a_fire_where_lambda_refuses(plan: Plan) -> None:
+def test_worker_makes_up_for_a_fire_where_lambda_refuses(plan: Plan) -> None:
     plan.kit.awslambda.updated_ms.clear()
     work(plan)
     assert [run.trigger for run in plan.performed] == ["catch_up"]
 
 
-def test_a_run_keeps_its_options_when_its_own_function_continues_it(plan: Plan) -> None:
+def test_run_keeps_its_options_when_its_own_function_continues_it(plan: Plan) -> None:
     plan.kit.enqueue(
         "continue_run",
         {"task": NAME, "scheduled_for": "2026-03-02T07:00:00Z", "trigger": "backfill", "options": {"colour": "red"}},
@@ -59,7 +59,7 @@ def test_a_run_keeps_its_options_when_its_own_function_continues_it(plan: Plan) 
     assert [(run.trigger, dict(run.options)) for run in plan.performed] == [("backfill", {"colour": "red"})]
 
 
-def test_a_run_that_fails_in_its_own_function_is_continued_by_the_watch(plan: Plan) -> None:
+def test_run_that_fails_in_its_own_function_is_continued_by_the_watch(plan: Plan) -> None:
     work(plan)
     ((_, event),) = plan.kit.awslambda.invoked
     plan.meanwhile(fail)

@@ -1,4 +1,4 @@
-"""The report of a month: which month, stored once more with each attempt, and mailed once."""
+"""The monthly report: its month, its page stored by each attempt, and its mail sent once."""
 
 import json
 import re
@@ -26,7 +26,7 @@ from nightshift.testkit.memory import MemoryS3
 from tests.tasks.monthly_report.samples import Page
 from tests.world import World
 
-# The test-kit's clock stands in March 2026.
+# The test kit's clock is at March 2026.
 FEBRUARY = datetime(2026, 2, 14, 9, 0, tzinfo=UTC)
 ADDRESS = "editor@example.org"
 
@@ -38,7 +38,7 @@ def kit(database_url: str) -> Kit:
 
 @pytest.fixture
 def lite(sqlite_url: str) -> Kit:
-    """A deployment for what the kind of database has no part in."""
+    """A deployment on SQLite, for tests that do not depend on the database."""
     return Kit(sqlite_url)
 
 
@@ -90,7 +90,7 @@ def mail_jobs(kit: Kit) -> list[Any]:
     return [job for job in kit.jobs() if job.type == "send_email"]
 
 
-def test_a_month_is_counted_stored_and_mailed(kit: Kit) -> None:
+def test_month_is_counted_stored_and_mailed(kit: Kit) -> None:
     add_posts(kit, "Best", "Second")
     add_posts(kit, "Of another month", at=NOON)
     add_users(kit, 3)
@@ -114,14 +114,14 @@ def test_a_month_is_counted_stored_and_mailed(kit: Kit) -> None:
     assert message["Subject"] == "Slow Harbour: February 2026 in figures"
     assert message["List-Unsubscribe"] is None
     link = f"https://nightshift-local.s3.example/{key}?expires=43200"
-    told = parts(message)
-    assert link in Page(told["html"]).links
-    assert f"The full report:\n{link}\n" in told["plain"].replace("\r\n", "\n")
-    for part in (Page(told["html"]).text, told["plain"]):
+    texts = parts(message)
+    assert link in Page(texts["html"]).links
+    assert f"The full report:\n{link}\n" in texts["plain"].replace("\r\n", "\n")
+    for part in (Page(texts["html"]).text, texts["plain"]):
         assert "Hi Ed" in part
         assert part.index("Best") < part.index("Second")
-    assert "New users: 3 (50% more than in January 2026)" in told["plain"]
-    assert "Of another month" not in page.text + told["plain"] + told["html"]
+    assert "New users: 3 (50% more than in January 2026)" in texts["plain"]
+    assert "Of another month" not in page.text + texts["plain"] + texts["html"]
 
 
 @pytest.mark.parametrize(
@@ -133,14 +133,12 @@ def test_a_month_is_counted_stored_and_mailed(kit: Kit) -> None:
         ("2026-03-01T05:00:00+00:00", "America/New_York", "2026-02"),
         ("2026-02-28T15:00:00+00:00", "Asia/Tokyo", "2026-02"),
         ("2026-01-01T00:30:00+00:00", "Europe/Berlin", "2025-12"),
-        # Summer time has begun since: midnight is at 22:00 UTC, and not at 23:00 as it was a month before.
+        # In summer time midnight is at 22:00 UTC, a month earlier at 23:00.
         ("2026-03-31T21:59:59+00:00", "Europe/Berlin", "2026-02"),
         ("2026-03-31T22:00:00+00:00", "Europe/Berlin", "2026-03"),
     ],
 )
-def test_without_a_period_it_is_the_last_month_that_has_ended_in_the_digests_zone(
-    sqlite_url: str, moment: str, zone: str, month: str
-) -> None:
+def test_default_period_is_last_month_in_digest_zone(sqlite_url: str, moment: str, zone: str, month: str) -> None:
     kit = Kit(sqlite_url, clock=FrozenClock(datetime.fromisoformat(moment)), DIGEST_ZONE=zone)
     job = enqueue(kit)
     work_once(kit)
@@ -160,7 +158,7 @@ def test_without_a_period_it_is_the_last_month_that_has_ended_in_the_digests_zon
         ("2026-03-02T12:00:00+00:00", "UTC", "1971-01", True),
     ],
 )
-def test_a_month_that_has_not_ended_is_dead_at_once(
+def test_month_that_has_not_ended_is_dead_at_once(
     sqlite_url: str, moment: str, zone: str, period: str, is_over: bool
 ) -> None:
     kit = Kit(sqlite_url, clock=FrozenClock(datetime.fromisoformat(moment)), DIGEST_ZONE=zone)
@@ -194,13 +192,13 @@ def test_a_month_that_has_not_ended_is_dead_at_once(
         ("2026-00", "period: 2026-00 is no month between 1970-01 and 9998-12."),
         ("1969-12", "period: 1969-12 is no month between 1970-01 and 9998-12."),
         ("9999-01", "period: 9999-01 is no month between 1970-01 and 9998-12."),
-        # The twelve months before it, which its report shows, would begin before the first of all.
+        # The twelve months before it would begin before 1970-01.
         ("1970-12", "period: the earliest month that has a year before it is 1971-01"),
         ("2026-02" * 100_000, f"period: A month is written like 2026-02, not '{('2026-02' * 5)[:32]}'."),
     ],
     ids=lambda text: ascii(text[:20]),
 )
-def test_a_period_that_is_no_month_is_dead_at_once(lite: Kit, period: str, reason: str) -> None:
+def test_invalid_period_is_dead_at_once(lite: Kit, period: str, reason: str) -> None:
     job = enqueue(lite, period=period)
     work_once(lite)
     assert lite.job(job).status == "dead"
@@ -216,14 +214,14 @@ def test_a_period_that_is_no_month_is_dead_at_once(lite: Kit, period: str, reaso
         ({"month": "2026-02"}, "Object contains unknown field `month`"),
     ],
 )
-def test_data_of_another_shape_is_dead_at_once(lite: Kit, data: dict[str, Any], reason: str) -> None:
+def test_invalid_payload_is_dead_at_once(lite: Kit, data: dict[str, Any], reason: str) -> None:
     job = enqueue(lite, **data)
     work_once(lite)
     assert lite.job(job).status == "dead"
     assert lite.job(job).last_error == f"InvalidRequestError: the job's data is not valid: {reason}"
 
 
-def test_a_report_to_what_is_no_address_is_stored_and_its_mail_is_dead(kit: Kit) -> None:
+def test_report_to_invalid_address_is_stored_and_its_mail_is_dead(kit: Kit) -> None:
     job = enqueue(kit, to="editor@example.org, eve@example.org")
     kit.drain()
     assert kit.job(job).status == "completed"
@@ -264,7 +262,7 @@ def one_report_was_mailed(kit: Kit, job: str) -> None:
 
 
 @pytest.mark.parametrize("moment", ["begin", "end"])
-def test_a_report_whose_process_is_killed_before_or_after_it_is_mailed_once(kit: Kit, moment: Any) -> None:
+def test_report_killed_before_or_after_is_mailed_once(kit: Kit, moment: Any) -> None:
     job = enqueue(kit)
     with kit.killed_at(moment):
         work_once(kit)
@@ -275,7 +273,7 @@ def test_a_report_whose_process_is_killed_before_or_after_it_is_mailed_once(kit:
 
 
 def dies_in(kit: Kit, monkeypatch: pytest.MonkeyPatch, target: object, name: str, *, after: bool) -> None:
-    """Have the worker's process killed just before, or just after, the first call of a function."""
+    """Kill the worker's process just before, or just after, the first call of a function."""
     original: Callable[..., Any] = getattr(target, name)
 
     def call(*arguments: Any, **named: Any) -> Any:
@@ -289,9 +287,7 @@ def dies_in(kit: Kit, monkeypatch: pytest.MonkeyPatch, target: object, name: str
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_report_whose_process_is_killed_around_the_storing_is_mailed_once(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch, after: bool
-) -> None:
+def test_report_killed_while_storing_is_mailed_once(kit: Kit, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     job = enqueue(kit)
     dies_in(kit, monkeypatch, kit.s3, "put_object", after=after)
     assert (len(kit.s3.objects), mail_jobs(kit)) == (after, [])
@@ -300,9 +296,7 @@ def test_a_report_whose_process_is_killed_around_the_storing_is_mailed_once(
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_report_whose_process_is_killed_before_the_mail_is_committed_is_mailed_once(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch, after: bool
-) -> None:
+def test_report_killed_before_commit_is_mailed_once(kit: Kit, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     job = enqueue(kit)
     dies_in(kit, monkeypatch, outbox, "enqueue", after=after)
     assert (len(kit.s3.objects), mail_jobs(kit)) == (1, [])
@@ -311,9 +305,7 @@ def test_a_report_whose_process_is_killed_before_the_mail_is_committed_is_mailed
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_report_whose_process_is_killed_once_the_mail_is_committed_is_mailed_once(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch, after: bool
-) -> None:
+def test_report_killed_after_commit_is_mailed_once(kit: Kit, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     job = enqueue(kit)
     dies_in(kit, monkeypatch, kit.sqs, "send_message_batch", after=after)
     assert [mail.status for mail in mail_jobs(kit)] == ["pending"]
@@ -321,7 +313,7 @@ def test_a_report_whose_process_is_killed_once_the_mail_is_committed_is_mailed_o
     one_report_was_mailed(kit, job)
 
 
-def test_a_report_whose_message_comes_again_is_mailed_once(kit: Kit) -> None:
+def test_redelivered_report_is_mailed_once(kit: Kit) -> None:
     job = enqueue(kit)
     for _ in range(3):
         kit.redeliver(job)
@@ -329,7 +321,7 @@ def test_a_report_whose_message_comes_again_is_mailed_once(kit: Kit) -> None:
     one_report_was_mailed(kit, job)
 
 
-def test_the_mail_of_a_report_that_is_tried_again_is_the_first_ones(kit: Kit) -> None:
+def test_retried_report_keeps_its_first_mail(kit: Kit) -> None:
     add_posts(kit, "First title")
     job = enqueue(kit)
     with kit.killed_at("end"):
@@ -347,7 +339,7 @@ def test_two_reports_of_a_month_are_two_pages_and_two_mails(kit: Kit) -> None:
     assert (len(kit.s3.objects), len(kit.ses.sent)) == (2, 2)
 
 
-def test_while_sqs_does_not_take_the_mail_the_report_is_done_and_dispatch_sends_it(kit: Kit) -> None:
+def test_dispatch_sends_report_mail_after_sqs_outage(kit: Kit) -> None:
     job = enqueue(kit)
     kit.sqs.refuse.add("SendMessageBatch")
     work_once(kit)
@@ -375,9 +367,7 @@ UNREACHABLE = EndpointConnectionError(endpoint_url="https://s3.example")
 
 
 @pytest.mark.parametrize("error", [DENIED, UNREACHABLE], ids=["denied", "unreachable"])
-def test_a_report_that_s3_does_not_take_is_tried_again_and_nothing_is_mailed_before_it_is_stored(
-    kit: Kit, error: Exception
-) -> None:
+def test_unstored_report_is_retried_and_not_mailed(kit: Kit, error: Exception) -> None:
     kit.s3 = RefusingS3(error, error)
     job = enqueue(kit)
     for wait in HANDLER.backoff_seconds[:2]:
@@ -391,7 +381,7 @@ def test_a_report_that_s3_does_not_take_is_tried_again_and_nothing_is_mailed_bef
     assert kit.job(job).attempts == 3
 
 
-def test_a_report_that_s3_never_takes_is_given_up(kit: Kit) -> None:
+def test_report_is_dead_if_s3_never_stores_it(kit: Kit) -> None:
     kit.s3 = RefusingS3(*[DENIED] * 100)
     job = enqueue(kit)
     for _ in range(HANDLER.max_attempts):
@@ -404,15 +394,15 @@ def test_a_report_that_s3_never_takes_is_given_up(kit: Kit) -> None:
     assert (len(kit.sqs.messages(DEAD)), mail_jobs(kit)) == (1, [])
 
 
-def test_the_link_in_the_mail_opens_the_page_without_credentials(world: World) -> None:
+def test_link_in_the_mail_opens_the_page_without_credentials(world: World) -> None:
     add_posts(world, "Best", at=datetime(2016, 7, 14, tzinfo=UTC))
     body = json.dumps({"type": "generate_report", "data": {"to": ADDRESS}})
     world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=body)
     assert world.drain() == 0
     (mail,) = world.aws.sent()
-    told = parts(parse(mail.content))
-    (link,) = re.findall(r"^http://127\.0\.0\.1:.*$", told["plain"], re.MULTILINE)
-    assert link.strip() in Page(told["html"]).links
+    texts = parts(parse(mail.content))
+    (link,) = re.findall(r"^http://127\.0\.0\.1:.*$", texts["plain"], re.MULTILINE)
+    assert link.strip() in Page(texts["html"]).links
     with urllib.request.urlopen(link.strip()) as answer:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         page = Page(answer.read().decode())
@@ -420,7 +410,7 @@ def test_the_link_in_the_mail_opens_the_page_without_credentials(world: World) -
     assert "Best" in page.text
 
 
-def test_the_page_is_kept_under_its_month_and_job(world: World) -> None:
+def test_page_is_stored_under_month_and_job(world: World) -> None:
     world.configure(digest_zone=ZoneInfo("Pacific/Auckland"))
     body = json.dumps({"type": "generate_report", "id": "r-1", "data": {"to": ADDRESS, "period": "2016-02"}})
     world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=body)

@@ -1,4 +1,4 @@
-"""Sending a digest: who is reached, refused, left out, and what cannot be known."""
+"""Sending a digest: who gets it, who is refused or left out, and what is unknown."""
 
 import io
 import json
@@ -32,7 +32,7 @@ def readers(world: World) -> list[str]:
     return ids
 
 
-def test_each_mail_has_its_own_unsubscribe_link_that_names_its_reader(world: World, readers: list[str]) -> None:
+def test_each_mail_has_its_users_unsubscribe_link(world: World, readers: list[str]) -> None:
     world.drain()
     links = [parse(mail.content)["List-Unsubscribe"] for mail in world.aws.sent()]
     tokens = [str(link).rstrip(">").partition("token=")[2] for link in links]
@@ -42,14 +42,14 @@ def test_each_mail_has_its_own_unsubscribe_link_that_names_its_reader(world: Wor
     ]
 
 
-def test_a_message_delivered_twice_sends_nothing_twice(world: World, readers: list[str]) -> None:
+def test_redelivered_message_sends_nothing_twice(world: World, readers: list[str]) -> None:
     messages = world.receive()
     assert world.work(messages) == {"messages": 1, "succeeded": 1}
     assert world.work(messages) == {"messages": 1, "skipped": 1}
     assert len(world.recipients()) == 3
 
 
-def test_another_message_for_the_same_readers_sends_nothing_twice(world: World, readers: list[str]) -> None:
+def test_second_message_for_same_users_sends_nothing_twice(world: World, readers: list[str]) -> None:
     (message,) = world.receive()
     world.work([message])
     world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=message["Body"])
@@ -60,9 +60,7 @@ def test_another_message_for_the_same_readers_sends_nothing_twice(world: World, 
 @pytest.mark.parametrize(
     "address", ["a@example.com, b@example.com", "nobody", "x@y@example.com", "evil@x\r\nBcc: b@c.de"]
 )
-def test_an_address_that_is_not_one_plain_address_is_refused_and_the_others_go_on(
-    world: World, readers: list[str], address: str
-) -> None:
+def test_invalid_address_is_refused_without_stopping_others(world: World, readers: list[str], address: str) -> None:
     world.execute(update(users).where(users.c.id == readers[1]).values(email=address))
     world.drain()
     assert [world.ledger()[reader] for reader in readers] == ["sent", "refused", "sent"]
@@ -70,7 +68,7 @@ def test_an_address_that_is_not_one_plain_address_is_refused_and_the_others_go_o
     assert world.messages_left() == 0
 
 
-def test_a_reader_who_opts_out_or_leaves_before_the_mail_gets_none(world: World, readers: list[str]) -> None:
+def test_user_who_opts_out_or_leaves_gets_no_mail(world: World, readers: list[str]) -> None:
     world.execute(update(users).where(users.c.id == readers[0]).values(email_digest=False))
     world.execute(delete(users).where(users.c.id == readers[1]))
     world.drain()
@@ -85,9 +83,7 @@ def suppress(world: World, address: str) -> None:
     world.context().database.transact(lambda connection: suppressions.record(connection, incident, now_ms=now_ms))
 
 
-def test_a_reader_who_was_suppressed_before_the_mail_gets_none_and_the_others_do(
-    world: World, readers: list[str]
-) -> None:
+def test_suppressed_user_gets_no_mail_and_others_do(world: World, readers: list[str]) -> None:
     world.execute(update(users).where(users.c.id == readers[1]).values(email="Jane@Bücher.example"))
     suppress(world, "jane@xn--bcher-kva.example")
     (message,) = world.receive()
@@ -97,7 +93,7 @@ def test_a_reader_who_was_suppressed_before_the_mail_gets_none_and_the_others_do
     assert len(world.recipients()) == 2
 
 
-def test_who_is_lifted_after_the_mail_was_withdrawn_gets_the_next_days(world: World, readers: list[str]) -> None:
+def test_lifted_user_gets_the_next_digest(world: World, readers: list[str]) -> None:
     suppress(world, "user1@example.com")
     world.drain()
     lift = suppressions.lift
@@ -111,9 +107,7 @@ def test_who_is_lifted_after_the_mail_was_withdrawn_gets_the_next_days(world: Wo
     assert sorted(world.recipients()[2:]) == [f"user{number}@example.com" for number in range(3)]
 
 
-def test_a_mail_that_was_sent_before_its_reader_was_suppressed_stays_recorded_as_sent(
-    world: World, readers: list[str]
-) -> None:
+def test_sent_digest_stays_sent_after_suppression(world: World, readers: list[str]) -> None:
     messages = world.receive()
     world.work(messages)
     suppress(world, "user1@example.com")
@@ -123,9 +117,7 @@ def test_a_mail_that_was_sent_before_its_reader_was_suppressed_stays_recorded_as
     assert set(world.ledger().values()) == {"sent"}
 
 
-def test_a_mail_whose_process_died_is_surfaced_as_unknown_and_never_sent_again(
-    world: World, readers: list[str]
-) -> None:
+def test_abandoned_mail_becomes_unknown_and_is_never_resent(world: World, readers: list[str]) -> None:
     world.execute(
         update(deliveries)
         .where(deliveries.c.user_id == readers[1])
@@ -137,7 +129,7 @@ def test_a_mail_whose_process_died_is_surfaced_as_unknown_and_never_sent_again(
     assert len(world.recipients()) == 2
 
 
-def test_a_mail_that_another_worker_is_sending_is_left_to_it(world: World, readers: list[str]) -> None:
+def test_mail_in_progress_elsewhere_is_left_alone(world: World, readers: list[str]) -> None:
     world.execute(
         update(deliveries)
         .where(deliveries.c.user_id == readers[1])
@@ -145,13 +137,11 @@ def test_a_mail_that_another_worker_is_sending_is_left_to_it(world: World, reade
     )
     assert world.drain() == 1
     assert [world.ledger()[reader] for reader in readers] == ["sent", "sending", "sent"]
-    # Should the other worker have died, the message comes back, when that is certain.
+    # If the other worker has died, the message comes back when that is certain.
     assert world.messages_left() == 1
 
 
-def test_an_account_that_may_not_send_leaves_every_delivery_pending_and_the_message_on_the_queue(
-    world: World, readers: list[str]
-) -> None:
+def test_account_error_keeps_deliveries_pending_and_message_queued(world: World, readers: list[str]) -> None:
     world.configure(mail_from="unverified@example.org")
     messages = world.receive()
     with pytest.raises(BatchFailedError, match="1 of 1 messages stay on the queue"):
@@ -160,7 +150,7 @@ def test_an_account_that_may_not_send_leaves_every_delivery_pending_and_the_mess
     assert world.messages_left() == 1
 
 
-def test_near_the_deadline_the_rest_is_handed_on_as_a_message_of_its_own(world: World, readers: list[str]) -> None:
+def test_deadline_queues_the_rest_as_new_message(world: World, readers: list[str]) -> None:
     # At one mail a second, the third would begin less than its longest duration before the deadline.
     world.configure(mail_rate=1, mail_workers=1)
     assert world.work(world.receive(), seconds=46) == {"messages": 1, "succeeded": 1}
@@ -169,28 +159,26 @@ def test_near_the_deadline_the_rest_is_handed_on_as_a_message_of_its_own(world: 
     assert len(world.recipients()) == 3
 
 
-def test_a_worker_without_time_for_a_single_mail_leaves_the_message_to_be_counted(
-    world: World, readers: list[str]
-) -> None:
+def test_worker_without_time_for_one_mail_fails_the_message(world: World, readers: list[str]) -> None:
     with pytest.raises(BatchFailedError):
         world.work(world.receive(), seconds=30)
     assert (world.recipients(), world.messages_left()) == ([], 1)
 
 
-def test_a_digest_that_was_never_composed_is_dead_at_once(world: World) -> None:
+def test_missing_digest_is_dead_at_once(world: World) -> None:
     body = f'{{"type":"send_digest","data":{{"day":"{YESTERDAY}","first":"","last":"z"}}}}'
     world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=body)
     assert world.drain() == 0
     (letter,) = world.dead_letters()
     job_id = letter["MessageAttributes"]["job_id"]["StringValue"]
-    # With the id of its job, so that it asks for that one when somebody sends it again.
+    # With its job's id, so that a repeated message is for the same job.
     assert json.loads(letter["Body"]) == {**json.loads(body), "id": job_id}
     assert letter["MessageAttributes"]["reason"]["StringValue"] == f"no digest of {YESTERDAY} has been composed"
 
 
 @contextmanager
 def throttled(times: int) -> Iterator[None]:
-    """Let SES ask for a slower pace this many times."""
+    """Make SES throttle this many times."""
     left = iter(range(times))
 
     def refuse(request: Any, **_: Any) -> AWSResponse | None:
@@ -212,19 +200,17 @@ def throttled(times: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("rate", [1000, 5], ids=["in bulk", "one by one"])
-def test_when_ses_asks_for_a_slower_pace_the_same_mails_are_sent_later_and_once(
-    world: World, readers: list[str], rate: float
-) -> None:
+def test_throttled_digest_mails_are_sent_later_once(world: World, readers: list[str], rate: float) -> None:
     world.configure(mail_rate=rate, mail_workers=5)
     with throttled(3):
         assert world.work(world.receive()) == {"messages": 1, "succeeded": 1}
     assert set(world.ledger().values()) == {"sent"}
     assert len(world.recipients()) == len(set(world.recipients())) == 3
-    # The least that the pauses may be.
+    # The shortest pauses with jitter.
     assert sum(world.clock.slept) >= 0.25 + 0.5 + 1.0
 
 
-def test_the_pauses_grow_while_ses_asks_for_a_slower_pace(world: World, readers: list[str]) -> None:
+def test_pauses_grow_while_throttled(world: World, readers: list[str]) -> None:
     with throttled(3):
         world.work(world.receive())
     pauses = [seconds for seconds in world.clock.slept if seconds > 0.1]
@@ -232,7 +218,7 @@ def test_the_pauses_grow_while_ses_asks_for_a_slower_pace(world: World, readers:
 
 
 @pytest.mark.parametrize("rate", [1000, 5], ids=["in bulk", "one by one"])
-def test_a_throttling_that_outlasts_the_deadline_leaves_the_rest_pending_and_the_message_on_the_queue(
+def test_throttling_until_deadline_keeps_rest_pending_and_message_queued(
     world: World, readers: list[str], rate: float
 ) -> None:
     world.configure(mail_rate=rate, mail_workers=5)
@@ -240,11 +226,11 @@ def test_a_throttling_that_outlasts_the_deadline_leaves_the_rest_pending_and_the
         world.work(world.receive(), seconds=120)
     assert set(world.ledger().values()) == {"pending"}
     assert world.messages_left() == 1
-    # It ended in time for Lambda, with what is kept for recording left.
+    # It ended before Lambda's limit, with the reserve for recording left.
     assert sum(world.clock.slept) < 120 - 45
 
 
-def test_a_secret_that_cannot_be_read_leaves_every_delivery_pending(world: World, readers: list[str]) -> None:
+def test_unreadable_secret_keeps_deliveries_pending(world: World, readers: list[str]) -> None:
     missing = "arn:aws:secretsmanager:us-east-1:123456789012:secret:gone-AbCdEf"
     world.configure(unsubscribe_secrets=missing)
     world.work(world.receive())

@@ -1,4 +1,4 @@
-"""One mail, once: what SES never hears of, what arrives, and what becomes of a mail when something breaks."""
+"""One mail, at most once: what is refused, what arrives, and the status after each failure."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def kit(database_url: str) -> Kit:
 
 @pytest.fixture
 def lite(sqlite_url: str) -> Kit:
-    """A deployment for what the kind of database has no part in."""
+    """A deployment on SQLite, for tests that do not depend on the database."""
     return Kit(sqlite_url)
 
 
@@ -68,7 +68,7 @@ def report(**changed: Any) -> dict[str, Any]:
 
 
 def enqueue(kit: Kit, data: dict[str, Any]) -> str:
-    """Enqueue a mail and have the worker take it once."""
+    """Enqueue a mail and run the worker once."""
     job_id = kit.enqueue("send_email", data)
     kit.work(kit.receive())
     return job_id
@@ -93,19 +93,19 @@ def parts(message: EmailMessage) -> dict[str, str]:
 
 
 def ledger(kit: Kit, job_id: str) -> Any:
-    """Return the row of the job's mail, None where there is none."""
+    """Return the row of the job's mail, None if there is none."""
     query = select(emails).where(emails.c.job_id == job_id)
     return kit.context().database.transact(lambda connection: connection.execute(query).one_or_none())
 
 
 def status(kit: Kit, job_id: str) -> tuple[str, str | None]:
-    """Return where the job and its mail stand."""
+    """Return the status of the job and of its mail."""
     row = ledger(kit, job_id)
     return kit.job(job_id).status, row and row.status
 
 
 def retry(kit: Kit, job_id: str) -> None:
-    """Let a job that was given up be tried anew, as an operator does, and see it through."""
+    """Retry a dead job as an operator does, and work until it ends."""
     kit.clock.advance(60)
     reopened = kit.context().database.transact(
         lambda connection: claim.reopen(connection, [job_id], dispatch_ms=kit.clock.now_ms())
@@ -178,9 +178,7 @@ def die() -> None:
     ],
     ids=lambda address: ascii(address[:40]),
 )
-def test_what_is_not_one_plain_address_is_dead_at_once_and_no_log_line_shows_it(
-    lite: Kit, log: Log, address: str
-) -> None:
+def test_invalid_address_is_dead_at_once_and_not_logged(lite: Kit, log: Log, address: str) -> None:
     job = enqueue(lite, plain(to=address))
     assert status(lite, job) == ("dead", None)
     assert lite.job(job).last_error == "InvalidRequestError: to is not one plain e-mail address"
@@ -190,7 +188,7 @@ def test_what_is_not_one_plain_address_is_dead_at_once_and_no_log_line_shows_it(
     assert "jane@" not in json.dumps(lines)
 
 
-def test_a_domain_of_another_script_is_written_to_in_ascii_and_nobody_else(lite: Kit) -> None:
+def test_unicode_domain_is_sent_to_in_ascii(lite: Kit) -> None:
     message = deliver(lite, plain(to="jane@bücher.example"))
     assert message["To"] == "jane@xn--bcher-kva.example"
     assert lite.ses.sent[-1]["Destination"] == {"ToAddresses": ["jane@xn--bcher-kva.example"]}
@@ -211,9 +209,7 @@ def test_a_domain_of_another_script_is_written_to_in_ascii_and_nobody_else(lite:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_data_of_another_shape_is_dead_at_once_and_the_reason_names_the_key(
-    lite: Kit, data: dict[str, Any], reason: str
-) -> None:
+def test_invalid_payload_is_dead_at_once_and_names_the_key(lite: Kit, data: dict[str, Any], reason: str) -> None:
     job = enqueue(lite, data)
     assert status(lite, job) == ("dead", None)
     assert lite.job(job).last_error == f"InvalidRequestError: the job's data is not valid: {reason}"
@@ -227,7 +223,7 @@ def test_data_of_another_shape_is_dead_at_once_and_the_reason_names_the_key(
     ],
     ids=lambda subject: ascii(subject[:20]),
 )
-def test_a_subject_that_is_not_one_line_of_text_is_dead_at_once(lite: Kit, subject: str) -> None:
+def test_invalid_subject_is_dead_at_once(lite: Kit, subject: str) -> None:
     job = enqueue(lite, plain(subject=subject))
     assert status(lite, job) == ("dead", None)
     assert lite.job(job).last_error == (
@@ -246,7 +242,7 @@ def test_a_subject_that_is_not_one_line_of_text_is_dead_at_once(lite: Kit, subje
         ({"template": "notice"}, "a mail has a template, or text and html, not both"),
         ({"template": "notice", "text": None, "html": "x"}, "a mail has a template, or text and html, not both"),
         ({"template": "nosuch", "text": None}, "there is no template 'nosuch'; there are notice, report"),
-        # It exists, and has holes for what such a job does not know.
+        # The template exists, but needs values that such a job does not have.
         ({"template": "digest", "text": None}, "there is no template 'digest'; there are notice, report"),
         (
             {"template": "../text.py\x00", "text": None},
@@ -256,7 +252,7 @@ def test_a_subject_that_is_not_one_line_of_text_is_dead_at_once(lite: Kit, subje
         ({"template": "n" * 9999, "text": None}, f"there is no template '{'n' * 64}'; there are notice, report"),
     ],
 )
-def test_a_mail_has_either_parts_or_a_template_that_exists(lite: Kit, changed: dict[str, Any], reason: str) -> None:
+def test_mail_needs_parts_or_existing_template(lite: Kit, changed: dict[str, Any], reason: str) -> None:
     job = enqueue(lite, plain(**changed))
     assert status(lite, job) == ("dead", None)
     assert lite.job(job).last_error == f"InvalidRequestError: {reason}"
@@ -269,7 +265,7 @@ LINK = {"label": "Open", "url": "https://x.org"}
     ("content", "reason"),
     [
         ({}, "Object missing required field `paragraphs`"),
-        # A text is a list of letters to a template.
+        # A template would render a text as a list of letters.
         ({"paragraphs": "abc"}, "Expected `array`, got `str` - at `$.paragraphs`"),
         ({"paragraphs": {"a": "b"}}, "Expected `array`, got `object` - at `$.paragraphs`"),
         ({"paragraphs": 5}, "Expected `array`, got `int` - at `$.paragraphs`"),
@@ -298,9 +294,7 @@ LINK = {"label": "Open", "url": "https://x.org"}
         ),
     ],
 )
-def test_a_notice_takes_no_other_content_than_paragraphs_and_an_action(
-    lite: Kit, content: dict[str, Any], reason: str
-) -> None:
+def test_notice_content_is_paragraphs_and_action_only(lite: Kit, content: dict[str, Any], reason: str) -> None:
     job = enqueue(lite, notice(content=content))
     assert status(lite, job) == ("dead", None)
     sentence = "InvalidRequestError: the template notice cannot take this content: "
@@ -321,14 +315,14 @@ def test_a_notice_takes_no_other_content_than_paragraphs_and_an_action(
         ({"month": None}, "Expected `str`, got `null` - at `$.month`"),
     ],
 )
-def test_a_report_takes_only_what_a_report_is_made_of(lite: Kit, changed: dict[str, Any], reason: str) -> None:
+def test_report_content_is_validated(lite: Kit, changed: dict[str, Any], reason: str) -> None:
     job = enqueue(lite, report(**changed))
     assert status(lite, job) == ("dead", None)
     sentence = "InvalidRequestError: the template report cannot take this content: "
     assert lite.job(job).last_error == sentence + reason
 
 
-def test_the_reason_of_a_refusal_stays_short_whatever_was_sent(lite: Kit) -> None:
+def test_refusal_reason_stays_short(lite: Kit) -> None:
     job = enqueue(lite, notice(content={"paragraphs": ["a"], "x" * 100_000: 1}))
     assert lite.job(job).status == "dead"
     assert len(lite.job(job).last_error) < 400
@@ -343,9 +337,7 @@ def test_the_reason_of_a_refusal_stays_short_whatever_was_sent(lite: Kit) -> Non
         ({"html": "<p>Done</p>"}, {"plain": "It is done.\n", "html": "<p>Done</p>"}),
     ],
 )
-def test_a_mail_has_the_parts_that_were_given_and_no_other(
-    lite: Kit, changed: dict[str, Any], arriving: dict[str, str]
-) -> None:
+def test_mail_has_only_given_parts(lite: Kit, changed: dict[str, Any], arriving: dict[str, str]) -> None:
     message = deliver(lite, plain(**changed))
     assert message.get_content_type() == "multipart/alternative"
     assert parts(message) == arriving
@@ -365,12 +357,12 @@ def test_a_mail_has_the_parts_that_were_given_and_no_other(
     ],
     ids=lambda text: ascii(text[:30]),
 )
-def test_text_and_html_arrive_as_they_were_written_and_no_name_is_filled_in(lite: Kit, text: str) -> None:
+def test_text_and_html_arrive_unchanged(lite: Kit, text: str) -> None:
     message = deliver(lite, plain(text=text, html=text, name="Eve"))
     assert parts(message) == {"plain": text, "html": text}
 
 
-def test_its_headers_are_exactly_these_and_none_to_unsubscribe(lite: Kit) -> None:
+def test_headers_are_exactly_these_without_unsubscribe(lite: Kit) -> None:
     message = deliver(lite, notice(name="Jane"))
     assert message.items() == [
         ("From", f"Slow Harbour <{SENDER}>"),
@@ -392,13 +384,13 @@ def test_its_headers_are_exactly_these_and_none_to_unsubscribe(lite: Kit) -> Non
     ],
     ids=lambda subject: ascii(subject[:30]),
 )
-def test_every_subject_that_is_taken_is_read_as_it_was_written(lite: Kit, subject: str) -> None:
+def test_accepted_subject_is_decoded_as_written(lite: Kit, subject: str) -> None:
     message = deliver(lite, plain(subject=subject))
     assert message["Subject"] == subject
     assert message["Bcc"] is None
 
 
-def test_a_notice_tells_its_paragraphs_and_leads_where_it_says_in_both_parts(lite: Kit) -> None:
+def test_notice_has_paragraphs_and_action_in_both_parts(lite: Kit) -> None:
     action = {"label": "Open <it>", "url": "https://x.org/?a=1&b=2"}
     message = deliver(lite, notice("One & two.", "Three.", action=action, name="Jane <J>"))
     page = Page(parts(message)["html"])
@@ -411,25 +403,25 @@ def test_a_notice_tells_its_paragraphs_and_leads_where_it_says_in_both_parts(lit
 
 
 @pytest.mark.parametrize("name", ["", " ", "\x00\r\n\u2028"], ids=ascii)
-def test_who_has_no_name_is_greeted_all_the_same(lite: Kit, name: str) -> None:
+def test_missing_name_gets_default_greeting(lite: Kit, name: str) -> None:
     for part in parts(deliver(lite, notice(name=name))).values():
         assert "Hi" in part
         assert "there" in part
 
 
-def test_an_action_that_is_null_is_none(lite: Kit) -> None:
+def test_null_action_is_no_action(lite: Kit) -> None:
     message = deliver(lite, notice(content={"paragraphs": ["a"], "action": None}))
     assert Page(parts(message)["html"]).links == ["https://slow-harbour.example"]
 
 
-def test_a_report_as_json_has_it_arrives(lite: Kit) -> None:
+def test_report_content_from_json_is_sent(lite: Kit) -> None:
     message = deliver(lite, report())
     assert "New users: 5 (not compared)" in parts(message)["plain"]
     assert "https://reports.example.com/1" in Page(parts(message)["html"]).links
 
 
 @pytest.mark.parametrize("text", INJECTIONS, ids=ascii)
-def test_no_text_of_a_notice_becomes_markup_a_header_a_part_or_somebodys_name(lite: Kit, text: str) -> None:
+def test_notice_text_cannot_inject_anything(lite: Kit, text: str) -> None:
     action = {"label": text, "url": f"https://x.org/{text}"}
     data = notice(text, action=action, name=text, subject=clean(text))
     hostile, harmless = deliver(lite, data), deliver(lite, notice("a", action=LINK, name="b", subject="c"))
@@ -438,7 +430,7 @@ def test_no_text_of_a_notice_becomes_markup_a_header_a_part_or_somebodys_name(li
     assert page.tags == expected.tags
     assert [name for name, _ in page.attributes] == [name for name, _ in expected.attributes]
     assert clean(f"https://x.org/{text}") in page.links
-    # In the title, for a glance at it, in the heading, the greeting, the paragraph and the label.
+    # In the title, preview, heading, greeting, paragraph and label.
     assert page.text.count(" ".join(clean(text).split())) == 6
     assert parts(hostile)["plain"].splitlines() == [
         *("Slow Harbour", clean(text), "", f"Hi {clean(text)},", "", clean(text), ""),
@@ -446,13 +438,13 @@ def test_no_text_of_a_notice_becomes_markup_a_header_a_part_or_somebodys_name(li
     ]
 
 
-def test_a_mail_longer_than_a_message_arrives_whole(lite: Kit) -> None:
+def test_mail_larger_than_sqs_message_arrives_whole(lite: Kit) -> None:
     long = "Donaudampfschiff 🐙 <b> " * 50_000
     message = deliver(lite, notice(long))
     assert long.strip() in parts(message)["plain"]
 
 
-def test_a_mail_is_sent_once_however_often_its_message_comes(kit: Kit) -> None:
+def test_repeated_message_sends_one_mail(kit: Kit) -> None:
     job = enqueue(kit, plain())
     for _ in range(3):
         kit.redeliver(job)
@@ -464,7 +456,7 @@ def test_a_mail_is_sent_once_however_often_its_message_comes(kit: Kit) -> None:
     assert (row.claimed_at, row.settled_at, row.error) == (kit.clock.now_ms(), kit.clock.now_ms(), None)
 
 
-def test_a_mail_whose_job_was_not_recorded_as_done_is_not_sent_again(kit: Kit, log: Log) -> None:
+def test_sent_mail_of_unrecorded_job_is_not_resent(kit: Kit, log: Log) -> None:
     with kit.killed_at("end"):
         job = enqueue(kit, plain())
     assert status(kit, job) == ("claimed", "sent")
@@ -475,7 +467,7 @@ def test_a_mail_whose_job_was_not_recorded_as_done_is_not_sent_again(kit: Kit, l
     assert (line["outcome"], line["total"], line["skipped"]) == ("succeeded", 1, 1)
 
 
-def test_a_worker_killed_before_it_began_leaves_a_mail_that_is_sent_later(kit: Kit) -> None:
+def test_worker_killed_before_claim_leaves_mail_for_later(kit: Kit) -> None:
     with kit.killed_at("begin"):
         job = enqueue(kit, plain())
     assert status(kit, job) == ("claimed", None)
@@ -485,9 +477,7 @@ def test_a_worker_killed_before_it_began_leaves_a_mail_that_is_sent_later(kit: K
 
 
 @pytest.mark.parametrize(("moment", "mails"), [("before", 0), ("after", 1)])
-def test_a_mail_whose_process_is_killed_in_the_call_to_ses_is_sent_again_only_when_an_operator_says_so(
-    kit: Kit, moment: str, mails: int
-) -> None:
+def test_mail_killed_during_call_is_resent_only_by_operator(kit: Kit, moment: str, mails: int) -> None:
     kit.ses = EventfulSes(**{moment: die})
     job = enqueue(kit, plain())
     assert status(kit, job) == ("claimed", "sending")
@@ -507,7 +497,7 @@ def test_a_mail_whose_process_is_killed_in_the_call_to_ses_is_sent_again_only_wh
     assert ledger(kit, job).error is None
 
 
-def test_two_mails_of_one_batch_die_by_themselves(kit: Kit) -> None:
+def test_dead_mail_does_not_affect_its_batch(kit: Kit) -> None:
     kit.ses = EventfulSes(after=die)
     first, second = kit.enqueue("send_email", plain()), kit.enqueue("send_email", plain(to="bob@example.org"))
     kit.drain()
@@ -521,7 +511,7 @@ def test_two_mails_of_one_batch_die_by_themselves(kit: Kit) -> None:
 
 @contextmanager
 def no_dead_letters(kit: Kit) -> Iterator[None]:
-    """Let the dead-letter queue refuse what is given up."""
+    """Make the dead-letter queue refuse messages."""
     kit.sqs.refuse.add("SendMessage")
     try:
         yield
@@ -532,9 +522,7 @@ def no_dead_letters(kit: Kit) -> Iterator[None]:
 @pytest.mark.parametrize(
     "error", [no_answer(), refusal("InternalFailure", http_status=500)], ids=lambda e: type(e).__name__
 )
-def test_a_mail_of_which_nobody_can_know_is_dead_and_sent_again_only_when_an_operator_says_so(
-    kit: Kit, error: Exception
-) -> None:
+def test_unknown_mail_is_dead_and_resent_only_by_operator(kit: Kit, error: Exception) -> None:
     kit.ses.answers = [error]
     job = enqueue(kit, plain())
     assert status(kit, job) == ("dead", "unknown")
@@ -550,7 +538,7 @@ def test_a_mail_of_which_nobody_can_know_is_dead_and_sent_again_only_when_an_ope
     assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
 
 
-def test_an_unknown_mail_that_cannot_be_buried_is_not_sent_again_by_the_attempt_that_buries_it(kit: Kit) -> None:
+def test_unknown_mail_is_not_resent_by_attempt_that_dead_letters_it(kit: Kit) -> None:
     kit.ses = EventfulSes()
     kit.ses.answers = [no_answer()]
     with no_dead_letters(kit):
@@ -564,7 +552,7 @@ def test_an_unknown_mail_that_cannot_be_buried_is_not_sent_again_by_the_attempt_
 
 
 @pytest.mark.parametrize("in_company", [False, True])
-def test_an_unknown_mail_whose_process_is_killed_before_its_job_is_dead_is_not_sent_again(
+def test_unknown_mail_killed_before_dead_is_not_resent(
     kit: Kit, monkeypatch: pytest.MonkeyPatch, in_company: bool
 ) -> None:
     kit.ses = EventfulSes()
@@ -579,7 +567,7 @@ def test_an_unknown_mail_whose_process_is_killed_before_its_job_is_dead_is_not_s
     kit.settle()
     assert status(kit, job) == ("dead", "unknown")
     assert kit.ses.calls == len(kit.ses.sent) + 1 == (2 if in_company else 1)
-    # What an operator lets go on after that dies in the same way again.
+    # After an operator's retry it is killed in the same way again.
     retry_calls = kit.ses.calls
     kit.ses.answers = [no_answer()]
     kit.clock.advance(60)
@@ -602,9 +590,7 @@ def test_an_unknown_mail_whose_process_is_killed_before_its_job_is_dead_is_not_s
     ],
     ids=["throttled", "unreachable", "paused", "quota"],
 )
-def test_a_mail_that_ses_certainly_did_not_take_is_pending_and_sent_after_the_backoff(
-    kit: Kit, error: Exception
-) -> None:
+def test_unsent_mail_is_sent_after_backoff(kit: Kit, error: Exception) -> None:
     kit.ses.answers = [error, error, error]
     job = kit.enqueue("send_email", plain())
     for wait in HANDLER.backoff_seconds[:3]:
@@ -620,7 +606,7 @@ def test_a_mail_that_ses_certainly_did_not_take_is_pending_and_sent_after_the_ba
     assert (status(kit, job), kit.job(job).attempts, len(kit.ses.sent)) == (("completed", "sent"), 4, 1)
 
 
-def test_a_mail_that_is_put_off_for_a_day_is_given_up_and_can_still_be_sent(kit: Kit) -> None:
+def test_mail_throttled_for_a_day_is_dead_and_can_be_retried(kit: Kit) -> None:
     kit.ses.answers = [throttled() for _ in range(HANDLER.max_attempts)]
     job = kit.enqueue("send_email", plain())
     for _ in range(HANDLER.max_attempts):
@@ -635,7 +621,7 @@ def test_a_mail_that_is_put_off_for_a_day_is_given_up_and_can_still_be_sent(kit:
     assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
 
 
-def test_a_mail_that_ses_refuses_is_dead_with_the_reason_and_sent_once_its_data_is_mended(kit: Kit, log: Log) -> None:
+def test_refused_mail_is_dead_and_sent_after_correction(kit: Kit, log: Log) -> None:
     kit.ses.answers = [refusal("MessageRejected", "Address jane@example.org is on the suppression list.")]
     job = enqueue(kit, plain())
     assert status(kit, job) == ("dead", "refused")
@@ -651,14 +637,14 @@ def test_a_mail_that_ses_refuses_is_dead_with_the_reason_and_sent_once_its_data_
     assert ledger(kit, job).error is None
 
 
-def test_a_mail_that_is_refused_again_is_dead_again(kit: Kit) -> None:
+def test_mail_refused_again_is_dead_again(kit: Kit) -> None:
     kit.ses.answers = [refusal("MessageRejected", "once"), refusal("MessageRejected", "twice")]
     job = enqueue(kit, plain())
     retry(kit, job)
     assert (status(kit, job), ledger(kit, job).error) == (("dead", "refused"), "MessageRejected: twice")
 
 
-def test_a_job_that_could_not_be_sent_at_all_is_sent_once_its_data_is_mended(kit: Kit) -> None:
+def test_invalid_job_is_sent_after_correction(kit: Kit) -> None:
     job = enqueue(kit, notice(content={"paragraphs": "abc"}))
     assert status(kit, job) == ("dead", None)
     edit(kit, job, notice("abc"))
@@ -666,7 +652,7 @@ def test_a_job_that_could_not_be_sent_at_all_is_sent_once_its_data_is_mended(kit
     assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
 
 
-def test_a_mail_that_was_sent_is_not_sent_again_by_an_operator_who_retries_its_job(kit: Kit) -> None:
+def test_operator_retry_does_not_resend_sent_mail(kit: Kit) -> None:
     job = kit.enqueue("send_email", plain())
     with kit.killed_at("end"):
         while kit.job(job).status != "dead":
@@ -679,7 +665,7 @@ def test_a_mail_that_was_sent_is_not_sent_again_by_an_operator_who_retries_its_j
 
 @contextmanager
 def database_gone(kit: Kit) -> Iterator[None]:
-    """Let every statement fail as it does when the server has gone."""
+    """Make every statement fail, as if the server had gone."""
     engine = kit.context().database.engine
 
     def refuse(*_: Any) -> None:
@@ -692,7 +678,7 @@ def database_gone(kit: Kit) -> Iterator[None]:
         event.remove(engine, "before_cursor_execute", refuse)
 
 
-def test_a_mail_whose_answer_cannot_be_recorded_is_not_sent_again(kit: Kit) -> None:
+def test_mail_with_unrecorded_answer_is_not_resent(kit: Kit) -> None:
     gone = database_gone(kit)
     kit.ses = EventfulSes(after=gone.__enter__)
     job = enqueue(kit, plain())
@@ -704,9 +690,7 @@ def test_a_mail_whose_answer_cannot_be_recorded_is_not_sent_again(kit: Kit) -> N
 
 
 @pytest.mark.parametrize("error", [throttled(), refusal("MessageRejected")], ids=["throttled", "refused"])
-def test_a_mail_that_was_not_sent_and_whose_answer_cannot_be_recorded_is_unknown_too(
-    kit: Kit, error: Exception
-) -> None:
+def test_unsent_mail_with_unrecorded_answer_is_unknown(kit: Kit, error: Exception) -> None:
     gone = database_gone(kit)
     kit.ses = EventfulSes(before=gone.__enter__)
     kit.ses.answers = [error]
@@ -718,7 +702,7 @@ def test_a_mail_that_was_not_sent_and_whose_answer_cannot_be_recorded_is_unknown
     assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
 
 
-def test_a_mail_that_cannot_be_written_down_is_not_sent_before_it_can(kit: Kit) -> None:
+def test_unrecorded_mail_is_not_sent(kit: Kit) -> None:
     job = kit.enqueue("send_email", plain())
     messages = kit.receive()
     with database_gone(kit):
@@ -738,7 +722,7 @@ def suppress(kit: Kit, address: str = "jane@example.org") -> None:
 
 
 @pytest.mark.parametrize("to", ["jane@example.org", "Jane@Example.ORG"])
-def test_a_mail_to_a_suppressed_address_is_withheld_and_rings_no_alarm(kit: Kit, log: Log, to: str) -> None:
+def test_mail_to_suppressed_address_is_withheld_without_alarm(kit: Kit, log: Log, to: str) -> None:
     suppress(kit)
     job = enqueue(kit, plain(to=to))
     assert status(kit, job) == ("completed", "refused")
@@ -751,12 +735,12 @@ def test_a_mail_to_a_suppressed_address_is_withheld_and_rings_no_alarm(kit: Kit,
     assert "jane@" not in json.dumps(lines).lower()
 
 
-def test_a_mail_to_another_address_is_sent(kit: Kit) -> None:
+def test_mail_to_another_address_is_sent(kit: Kit) -> None:
     suppress(kit, "joe@example.org")
     assert status(kit, enqueue(kit, plain())) == ("completed", "sent")
 
 
-def test_once_an_address_is_lifted_the_next_mail_to_it_is_sent(kit: Kit) -> None:
+def test_lifted_address_gets_the_next_mail(kit: Kit) -> None:
     suppress(kit)
     enqueue(kit, plain())
     database = kit.context().database
@@ -765,7 +749,7 @@ def test_once_an_address_is_lifted_the_next_mail_to_it_is_sent(kit: Kit) -> None
     assert len(kit.ses.sent) == 1
 
 
-def test_a_mail_that_was_sent_before_its_address_was_suppressed_stays_recorded_as_sent(kit: Kit) -> None:
+def test_sent_mail_stays_sent_after_suppression(kit: Kit) -> None:
     job = enqueue(kit, plain())
     suppress(kit)
     kit.redeliver(job)
@@ -773,7 +757,7 @@ def test_a_mail_that_was_sent_before_its_address_was_suppressed_stays_recorded_a
     assert status(kit, job) == ("completed", "sent")
 
 
-def test_a_mail_that_may_have_been_sent_is_unknown_though_its_address_is_suppressed_since(kit: Kit) -> None:
+def test_unknown_mail_stays_unknown_after_suppression(kit: Kit) -> None:
     kit.ses = EventfulSes(after=die)
     job = enqueue(kit, plain())
     suppress(kit)
@@ -782,7 +766,7 @@ def test_a_mail_that_may_have_been_sent_is_unknown_though_its_address_is_suppres
     assert status(kit, job) == ("dead", "unknown")
 
 
-def test_a_mail_whose_address_cannot_be_looked_up_is_not_begun_and_sent_later(kit: Kit) -> None:
+def test_failed_suppression_lookup_delays_the_mail(kit: Kit) -> None:
     engine = kit.context().database.engine
 
     def refuse(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -797,7 +781,7 @@ def test_a_mail_whose_address_cannot_be_looked_up_is_not_begun_and_sent_later(ki
     assert status(kit, job) == ("completed", "sent")
 
 
-def test_a_worker_without_time_for_a_whole_call_to_ses_hands_the_mail_on(kit: Kit) -> None:
+def test_worker_without_time_for_a_call_leaves_mail_for_later(kit: Kit) -> None:
     job = kit.enqueue("send_email", plain())
     assert kit.work(kit.receive(), seconds=44) is None
     assert (status(kit, job), kit.ses.sent) == (("failed", None), [])
@@ -805,16 +789,14 @@ def test_a_worker_without_time_for_a_whole_call_to_ses_hands_the_mail_on(kit: Ki
     assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
 
 
-def test_a_worker_with_time_for_one_call_to_ses_makes_it(kit: Kit) -> None:
+def test_worker_with_time_for_one_call_to_ses_makes_it(kit: Kit) -> None:
     job = kit.enqueue("send_email", plain())
     kit.work(kit.receive(), seconds=46)
     assert (status(kit, job), len(kit.ses.sent)) == (("completed", "sent"), 1)
 
 
 @pytest.mark.parametrize(("seconds", "sent_at_once"), [(19, 2), (21, 1)])
-def test_a_mail_waits_for_its_turn_as_long_as_its_attempt_has_time_for_the_call_after_it(
-    database_url: str, seconds: int, sent_at_once: int
-) -> None:
+def test_mail_waits_for_pace_while_time_allows(database_url: str, seconds: int, sent_at_once: int) -> None:
     kit = Kit(database_url, MAIL_RATE=str(1 / seconds), MAIL_WORKERS="1")
     ids = [kit.enqueue("send_email", plain()) for _ in range(2)]
     kit.work(kit.receive())
@@ -826,7 +808,7 @@ def test_a_mail_waits_for_its_turn_as_long_as_its_attempt_has_time_for_the_call_
     assert len(kit.ses.sent) == 2
 
 
-def test_while_ses_does_not_say_how_fast_it_may_be_nothing_is_begun(database_url: str) -> None:
+def test_unknown_account_rate_delays_the_mail(database_url: str) -> None:
     class SilentSes(MemorySes):
         def get_account(self) -> dict[str, Any]:
             raise refusal("TooManyRequestsException", http_status=429)

@@ -1,4 +1,4 @@
-"""Clients of SES: of a server that a test runs, and stubbed ones."""
+"""Clients of SES: for a test's own server, and stubbed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
 
-from tests.mail.answering import Connect
+from tests.mail.ses_server import Connect
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
@@ -37,7 +37,7 @@ def client(url: str | None = None, *, key: str | None = "test", read_timeout: fl
 
 @pytest.fixture(scope="session")
 def ses() -> SESV2Client:
-    """A client for stubs, which reaches nobody."""
+    """A client for stubs, which makes no request."""
     return client()
 
 

@@ -1,4 +1,4 @@
-"""The ledger's moves of many rows at once: each row is one caller's, and moves only from where it stood."""
+"""Moves of many deliveries: each is claimed by one caller, and moves only from the expected status."""
 
 import random
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from chalicelib.core.engine import engine_for
 from chalicelib.mail.ledger import Deliveries, Status
 from chalicelib.schema import deliveries
 from nightshift.testkit.kit import Kit
-from tests.mail.losing import lose_one_answer
+from tests.mail.lost_commit import lose_one_answer
 
 DAY = "2026-03-01"
 IDS = [f"user-{number:02}" for number in range(12)]
@@ -25,7 +25,7 @@ Rows = Callable[[], dict[str, Any]]
 
 @pytest.fixture
 def ledger(database_url: str) -> Deliveries:
-    """A day of twelve pending deliveries, and another day of the same readers."""
+    """A day of twelve pending deliveries, and another day of the same users."""
     kit = Kit(database_url)
     rows = [
         {"digest_day": day, "user_id": user_id, "status": "pending"} for day in (DAY, "2026-02-28") for user_id in IDS
@@ -47,21 +47,21 @@ def rows(database_url: str) -> Rows:
 
 
 @pytest.mark.parametrize("wanted", [IDS[:1], IDS[:5]])
-def test_who_claims_has_the_pending_ones_and_their_moment(ledger: Deliveries, rows: Rows, wanted: list[str]) -> None:
+def test_claim_moves_pending_deliveries_to_sending(ledger: Deliveries, rows: Rows, wanted: list[str]) -> None:
     assert ledger.claim(wanted) == set(wanted)
     assert {user_id for user_id, row in rows().items() if row.status == "sending"} == set(wanted)
     assert {row.claimed_at is None for user_id, row in rows().items() if user_id in wanted} == {False}
     assert ledger.claim(wanted) == set()
 
 
-def test_of_those_wanted_only_the_pending_ones_are_had(ledger: Deliveries) -> None:
+def test_claim_returns_only_pending_deliveries(ledger: Deliveries) -> None:
     ledger.claim(IDS[2:4])
     ledger.move(IDS[4:5], before=Status.PENDING, after=Status.WITHDRAWN)
     assert ledger.claim([*IDS[:6], "nobody"]) == {*IDS[:2], IDS[5]}
 
 
 @pytest.mark.parametrize("wanted", [IDS[:1], IDS[:5]])
-def test_a_claim_whose_answer_is_lost_is_known_again(
+def test_claim_survives_lost_answer(
     ledger: Deliveries, rows: Rows, database_url: str, monkeypatch: pytest.MonkeyPatch, wanted: list[str]
 ) -> None:
     ledger.claim(wanted[1:2])
@@ -70,7 +70,7 @@ def test_a_claim_whose_answer_is_lost_is_known_again(
     assert {user_id for user_id, row in rows().items() if row.status == "sending"} == set(wanted)
 
 
-def test_claims_of_several_at_once_never_share_a_row(ledger: Deliveries, database_url: str) -> None:
+def test_concurrent_claims_never_share_a_row(ledger: Deliveries, database_url: str) -> None:
     barrier = Barrier(4)
 
     def claim(seed: int) -> list[frozenset[str]]:
@@ -84,7 +84,7 @@ def test_claims_of_several_at_once_never_share_a_row(ledger: Deliveries, databas
     assert sorted(claimed) == IDS
 
 
-def test_each_is_recorded_with_its_own_words(ledger: Deliveries, rows: Rows) -> None:
+def test_each_delivery_has_its_own_id_or_error(ledger: Deliveries, rows: Rows) -> None:
     ledger.claim(IDS[:4])
     sent, refused = {IDS[0]: "ses-0", IDS[1]: "ses-1"}, {IDS[2]: "two", IDS[3]: "3" * 600}
     assert ledger.move(sent, before=Status.SENDING, after=Status.SENT, provider_ids=sent) == 2
@@ -106,7 +106,7 @@ def test_move_back_to_pending_clears_end_and_skips_other_statuses(ledger: Delive
     assert {(row.status, row.settled_at) for row in rows().values()} == {("pending", None)}
 
 
-def test_another_days_deliveries_are_left_alone(ledger: Deliveries, database_url: str) -> None:
+def test_other_days_deliveries_do_not_move(ledger: Deliveries, database_url: str) -> None:
     ledger.claim(IDS)
     other = Deliveries(Database(engine_for(database_url), SystemClock()), SystemClock(), day="2026-02-28")
     assert other.count_by_status() == {"pending": 12}

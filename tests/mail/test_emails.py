@@ -10,7 +10,7 @@ from chalicelib.mail.ledger import Status, claim_email, move_email
 from chalicelib.schema import emails, jobs
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import NOON, Kit
-from tests.mail.losing import lose_one_answer
+from tests.mail.lost_commit import lose_one_answer
 
 JOB = "job-1"
 
@@ -52,21 +52,19 @@ def email(database_url: str) -> Email:
     return email
 
 
-def test_a_beginning_whose_answer_is_lost_is_known_again(
-    email: Email, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_email_claim_survives_lost_answer(email: Email, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lose_one_answer(Kit(database_url).context().database.engine, monkeypatch)
     assert email.claim() is Status.SENDING
     assert email.claim() is Status.UNKNOWN
 
 
-def test_a_mail_that_nobody_began_is_being_sent_from_now_on(email: Email) -> None:
+def test_first_claim_moves_mail_to_sending(email: Email) -> None:
     assert email.claim() is Status.SENDING
     row = email.row()
     assert (row.status, row.claimed_at, row.settled_at) == ("sending", email.clock.now_ms(), None)
 
 
-def test_a_mail_that_is_being_sent_is_unknown_to_the_next_attempt(email: Email) -> None:
+def test_next_attempt_makes_sending_mail_unknown(email: Email) -> None:
     email.claim()
     email.clock.advance(60)
     assert email.claim(attempt=2) is Status.UNKNOWN
@@ -76,7 +74,7 @@ def test_a_mail_that_is_being_sent_is_unknown_to_the_next_attempt(email: Email) 
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
-def test_a_mail_that_was_sent_stays_so_whoever_asks(email: Email, attempt: int) -> None:
+def test_sent_mail_stays_sent(email: Email, attempt: int) -> None:
     email.claim()
     email.move(Status.SENT, provider_id="ses-1")
     before = email.row()
@@ -88,7 +86,7 @@ def test_a_mail_that_was_sent_stays_so_whoever_asks(email: Email, attempt: int) 
 
 @pytest.mark.parametrize("attempt", [1, 2])
 @pytest.mark.parametrize("status", [Status.PENDING, Status.REFUSED])
-def test_a_mail_that_was_certainly_not_sent_may_begin_anew(email: Email, status: Status, attempt: int) -> None:
+def test_unsent_mail_can_be_claimed_again(email: Email, status: Status, attempt: int) -> None:
     email.claim()
     email.move(status, error="reason")
     email.clock.advance(60)
@@ -98,21 +96,21 @@ def test_a_mail_that_was_certainly_not_sent_may_begin_anew(email: Email, status:
 
 
 @pytest.mark.parametrize(
-    ("attempt", "ended_after_seconds", "stands"),
+    ("attempt", "ended_after_seconds", "expected"),
     [
-        # An operator sees a job that is recorded as dead, and its attempts count from one again.
+        # The job was recorded as dead, and an operator's retry counts attempts from one again.
         (1, 0, Status.SENDING),
         (1, 5, Status.SENDING),
-        # Nothing was recorded of the attempt that left the mail unknown: a worker that takes over has no such leave.
+        # The attempt that left the mail unknown was not recorded, so this is a redelivery and no operator's retry.
         (1, None, Status.UNKNOWN),
         (1, -5, Status.UNKNOWN),
-        # It was recorded as failed: it has no dead letter yet.
+        # The job was recorded as failed and is not dead yet.
         (2, 0, Status.UNKNOWN),
         (2, 5, Status.UNKNOWN),
     ],
 )
-def test_a_mail_that_nobody_can_know_of_begins_anew_only_when_an_operator_says_so(
-    email: Email, attempt: int, ended_after_seconds: int | None, stands: Status
+def test_unknown_mail_is_claimed_only_after_operator_retry(
+    email: Email, attempt: int, ended_after_seconds: int | None, expected: Status
 ) -> None:
     email.claim()
     email.move(Status.UNKNOWN, error="no answer")
@@ -120,9 +118,9 @@ def test_a_mail_that_nobody_can_know_of_begins_anew_only_when_an_operator_says_s
     if ended_after_seconds is not None:
         email.end_job(seconds=ended_after_seconds)
     email.clock.advance(60)
-    assert email.claim(attempt=attempt) is stands
-    assert email.row().status == stands
-    assert (email.row() == before) == (stands is Status.UNKNOWN)
+    assert email.claim(attempt=attempt) is expected
+    assert email.row().status == expected
+    assert (email.row() == before) == (expected is Status.UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +131,7 @@ def test_a_mail_that_nobody_can_know_of_begins_anew_only_when_an_operator_says_s
         (Status.UNKNOWN, {"error": "no answer"}),
     ],
 )
-def test_what_became_of_a_mail_is_kept_with_its_moment(email: Email, status: Status, values: dict[str, str]) -> None:
+def test_result_is_recorded_with_its_time(email: Email, status: Status, values: dict[str, str]) -> None:
     email.claim()
     email.clock.advance(2)
     email.move(status, **values)
@@ -143,19 +141,19 @@ def test_what_became_of_a_mail_is_kept_with_its_moment(email: Email, status: Sta
     assert {"provider_id": row.provider_id, "error": row.error} == kept
 
 
-def test_a_mail_that_is_pending_again_has_no_end(email: Email) -> None:
+def test_mail_moved_back_to_pending_has_no_end(email: Email) -> None:
     email.claim()
     email.move(Status.PENDING)
     assert (email.row().status, email.row().settled_at) == ("pending", None)
 
 
-def test_a_reason_longer_than_its_column_is_cut(email: Email) -> None:
+def test_long_error_is_cut_to_column(email: Email) -> None:
     email.claim()
     email.move(Status.REFUSED, error="🐙" * 1000)
     assert email.row().error == "🐙" * 500
 
 
-def test_each_job_has_a_mail_of_its_own(email: Email, database_url: str) -> None:
+def test_each_job_has_its_own_mail(email: Email, database_url: str) -> None:
     email.claim()
     database = Kit(database_url).context().database
     assert claim_email(database, email.clock, job_id="job-2", attempt=1) is Status.SENDING

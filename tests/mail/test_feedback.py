@@ -1,4 +1,4 @@
-"""What SES tells of mails that came back: who gets no more mail for it, what counts once, and what is refused."""
+"""Bounces and complaints: what they suppress, what counts once and what is refused."""
 
 import copy
 import json
@@ -50,7 +50,7 @@ def bounce(
         {"emailAddress": each, "action": "failed", "status": "5.1.1", "diagnosticCode": f"smtp; 550 {each} is unknown"}
         for each in to
     ]
-    told = {
+    about = {
         "bounceType": type_,
         "bounceSubType": "General",
         "bouncedRecipients": recipients,
@@ -58,10 +58,10 @@ def bounce(
         "feedbackId": f"{id_}-{format_}",
         "reportingMTA": "dsn; a8-70.smtp-out.amazonses.com",
     }
-    return {format_: "Bounce", "mail": mail(*to, id_=id_), "bounce": told}
+    return {format_: "Bounce", "mail": mail(*to, id_=id_), "bounce": about}
 
 
-def complaint(*to: str, format_: str = "eventType", id_: str = "0100015f-1", **told: Any) -> Message:
+def complaint(*to: str, format_: str = "eventType", id_: str = "0100015f-1", **changed: Any) -> Message:
     about = {
         "complainedRecipients": [{"emailAddress": each} for each in to],
         "complaintFeedbackType": "abuse",
@@ -70,7 +70,7 @@ def complaint(*to: str, format_: str = "eventType", id_: str = "0100015f-1", **t
         "timestamp": MOMENT,
         "feedbackId": f"{id_}-{format_}",
     }
-    return {format_: "Complaint", "mail": mail(*to, id_=id_), "complaint": about | told}
+    return {format_: "Complaint", "mail": mail(*to, id_=id_), "complaint": about | changed}
 
 
 def sns(*messages: Message | str, **changed: Any) -> dict[str, Any]:
@@ -96,14 +96,14 @@ def sns(*messages: Message | str, **changed: Any) -> dict[str, Any]:
     }
 
 
-def tell(world: World, *messages: Message | str) -> tuple[int, int, int]:
-    """Have messages delivered, and return how many recipients were news, known before, and unreadable."""
+def deliver(world: World, *messages: Message | str) -> tuple[int, int, int]:
+    """Deliver messages, and return how many recipients were new, recorded before, and unreadable."""
     summary = feedback.receive(sns(*messages), world.context())
     return summary["succeeded"], summary["skipped"], summary["failed"]
 
 
 def refusal(world: World, event: object) -> str:
-    """Return the sentence that an event is refused with; it has recorded nothing."""
+    """Return the error message with which an event is refused, having recorded nothing."""
     with pytest.raises(RunFailedError) as refused:
         feedback.receive(event, world.context())
     assert world.execute(select(suppressions)) == []
@@ -116,17 +116,17 @@ def suppressed(world: World) -> dict[str, str]:
     return {row.address: row.reason for row in world.execute(query)}
 
 
-def who_wants_it(world: World) -> list[str]:
+def subscribed_addresses(world: World) -> list[str]:
     query = select(users.c.email).where(users.c.email_digest.is_(True)).order_by(users.c.email)
     return [row.email for row in world.execute(query)]
 
 
 @every_format
-def test_a_permanent_bounce_keeps_every_later_mail_away_and_opts_nobody_out(world: World, format_: str) -> None:
+def test_permanent_bounce_suppresses_without_opting_out(world: World, format_: str) -> None:
     world.add_users(2)
-    assert tell(world, bounce("user0@example.com", format_=format_)) == (1, 0, 0)
+    assert deliver(world, bounce("user0@example.com", format_=format_)) == (1, 0, 0)
     assert suppressed(world) == {"user0@example.com": "permanent bounce"}
-    assert who_wants_it(world) == ["user0@example.com", "user1@example.com"]
+    assert subscribed_addresses(world) == ["user0@example.com", "user1@example.com"]
     world.add_posts("Hello")
     world.fire()
     world.drain()
@@ -134,10 +134,10 @@ def test_a_permanent_bounce_keeps_every_later_mail_away_and_opts_nobody_out(worl
 
 
 @every_format
-def test_a_complaint_suppresses_and_opts_out_and_changes_no_other_column(world: World, format_: str) -> None:
+def test_complaint_suppresses_and_opts_out_only(world: World, format_: str) -> None:
     world.add_users(2)
     before = {row.email: row._asdict() for row in world.execute(select(users))}
-    assert tell(world, complaint("user0@example.com", format_=format_)) == (1, 0, 0)
+    assert deliver(world, complaint("user0@example.com", format_=format_)) == (1, 0, 0)
     assert suppressed(world) == {"user0@example.com": "complaint"}
     before["user0@example.com"]["email_digest"] = False
     assert {row.email: row._asdict() for row in world.execute(select(users))} == before
@@ -145,55 +145,55 @@ def test_a_complaint_suppresses_and_opts_out_and_changes_no_other_column(world: 
 
 @every_format
 @pytest.mark.parametrize("type_", ["Transient", "Undetermined", "Quite new"])
-def test_what_may_pass_suppresses_with_the_fifth_mail(world: World, format_: str, type_: str) -> None:
+def test_fifth_transient_bounce_suppresses(world: World, format_: str, type_: str) -> None:
     for number in range(5):
         assert suppressed(world) == {}
-        told = bounce("user0@example.com", format_=format_, type_=type_, id_=f"mail-{number}")
-        assert tell(world, told) == (1, 0, 0)
+        message = bounce("user0@example.com", format_=format_, type_=type_, id_=f"mail-{number}")
+        assert deliver(world, message) == (1, 0, 0)
     assert suppressed(world) == {"user0@example.com": "transient bounce"}
 
 
-def test_a_bounce_of_long_ago_or_of_a_clock_that_is_ahead_is_not_recent_for_ever(world: World) -> None:
+def test_old_or_future_bounce_does_not_stay_recent(world: World) -> None:
     for number, at in enumerate(["0001-01-01T00:00:00Z", "2016-07-20T08:00:00Z", "9999-12-31T23:59:59Z"]):
-        tell(world, bounce("user0@example.com", type_="Transient", id_=f"mail-{number}", at=at))
+        deliver(world, bounce("user0@example.com", type_="Transient", id_=f"mail-{number}", at=at))
     world.clock.advance(timedelta(days=15).total_seconds())
     for number in range(4):
         at = iso(from_ms(world.clock.now_ms()))
-        tell(world, bounce("user0@example.com", type_="Transient", id_=f"later-{number}", at=at))
+        deliver(world, bounce("user0@example.com", type_="Transient", id_=f"later-{number}", at=at))
     assert suppressed(world) == {}
 
 
 @pytest.mark.parametrize("timestamp", [None, "absent"])
-def test_without_a_moment_it_bounced_just_now(world: World, timestamp: str | None) -> None:
+def test_missing_timestamp_means_now(world: World, timestamp: str | None) -> None:
     for number in range(5):
-        told = bounce("user0@example.com", type_="Transient", id_=f"mail-{number}")
-        told["bounce"]["timestamp"] = timestamp
+        message = bounce("user0@example.com", type_="Transient", id_=f"mail-{number}")
+        message["bounce"]["timestamp"] = timestamp
         if timestamp == "absent":
-            del told["bounce"]["timestamp"]
-        tell(world, told)
+            del message["bounce"]["timestamp"]
+        deliver(world, message)
     assert suppressed(world) == {"user0@example.com": "transient bounce"}
 
 
-@pytest.mark.parametrize("tells", [bounce, complaint])
-def test_the_same_told_again_and_in_the_other_format_counts_once(world: World, tells: Callable[..., Message]) -> None:
-    first, other = (tells("user0@example.com", format_=format_) for format_ in FORMATS)
-    assert tell(world, first) == (1, 0, 0)
+@pytest.mark.parametrize("make", [bounce, complaint])
+def test_same_feedback_in_both_formats_counts_once(world: World, make: Callable[..., Message]) -> None:
+    first, other = (make("user0@example.com", format_=format_) for format_ in FORMATS)
+    assert deliver(world, first) == (1, 0, 0)
     before = world.execute(select(suppressions))
     for _ in range(4):
-        assert tell(world, first, other) == (0, 2, 0)
+        assert deliver(world, first, other) == (0, 2, 0)
     assert world.execute(select(suppressions)) == before
 
 
-def test_a_copy_of_a_complaint_does_not_take_out_who_has_opted_in_again(world: World) -> None:
+def test_repeated_complaint_keeps_new_opt_in(world: World) -> None:
     world.add_users(1)
-    tell(world, complaint("user0@example.com"))
+    deliver(world, complaint("user0@example.com"))
     world.execute(update(users).values(email_digest=True))
-    assert tell(world, complaint("user0@example.com")) == (0, 1, 0)
-    assert who_wants_it(world) == ["user0@example.com"]
+    assert deliver(world, complaint("user0@example.com")) == (0, 1, 0)
+    assert subscribed_addresses(world) == ["user0@example.com"]
 
 
 @pytest.mark.parametrize(
-    ("stored", "sent", "told"),
+    ("stored", "sent", "reported"),
     [
         ("jane@example.org", "jane@example.org", "JANE@Example.ORG"),
         ("Jane@Example.org", "Jane@Example.org", "jane@example.org"),
@@ -204,13 +204,13 @@ def test_a_copy_of_a_complaint_does_not_take_out_who_has_opted_in_again(world: W
         ("jane@bücher.example", "jane@xn--bcher-kva.example", "jane@xn--bcher-kva.example"),
     ],
 )
-def test_an_address_is_recognised_however_it_is_spelled(world: World, stored: str, sent: str, told: str) -> None:
+def test_address_is_recognised_in_any_spelling(world: World, stored: str, sent: str, reported: str) -> None:
     world.add_users(1, email=stored)
     world.add_users(1, prefix="other")
-    message = complaint(told)
+    message = complaint(reported)
     message["mail"]["destination"] = [sent]
-    assert tell(world, message) == (1, 0, 0)
-    assert who_wants_it(world) == ["other0@example.com"]
+    assert deliver(world, message) == (1, 0, 0)
+    assert subscribed_addresses(world) == ["other0@example.com"]
     world.execute(update(users).values(email_digest=True))
     world.add_posts("Hello")
     world.fire()
@@ -219,17 +219,17 @@ def test_an_address_is_recognised_however_it_is_spelled(world: World, stored: st
 
 
 @pytest.mark.parametrize("stored", ["josé@example.org", "jose@éxample.org"])
-def test_a_complaint_takes_out_nobody_whose_address_differs_by_an_accent(world: World, stored: str) -> None:
-    # MySQL's collations find the one for the other.
+def test_complaint_does_not_opt_out_accented_address(world: World, stored: str) -> None:
+    # MySQL's collations treat the two as equal.
     world.add_users(1, email=stored)
-    assert tell(world, complaint("jose@example.org")) == (1, 0, 0)
-    assert who_wants_it(world) == [stored]
+    assert deliver(world, complaint("jose@example.org")) == (1, 0, 0)
+    assert subscribed_addresses(world) == [stored]
 
 
-def test_a_complaint_of_nobody_who_is_known_suppresses_all_the_same(world: World) -> None:
+def test_complaint_of_unknown_user_suppresses(world: World) -> None:
     message = complaint("user0@example.com")
     del message["mail"]["destination"]
-    assert tell(world, message) == (1, 0, 0)
+    assert deliver(world, message) == (1, 0, 0)
     assert suppressed(world) == {"user0@example.com": "complaint"}
 
 
@@ -253,15 +253,15 @@ UNREADABLE: list[Any] = [
 
 
 @every_format
-@pytest.mark.parametrize("tells", [bounce, complaint])
+@pytest.mark.parametrize("make", [bounce, complaint])
 @pytest.mark.parametrize("unreadable", UNREADABLE, ids=lambda item: ascii(item)[:50])
-def test_one_recipient_that_cannot_be_read_does_not_stop_the_others_and_no_line_shows_it(
-    world: World, log: Log, tells: Callable[..., Message], unreadable: Any, format_: str
+def test_unreadable_recipient_does_not_stop_others_and_is_not_logged(
+    world: World, log: Log, make: Callable[..., Message], unreadable: Any, format_: str
 ) -> None:
-    message = tells("user0@example.com", "user1@example.com", format_=format_)
-    part, recipients = ("bounce", "bouncedRecipients") if tells is bounce else ("complaint", "complainedRecipients")
+    message = make("user0@example.com", "user1@example.com", format_=format_)
+    part, recipients = ("bounce", "bouncedRecipients") if make is bounce else ("complaint", "complainedRecipients")
     message[part][recipients].insert(1, unreadable)
-    assert tell(world, message) == (2, 0, 1)
+    assert deliver(world, message) == (2, 0, 1)
     assert set(suppressed(world)) == {"user0@example.com", "user1@example.com"}
     lines = log()
     assert [line["message"] for line in lines if line.get("level") == "WARNING"] == ["feedback without a plain address"]
@@ -269,23 +269,23 @@ def test_one_recipient_that_cannot_be_read_does_not_stop_the_others_and_no_line_
 
 
 @pytest.mark.parametrize("address", ["o'brien+{x}=y@example.org", "a@b.example.org", "x.y_z@xn--bcher-kva.example"])
-def test_no_line_shows_an_address(world: World, log: Log, address: str) -> None:
+def test_log_shows_no_address(world: World, log: Log, address: str) -> None:
     message = bounce(address, id_=f"of {address}")
-    tell(world, message)
-    tell(world, message)
+    deliver(world, message)
+    deliver(world, message)
     lines = json.dumps(log())
     assert address not in lines
     assert f"{address[0]}***@{address.partition('@')[2]}" in lines
 
 
-def test_a_message_may_name_as_many_recipients_as_ses_takes(world: World) -> None:
+def test_message_may_have_fifty_recipients(world: World) -> None:
     message = bounce(*(f"user{number}@example.com" for number in range(50)))
-    assert tell(world, message) == (50, 0, 0)
+    assert deliver(world, message) == (50, 0, 0)
     assert len(suppressed(world)) == 50
 
 
 @pytest.mark.parametrize("count", [51, 5000])
-def test_a_message_of_more_recipients_is_refused(world: World, count: int) -> None:
+def test_message_with_more_recipients_is_refused(world: World, count: int) -> None:
     message = complaint(*(f"user{number}@example.com" for number in range(count)))
     assert "a mail of SES has at most 50 recipients" in refusal(world, sns(message))
     message["complaint"]["complainedRecipients"] = [{"emailAddress": "user0@example.com"}]
@@ -344,9 +344,7 @@ GOOD = bounce("user0@example.com")
     ],
     ids=lambda value: ascii(value)[:40],
 )
-def test_a_message_that_ses_cannot_have_sent_is_refused_with_one_sentence_and_fails_the_function(
-    world: World, log: Log, message: Message | str, reason: str
-) -> None:
+def test_malformed_message_fails_with_one_sentence(world: World, log: Log, message: Message | str, reason: str) -> None:
     sentence = refusal(world, sns(message))
     assert sentence.startswith("mail_feedback dead: what was published is not valid: ")
     assert reason in sentence
@@ -355,7 +353,7 @@ def test_a_message_that_ses_cannot_have_sent_is_refused_with_one_sentence_and_fa
     assert (summary["task"], summary["outcome"], summary["level"]) == ("mail_feedback", "dead", "ERROR")
 
 
-def test_a_refusal_repeats_no_address(world: World, log: Log) -> None:
+def test_refusal_shows_no_address(world: World, log: Log) -> None:
     sentence = refusal(world, sns(replaced(GOOD, "jane.doe@example.org", "bounce")))
     assert "jane" not in sentence + json.dumps(log())
 
@@ -379,7 +377,7 @@ def test_a_refusal_repeats_no_address(world: World, log: Log) -> None:
     ],
     ids=lambda event: ascii(event)[:40],
 )
-def test_what_is_no_event_of_sns_is_refused_with_one_clear_sentence(world: World, event: object) -> None:
+def test_event_of_another_service_is_refused_with_one_sentence(world: World, event: object) -> None:
     with pytest.raises(RunFailedError) as refused:
         invoke("mail_feedback", event)
     assert str(refused.value) in {
@@ -389,22 +387,22 @@ def test_what_is_no_event_of_sns_is_refused_with_one_clear_sentence(world: World
     assert world.execute(select(suppressions)) == []
 
 
-def test_an_event_of_sns_through_the_function(world: World) -> None:
+def test_sns_event_passes_through_the_function(world: World) -> None:
     summary = invoke("mail_feedback", sns(bounce("user0@example.com")))
     assert (summary["task"], summary["outcome"], summary["total"]) == ("mail_feedback", "succeeded", 1)
     assert suppressed(world) == {"user0@example.com": "permanent bounce"}
 
 
-def test_an_event_that_bears_less_than_sns_sends_is_taken_too(world: World) -> None:
-    # As a person writes it, or as the queue of failed fires holds it: Chalice itself would miss the subject.
+def test_event_with_only_required_keys_is_accepted(world: World) -> None:
+    # An event written by hand or from the queue of failed fires: Chalice alone fails without the subject.
     event = {"Records": [{"Sns": {"Message": json.dumps(bounce("user0@example.com"))}}]}
     assert invoke("mail_feedback", event)["succeeded"] == 1
 
 
-def test_records_that_come_together_are_all_taken_and_none_is_when_one_cannot_be_read(world: World) -> None:
+def test_unreadable_record_fails_whole_event(world: World) -> None:
     first, second = bounce("user0@example.com"), complaint("user1@example.com", id_="other")
     refusal(world, sns(first, "no JSON", second))
-    assert tell(world, first, second) == (2, 0, 0)
+    assert deliver(world, first, second) == (2, 0, 0)
 
 
 TRIAL = "Successfully validated SNS topic for Amazon SES event publishing."
@@ -429,30 +427,28 @@ SUBSCRIBED = {"notificationType": "AmazonSnsSubscriptionSucceeded", "message": "
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
-def test_anything_but_bounces_and_complaints_is_ignored_with_a_log_line(
-    world: World, log: Log, event: dict[str, Any], type_: str
-) -> None:
+def test_other_feedback_is_ignored_and_logged(world: World, log: Log, event: dict[str, Any], type_: str) -> None:
     world.add_users(1)
     summary = feedback.receive(event, world.context())
     assert (summary["outcome"], summary["total"]) == ("succeeded", 0)
     line = log()[0]
     assert (line["message"], line["type"]) == ("feedback ignored", type_)
     assert world.execute(select(suppressions)) == []
-    assert who_wants_it(world) == ["user0@example.com"]
+    assert subscribed_addresses(world) == ["user0@example.com"]
 
 
 @pytest.mark.parametrize("kind", [None, "abuse", "fraud", "virus", "other", "absent"])
-def test_a_complaint_of_any_other_kind_is_one(world: World, kind: str | None) -> None:
+def test_complaint_of_any_type_counts(world: World, kind: str | None) -> None:
     message = complaint("user0@example.com", complaintFeedbackType=kind)
     if kind == "absent":
         del message["complaint"]["complaintFeedbackType"]
-    tell(world, message)
+    deliver(world, message)
     assert suppressed(world) == {"user0@example.com": "complaint"}
 
 
 @contextmanager
 def breaking(world: World, words: str) -> Iterator[None]:
-    """Let every statement that begins so fail as it does when the server has gone."""
+    """Make every statement with this beginning fail, as if the server had gone."""
     engine = world.context().database.engine
 
     def refuse(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -467,42 +463,40 @@ def breaking(world: World, words: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("words", ["", "INSERT INTO suppressions", "UPDATE suppressions", "UPDATE users"])
-def test_a_complaint_that_cannot_be_recorded_whole_is_not_at_all_and_its_repetition_is(
-    world: World, log: Log, words: str
-) -> None:
+def test_failed_complaint_rolls_back_and_retry_records_it(world: World, log: Log, words: str) -> None:
     world.add_users(1)
     with breaking(world, words), pytest.raises(RunFailedError, match="mail_feedback failed: ") as failed:
-        tell(world, complaint("user0@example.com"))
+        deliver(world, complaint("user0@example.com"))
     assert "user0" not in str(failed.value) + json.dumps(log())
     assert world.execute(select(suppressions)) == []
-    assert who_wants_it(world) == ["user0@example.com"]
-    assert tell(world, complaint("user0@example.com")) == (1, 0, 0)
-    assert who_wants_it(world) == []
+    assert subscribed_addresses(world) == ["user0@example.com"]
+    assert deliver(world, complaint("user0@example.com")) == (1, 0, 0)
+    assert subscribed_addresses(world) == []
 
 
-def test_the_summary_counts_recipients_and_names_the_task(world: World, log: Log) -> None:
+def test_summary_counts_recipients_and_names_the_task(world: World, log: Log) -> None:
     message = bounce("user0@example.com", "user1@example.com")
-    tell(world, message)
+    deliver(world, message)
     log()
     message["bounce"]["bouncedRecipients"] += [CUT_OFF, {"emailAddress": "user2@example.com"}]
-    tell(world, message)
+    deliver(world, message)
     (summary,) = (line for line in log() if line.get("message") == "run succeeded" and line.get("total") == 4)
     assert (summary["task"], summary["succeeded"], summary["skipped"], summary["failed"]) == ("mail_feedback", 1, 2, 1)
 
 
 @pytest.mark.parametrize("name", [None, "nightshift-dev_mail-2"])
-def test_mails_are_sent_under_the_configuration_set_where_there_is_one(sqlite_url: str, name: str | None) -> None:
+def test_mail_is_sent_with_configuration_set(sqlite_url: str, name: str | None) -> None:
     kit = Kit(sqlite_url, MAIL_CONFIGURATION_SET=name or "")
     kit.enqueue("send_email", {"to": "jane@example.org", "subject": "Hello", "text": "Hello."})
     kit.drain()
     (call,) = kit.ses.sent
     assert call.get("ConfigurationSetName") == name
-    # What SES's API knows as absent, it does not know as null.
+    # SES's API allows a missing parameter, not null.
     assert ("ConfigurationSetName" in call) == (name is not None)
 
 
 @pytest.mark.parametrize("name", ["a b", "a/b", "a" * 65, "ä", "a\n", "arn:aws:ses:eu-west-1:1:configuration-set/a"])
-def test_what_can_be_no_configuration_set_is_refused_at_the_start(world: World, name: str) -> None:
+def test_invalid_configuration_set_is_refused_at_start(world: World, name: str) -> None:
     with pytest.raises(ConfigurationError, match="MAIL_CONFIGURATION_SET must be up to 64 letters") as refused:
         Environment({**world.environment, "MAIL_CONFIGURATION_SET": name}).read(MailSettings)
     assert name not in str(refused.value)

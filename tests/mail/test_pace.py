@@ -60,7 +60,7 @@ def server(answer: bytes | None) -> Iterator[tuple[int, list[bytes]]]:
 
 
 @pytest.mark.parametrize(("rate", "workers", "seconds"), [(10, 5, 0.5), (1, 1, 1.0), (14, 7, 0.5), (0.5, 1, 2.0)])
-def test_the_first_mail_goes_at_once_and_each_further_one_after_the_workers_own_share(
+def test_first_mail_goes_at_once_and_others_at_workers_share(
     clock: FrozenClock, rate: float, workers: int, seconds: float
 ) -> None:
     pace = Pace(rate=rate, workers=workers, redis=None, clock=clock)
@@ -70,9 +70,7 @@ def test_the_first_mail_goes_at_once_and_each_further_one_after_the_workers_own_
 
 
 @pytest.mark.parametrize(("rate", "workers"), [(7, 1), (3, 2), (1000, 1), (999, 5), (0.3, 1)])
-def test_a_share_that_is_no_whole_number_of_milliseconds_is_kept_over_many_mails(
-    clock: FrozenClock, rate: float, workers: int
-) -> None:
+def test_fractional_share_is_kept_over_many_mails(clock: FrozenClock, rate: float, workers: int) -> None:
     pace = Pace(rate=rate, workers=workers, redis=None, clock=clock)
     started_ms = clock.now_ms()
     for _ in range(211):
@@ -80,7 +78,7 @@ def test_a_share_that_is_no_whole_number_of_milliseconds_is_kept_over_many_mails
     assert clock.now_ms() - started_ms == pytest.approx(210 * 1000 * workers / rate, abs=1)
 
 
-def test_time_that_sending_took_is_taken_off_the_wait(clock: FrozenClock) -> None:
+def test_sending_time_shortens_the_wait(clock: FrozenClock) -> None:
     pace = Pace(rate=1, workers=1, redis=None, clock=clock)
     pace.wait(at_most_seconds=3600)
     clock.advance(0.75)
@@ -88,7 +86,7 @@ def test_time_that_sending_took_is_taken_off_the_wait(clock: FrozenClock) -> Non
     assert clock.slept == [0.25]
 
 
-def test_a_rest_is_not_made_up_for_by_a_burst(clock: FrozenClock) -> None:
+def test_idle_time_allows_no_burst(clock: FrozenClock) -> None:
     pace = Pace(rate=1, workers=1, redis=None, clock=clock)
     pace.wait(at_most_seconds=3600)
     clock.advance(60)
@@ -97,7 +95,7 @@ def test_a_rest_is_not_made_up_for_by_a_burst(clock: FrozenClock) -> None:
     assert clock.slept == [1.0, 1.0]
 
 
-def test_several_mails_at_once_take_the_time_of_each(clock: FrozenClock) -> None:
+def test_several_mails_reserve_time_for_each(clock: FrozenClock) -> None:
     pace = Pace(rate=10, workers=5, redis=None, clock=clock)
     for _ in range(3):
         assert pace.wait(at_most_seconds=3600, mails=4)
@@ -107,9 +105,7 @@ def test_several_mails_at_once_take_the_time_of_each(clock: FrozenClock) -> None
 @pytest.mark.parametrize(
     ("rate", "workers", "burst"), [(14, 1, 14), (14, 5, 2), (1, 5, 1), (0.5, 1, 1), (1000, 5, 200)]
 )
-def test_no_more_may_go_at_once_than_the_workers_own_share_of_a_second(
-    clock: FrozenClock, rate: float, workers: int, burst: int
-) -> None:
+def test_burst_is_workers_share_of_a_second(clock: FrozenClock, rate: float, workers: int, burst: int) -> None:
     assert Pace(rate=rate, workers=workers, redis=None, clock=clock).burst == burst
 
 
@@ -123,8 +119,8 @@ def test_all_workers_together_keep_to_the_rate() -> None:
     assert [sum(clock.slept) for clock in clocks] == [10.0] * 5
 
 
-def test_without_a_redis_that_can_be_reached_each_worker_keeps_to_its_own_share(clock: FrozenClock) -> None:
-    # Bound and not listening: nobody else can take the port, and it refuses connections.
+def test_unreachable_redis_leaves_each_worker_its_share(clock: FrozenClock) -> None:
+    # Bound and not listening: no other process can take the port, and it refuses connections.
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with client(closed.getsockname()[1]) as redis:
@@ -147,7 +143,7 @@ def test_without_a_redis_that_can_be_reached_each_worker_keeps_to_its_own_share(
     ],
     ids=["silent", "closing", "unknown", "full", "replica", "http", "tls"],
 )
-def test_a_redis_that_fails_is_given_up_at_the_first_mail(clock: FrozenClock, answer: bytes | None) -> None:
+def test_failing_redis_is_given_up_at_first_mail(clock: FrozenClock, answer: bytes | None) -> None:
     with server(answer) as (port, requests), client(port) as redis:
         pace = Pace(rate=10, workers=5, redis=redis, clock=clock)
         for _ in range(3):
@@ -156,7 +152,7 @@ def test_a_redis_that_fails_is_given_up_at_the_first_mail(clock: FrozenClock, an
     assert len(requests) == 1
 
 
-def test_a_turn_that_would_come_too_late_is_not_taken(clock: FrozenClock) -> None:
+def test_too_long_wait_reserves_nothing(clock: FrozenClock) -> None:
     pace = Pace(rate=1, workers=10, redis=None, clock=clock)
     assert pace.wait(at_most_seconds=0)
     assert [pace.wait(at_most_seconds=2) for _ in range(3)] == [False] * 3
@@ -164,7 +160,7 @@ def test_a_turn_that_would_come_too_late_is_not_taken(clock: FrozenClock) -> Non
     assert clock.slept == [10.0]
 
 
-def test_pace_without_redis_holds_from_one_invocation_to_the_next(sqlite_url: str) -> None:
+def test_pace_without_redis_holds_across_invocations(sqlite_url: str) -> None:
     kit = Kit(sqlite_url, MAIL_RATE="10", MAIL_WORKERS="5")
     for _ in range(3):
         assert pace(kit.context()).wait(at_most_seconds=3600)

@@ -19,19 +19,19 @@ def test_workers_share_one_pace(client: redis.Redis) -> None:
     clocks = [FrozenClock(MORNING) for _ in range(3)]
     for clock in clocks * 4:
         Pace(rate=2, workers=100, redis=client, clock=clock).wait(at_most_seconds=3600)
-    # Twelve mails at two a second: each waits half a second longer than the one before, whoever sends it.
+    # Twelve mails at two a second: each waits half a second longer than the one before, in whichever worker.
     waits = sorted(second for clock in clocks for second in clock.slept)
     assert waits == pytest.approx([n / 2 for n in range(1, 12)], abs=0.4)
 
 
-def test_several_mails_at_once_take_the_time_of_each(client: redis.Redis) -> None:
+def test_several_mails_reserve_time_for_each(client: redis.Redis) -> None:
     clock = FrozenClock(MORNING)
     for mails in (5, 1):
         Pace(rate=2, workers=100, redis=client, clock=clock).wait(at_most_seconds=3600, mails=mails)
     assert clock.slept == pytest.approx([2.5], abs=0.4)
 
 
-def test_a_turn_that_would_come_too_late_is_left_to_others(client: redis.Redis) -> None:
+def test_too_long_wait_reserves_nothing_in_redis(client: redis.Redis) -> None:
     clock = FrozenClock(MORNING)
     pace = Pace(rate=0.1, workers=100, redis=client, clock=clock)
     assert pace.wait(at_most_seconds=0)
@@ -40,16 +40,16 @@ def test_a_turn_that_would_come_too_late_is_left_to_others(client: redis.Redis) 
     assert clock.slept == pytest.approx([10], abs=0.4)
 
 
-def test_as_many_may_go_at_once_as_all_workers_may_send_in_a_second(client: redis.Redis) -> None:
+def test_burst_with_redis_is_rate_of_a_second(client: redis.Redis) -> None:
     assert Pace(rate=14, workers=5, redis=client, clock=FrozenClock(MORNING)).burst == 14
 
 
-def test_the_reservation_goes_away_when_nobody_sends(client: redis.Redis) -> None:
+def test_reservation_expires(client: redis.Redis) -> None:
     Pace(rate=2, workers=1, redis=client, clock=FrozenClock(MORNING)).wait(at_most_seconds=3600)
     assert 0 < int(client.pttl(KEY)) <= 60_000
 
 
-def test_without_redis_each_worker_keeps_to_its_share(redis_url: str) -> None:
+def test_failing_real_redis_leaves_each_worker_its_share(redis_url: str) -> None:
     client = redis.Redis.from_url(redis_url)
     client.set(KEY, "not a number")
     client.config_set("maxmemory", 1)

@@ -1,4 +1,4 @@
-"""Whom no mail goes to: what suppresses an address at once or after repeats, what counts once, and how it is lifted."""
+"""Suppressed addresses: what suppresses one, what counts once, and lifting."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,16 +23,16 @@ DAY = 86_400
 
 @dataclass(kw_only=True)
 class Book:
-    """The suppressed addresses of a deployment whose clock stands still; each incident is of a mail of its own."""
+    """The suppressions of a deployment with a frozen clock; each incident has its own mail."""
 
     kit: Kit
     mails: int = 0
-    told: list[Incident] = field(default_factory=list)
+    recorded: list[Incident] = field(default_factory=list)
 
-    def tell(
+    def record(
         self, reason: Reason, *, address: str = JANE, words: str = "", days_ago: float = 0, mail: str = ""
     ) -> bool:
-        """Tell of an incident, and return whether it was news."""
+        """Record an incident, and return whether it is new."""
         self.mails += 1
         incident = Incident(
             address=address,
@@ -42,10 +42,10 @@ class Book:
             at_ms=self.kit.clock.now_ms() - round(1000 * DAY * days_ago),
             words=words,
         )
-        self.told.append(incident)
-        return self.tell_again(incident)
+        self.recorded.append(incident)
+        return self.record_again(incident)
 
-    def tell_again(self, incident: Incident) -> bool:
+    def record_again(self, incident: Incident) -> bool:
         now_ms = self.kit.clock.now_ms()
         return bool(self.transact(lambda connection: suppressions.record(connection, incident, now_ms=now_ms)))
 
@@ -74,58 +74,58 @@ def book(database_url: str) -> Book:
 
 
 @pytest.mark.parametrize("reason", [Reason.PERMANENT, Reason.COMPLAINT])
-def test_a_permanent_bounce_and_a_complaint_suppress_at_once(book: Book, reason: Reason) -> None:
-    assert book.tell(reason)
+def test_permanent_bounce_and_complaint_suppress_at_once(book: Book, reason: Reason) -> None:
+    assert book.record(reason)
     assert book.suppressed(JANE, "joe@example.org") == {JANE: reason}
 
 
-def test_the_fifth_transient_bounce_within_a_fortnight_suppresses_and_the_four_before_it_do_not(book: Book) -> None:
+def test_fifth_transient_bounce_in_a_fortnight_suppresses(book: Book) -> None:
     for _ in range(4):
-        book.tell(Reason.TRANSIENT)
+        book.record(Reason.TRANSIENT)
         assert book.suppressed() == {}
         book.kit.clock.advance(3 * DAY)
     assert (book.row().bounces, book.row().suppressed_at) == (4, None)
-    book.tell(Reason.TRANSIENT)
+    book.record(Reason.TRANSIENT)
     assert book.suppressed() == {JANE: "transient bounce"}
     assert (book.row().bounces, book.row().suppressed_at) == (5, book.kit.clock.now_ms())
 
 
-def test_transient_bounces_that_no_fortnight_holds_five_of_never_suppress(book: Book) -> None:
+def test_rarer_transient_bounces_never_suppress(book: Book) -> None:
     for _ in range(12):
-        book.tell(Reason.TRANSIENT)
+        book.record(Reason.TRANSIENT)
         book.kit.clock.advance(3.5 * DAY)
     assert book.suppressed() == {}
     assert book.row().bounces == 12
 
 
-def test_what_counts_is_when_it_bounced_and_not_when_it_was_told(book: Book) -> None:
+def test_time_of_bounce_counts_not_of_delivery(book: Book) -> None:
     for days_ago in (20, 18, 16, 14):
-        book.tell(Reason.TRANSIENT, days_ago=days_ago)
+        book.record(Reason.TRANSIENT, days_ago=days_ago)
     for _ in range(4):
-        book.tell(Reason.TRANSIENT, days_ago=1)
+        book.record(Reason.TRANSIENT, days_ago=1)
     assert book.suppressed() == {}
-    book.tell(Reason.TRANSIENT, days_ago=13.9)
+    book.record(Reason.TRANSIENT, days_ago=13.9)
     assert book.suppressed() == {JANE: "transient bounce"}
 
 
 def test_bounces_of_one_address_do_not_count_for_another(book: Book) -> None:
     for number in range(5):
-        book.tell(Reason.TRANSIENT, address=f"jane{number}@example.org")
+        book.record(Reason.TRANSIENT, address=f"jane{number}@example.org")
     assert book.suppressed(*(f"jane{number}@example.org" for number in range(5))) == {}
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_what_is_told_again_of_the_same_mail_is_no_news(book: Book, reason: Reason) -> None:
-    assert book.tell(reason)
+def test_repeated_incident_is_not_new(book: Book, reason: Reason) -> None:
+    assert book.record(reason)
     before = book.row()
     for _ in range(5):
         book.kit.clock.advance(60)
-        assert not book.tell_again(book.told[0])
+        assert not book.record_again(book.recorded[0])
     assert book.row() == before
 
 
-def test_another_end_of_the_same_mail_is_news(book: Book) -> None:
-    assert [book.tell(reason, mail="the one") for reason in Reason] == [True, True, True]
+def test_another_reason_for_same_mail_is_new(book: Book) -> None:
+    assert [book.record(reason, mail="the one") for reason in Reason] == [True, True, True]
     assert book.suppressed() == {JANE: "complaint"}
 
 
@@ -139,12 +139,10 @@ def test_another_end_of_the_same_mail_is_news(book: Book) -> None:
         ([*[Reason.TRANSIENT] * 5, Reason.PERMANENT, Reason.TRANSIENT], "permanent bounce"),
     ],
 )
-def test_the_strongest_reason_stays_with_its_words_and_the_moment_is_that_of_the_first(
-    book: Book, reasons: list[Reason], reason: str
-) -> None:
+def test_strongest_reason_and_first_time_are_kept(book: Book, reasons: list[Reason], reason: str) -> None:
     moments = []
     for each in reasons:
-        book.tell(each, words=f"words of a {each}")
+        book.record(each, words=f"words of a {each}")
         moments.append(book.row().suppressed_at)
         book.kit.clock.advance(60)
     assert book.suppressed() == {JANE: reason}
@@ -152,60 +150,58 @@ def test_the_strongest_reason_stays_with_its_words_and_the_moment_is_that_of_the
     assert len(set(filter(None, moments))) == 1
 
 
-def test_an_address_is_found_in_any_spelling_and_told_as_it_was_asked_for(book: Book) -> None:
-    book.tell(Reason.PERMANENT, address="jane@xn--bcher-kva.example")
+def test_address_is_found_in_any_spelling_and_returned_as_given(book: Book) -> None:
+    book.record(Reason.PERMANENT, address="jane@xn--bcher-kva.example")
     asked = ["Jane@Bücher.example", "jane@xn--bcher-kva.EXAMPLE", "jane@bucher.example", "jané@bücher.example"]
     assert set(book.suppressed(*asked)) == set(asked[:2])
 
 
 @pytest.mark.parametrize(
-    "nobody", [None, "", "jane", "a@example.org, b@example.org", "jane@exa\ud800mple.org", "@" * 999]
+    "invalid", [None, "", "jane", "a@example.org, b@example.org", "jane@exa\ud800mple.org", "@" * 999]
 )
-def test_what_is_no_plain_address_is_not_suppressed_and_does_not_hide_the_others(
-    book: Book, nobody: str | None
-) -> None:
-    book.tell(Reason.PERMANENT)
-    assert book.suppressed(nobody, JANE) == {JANE: "permanent bounce"}
+def test_invalid_address_is_not_suppressed_and_hides_no_other(book: Book, invalid: str | None) -> None:
+    book.record(Reason.PERMANENT)
+    assert book.suppressed(invalid, JANE) == {JANE: "permanent bounce"}
 
 
-def test_a_lifted_address_is_reached_again_and_its_bounces_are_counted_anew(book: Book) -> None:
+def test_lifted_address_gets_mail_and_counts_from_zero(book: Book) -> None:
     for _ in range(5):
-        book.tell(Reason.TRANSIENT)
+        book.record(Reason.TRANSIENT)
     assert book.lift()
     assert (book.suppressed(), book.row().bounces, book.list()) == ({}, 0, [])
     for _ in range(4):
-        book.tell(Reason.TRANSIENT)
+        book.record(Reason.TRANSIENT)
     assert book.suppressed() == {}
-    book.tell(Reason.TRANSIENT)
+    book.record(Reason.TRANSIENT)
     assert book.suppressed() == {JANE: "transient bounce"}
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_late_copy_of_what_was_told_before_the_lifting_does_not_suppress_again(book: Book, reason: Reason) -> None:
+def test_late_copy_does_not_suppress_lifted_address(book: Book, reason: Reason) -> None:
     for _ in range(5):
-        book.tell(reason)
+        book.record(reason)
     book.lift()
-    assert [book.tell_again(incident) for incident in book.told] == [False] * 5
+    assert [book.record_again(incident) for incident in book.recorded] == [False] * 5
     assert book.suppressed() == {}
 
 
 @pytest.mark.parametrize("reason", [Reason.PERMANENT, Reason.COMPLAINT])
-def test_what_is_told_of_a_later_mail_suppresses_a_lifted_address_again(book: Book, reason: Reason) -> None:
-    book.tell(Reason.COMPLAINT)
+def test_new_incident_suppresses_lifted_address(book: Book, reason: Reason) -> None:
+    book.record(Reason.COMPLAINT)
     book.lift()
-    book.tell(reason)
+    book.record(reason)
     assert book.suppressed() == {JANE: reason}
 
 
-def test_lifting_an_address_that_is_not_suppressed_says_so_and_changes_nothing(book: Book) -> None:
-    book.tell(Reason.TRANSIENT)
+def test_lifting_unsuppressed_address_changes_nothing(book: Book) -> None:
+    book.record(Reason.TRANSIENT)
     before = book.row()
     assert [book.lift("joe@example.org"), book.lift()] == [False, False]
     assert book.row() == before
 
 
-def test_an_operator_lifts_an_address_in_any_spelling(book: Book) -> None:
-    book.tell(Reason.PERMANENT)
+def test_operator_lifts_an_address_in_any_spelling(book: Book) -> None:
+    book.record(Reason.PERMANENT)
     assert book.lift("Jane@Example.ORG")
     assert book.suppressed() == {}
 
@@ -213,15 +209,15 @@ def test_an_operator_lifts_an_address_in_any_spelling(book: Book) -> None:
 @pytest.mark.parametrize(
     "address", ["", "jane", "a@example.org, b@example.org", "Jane <jane@example.org>", "\ud800@x.org"]
 )
-def test_what_is_no_address_cannot_be_lifted_and_the_sentence_does_not_repeat_it(book: Book, address: str) -> None:
+def test_lifting_invalid_address_fails_without_showing_it(book: Book, address: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         book.lift(address)
     assert str(refused.value) == "address is not one plain e-mail address"
 
 
-def test_the_list_has_the_newest_first_and_shows_no_address(book: Book) -> None:
+def test_list_is_newest_first_and_masks_addresses(book: Book) -> None:
     for number, reason in enumerate([Reason.PERMANENT, Reason.COMPLAINT, Reason.TRANSIENT]):
-        book.tell(reason, address=f"jane{number}@example.org", words=f"550 <jane{number}@example.org> is unknown")
+        book.record(reason, address=f"jane{number}@example.org", words=f"550 <jane{number}@example.org> is unknown")
         book.kit.clock.advance(60)
     assert book.list() == [
         {
@@ -237,35 +233,33 @@ def test_the_list_has_the_newest_first_and_shows_no_address(book: Book) -> None:
 
 
 @pytest.mark.parametrize("words", ["x" * 10_000, '"\\' * 5000, "🐙" * 10_000, "用" * 10_000])
-def test_whatever_the_other_side_says_however_often_fits_into_the_row(book: Book, words: str) -> None:
+def test_any_incidents_fit_into_the_row(book: Book, words: str) -> None:
     for _ in range(20):
-        book.tell(Reason.TRANSIENT, words=words)
+        book.record(Reason.TRANSIENT, words=words)
     assert len(book.row().detail) <= 500
     assert book.list()[0]["words"] == words[:100]
-    assert not book.tell_again(book.told[-1])
+    assert not book.record_again(book.recorded[-1])
 
 
 @pytest.mark.parametrize("detail", [None, "", "spam trap", "[]", '{"seen": 5}', '{"words": "\\ud800"}'])
-def test_an_address_that_was_suppressed_by_hand_is_so_and_keeps_its_reason_until_it_is_lifted(
-    book: Book, detail: str | None
-) -> None:
+def test_address_suppressed_by_hand_keeps_its_reason(book: Book, detail: str | None) -> None:
     values = {"address": JANE, "reason": "by hand", "detail": detail, "suppressed_at": 1, "updated_at": 1}
-    book.tell(Reason.TRANSIENT)
+    book.record(Reason.TRANSIENT)
     values["address_digest"] = book.row().address_digest
     book.transact(lambda connection: connection.execute(table.delete()))
     book.transact(lambda connection: connection.execute(insert(table).values(**values)))
     assert book.suppressed() == {JANE: "by hand"}
-    assert book.tell(Reason.COMPLAINT)
+    assert book.record(Reason.COMPLAINT)
     assert [found["reason"] for found in book.list()] == ["by hand"]
     assert book.lift()
     assert book.suppressed() == {}
 
 
-def test_of_incidents_told_at_once_each_counts(book: Book) -> None:
+def test_concurrent_incidents_all_count(book: Book) -> None:
     database = Database(book.kit.context().database.engine, SystemClock())
     now_ms = book.kit.clock.now_ms()
 
-    def tell(number: int) -> bool:
+    def record(number: int) -> bool:
         incident = Incident(
             address=JANE,
             spellings=frozenset(),
@@ -278,6 +272,6 @@ def test_of_incidents_told_at_once_each_counts(book: Book) -> None:
         return database.transact(lambda connection: suppressions.record(connection, incident, now_ms=now_ms))
 
     with ThreadPoolExecutor(3) as threads:
-        assert sorted(threads.map(tell, range(1, 7))) == [False, *[True] * 5]
+        assert sorted(threads.map(record, range(1, 7))) == [False, *[True] * 5]
     assert book.row().bounces == 5
     assert book.suppressed() == {JANE: "transient bounce"}

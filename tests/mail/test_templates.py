@@ -62,7 +62,7 @@ class Page(HTMLParser):
         return [value for name, value in self.attributes if name == "href"]
 
 
-def test_every_post_stands_in_both_parts_with_its_link_in_the_given_order() -> None:
+def test_both_parts_list_posts_with_links_in_order() -> None:
     posts = [post(title=f"Title {n}", link=f"{SITE}/{n}?a=1&b=2") for n in "abc"]
     page = Page(html(*posts))
     assert page.headings == ["Title a", "Title b", "Title c"]
@@ -73,7 +73,7 @@ def test_every_post_stands_in_both_parts_with_its_link_in_the_given_order() -> N
 
 
 @pytest.mark.parametrize("title", [*HOSTILE, "\x00name\x00 and\r\nBcc: x", "<b>\"Q\" & 'A'</b>"])
-def test_a_title_is_shown_as_written_and_is_never_markup(title: str) -> None:
+def test_title_is_shown_as_written_and_is_never_markup(title: str) -> None:
     page = Page(html(post(title=title, author=title)))
     assert page.headings == [clean(title)]
     assert page.tags == Page(html(post())).tags
@@ -89,21 +89,21 @@ def test_markup_in_titles_is_escaped() -> None:
     "link",
     ["javascript:alert(1)", "JavaScript:alert(1)", "\x01javascript:x", "data:text/html,x", "//evil.example", "/a", ""],
 )
-def test_a_link_to_anything_but_the_web_is_left_out_and_its_title_stays(link: str) -> None:
+def test_link_outside_the_web_is_left_out_and_title_stays(link: str) -> None:
     page = Page(html(post(link=link)))
     assert page.headings == ["Hello"]
     assert page.links == [SITE, "unsubscribe_url"]
     assert "Hello\n3 points · 2 comments · Zoë\n\n" in text(post(link=link))
 
 
-def test_a_link_cannot_leave_its_attribute() -> None:
+def test_link_cannot_leave_its_attribute() -> None:
     link = "HTTPS://example.com/ onclick=x \"'><script>alert(1)</script>"
     page = Page(html(post(link=link)))
     assert link in page.links
     assert page.tags == Page(html(post())).tags
 
 
-def test_the_posts_that_did_not_fit_are_told_only_when_there_are_some() -> None:
+def test_more_posts_are_mentioned_only_if_any() -> None:
     for part in (html, text):
         assert "and 37 more" in part(post(), more=37)
         assert "38 new posts." in part(post(), more=37)
@@ -120,12 +120,12 @@ def test_one_is_singular() -> None:
         assert "0 points · 2 comments ·" in many
 
 
-def test_a_post_without_author_ends_with_its_comments() -> None:
+def test_post_without_author_ends_with_its_comments() -> None:
     assert "2 comments\n" in text(post(author=None))
     assert "None" not in html(post(author=None)) + text(post(author=None))
 
 
-def test_both_parts_have_a_hole_for_the_name_and_the_unsubscribe_link() -> None:
+def test_both_parts_have_placeholders_for_name_and_unsubscribe_link() -> None:
     composition = digest(post())
     assert composition.html[1::2] == PERSONAL
     assert composition.text[1::2] == PERSONAL
@@ -134,7 +134,7 @@ def test_both_parts_have_a_hole_for_the_name_and_the_unsubscribe_link() -> None:
     assert composition.text[4] == ""
 
 
-def test_the_mail_requests_nothing() -> None:
+def test_mail_requests_nothing() -> None:
     source = html(post(), more=1)
     assert not re.search(r"<img|<link|<script|<iframe|url\(|src=|background=|@import", source, re.IGNORECASE)
 
@@ -167,7 +167,7 @@ def _luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def test_a_digest_of_twenty_posts_is_small() -> None:
+def test_digest_of_twenty_posts_is_small() -> None:
     rows = list(make_posts(240, until=datetime(2016, 8, 4, tzinfo=UTC), days=1, seed=1))[-20:]
     entries = [post(title=row["title"], link=row["url"] or SITE, author=row["author"]) for row in rows]
     assert len(html(*entries, more=220).encode()) < 20_000
@@ -189,16 +189,16 @@ def notice_text(*paragraphs: str, **content: Any) -> str:
     return "".join(notice(*paragraphs, **content).text)
 
 
-def test_a_notice_tells_its_paragraphs_in_order_and_then_what_to_do() -> None:
+def test_notice_has_paragraphs_in_order_then_action() -> None:
     for part in (notice_html(action=LINK), notice_text(action=LINK)):
-        told = [part.rindex(words) for words in ("Confirm your address", "Hi ", "One.", "Two.", "Confirm")]
-        assert told == sorted(told)
+        places = [part.rindex(words) for words in ("Confirm your address", "Hi ", "One.", "Two.", "Confirm")]
+        assert places == sorted(places)
     assert Page(notice_html(action=LINK)).links == [SITE, LINK["url"]]
     assert f"\nConfirm:\n{LINK['url']}\n" in notice_text(action=LINK)
 
 
 @pytest.mark.parametrize("content", [{}, {"action": None}])
-def test_a_notice_without_an_action_has_no_trace_of_one(content: dict[str, Any]) -> None:
+def test_notice_without_action_has_no_button(content: dict[str, Any]) -> None:
     assert Page(notice_html(**content)).links == [SITE]
     assert 'class="button"' not in notice_html(**content)
     assert notice_text(**content).endswith("Two.\n\nThe Night Owl sent you this mail.")
@@ -207,13 +207,13 @@ def test_a_notice_without_an_action_has_no_trace_of_one(content: dict[str, Any])
 @pytest.mark.parametrize(
     "url", ["javascript:alert(1)", "JavaScript:x", "\x01javascript:x", "data:text/html,x", "/a", ""]
 )
-def test_an_action_that_leads_anywhere_but_to_the_web_is_left_out(url: str) -> None:
+def test_action_outside_the_web_is_left_out(url: str) -> None:
     assert notice(action=LINK | {"url": url}).html == notice().html
     assert notice(action=LINK | {"url": url}).text == notice().text
 
 
 @pytest.mark.parametrize("words", [*HOSTILE, "\x00name\x00 and\r\nBcc: x", "<b>\"Q\" & 'A'</b>"])
-def test_the_words_of_a_notice_are_shown_as_written_and_are_never_markup(words: str) -> None:
+def test_notice_text_is_never_markup(words: str) -> None:
     action = {"label": words, "url": f"https://{words}"}
     page = Page(notice_html(words, subject=words, action=action, site_name=words))
     assert page.tags == Page(notice_html(action=LINK)).tags
@@ -222,7 +222,7 @@ def test_the_words_of_a_notice_are_shown_as_written_and_are_never_markup(words: 
     assert notice_text(words, subject=words, action=action).split("\n").count(clean(words)) == 2
 
 
-def test_a_notice_greets_by_name_and_has_no_other_hole() -> None:
+def test_notice_has_placeholder_for_name_only() -> None:
     assert notice(action=LINK).html[1::2] == notice(action=LINK).text[1::2] == ("name",)
 
 
@@ -235,18 +235,18 @@ def test_each_text_of_a_notice_runs_in_its_own_direction_and_wraps() -> None:
     assert "overflow-wrap:anywhere;word-break:break-word" in source
 
 
-def test_a_notice_shows_its_first_paragraph_in_the_list_of_mails() -> None:
+def test_notice_shows_its_first_paragraph_in_the_list_of_mails() -> None:
     first = re.search(r'<div style="display:none[^>]*>\s*(.*?)\s*</div>', notice_html("At a glance.", "Later."))
     assert first
     assert first[1] == "At a glance."
 
 
-def test_a_notice_requests_nothing() -> None:
+def test_notice_requests_nothing() -> None:
     source = notice_html(action=LINK)
     assert not re.search(r"<img|<link|<script|<iframe|url\(|src=|background=|@import", source, re.IGNORECASE)
 
 
-def test_a_notice_is_readable_on_every_ground_in_light_and_dark() -> None:
+def test_notice_is_readable_on_every_ground_in_light_and_dark() -> None:
     source = notice_html(action=LINK)
     light = dict(re.findall(r'class="(?:foot )?(\w+)[^"]*" [^>]*?(?<!-)(?:color|background):(#\w{6})', source))
     dark = dict(re.findall(r"\.(\w+) \{ (?:color|background): (#\w{6})", source))
@@ -255,9 +255,9 @@ def test_a_notice_is_readable_on_every_ground_in_light_and_dark() -> None:
             for ink in ("ink", "quiet", "link"):
                 assert contrast(colours[ink], colours[ground]) >= 4.5
         assert contrast(colours["label"], colours["button"]) >= 4.5
-        # A button is seen as one.
+        # A button must stand out from the card.
         assert contrast(colours["button"], colours["card"]) >= 3
 
 
-def test_a_notice_is_small() -> None:
+def test_notice_is_small() -> None:
     assert len(notice_html(*["A paragraph of some words."] * 5, action=LINK).encode()) < 6_000

@@ -1,4 +1,4 @@
-"""The doctor's mails to SES's simulator: what SES refuses, or IAM denies, is told for each call."""
+"""The doctor's trial mails to SES's simulator: each failure is reported with its reason."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def send_trials(world: World) -> dict[str, Any]:
     return answer
 
 
-def test_a_worker_sends_one_mail_by_each_call(world: World) -> None:
+def test_worker_sends_one_mail_by_each_call(world: World) -> None:
     assert send_trials(world) == {"single": None, "bulk": None}
     assert world.recipients() == [SIMULATOR, SIMULATOR]
     # The sandbox takes one a second.
@@ -36,14 +36,14 @@ def test_a_worker_sends_one_mail_by_each_call(world: World) -> None:
         (lose, "no answer from SES"),
     ],
 )
-def test_a_bulk_call_that_fails_is_told_with_its_reason(world: World, script: Any, reason: str) -> None:
+def test_failed_bulk_call_is_reported_with_reason(world: World, script: Any, reason: str) -> None:
     with scripted(world, script):
         found = send_trials(world)
     assert found["single"] is None
     assert reason in found["bulk"]
 
 
-def test_a_sender_that_ses_does_not_know_fails_both(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unverified_sender_fails_both_calls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIL_FROM", "nobody@elsewhere.org")
     found = send_trials(world)
     assert "SES does not send for this account" in found["single"]

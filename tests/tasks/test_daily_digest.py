@@ -22,7 +22,7 @@ def html_of(world: World) -> str:
     return html_part(world.aws.sent()[0].content)
 
 
-def test_every_verified_reader_who_opted_in_gets_one_mail(world: World) -> None:
+def test_every_verified_subscriber_gets_one_mail(world: World) -> None:
     wanted = world.add_users(3)
     world.add_users(1, prefix="unverified", is_verified=False)
     world.add_users(1, prefix="opted-out", email_digest=False)
@@ -35,7 +35,7 @@ def test_every_verified_reader_who_opted_in_gets_one_mail(world: World) -> None:
     assert world.messages_left() == 0
 
 
-def test_who_is_suppressed_is_not_listed_and_costs_the_others_nothing(world: World) -> None:
+def test_suppressed_user_is_not_listed_and_others_are(world: World) -> None:
     ids = world.add_users(3)
     (suppressed,) = world.add_users(1, prefix="Jane", email="Jane@Example.org")
     world.add_posts("Hello")
@@ -51,7 +51,7 @@ def test_who_is_suppressed_is_not_listed_and_costs_the_others_nothing(world: Wor
     assert sorted(world.recipients()) == ["user0@example.com", "user1@example.com", "user2@example.com"]
 
 
-def test_who_is_only_counted_is_listed(world: World) -> None:
+def test_user_below_bounce_limit_is_listed(world: World) -> None:
     world.add_users(1, email="jane@example.org")
     world.add_posts("Hello")
     incident = Incident(
@@ -63,7 +63,7 @@ def test_who_is_only_counted_is_listed(world: World) -> None:
     assert world.recipients() == ["jane@example.org"]
 
 
-def test_the_digest_tells_of_the_day_before_half_open_and_newest_first(world: World) -> None:
+def test_digest_has_posts_of_half_open_day_before_newest_first(world: World) -> None:
     world.add_users(1)
     midnight = datetime(2016, 8, 3, tzinfo=UTC)
     world.add_posts("too old", at=midnight - timedelta(milliseconds=1))
@@ -79,7 +79,7 @@ def test_the_digest_tells_of_the_day_before_half_open_and_newest_first(world: Wo
     assert "2 posts" in subject_of(world)
 
 
-def test_the_day_is_that_of_the_digests_zone(world: World) -> None:
+def test_day_is_in_digest_zone(world: World) -> None:
     world.configure(digest_zone=ZoneInfo("America/New_York"))
     world.add_users(1)
     world.add_posts("late evening in New York", at=datetime(2016, 8, 4, 3, 59, tzinfo=UTC))
@@ -90,7 +90,7 @@ def test_the_day_is_that_of_the_digests_zone(world: World) -> None:
     assert "past midnight" not in html_of(world)
 
 
-def test_a_late_fire_tells_of_the_same_day(world: World) -> None:
+def test_late_fire_covers_the_same_day(world: World) -> None:
     world.add_users(1)
     world.add_posts("Hello")
     world.clock.advance(9 * 86_400)
@@ -100,7 +100,7 @@ def test_a_late_fire_tells_of_the_same_day(world: World) -> None:
     assert "3 August 2016" in subject_of(world)
 
 
-def test_without_posts_there_is_no_mail(world: World) -> None:
+def test_day_without_posts_sends_no_mail(world: World) -> None:
     world.add_users(2)
     assert world.fire()["outcome"] == "succeeded"
     world.drain()
@@ -133,7 +133,7 @@ def test_titles_and_names_cannot_inject_anything(world: World) -> None:
     assert "<b>" not in html_part(mail.content)
 
 
-def test_the_same_fire_again_does_nothing(world: World) -> None:
+def test_same_fire_again_does_nothing(world: World) -> None:
     world.add_users(2)
     world.add_posts("Hello")
     first = world.fire()
@@ -144,7 +144,7 @@ def test_the_same_fire_again_does_nothing(world: World) -> None:
     assert world.messages_left() == 0
 
 
-def test_another_fire_of_the_same_day_sends_only_to_those_who_have_none(world: World) -> None:
+def test_second_fire_of_the_day_sends_only_missing_mails(world: World) -> None:
     world.add_users(2)
     world.add_posts("Hello")
     world.fire()
@@ -157,7 +157,7 @@ def test_another_fire_of_the_same_day_sends_only_to_those_who_have_none(world: W
     assert sorted(world.recipients()) == ["late0@example.com", "user0@example.com", "user1@example.com"]
 
 
-def test_a_later_run_of_the_day_sends_what_the_first_one_composed(world: World) -> None:
+def test_later_run_sends_first_runs_digest(world: World) -> None:
     world.add_users(1)
     world.add_posts("original title")
     world.fire()
@@ -172,7 +172,7 @@ def test_a_later_run_of_the_day_sends_what_the_first_one_composed(world: World) 
     assert "changed title" not in second
 
 
-def test_a_dry_run_counts_and_changes_nothing(world: World) -> None:
+def test_dry_run_counts_and_changes_nothing(world: World) -> None:
     world.add_users(3)
     world.add_posts("Hello")
     summary = world.invoke({"scheduled_for": "2016-08-04T08:00:00Z", "dry_run": True})
@@ -182,11 +182,11 @@ def test_a_dry_run_counts_and_changes_nothing(world: World) -> None:
     assert world.fire()["outcome"] == "succeeded"
 
 
-def test_a_run_near_its_deadline_hands_the_rest_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_near_deadline_continues_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chalicelib.tasks.daily_digest.CHUNK", 2)
     wanted = world.add_users(5)
     world.add_posts("Hello")
-    # Time stands still, so an invocation shorter than the reserve is out of time from the beginning.
+    # The clock is frozen, so an invocation shorter than the reserve is out of time from the beginning.
     assert world.fire(seconds=9)["handed_on"] is True
     assert world.ledger() == {}
     world.drain()
@@ -201,7 +201,7 @@ def test_messages_carry_at_most_a_hundred_recipients(world: World) -> None:
     assert world.messages_left() == 3
 
 
-def test_a_queue_that_does_not_answer_fails_the_run_and_its_repetition_completes_it(world: World) -> None:
+def test_queue_outage_fails_run_and_retry_completes_it(world: World) -> None:
     wanted = world.add_users(3)
     world.add_posts("Hello")
     whole = world.environment["WORK_QUEUE_URL"]
@@ -214,11 +214,11 @@ def test_a_queue_that_does_not_answer_fails_the_run_and_its_repetition_completes
     assert world.ledger() == dict.fromkeys(wanted, "sent")
 
 
-def test_a_run_that_failed_too_often_is_dead_and_says_so_to_every_repetition(world: World) -> None:
+def test_run_failed_too_often_stays_dead(world: World) -> None:
     world.add_users(1)
     world.add_posts("Hello")
     world.configure(work_queue_url=f"{world.environment['WORK_QUEUE_URL']}-missing")
-    # SQS may be back within minutes, so this run has three attempts more, which the watch begins later.
+    # SQS may be back within minutes, so this run has three attempts more, which the watch starts later.
     for outcome in ("failed",) * 5 + ("dead",):
         with pytest.raises(RunFailedError, match=f"daily_digest {outcome}"):
             world.fire(request_id="r1")
@@ -227,7 +227,7 @@ def test_a_run_that_failed_too_often_is_dead_and_says_so_to_every_repetition(wor
     assert (world.run().status, world.run().failures) == ("dead", 6)
 
 
-def test_a_person_may_ask_again_for_a_dead_run(world: World) -> None:
+def test_operator_can_rerun_dead_run(world: World) -> None:
     world.add_users(1)
     world.add_posts("Hello")
     whole = world.environment["WORK_QUEUE_URL"]

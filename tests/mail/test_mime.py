@@ -1,4 +1,4 @@
-"""Letters: the MIME bytes, as Python's own e-mail package reads them."""
+"""MIME mails, as Python's own e-mail package reads them."""
 
 import html
 import quopri
@@ -47,7 +47,7 @@ def part(mail: bytes, subtype: str) -> str:
     return str(body.get_content()).replace("\r\n", "\n")
 
 
-def test_a_letter_reads_as_one_mail_with_a_text_and_an_html_part() -> None:
+def test_mail_has_text_and_html_parts() -> None:
     mail = parse(write())
     assert mail.get_content_type() == "multipart/alternative"
     assert [alternative.get_content_type() for alternative in mail.iter_parts()] == ["text/plain", "text/html"]
@@ -91,7 +91,7 @@ def test_its_headers_are_exactly_these() -> None:
     ],
     ids=ascii,
 )
-def test_a_name_is_text_in_both_parts_and_nothing_else(name: str) -> None:
+def test_name_is_plain_text_in_both_parts(name: str) -> None:
     mail = write(name)
     assert part(mail, "plain") == f"Hello {clean(name)}\n"
     assert part(mail, "html") == f"<p>Hello {html.escape(clean(name))}</p>"
@@ -99,7 +99,7 @@ def test_a_name_is_text_in_both_parts_and_nothing_else(name: str) -> None:
 
 @settings(max_examples=examples(150))
 @given(name=any_text)
-def test_every_name_is_text_in_both_parts_and_adds_no_line(name: str) -> None:
+def test_any_name_is_plain_text_and_adds_no_line(name: str) -> None:
     mail = write(name)
     assert part(mail, "plain") == f"Hello {clean(name)}\n"
     assert part(mail, "html") == f"<p>Hello {html.escape(clean(name))}</p>"
@@ -109,7 +109,7 @@ def test_every_name_is_text_in_both_parts_and_adds_no_line(name: str) -> None:
 
 @settings(max_examples=examples(150))
 @given(before=literals, between=literals, after=literals, name=any_text)
-def test_every_composition_arrives_filled_as_it_was_composed(before: str, between: str, after: str, name: str) -> None:
+def test_any_composition_is_decoded_as_composed(before: str, between: str, after: str, name: str) -> None:
     parts = (before, "name", between, "unsubscribe_url", after)
     mail = write(name, html_parts=parts, text_parts=parts)
     assert part(mail, "plain") == f"{before}{clean(name)}{between}{URL}{after}"
@@ -118,7 +118,7 @@ def test_every_composition_arrives_filled_as_it_was_composed(before: str, betwee
 
 @settings(max_examples=examples(150))
 @given(before=literals | st.integers(60, 240).map("x".__mul__), name=any_text | st.integers(60, 240).map("y".__mul__))
-def test_a_letter_is_ascii_in_lines_of_76_characters_that_end_in_cr_lf(before: str, name: str) -> None:
+def test_mime_lines_are_short_ascii_with_crlf(before: str, name: str) -> None:
     mail = write(name, html_parts=(before, "name", before), text_parts=(before, "name", before, "name", ""))
     assert mail.isascii()
     assert mail.endswith(b"\r\n")
@@ -130,13 +130,13 @@ def test_a_letter_is_ascii_in_lines_of_76_characters_that_end_in_cr_lf(before: s
 
 @settings(max_examples=examples(50))
 @given(literals, any_text)
-def test_another_reader_of_quoted_printable_reads_the_same(before: str, name: str) -> None:
+def test_second_quoted_printable_decoder_agrees(before: str, name: str) -> None:
     mail = write(name, text_parts=(before, "name", "\n"))
     encoded = mail.split(b"\r\n--=_nightshift")[1].partition(b"\r\n\r\n")[2]
     assert quopri.decodestring(encoded).decode().replace("\r\n", "\n") == f"{before}{clean(name)}\n"
 
 
-def test_each_address_gets_a_letter_of_its_own() -> None:
+def test_each_address_gets_its_own_mail() -> None:
     composition = Composition(subject="News", html=("", "name", ""), text=("", "name", ""))
     mime = MimeMail(composition, sender_name="Slow Harbour", sender="digest@example.org", date=MORNING)
     mails = [
@@ -159,7 +159,7 @@ def test_each_address_gets_a_letter_of_its_own() -> None:
         "100% = <b>1</b> \"quoted\" 'too', (all) of: it; @",
     ],
 )
-def test_a_subject_is_read_as_it_was_written(subject: str) -> None:
+def test_subject_is_decoded_as_written(subject: str) -> None:
     mail = write(subject=clean(subject))
     assert parse(mail)["Subject"] == clean(subject)
     head, _, _ = mail.partition(b"\r\n\r\n")
@@ -168,7 +168,7 @@ def test_a_subject_is_read_as_it_was_written(subject: str) -> None:
 
 @settings(max_examples=examples(150))
 @given(st.text(st.characters(categories=["L", "M", "N", "P", "S"]) | st.just(" "), max_size=120).map(clean))
-def test_every_subject_is_read_as_it_was_written(subject: str) -> None:
+def test_any_subject_is_decoded_as_written(subject: str) -> None:
     assert parse(write(subject=subject))["Subject"] == subject
 
 
@@ -177,13 +177,13 @@ def test_every_subject_is_read_as_it_was_written(subject: str) -> None:
 @given(
     st.lists(st.sampled_from(["word", "ü", "日本", "🐙", " ", "  ", "\u202e", "\xa0", "%", ",", '"', "=?", "x" * 70]))
 )
-def test_a_subject_of_several_lines_loses_and_gains_no_space(pieces: list[str]) -> None:
+def test_folded_subject_keeps_its_spaces(pieces: list[str]) -> None:
     subject = clean("".join(pieces))
     assert parse(write(subject=subject))["Subject"] == subject
 
 
 @pytest.mark.parametrize(("length", "raw"), [(69, f"Subject: {'x' * 69}"), (70, "Subject: =?utf-8?")])
-def test_a_subject_is_encoded_only_where_it_must_be(length: int, raw: str) -> None:
+def test_subject_is_encoded_only_if_needed(length: int, raw: str) -> None:
     head, _, _ = write(subject="x" * length).partition(b"\r\n\r\n")
     (line,) = [line for line in head.decode().split("\r\n") if line.startswith("Subject:")]
     assert line.startswith(raw)
@@ -194,7 +194,7 @@ def test_a_subject_is_encoded_only_where_it_must_be(length: int, raw: str) -> No
     "disguised",
     ["=?utf-8?q?hello?=", "=?utf-8?q?hi=0D=0ABcc:_eve=40x.org?=", "=?utf-8?b?aGVsbG8=?="],
 )
-def test_a_subject_or_sender_that_looks_like_an_encoded_word_stays_text(disguised: str) -> None:
+def test_subject_or_sender_like_encoded_word_stays_text(disguised: str) -> None:
     mail = parse(write(subject=disguised, sender_name=disguised))
     assert "Bcc" not in mail
     assert mail["Subject"] == disguised
@@ -204,7 +204,7 @@ def test_a_subject_or_sender_that_looks_like_an_encoded_word_stays_text(disguise
 @pytest.mark.parametrize(
     "sender_name", ["Slow Harbour", "Zoë's 🐙", 'Slow, "Harbour" <eve@example.org>', "Harbour; eve@example.org", ""]
 )
-def test_a_sender_is_one_address_whatever_its_name(sender_name: str) -> None:
+def test_sender_is_one_address(sender_name: str) -> None:
     (address,) = parse(write(sender_name=sender_name))["From"].addresses
     assert (address.display_name, address.addr_spec) == (sender_name, "digest@example.org")
 
@@ -219,7 +219,7 @@ def test_a_sender_is_one_address_whatever_its_name(sender_name: str) -> None:
         max_size=20,
     ).map(lambda pieces: clean("".join(pieces)))
 )
-def test_every_sender_is_one_address_with_its_name(sender_name: str) -> None:
+def test_any_sender_name_gives_one_address(sender_name: str) -> None:
     head, _, _ = write(sender_name=sender_name).partition(b"\r\n\r\n")
     mail = parse(head + b"\r\n\r\n")
     assert [address.addr_spec for address in mail["From"].addresses] == ["digest@example.org"]
@@ -237,7 +237,7 @@ def test_line_breaks_in_the_sender_name_add_no_header() -> None:
     assert mail["From"].addresses[0].display_name == "Slow Bcc: eve@example.org"
 
 
-def test_a_letter_that_is_no_mailing_offers_nothing_to_unsubscribe_from() -> None:
+def test_single_mail_has_no_unsubscribe_headers() -> None:
     composition = Composition(subject="News", html=("Hello ", "name", ""), text=("Hello ", "name", ""))
     mime = MimeMail(composition, sender_name="Slow Harbour", sender="digest@example.org", date=MORNING)
     mail = parse(mime.encode("jane@example.org", {"name": "Jane"}))
@@ -253,7 +253,7 @@ def test_a_letter_that_is_no_mailing_offers_nothing_to_unsubscribe_from() -> Non
         (("<p>Hello",), ("Hello",), {"text/plain": "Hello", "text/html": "<p>Hello"}),
     ],
 )
-def test_a_letter_has_only_the_parts_that_its_composition_has(
+def test_mail_has_only_the_parts_of_its_composition(
     html_parts: tuple[str, ...], text_parts: tuple[str, ...], arriving: dict[str, str]
 ) -> None:
     mail = parse(write(html_parts=html_parts, text_parts=text_parts))

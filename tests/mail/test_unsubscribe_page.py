@@ -1,4 +1,4 @@
-"""The page behind an unsubscribe link: who is taken out by what, and that nobody learns anything from the answers."""
+"""The unsubscribe page: who is opted out, and that its answers reveal nothing."""
 
 import base64
 import hashlib
@@ -63,7 +63,7 @@ def request(
     content_type: str | None = None,
     is_base64: bool = False,
 ) -> Answer:
-    """Send a request as API Gateway does, and return what it would answer with; None is for no token."""
+    """Send a request as API Gateway does, and return its answer; None sends no token."""
     found = [token for token in tokens if token is not None]
     headers = {"Accept": "*/*"} | ({} if content_type is None else {"Content-Type": content_type})
     proxied = {
@@ -120,9 +120,7 @@ def title(answer: Answer) -> str:
         (None, ONE_CLICK),
     ],
 )
-def test_one_click_of_a_mail_client_unsubscribes_this_user_and_changes_nothing_else(
-    world: World, route: Any, content_type: str | None, body: str
-) -> None:
+def test_one_click_unsubscribes_only_this_user(world: World, route: Any, content_type: str | None, body: str) -> None:
     one, other = world.add_users(2)
     before = {row.id: row._asdict() for row in world.execute(select(users))}
     answer = press(route, token_of(world, one), content_type=content_type, body=body)
@@ -132,13 +130,13 @@ def test_one_click_of_a_mail_client_unsubscribes_this_user_and_changes_nothing_e
     assert wanting(world) == {other}
 
 
-def test_a_body_that_api_gateway_has_encoded_is_read_too(world: World, route: Any) -> None:
+def test_base64_body_is_read(world: World, route: Any) -> None:
     (user,) = world.add_users(1)
     press(route, token_of(world, user), body=base64.b64encode(ONE_CLICK.encode()).decode(), is_base64=True)
     assert wanting(world) == set()
 
 
-def test_the_link_of_a_mail_leads_to_the_page_whose_button_unsubscribes(world: World, route: Any) -> None:
+def test_link_in_mail_shows_page_with_working_button(world: World, route: Any) -> None:
     world.add_users(1)
     world.add_posts("Hello")
     world.fire()
@@ -154,7 +152,7 @@ def test_the_link_of_a_mail_leads_to_the_page_whose_button_unsubscribes(world: W
     assert wanting(world) == set()
 
 
-def test_who_only_looks_changes_nothing_however_often(world: World, route: Any) -> None:
+def test_get_changes_nothing(world: World, route: Any) -> None:
     (user,) = world.add_users(1)
     for _ in range(3):
         answer = request(route, "GET", token_of(world, user), content_type=FORM)
@@ -163,7 +161,7 @@ def test_who_only_looks_changes_nothing_however_often(world: World, route: Any) 
 
 
 @pytest.mark.parametrize("content_type", [None, FORM, "text/html", "*/*"])
-def test_a_get_with_the_body_of_a_post_changes_nothing(world: World, route: Any, content_type: str | None) -> None:
+def test_get_with_body_changes_nothing(world: World, route: Any, content_type: str | None) -> None:
     (user,) = world.add_users(1)
     request(route, "GET", token_of(world, user), body=ONE_CLICK, content_type=content_type)
     assert wanting(world) == {user}
@@ -192,9 +190,7 @@ def test_a_get_with_the_body_of_a_post_changes_nothing(world: World, route: Any,
 )
 @pytest.mark.parametrize("content_type", [FORM, "multipart/form-data; boundary=x"])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_post_that_does_not_say_one_click_asks_and_changes_nothing(
-    world: World, route: Any, body: str, content_type: str
-) -> None:
+def test_post_without_one_click_changes_nothing(world: World, route: Any, body: str, content_type: str) -> None:
     (user,) = world.add_users(1)
     answer = press(route, token_of(world, user), body=body, content_type=content_type)
     # A mail client takes a 200 for a success.
@@ -212,15 +208,13 @@ def tokens(world: World) -> dict[str, str]:
         "of a user who has left": token_of(world, gone),
         "of a user who is out": token_of(world, out),
         "of a user in capitals": token_of(world, known.upper()),
-        "of nobody": token_of(world, ""),
+        "of no user": token_of(world, ""),
         "of everybody": token_of(world, "%"),
     }
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_every_signed_token_gets_the_same_answer_and_only_the_known_one_does_anything(
-    world: World, route: Any, method: str
-) -> None:
+def test_signed_tokens_get_same_answer_whether_user_exists(world: World, route: Any, method: str) -> None:
     candidates = tokens(world)
     known = candidates.pop("known")
     before = world.execute(select(users))
@@ -235,7 +229,7 @@ def test_every_signed_token_gets_the_same_answer_and_only_the_known_one_does_any
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_token_that_was_not_signed_for_the_digest_is_not_answered_with_success(world: World, route: Any) -> None:
+def test_token_for_other_mailing_fails(world: World, route: Any) -> None:
     (user,) = world.add_users(1)
     good = token_of(world, user)
     candidates: dict[str, str | None] = {
@@ -252,27 +246,25 @@ def test_a_token_that_was_not_signed_for_the_digest_is_not_answered_with_success
     }
     answers = {name: press(route, token) for name, token in candidates.items()}
     assert {(answer["statusCode"], title(answer)) for answer in answers.values()} == {(400, "This link does not work")}
-    # The answers do not differ, so they do not say which it was.
+    # The answers are equal, so they reveal nothing.
     assert [answer for answer in answers.values() if answer != answers["forged"]] == []
     assert wanting(world) == {user}
 
 
-def test_doing_it_again_gets_the_same_answer(world: World, route: Any) -> None:
+def test_unsubscribing_twice_gets_same_answer(world: World, route: Any) -> None:
     (user,) = world.add_users(1)
     first, again = (press(route, token_of(world, user)) for _ in range(2))
     assert first == again
     assert wanting(world) == set()
 
 
-def test_of_a_query_with_several_tokens_one_counts(world: World, route: Any) -> None:
+def test_only_one_token_of_a_query_counts(world: World, route: Any) -> None:
     one, other = world.add_users(2)
     press(route, token_of(world, one), token_of(world, other))
     assert wanting(world) == {one}
 
 
-def test_a_token_of_an_older_secret_unsubscribes_as_long_as_the_secret_is_kept(
-    world: World, route: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_older_secret_works_while_kept(world: World, route: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (user,) = world.add_users(1)
     token = token_of(world, user)
     monkeypatch.setenv("UNSUBSCRIBE_SECRETS", "n" * 32)
@@ -316,7 +308,7 @@ def test_link_fails_visibly_while_rotated_secret_cannot_be_read(
     answer = press(route, unsubscribe.sign(other, "daily_digest", secrets=["n" * 32]))
     assert (answer["statusCode"], title(answer)) == (503, "That did not work just now")
     assert wanting(world) == {other}
-    # What the secrets in memory verify needs no others.
+    # A token that the secrets in memory verify needs no rotated ones.
     assert press(route, token_of(world, other))["statusCode"] == 200
     assert wanting(world) == set()
 
@@ -356,7 +348,7 @@ PAGES: dict[str, Callable[[Any, str], Answer]] = {
 
 @contextmanager
 def database_gone(world: World) -> Iterator[None]:
-    """Let every statement fail as it does when the server has gone."""
+    """Make every statement fail, as if the server had gone."""
     engine = world.context().database.engine
 
     def refuse(*_: Any) -> None:
@@ -369,26 +361,24 @@ def database_gone(world: World) -> Iterator[None]:
         event.remove(engine, "before_cursor_execute", refuse)
 
 
-def test_while_the_database_does_not_answer_the_page_says_so_and_offers_the_button_again(
-    world: World, route: Any, log: Log
-) -> None:
+def test_database_outage_shows_error_and_button(world: World, route: Any, log: Log) -> None:
     (user,) = world.add_users(1)
     token = token_of(world, user)
     with database_gone(world):
         answer = press(route, token)
-        # Whoever only looks does not need it.
+        # A GET does not need the database.
         assert request(route, "GET", token)["statusCode"] == 200
     assert (answer["statusCode"], title(answer)) == (503, "That did not work just now")
     assert BUTTON in answer["body"]
     summary = log()[0]
-    # No one repeats it but the reader, and so its alarm rings.
+    # Only the reader can retry, so the alarm is raised.
     assert (summary["task"], summary["outcome"]) == ("unsubscribe", "dead")
     assert wanting(world) == {user}
     assert press(route, token)["statusCode"] == 200
     assert wanting(world) == set()
 
 
-def test_each_unsubscription_writes_a_summary_without_the_token(world: World, route: Any, log: Log) -> None:
+def test_summary_line_does_not_hold_the_token(world: World, route: Any, log: Log) -> None:
     (user,) = world.add_users(1)
     token = token_of(world, user)
     press(route, token)
@@ -406,9 +396,7 @@ def test_each_unsubscription_writes_a_summary_without_the_token(world: World, ro
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_sets_no_cookie_redirects_nowhere_loads_nothing_and_tells_nobody_its_address(
-    world: World, route: Any, page: str
-) -> None:
+def test_page_loads_nothing_and_leaks_no_url(world: World, route: Any, page: str) -> None:
     (user,) = world.add_users(1)
     token = token_of(world, user)
     answer = PAGES[page](route, token)
@@ -433,7 +421,7 @@ def test_a_page_sets_no_cookie_redirects_nowhere_loads_nothing_and_tells_nobody_
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_policy_allows_the_pages_own_style_and_form_and_nothing_more(world: World, route: Any, page: str) -> None:
+def test_content_security_policy_allows_only_own_style_and_form(world: World, route: Any, page: str) -> None:
     answer = PAGES[page](route, "token")
     (style,) = re.findall("<style>(.*?)</style>", answer["body"], re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -450,10 +438,10 @@ def test_the_policy_allows_the_pages_own_style_and_form_and_nothing_more(world: 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "A & B", '"><b>', "$title ${button} $$", "שלום"])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("page", ["asking", "done"])
-def test_the_name_of_the_site_becomes_no_markup_and_fills_no_hole(
+def test_site_name_is_never_markup_or_placeholder(
     world: World, route: Any, page: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = token_of(world, "somebody")
+    token = token_of(world, "user-1")
     plain = Page(PAGES[page](route, token)["body"])
     monkeypatch.setenv("SITE_NAME", name)
     named = Page(PAGES[page](route, token)["body"])
@@ -463,16 +451,14 @@ def test_the_name_of_the_site_becomes_no_markup_and_fills_no_hole(
     assert (named.tags, named.attributes) == (plain.tags, plain.attributes)
 
 
-def test_a_method_that_the_page_does_not_know_is_refused(world: World, route: Any) -> None:
+def test_other_methods_are_refused(world: World, route: Any) -> None:
     (user,) = world.add_users(1)
     for method in ("PUT", "DELETE", "HEAD"):
         assert request(route, method, token_of(world, user), body=ONE_CLICK, content_type=FORM)["statusCode"] == 405
     assert wanting(world) == {user}
 
 
-def test_without_the_route_chalice_makes_no_api_and_with_it_one_with_this_path_alone(
-    route: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_route_is_added_only_if_switched_on(route: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {path: set(methods) for path, methods in route.routes.items()} == {"/unsubscribe": {"GET", "POST"}}
     for value in ("", "off", "no", "0"):
         monkeypatch.setenv("UNSUBSCRIBE_ROUTE", value)
@@ -491,9 +477,7 @@ print(sorted({type(resource).__name__ for resource in built.resources}))
 
 
 @pytest.mark.parametrize("switch", [{}, {"UNSUBSCRIBE_ROUTE": "on"}], ids=["off", "on"])
-def test_chalice_deploys_an_api_only_for_a_stage_that_switches_the_route_on(
-    tmp_path: Path, switch: Mapping[str, str]
-) -> None:
+def test_chalice_deploys_api_only_if_route_is_on(tmp_path: Path, switch: Mapping[str, str]) -> None:
     (tmp_path / ".chalice").mkdir()
     (tmp_path / "app.py").symlink_to(ROOT / "app.py")
     configuration = json.loads((ROOT / ".chalice" / "config.json").read_text())

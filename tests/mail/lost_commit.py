@@ -1,4 +1,4 @@
-"""A database whose answer to a commit gets lost on the way, once."""
+"""A database that loses the answer to one commit."""
 
 import sqlite3
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 
 def lose_one_answer(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the next commit succeed, and whoever waits for it hear of an error after which it is tried again."""
+    """Let the next commit succeed but raise an error after which the transaction is repeated."""
     commit = engine.dialect.do_commit
     lost: list[Any] = []
 

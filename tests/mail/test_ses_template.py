@@ -1,4 +1,4 @@
-"""The template and what fills it, as the emulator renders them: always the letter, whatever users wrote."""
+"""SES templates, as the emulator renders them: equal to the composition, whatever users wrote."""
 
 import html
 import json
@@ -22,7 +22,7 @@ words = signs.map("".join) | st.text(st.characters(exclude_categories=["Cs"], ex
 
 def fill(text: str, entry: dict[str, Any]) -> str:
     """Render as SES does: from the recipient's values alone, in one pass, without escaping."""
-    # Beside its plain variables, it has none of the signs by which Handlebars finds anything.
+    # Apart from plain variables it has none of Handlebars' signs.
     assert not set("{}\\") & set(VARIABLE.sub("", text))
     values = json.loads(entry["ReplacementEmailContent"]["ReplacementTemplate"]["ReplacementTemplateData"])
     return VARIABLE.sub(lambda found: values[found[1]], text)
@@ -30,9 +30,7 @@ def fill(text: str, entry: dict[str, Any]) -> str:
 
 @settings(max_examples=examples(300))
 @given(before=words, between=words, after=words, name=words, subject=words)
-def test_every_composition_is_filled_as_it_was_composed(
-    before: str, between: str, after: str, name: str, subject: str
-) -> None:
+def test_any_template_is_rendered_as_composed(before: str, between: str, after: str, name: str, subject: str) -> None:
     parts = (before, "name", between, "unsubscribe_url", after)
     composition = Composition(subject=subject, html=parts, text=parts)
     template = SesTemplate(composition, sender_name="Slow Harbour", sender="digest@example.org")
@@ -52,14 +50,14 @@ def test_every_composition_is_filled_as_it_was_composed(
         ("=?utf-8?q?hi?=", "=?utf-8?b?PT91dGYtOD9xP2hpPz0=?= <digest@example.org>"),
     ],
 )
-def test_the_sender_is_one_line_of_ascii(name: str, sender: str) -> None:
+def test_sender_is_one_line_of_ascii(name: str, sender: str) -> None:
     composition = Composition(subject="News", html=(), text=("Hello",))
     assert SesTemplate(composition, sender_name=name, sender="digest@example.org").sender == sender
 
 
 @settings(max_examples=examples(100))
 @given(st.text(st.characters(), max_size=300))
-def test_every_senders_name_stays_on_the_line(name: str) -> None:
+def test_any_sender_name_stays_on_one_line(name: str) -> None:
     composition = Composition(subject="News", html=(), text=("Hello",))
     sender = SesTemplate(composition, sender_name=name, sender="digest@example.org").sender
     assert sender.isascii()
@@ -67,13 +65,13 @@ def test_every_senders_name_stays_on_the_line(name: str) -> None:
     assert sender.endswith("<digest@example.org>") or sender == "digest@example.org"
 
 
-def test_a_template_has_only_the_parts_of_its_composition() -> None:
+def test_template_has_only_the_parts_of_its_composition() -> None:
     composition = Composition(subject="News", html=(), text=("Hello ", "name", ""))
     template = SesTemplate(composition, sender_name="", sender="digest@example.org")
     assert template.content["TemplateContent"] == {"Subject": "News", "Text": "Hello {{nameText}}"}
 
 
-def test_what_is_no_mailing_has_no_headers_of_one() -> None:
+def test_entry_of_single_mail_has_no_unsubscribe_headers() -> None:
     composition = Composition(subject="News", html=(), text=("Hello ", "name", ""))
     template = SesTemplate(composition, sender_name="", sender="digest@example.org")
     assert "ReplacementHeaders" not in template.entry("jane@example.org", {"name": "Jane"})

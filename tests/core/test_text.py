@@ -1,4 +1,4 @@
-"""What may stand in a header or a line of a mail."""
+"""Text for a header or a line of a mail."""
 
 import re
 
@@ -32,7 +32,7 @@ def test_cleaned_text_is_one_line_without_control_characters(text: str, cleaned:
 
 @settings(max_examples=examples(200))
 @given(any_text)
-def test_whatever_is_cleaned_is_one_line_that_utf_8_can_carry_and_cleaning_it_again_changes_nothing(text: str) -> None:
+def test_cleaned_text_is_utf_8_and_cleaning_is_idempotent(text: str) -> None:
     cleaned = clean(text)
     assert len(cleaned.splitlines()) <= 1
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", cleaned)
@@ -67,12 +67,12 @@ def test_one_plain_address_is_returned_as_it_is(address: str) -> None:
         ("jane@例え.jp", "jane@xn--r8jz45g.jp"),
     ],
 )
-def test_a_domain_in_another_script_is_returned_in_ascii(address: str, ascii_address: str) -> None:
+def test_domain_in_another_script_is_returned_in_ascii(address: str, ascii_address: str) -> None:
     assert plain_address(address) == ascii_address
 
 
-def test_a_sharp_s_does_not_lead_to_somebody_elses_domain() -> None:
-    # Since IDNA 2008 straße.de and strasse.de are two domains; a mail to the one must not go to the other.
+def test_sharp_s_does_not_change_the_domain() -> None:
+    # Since IDNA 2008 straße.de and strasse.de are two domains; a mail to one must not go to the other.
     try:
         address = plain_address("jane@straße.de")
     except ValueError:
@@ -139,14 +139,14 @@ def test_a_sharp_s_does_not_lead_to_somebody_elses_domain() -> None:
     ],
     ids=lambda address: ascii(address[:30]),
 )
-def test_whatever_else_is_refused(address: str) -> None:
+def test_other_addresses_are_refused(address: str) -> None:
     with pytest.raises(ValueError, match=r"\Anot one plain e-mail address\Z"):
         plain_address(address)
 
 
 @settings(max_examples=examples(300))
 @given(any_text | st.tuples(any_text, any_text).map("@".join) | any_text.map(lambda text: f"jane@{text}.example.org"))
-def test_whatever_passes_is_one_ascii_address_and_the_rest_is_refused(text: str) -> None:
+def test_accepted_text_is_one_ascii_address(text: str) -> None:
     try:
         address = plain_address(text)
     except ValueError:
@@ -160,5 +160,5 @@ def test_whatever_passes_is_one_ascii_address_and_the_rest_is_refused(text: str)
 
 @settings(max_examples=examples(100))
 @given(st.emails(domains=st.sampled_from(["example.org", "mail.example.co.uk"])))
-def test_addresses_in_use_pass_unchanged(address: str) -> None:
+def test_common_addresses_pass_unchanged(address: str) -> None:
     assert plain_address(address) == address

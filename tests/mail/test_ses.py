@@ -1,4 +1,4 @@
-"""Sending through SES: what was sent, refused, put off, and what nobody can know."""
+"""Single calls to SES: sent, refused, unknown and not sent, and the account's quota."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 from chalicelib.core.errors import ThrottledError, TransientError
 from chalicelib.mail.ses import Account, Mailer, Refused, Sent, Unknown, read_account
 from nightshift.testkit.clock import FrozenClock
-from tests.mail.answering import Connect, server
+from tests.mail.ses_server import Connect, server
 from tests.world import MORNING
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def send(ses: SESV2Client) -> Sent | Refused | Unknown:
     return Mailer(ses).send(MAIL, sender="digest@example.org", to="jane@example.org")
 
 
-def test_an_accepted_mail_has_the_providers_id_and_went_to_one_address(ses: SESV2Client, stub: Stubber) -> None:
+def test_accepted_mail_has_ses_id_and_one_recipient(ses: SESV2Client, stub: Stubber) -> None:
     stub.add_response(
         "send_email",
         {"MessageId": "ses-1"},
@@ -54,7 +54,7 @@ def test_an_accepted_mail_has_the_providers_id_and_went_to_one_address(ses: SESV
         ("ServiceUnavailable", "Service is unavailable", 503),
     ],
 )
-def test_a_request_for_a_slower_pace_is_throttling(
+def test_throttling_raises_throttled_error(
     ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
 ) -> None:
     stub.add_client_error("send_email", code, message, status)
@@ -72,9 +72,7 @@ def test_a_request_for_a_slower_pace_is_throttling(
         ("InvalidParameterValue", "Illegal address"),
     ],
 )
-def test_a_mail_that_ses_will_never_send_to_this_address_is_refused(
-    ses: SESV2Client, stub: Stubber, code: str, message: str
-) -> None:
+def test_rejected_mail_is_refused(ses: SESV2Client, stub: Stubber, code: str, message: str) -> None:
     stub.add_client_error("send_email", code, message, 400)
     assert send(ses) == Refused(f"{code}: {message}")
 
@@ -101,7 +99,7 @@ def test_a_mail_that_ses_will_never_send_to_this_address_is_refused(
         ),
     ],
 )
-def test_what_concerns_the_whole_account_is_to_be_tried_later_and_no_throttling(
+def test_account_error_is_transient_and_not_throttling(
     ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
 ) -> None:
     stub.add_client_error("send_email", code, message, status)
@@ -114,38 +112,38 @@ def test_what_concerns_the_whole_account_is_to_be_tried_later_and_no_throttling(
 @pytest.mark.parametrize(
     ("code", "status"), [("InternalServiceErrorException", 500), ("InternalFailure", 500), ("502", 502), ("504", 504)]
 )
-def test_after_an_error_of_sess_own_nobody_knows(ses: SESV2Client, stub: Stubber, code: str, status: int) -> None:
+def test_server_error_leaves_mail_unknown(ses: SESV2Client, stub: Stubber, code: str, status: int) -> None:
     stub.add_client_error("send_email", code, "oh", status)
     assert send(ses) == Unknown(f"SES failed: {code}: oh")
 
 
-def test_a_refusal_without_a_message_is_read_too(ses: SESV2Client, stub: Stubber) -> None:
+def test_refusal_without_message_is_read(ses: SESV2Client, stub: Stubber) -> None:
     stub.add_client_error("send_email", "MessageRejected", http_status_code=400)
     assert send(ses) == Refused("MessageRejected: ")
 
 
-def test_when_nothing_listens_the_mail_was_certainly_not_sent(connect: Connect) -> None:
-    # Bound and not listening: nobody else can take the port, and it refuses connections.
+def test_refused_connection_sends_no_mail(connect: Connect) -> None:
+    # Bound and not listening: no other process can take the port, and it refuses connections.
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(TransientError, match="SES cannot be reached"):
             send(connect(f"http://127.0.0.1:{closed.getsockname()[1]}"))
 
 
-def test_without_credentials_the_mail_was_certainly_not_sent(connect: Connect) -> None:
+def test_missing_credentials_send_no_mail(connect: Connect) -> None:
     with server(OK) as (url, requests), pytest.raises(TransientError):
         send(connect(url, key=None))
     assert requests == []
 
 
-def test_a_request_that_botocore_itself_refuses_was_certainly_not_sent(ses: SESV2Client, stub: Stubber) -> None:
+def test_invalid_parameter_sends_no_mail(ses: SESV2Client, stub: Stubber) -> None:
     wrong: Any = None
     mailer = Mailer(ses)
     with pytest.raises(TransientError):
         mailer.send(MAIL, sender=wrong, to="jane@example.org")
 
 
-def test_a_server_that_answers_has_sent_it(connect: Connect) -> None:
+def test_answer_means_sent(connect: Connect) -> None:
     with server(OK) as (url, requests):
         assert send(connect(url)) == Sent("ses-1")
     assert len(requests) == 1
@@ -165,15 +163,13 @@ def test_a_server_that_answers_has_sent_it(connect: Connect) -> None:
     ],
     ids=["silence", "hang-up", "no-body", "half-a-body", "html", "502", "500", "garbage"],
 )
-def test_when_the_answer_does_not_arrive_nobody_knows_and_the_request_is_not_repeated(
-    connect: Connect, answer: bytes | None
-) -> None:
+def test_lost_answer_is_unknown_and_not_repeated(connect: Connect, answer: bytes | None) -> None:
     with server(answer) as (url, requests):
         assert isinstance(send(connect(url, read_timeout=0.3)), Unknown)
     assert len(requests) == 1
 
 
-def test_the_account_is_what_ses_says(ses: SESV2Client, stub: Stubber) -> None:
+def test_account_is_read_from_ses(ses: SESV2Client, stub: Stubber) -> None:
     stub.add_response("get_account", ACCOUNT)
     assert read_account(ses, clock=CLOCK) == Account(
         rate=14.0, daily=50_000.0, sent_today=7.0, is_sandboxed=False, is_enabled=True
@@ -181,31 +177,31 @@ def test_the_account_is_what_ses_says(ses: SESV2Client, stub: Stubber) -> None:
 
 
 @pytest.mark.parametrize("missing", ["SendQuota", "ProductionAccessEnabled", "SendingEnabled"])
-def test_what_ses_does_not_say_is_asked_for_later(ses: SESV2Client, stub: Stubber, missing: str) -> None:
+def test_incomplete_account_is_transient(ses: SESV2Client, stub: Stubber, missing: str) -> None:
     stub.add_response("get_account", {key: value for key, value in ACCOUNT.items() if key != missing})
     with pytest.raises(TransientError, match=missing):
         read_account(ses, clock=CLOCK)
 
 
-def test_a_rate_of_nothing_is_no_pace_and_asked_for_later(ses: SESV2Client, stub: Stubber) -> None:
+def test_zero_rate_is_transient(ses: SESV2Client, stub: Stubber) -> None:
     quota = {"MaxSendRate": 0.0, "Max24HourSend": 0.0, "SentLast24Hours": 0.0}
     stub.add_response("get_account", {**ACCOUNT, "SendQuota": quota})
     with pytest.raises(TransientError):
         read_account(ses, clock=CLOCK)
 
 
-def test_an_account_that_may_not_be_asked_for_is_asked_for_later(ses: SESV2Client, stub: Stubber) -> None:
+def test_denied_account_request_is_transient(ses: SESV2Client, stub: Stubber) -> None:
     stub.add_client_error("get_account", "AccessDeniedException", "not authorized to perform ses:GetAccount", 403)
     with pytest.raises(TransientError, match="not authorized to perform ses:GetAccount"):
         read_account(ses, clock=CLOCK)
 
 
-def test_the_account_is_asked_for_later_when_ses_does_not_answer(connect: Connect) -> None:
+def test_unanswered_account_request_is_transient(connect: Connect) -> None:
     with server(b"") as (url, _), pytest.raises(TransientError, match="does not return the account's quota"):
         read_account(connect(url), clock=CLOCK)
 
 
-def test_a_throttled_question_about_the_account_is_asked_again(ses: SESV2Client, stub: Stubber) -> None:
+def test_throttled_account_request_is_retried(ses: SESV2Client, stub: Stubber) -> None:
     clock = FrozenClock(MORNING)
     for _ in range(3):
         stub.add_client_error("get_account", "TooManyRequestsException", "Too Many Requests", 429)

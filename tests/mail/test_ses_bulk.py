@@ -1,4 +1,4 @@
-"""Bulk calls to SES: what each answer says of each mail, and when nothing was sent or nobody knows."""
+"""Bulk calls to SES: the result of each mail, declined calls and lost answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 from chalicelib.core.errors import ThrottledError, TransientError
 from chalicelib.mail.letter import Composition, SesTemplate
 from chalicelib.mail.ses import BulkDeclinedError, Mailer, NotSent, Refused, SendResult, Sent, Unknown
-from tests.mail.answering import Connect, server
+from tests.mail.ses_server import Connect, server
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
@@ -27,7 +27,7 @@ def send(ses: SESV2Client) -> list[SendResult]:
     return Mailer(ses).send_bulk(TEMPLATE, ENTRIES)
 
 
-def test_one_call_has_every_mail_and_an_answer_to_each(ses: SESV2Client, stub: Stubber) -> None:
+def test_bulk_call_returns_result_for_each_mail(ses: SESV2Client, stub: Stubber) -> None:
     results = [{"Status": "SUCCESS", "MessageId": "1"}, {"Status": "MESSAGE_REJECTED", "Error": "a virus"}]
     call = {
         "FromEmailAddress": "Slow Harbour <digest@example.org>",
@@ -42,7 +42,7 @@ def test_one_call_has_every_mail_and_an_answer_to_each(ses: SESV2Client, stub: S
 
 
 @pytest.mark.parametrize("status", ["ACCOUNT_THROTTLED", "TRANSIENT_FAILURE"])
-def test_one_that_is_put_off_asks_for_a_slower_pace(ses: SESV2Client, stub: Stubber, status: str) -> None:
+def test_throttled_entry_is_not_sent_and_asks_for_slower_pace(ses: SESV2Client, stub: Stubber, status: str) -> None:
     results: list[Any] = [{"Status": status, "Error": "oh"}, {"Status": "SUCCESS", "MessageId": "2"}]
     stub.add_response("send_bulk_email", {"BulkEmailEntryResults": results})
     put_off, sent = send(ses)
@@ -59,7 +59,7 @@ def test_one_that_is_put_off_asks_for_a_slower_pace(ses: SESV2Client, stub: Stub
         ("ServiceUnavailable", "Service is unavailable", 503),
     ],
 )
-def test_a_call_that_is_too_fast_is_throttled_as_a_whole(
+def test_throttled_bulk_call_raises_throttled_error(
     ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
 ) -> None:
     stub.add_client_error("send_bulk_email", code, message, status)
@@ -78,7 +78,7 @@ def test_a_call_that_is_too_fast_is_throttled_as_a_whole(
         ("MessageRejected", "Email address is not verified.", 400),
     ],
 )
-def test_what_concerns_the_account_stops_all_and_is_no_reason_to_give_bulk_up(
+def test_account_error_stops_bulk_call_without_declining_bulk(
     ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
 ) -> None:
     stub.add_client_error("send_bulk_email", code, message, status)
@@ -100,9 +100,7 @@ def test_what_concerns_the_account_stops_all_and_is_no_reason_to_give_bulk_up(
         ("NotImplemented", "oh", 501),
     ],
 )
-def test_a_call_that_ses_does_not_take_as_such_is_bulk_declined(
-    ses: SESV2Client, stub: Stubber, code: str, message: str, status: int
-) -> None:
+def test_rejected_bulk_call_is_declined(ses: SESV2Client, stub: Stubber, code: str, message: str, status: int) -> None:
     stub.add_client_error("send_bulk_email", code, message, status)
     mailer = Mailer(ses)
     with pytest.raises(BulkDeclinedError, match=message):
@@ -110,33 +108,31 @@ def test_a_call_that_ses_does_not_take_as_such_is_bulk_declined(
     assert mailer.is_bulk_declined
 
 
-def test_a_call_that_an_older_botocore_does_not_know_is_bulk_declined(ses: SESV2Client) -> None:
+def test_parameter_unknown_to_older_botocore_declines_bulk(ses: SESV2Client) -> None:
     with pytest.raises(BulkDeclinedError, match="Unknown parameter"):
         Mailer(ses).send_bulk(TEMPLATE, [*ENTRIES, {"Destination": {}, "Newer": "than this"}])
 
 
 @pytest.mark.parametrize("results", [[], [{"Status": "SUCCESS", "MessageId": "1"}]])
-def test_fewer_answers_than_mails_tell_of_none(ses: SESV2Client, stub: Stubber, results: list[Any]) -> None:
+def test_missing_results_leave_all_mails_unknown(ses: SESV2Client, stub: Stubber, results: list[Any]) -> None:
     stub.add_response("send_bulk_email", {"BulkEmailEntryResults": results})
     assert send(ses) == [Unknown(f"SES gave {len(results)} answers to 2 mails")] * 2
 
 
 @pytest.mark.parametrize(("code", "status"), [("InternalFailure", 500), ("502", 502), ("504", 504)])
-def test_after_an_error_of_sess_own_nobody_knows_of_any(
-    ses: SESV2Client, stub: Stubber, code: str, status: int
-) -> None:
+def test_server_error_leaves_all_bulk_mails_unknown(ses: SESV2Client, stub: Stubber, code: str, status: int) -> None:
     stub.add_client_error("send_bulk_email", code, "oh", status)
     assert send(ses) == [Unknown(f"SES failed: {code}: oh")] * 2
 
 
-def test_when_nothing_listens_none_was_sent(connect: Connect) -> None:
+def test_refused_connection_sends_no_bulk_mail(connect: Connect) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(TransientError, match="SES cannot be reached"):
             send(connect(f"http://127.0.0.1:{closed.getsockname()[1]}"))
 
 
-def test_a_server_that_answers_has_sent_them(connect: Connect) -> None:
+def test_bulk_answer_means_sent(connect: Connect) -> None:
     with server(OK) as (url, requests):
         assert send(connect(url)) == [Sent("1"), Sent("2")]
     assert len(requests) == 1
@@ -153,9 +149,7 @@ def test_a_server_that_answers_has_sent_them(connect: Connect) -> None:
     ],
     ids=["silence", "hang-up", "half-a-body", "html", "500"],
 )
-def test_when_the_answer_does_not_arrive_nobody_knows_of_any_and_the_request_is_not_repeated(
-    connect: Connect, answer: bytes | None
-) -> None:
+def test_lost_bulk_answer_is_unknown_and_not_repeated(connect: Connect, answer: bytes | None) -> None:
     with server(answer) as (url, requests):
         answers = send(connect(url, read_timeout=0.3))
     assert {type(each) for each in answers} == {Unknown}

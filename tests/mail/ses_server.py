@@ -1,4 +1,4 @@
-"""A server that answers as a test has it, or not at all, and what connects to it."""
+"""A server with a fixed answer, or none, and the type of the fixture that connects to it."""
 
 from __future__ import annotations
 

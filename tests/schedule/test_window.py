@@ -1,4 +1,4 @@
-"""Which posts a digest tells of: calendar days of a zone, through every change of its clocks."""
+"""The day before a fire, in its zone, through every change of its clocks."""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ MOMENTS = st.integers(631_152_000, 2_840_140_800)
 
 
 @given(zone=st.sampled_from(ZONES), moment=MOMENTS)
-def test_windows_of_consecutive_days_meet_without_gap_or_overlap(zone: str, moment: int) -> None:
+def test_consecutive_windows_have_no_gap_or_overlap(zone: str, moment: int) -> None:
     fire = datetime.fromtimestamp(moment, UTC)
     window = window_before(fire, ZoneInfo(zone))
     next_noon = datetime.combine(window.day + timedelta(days=2), datetime.min.time(), ZoneInfo(zone)).replace(hour=12)
@@ -28,7 +28,7 @@ def test_windows_of_consecutive_days_meet_without_gap_or_overlap(zone: str, mome
 
 
 @pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 6, 1), 24)])
-def test_a_day_has_as_many_hours_as_the_clocks_of_its_zone_give_it(day: date, hours: int) -> None:
+def test_window_length_follows_daylight_saving(day: date, hours: int) -> None:
     morning_after = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC).replace(hour=8)
     window = window_before(morning_after, ZoneInfo("Europe/Berlin"))
     assert (window.day, (window.end_ms - window.start_ms) / HOUR_MS) == (day, hours)
