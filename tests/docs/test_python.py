@@ -42,7 +42,7 @@ class Product(msgspec.Struct):
 def test_a_rule_of_ones_own_is_one() -> None:
     drafts = Table("drafts", MetaData(), Column("id", String(36), primary_key=True), Column("updated_at", BigInteger))
     rule = run(block_with("Rule("), drafts=drafts)["value"]
-    assert (rule.name, rule.moment.table.name, rule.keep.days) == ("drafts", "drafts", 180)
+    assert (rule.name, rule.timestamp.table.name, rule.keep.days) == ("drafts", "drafts", 180)
 
 
 def test_a_source_that_is_declared_is_one() -> None:

@@ -1,4 +1,4 @@
-"""A rule: which rows are too old to keep, what goes with them, and how much may go at once."""
+"""The rules of the database cleanup. Add yours to RULES; docs/database_cleanup.md shows how."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,16 +22,16 @@ from chalicelib.schema import (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rule:
-    """Rows of the column's table whose `moment` lies more than `keep` before the fire, and for which `where` holds.
+    """Delete rows whose `timestamp` lies more than `keep` before the fire, and for which `where` holds.
 
-    `dependents` are columns of other tables, each with the column whose value it holds: their rows go first, in the
-    same transaction. With `archive`, what goes is written to the bucket before. At most `chunk` rows are looked at in
-    one transaction. When more than `max_rows` would go in one run, or more than `max_share` (0 to 1) of a table that
-    is not small, nothing goes. Raises ConfigurationError.
+    `dependents` maps columns of other tables to the column that they refer to: their rows are deleted first, in the
+    same transaction. `archive` writes rows to the bucket before they are deleted. A transaction reads at most `chunk`
+    rows. When a run would delete more than `max_rows`, or more than `max_share` (0 to 1) of a table that is not small,
+    it deletes nothing. Raises ConfigurationError.
     """
 
     name: str
-    moment: Column[Any]
+    timestamp: Column[Any]
     keep: timedelta = timedelta(0)
     where: ColumnElement[bool] = field(default_factory=true)
     dependents: Mapping[Column[Any], Column[Any]] = field(default_factory=dict)
@@ -42,12 +42,14 @@ class Rule:
 
     def __post_init__(self) -> None:
         if self.keep < timedelta(0) or self.chunk < 1 or self.max_rows < 0 or not 0 <= self.max_share <= 1:
-            raise ConfigurationError(f"the rule {self.name} asks for what cannot be")
+            raise ConfigurationError(
+                f"the rule {self.name} needs keep and max_rows of 0 or more, chunk of 1 or more, max_share of 0 to 1"
+            )
 
     @property
     def table(self) -> Table:
-        """The table that it cleans."""
-        return self.moment.table
+        """The table to clean."""
+        return self.timestamp.table
 
     @property
     def key(self) -> tuple[Column[Any], ...]:
@@ -58,13 +60,13 @@ class Rule:
 YEAR = timedelta(days=365)
 
 RULES: tuple[Rule, ...] = (
-    Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30)),
-    # Of tokens nearly all have expired, on any day.
-    Rule(name="password_reset_tokens", moment=password_reset_tokens.c.expires_at, max_share=1),
-    Rule(name="email_verification_tokens", moment=email_verification_tokens.c.expires_at, max_share=1),
+    Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30)),
+    # On any day nearly all tokens have expired.
+    Rule(name="password_reset_tokens", timestamp=password_reset_tokens.c.expires_at, max_share=1),
+    Rule(name="email_verification_tokens", timestamp=email_verification_tokens.c.expires_at, max_share=1),
     Rule(
         name="unverified_users",
-        moment=users.c.created_at,
+        timestamp=users.c.created_at,
         keep=timedelta(days=7),
         where=and_(users.c.is_verified.is_(False), users.c.is_admin.is_(False)),
         dependents={
@@ -73,8 +75,8 @@ RULES: tuple[Rule, ...] = (
             password_reset_tokens.c.email: users.c.email,
         },
     ),
-    Rule(name="runs", moment=runs.c.started_at, keep=YEAR),
-    Rule(name="deliveries", moment=deliveries.c.settled_at, keep=YEAR),
-    Rule(name="emails", moment=emails.c.settled_at, keep=YEAR),
-    Rule(name="quarantine", moment=quarantine.c.seen_at, keep=timedelta(days=90)),
+    Rule(name="runs", timestamp=runs.c.started_at, keep=YEAR),
+    Rule(name="deliveries", timestamp=deliveries.c.settled_at, keep=YEAR),
+    Rule(name="emails", timestamp=emails.c.settled_at, keep=YEAR),
+    Rule(name="quarantine", timestamp=quarantine.c.seen_at, keep=timedelta(days=90)),
 )

@@ -1,4 +1,4 @@
-"""Pressure: what replicas and other connections suffer, as far as the server lets us see it."""
+"""Throttle the cleanup: choose the size of chunks, and pause while replicas or other transactions wait."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,125 +12,123 @@ from chalicelib.core.database import Database, error_code
 from chalicelib.core.errors import OutOfTimeError, TransientError
 from chalicelib.core.telemetry import logger
 
-# The second name is that of MySQL before 8.0.22 and MariaDB before 10.5.
-STATUS_OF_REPLICA = ("SHOW REPLICA STATUS", "SHOW SLAVE STATUS")
-BEHIND = frozenset({"Seconds_Behind_Master", "Seconds_Behind_Source"})
+# With fewer rows than the minimum, a commit costs more than its deletes.
+FIRST_ROWS, MIN_ROWS = 1000, 300
+# Other transactions may wait as long as a chunk takes.
+CHUNK_MS = 25
+# A check costs more than a small chunk.
+CHECK_INTERVAL_MS = 1000
+MAX_LAG_SECONDS = 10
+MAX_LOCK_WAIT_MS = 200
+# Each pause is twice as long as the one before it, 127 s in all.
+MAX_PAUSES = 7
+# The server's default is 50 s, during which others would wait for the rows that this transaction holds.
+LOCK_WAIT_SECONDS = 1
+
+# The second statement is for MySQL before 8.0.22 and MariaDB before 10.5.
+REPLICA_STATUS = ("SHOW REPLICA STATUS", "SHOW SLAVE STATUS")
+LAG_COLUMNS = frozenset({"Seconds_Behind_Master", "Seconds_Behind_Source"})
 SYNTAX_ERROR, ACCESS_DENIED = 1064, 1227
 ROW_LOCK_TIME = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_time'"
 
 
-class Pressure:
-    """What one server shows of it; SQLite knows neither replicas nor row locks."""
+class ServerLoad:
+    """Replication lag and waits for locks, as far as the server shows them; SQLite has neither."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         is_server = database.engine.dialect.name != "sqlite"
-        self._status_of_replica = list(STATUS_OF_REPLICA) if is_server else []
+        self._replica_status = list(REPLICA_STATUS) if is_server else []
         self._lock_ms = self._read_lock_ms() if is_server else None
 
-    def seconds_behind(self) -> int:
-        """Return how far replication is behind; 0 where there is none, it stands still, or we may not ask."""
-        while self._status_of_replica:
+    def lag_seconds(self) -> int:
+        """Return the replication lag; 0 without replication, while it is stopped, or without the permission to ask."""
+        while self._replica_status:
             try:
-                return self._database.transact(self._read_seconds_behind)
+                return self._database.transact(self._read_lag)
             except DBAPIError as error:
                 if error_code(error) not in {SYNTAX_ERROR, ACCESS_DENIED}:
                     raise
-                self._status_of_replica.pop(0)
+                self._replica_status.pop(0)
         return 0
 
     def lock_wait_ms(self) -> int:
-        """Return for how long connections have waited for rows, taken together, since this was asked last."""
+        """Return the total time that transactions have waited for row locks since the last call."""
         if self._lock_ms is None:
             return 0
         before, self._lock_ms = self._lock_ms, self._read_lock_ms()
         return self._lock_ms - before
 
-    def _read_seconds_behind(self, connection: Connection) -> int:
-        rows = connection.exec_driver_sql(self._status_of_replica[0]).mappings()
-        return max((int(value or 0) for row in rows for name, value in row.items() if name in BEHIND), default=0)
+    def _read_lag(self, connection: Connection) -> int:
+        rows = connection.exec_driver_sql(self._replica_status[0]).mappings()
+        return max((int(value or 0) for row in rows for name, value in row.items() if name in LAG_COLUMNS), default=0)
 
     def _read_lock_ms(self) -> int:
         def work(connection: Connection) -> Any:
             return connection.exec_driver_sql(ROW_LOCK_TIME).one_or_none()
 
-        # Not every server that speaks MySQL's language has InnoDB's counters.
+        # Not every server that is compatible with MySQL has InnoDB's counters.
         row = self._database.transact(work)
         return 0 if row is None else int(row[1])
 
 
-# Below the least, committing costs more than deleting.
-FIRST, LEAST = 1000, 300
-# As long as a transaction takes, others may have to wait.
-CHUNK_MS = 25
-# Asking costs more than a small chunk.
-LOOK_EVERY_MS = 1000
-MOST_SECONDS_BEHIND = 10
-MOST_LOCK_WAIT_MS = 200
-# A pause is twice as long as the one before; after so many in a row it is for a person to look.
-MOST_PAUSES = 7
-# For a row that somebody else holds. The server's own 50 s, spent while we hold others, would be others' too.
-LOCK_WAIT_SECONDS = 1
+class Throttle:
+    """The number of `rows` in a rule's next chunk, and the pauses between chunks."""
 
-
-class Pace:
-    """The pace of one rule: chunks of `size` rows."""
-
-    def __init__(self, context: Context, pressure: Pressure, *, most: int) -> None:
+    def __init__(self, context: Context, load: ServerLoad, *, max_rows: int) -> None:
         self._context = context
-        self._pressure = pressure
-        self._most = most
+        self._load = load
+        self._max_rows = max_rows
         self._pauses = 0
-        self._next_look_ms = 0
-        self.size = min(FIRST, most)
+        self._next_check_ms = 0
+        self.rows = min(FIRST_ROWS, max_rows)
 
-    def keep(self, duration_ms: int) -> None:
-        """Make the next chunk as large as would have taken CHUNK_MS, by what this one has taken, step by step."""
+    def adapt(self, duration_ms: int) -> None:
+        """Resize the next chunk towards CHUNK_MS, given how long the last one took."""
         self._pauses = 0
         factor = min(1.5, max(0.5, CHUNK_MS / max(1, duration_ms)))
-        self._resize(round(factor * self.size))
+        self._resize(round(factor * self.rows))
 
-    def give_way(self) -> None:
-        """Wait until replicas have caught up, and a moment when others have waited for locks. Raises as `pause`."""
-        if self._context.clock.now_ms() < self._next_look_ms:
+    def wait(self) -> None:
+        """Pause until replicas have caught up, and once when others have waited for locks. Raises as `pause`."""
+        if self._context.clock.now_ms() < self._next_check_ms:
             return
-        while (seconds := self._pressure.seconds_behind()) > MOST_SECONDS_BEHIND:
+        while (seconds := self._load.lag_seconds()) > MAX_LAG_SECONDS:
             self.pause(f"replication is {seconds} s behind")
-        if (waited_ms := self._pressure.lock_wait_ms()) > MOST_LOCK_WAIT_MS:
+        if (waited_ms := self._load.lock_wait_ms()) > MAX_LOCK_WAIT_MS:
             self.pause(f"connections have waited {waited_ms} ms for locks")
-        self._next_look_ms = self._context.clock.now_ms() + LOOK_EVERY_MS
+        self._next_check_ms = self._context.clock.now_ms() + CHECK_INTERVAL_MS
 
     def pause(self, reason: str) -> None:
-        """Wait, with smaller chunks afterwards.
+        """Sleep, and halve the next chunk.
 
-        Raises TransientError after too many pauses without a chunk in between, OutOfTimeError near the deadline.
+        Raises TransientError after MAX_PAUSES pauses without a chunk in between, OutOfTimeError near the deadline.
         """
-        if self._pauses == MOST_PAUSES:
+        if self._pauses == MAX_PAUSES:
             raise TransientError(f"given up after {self._pauses} pauses: {reason}")
         seconds = 2**self._pauses
         if self._context.is_out_of_time(needed_ms=1000 * seconds):
             raise OutOfTimeError(reason)
         self._pauses += 1
-        self._resize(self.size // 2)
-        logger.warning("cleanup pauses", extra={"reason": reason, "seconds": seconds, "rows": self.size})
+        self._resize(self.rows // 2)
+        logger.warning("cleanup paused", extra={"reason": reason, "seconds": seconds, "rows": self.rows})
         self._context.clock.sleep(seconds)
-        # Those who waited meanwhile did not wait for us. Before, we may have waited ourselves, which the server counts
-        # too: the next look would take that for theirs, and pause again.
-        self._pressure.lock_wait_ms()
+        # Reset the counter: waits during the pause were not for the cleanup, and those before it may be its own.
+        self._load.lock_wait_ms()
 
-    def go_singly(self) -> bool:
-        """Take fewer rows at once, down to one; return whether it was one already."""
-        was_one = self.size == 1
-        self.size = max(1, self.size // 4)
+    def shrink_batch(self) -> bool:
+        """Quarter the next chunk, down to one row; return whether it already was one row."""
+        was_one = self.rows == 1
+        self.rows = max(1, self.rows // 4)
         return was_one
 
     def _resize(self, rows: int) -> None:
-        self.size = min(self._most, max(rows, min(LEAST, self.size)))
+        self.rows = min(self._max_rows, max(rows, min(MIN_ROWS, self.rows)))
 
 
 @contextmanager
-def little_patience(database: Database) -> Iterator[None]:
-    """Let statements wait only LOCK_WAIT_SECONDS for a row that is held; throw the connection away at the end."""
+def short_lock_timeout(database: Database) -> Iterator[None]:
+    """Limit waits for row locks to LOCK_WAIT_SECONDS."""
     if database.engine.dialect.name == "sqlite":
         yield
         return
@@ -139,5 +137,5 @@ def little_patience(database: Database) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whoever comes next in this process gets one that waits as long as the server says.
+        # The next task in this process needs a connection with the server's own time-out.
         database.engine.dispose()

@@ -1,6 +1,6 @@
-"""Moments as applications keep them: epoch numbers, DATETIME, TIMESTAMP or ISO 8601 text, by the column's real type.
+"""Compare a row's age with the cutoff: epoch numbers, DATETIME, TIMESTAMP or ISO 8601 text, by the column's real type.
 
-Where MySQL can compare, it does; text, and whatever SQLite holds, is read value by value. Times without a zone are UTC.
+MySQL compares where it can; text, and every value in SQLite, is parsed row by row. Times without a zone are UTC.
 """
 
 import re
@@ -30,50 +30,47 @@ from sqlalchemy.types import TIMESTAMP, NullType
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.errors import ConfigurationError
 
-# Since September 2001 and for long, seconds have 10 or 11 digits and milliseconds 13 to 15. Smaller numbers are
-# a zero, or a date such as 20160804, and no moment.
+# Since September 2001 seconds have 10 or 11 digits and milliseconds 13 to 15. Smaller numbers are not timestamps: zero,
+# or a date such as 20160804.
 FIRST_SECOND, END_SECOND = 10**9, 10**11
 FIRST_MS, END_MS = 10**12, 253_402_300_800_000
-# What lies before is what some language or database writes for "none".
+# Some languages and databases write an earlier date for "none".
 EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 
 _EPOCH = re.compile(r"\d{10}|\d{13}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lens:
-    """How the moments of a column are seen against the one before which they are due.
+class Cutoff:
+    """Rows whose timestamp lies before the cutoff are due.
 
-    `due` and `unreadable` are conditions on rows. Where SQL cannot tell, `in_sql` is false, `due` is true of every row
-    that holds a value, and `is_due` tells of each `value`.
+    `due` and `invalid` are conditions on rows. Where SQL cannot compare the column, `in_sql` is false, `due` holds for
+    every row with a value, and `is_due` decides by that `value`.
     """
 
     value: ColumnElement[Any]
     before_ms: int
     due: ColumnElement[bool]
-    unreadable: ColumnElement[bool]
+    invalid: ColumnElement[bool]
     in_sql: bool
 
     def is_due(self, value: object) -> bool:
-        """Return whether a row that meets `due` is due, by its value. Raises ValueError when that is no moment."""
+        """Return whether a row that meets `due` is due, by its value. Raises ValueError for an invalid timestamp."""
         return self.in_sql or read_ms(value) < self.before_ms
 
 
-def lens_for(connection: Connection, column: Column[Any], *, before_ms: int) -> Lens:
-    """Return the lens for a column of whatever type the database has it. Raises ConfigurationError without it."""
+def cutoff_for(connection: Connection, column: Column[Any], *, before_ms: int) -> Cutoff:
+    """Return the cutoff for a column's real type. Raises ConfigurationError where the database lacks the column."""
     kind = _find_type(connection, column)
-    # Without a type of its own: that of the mapping need not be the real one.
+    # Untyped, since the mapping's type may not be the real one.
     value: ColumnElement[Any] = type_coerce(column, NullType())
     conditions = None if connection.dialect.name == "sqlite" else _compare(column, kind, before_ms=before_ms)
-    due, unreadable = conditions or (value.is_not(None), false())
-    return Lens(value=value, before_ms=before_ms, due=due, unreadable=unreadable, in_sql=conditions is not None)
+    due, invalid = conditions or (value.is_not(None), false())
+    return Cutoff(value=value, before_ms=before_ms, due=due, invalid=invalid, in_sql=conditions is not None)
 
 
 def read_ms(value: object) -> int:
-    """Return a value as epoch milliseconds. Raises ValueError when it is no moment that can be understood.
-
-    A date without a time lasts until its day has ended.
-    """
+    """Return a timestamp as epoch milliseconds, a date as the end of its day. Raises ValueError for other values."""
     if isinstance(value, str):
         text = value.strip()
         return read_ms(int(text)) if _EPOCH.fullmatch(text) else _read_text(text.upper())
@@ -86,7 +83,7 @@ def read_ms(value: object) -> int:
             return int(value * 1000)
         if FIRST_MS <= value < END_MS:
             return int(value)
-    raise ValueError("it is no moment")
+    raise ValueError("it is not a timestamp")
 
 
 def _read_text(text: str) -> int:
@@ -98,7 +95,7 @@ def _read_text(text: str) -> int:
 
 def _checked(moment: datetime) -> int:
     if moment < EARLIEST:
-        raise ValueError("it stands for none")
+        raise ValueError("it means none")
     return to_ms(moment)
 
 
@@ -114,14 +111,14 @@ def _find_type(connection: Connection, column: Column[Any]) -> Any:
 def _compare(
     column: Column[Any], kind: object, *, before_ms: int
 ) -> tuple[ColumnElement[bool], ColumnElement[bool]] | None:
-    """Return (is due, is unreadable) in SQL that can use an index of the column, or None for a type without."""
+    """Return the conditions `due` and `invalid`, which can use an index, or None for a type that SQL cannot compare."""
     if isinstance(kind, (Integer, Numeric)):
         number: ColumnElement[int] = type_coerce(column, BigInteger())
         before_seconds = -(-before_ms // 1000)
         due = or_(and_(number >= FIRST_MS, number < before_ms), and_(number >= FIRST_SECOND, number < before_seconds))
         return due, or_(number < FIRST_SECOND, and_(number >= END_SECOND, number < FIRST_MS), number >= END_MS)
     if isinstance(kind, TIMESTAMP):
-        # The server shows it in the session's zone, and makes one of these in the same.
+        # Both sides of the comparison are in the session's zone.
         stamp: ColumnElement[Any] = type_coerce(column, NullType())
         earliest, before = func.from_unixtime(EARLIEST.timestamp()), func.from_unixtime(before_ms / 1000)
         return and_(stamp >= earliest, stamp < before), stamp < earliest

@@ -27,10 +27,10 @@ from tests.tasks.database_cleanup.samples import (
 )
 from tests.world import World
 
-SESSIONS = Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30), archive=True, chunk=2)
+SESSIONS = Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30), archive=True, chunk=2)
 USERS = Rule(
     name="users",
-    moment=users.c.created_at,
+    timestamp=users.c.created_at,
     keep=timedelta(days=7),
     where=users.c.is_verified.is_(False),
     dependents={
@@ -107,7 +107,7 @@ def world_is_mariadb(world: World) -> bool:
 
 def test_columns_that_the_mapping_does_not_know_are_archived_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with things(world, "BIGINT", extra=", note VARCHAR(20) DEFAULT 'märz \"3\"'") as table:
-        use(monkeypatch, Rule(name="things", moment=table.c.moment, archive=True))
+        use(monkeypatch, Rule(name="things", timestamp=table.c.moment, archive=True))
         add_things(world, {"a": ago(days=1)})
         clean(world)
     (line,) = next(iter(archived(world).values()))
@@ -119,7 +119,7 @@ def test_values_that_json_does_not_know_are_archived_as_text(world: World, monke
     extra = ", price DECIMAL(8, 2) DEFAULT 1.50, raw BINARY(2) DEFAULT x'00ff', day DATE DEFAULT '2016-01-02',"
     extra += " length TIME DEFAULT '30:00:00', none INT"
     with things(world, "DATETIME(3)", extra=extra) as table:
-        use(monkeypatch, Rule(name="things", moment=table.c.moment, archive=True))
+        use(monkeypatch, Rule(name="things", timestamp=table.c.moment, archive=True))
         add_things(world, {"a": "2016-08-03 01:02:03.004"})
         clean(world)
     (line,) = next(iter(archived(world).values()))
@@ -151,7 +151,7 @@ def test_a_dry_run_stores_nothing(world: World, monkeypatch: pytest.MonkeyPatch)
 def test_nothing_is_deleted_when_s3_refuses_and_the_repetition_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(monkeypatch, SESSIONS, Rule(name="tokens", moment=password_reset_tokens.c.expires_at))
+    use(monkeypatch, SESSIONS, Rule(name="tokens", timestamp=password_reset_tokens.c.expires_at))
     gone = add_sessions(world, 5, days=31)
     add_reset_token(world, "expired", expires_at=ago(days=1))
     bucket = world.environment["BUCKET"]
@@ -186,8 +186,8 @@ def test_what_is_deleted_was_archived_when_s3_refuses_half_way(world: World, mon
 
 
 def test_a_slow_s3_makes_no_chunk_smaller(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30), archive=True))
-    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.FIRST", 200)
+    use(monkeypatch, Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30), archive=True))
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.FIRST_ROWS", 200)
     add_sessions(world, 600, days=31)
     then(monkeypatch, lambda: world.clock.advance(5))
     clean(world)
@@ -235,7 +235,7 @@ def test_a_user_who_logs_in_after_being_archived_stays_with_everything(
 def test_a_row_that_comes_in_after_its_neighbours_were_archived_is_not_deleted_unarchived(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(monkeypatch, Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30), archive=True))
+    use(monkeypatch, Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30), archive=True))
     gone = add_sessions(world, 3, days=31)
     row = {"id": "s00001x", "user_id": "u", "created_at": 1, "updated_at": ago(days=31)}
     then(monkeypatch, lambda: world.execute(insert(sessions), [row]))

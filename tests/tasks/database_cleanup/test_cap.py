@@ -23,12 +23,12 @@ from tests.world import World
 
 
 def sessions_rule(**limits: Any) -> Rule:
-    return Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30), **limits)
+    return Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30), **limits)
 
 
 @pytest.fixture
 def _small_is_ten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.tasks.database_cleanup.sweep.SMALL_TABLE", 10)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.deletion.SMALL_TABLE", 10)
 
 
 def test_more_than_half_of_a_table_does_not_go_and_the_run_says_so(world: World) -> None:
@@ -36,7 +36,7 @@ def test_more_than_half_of_a_table_does_not_go_and_the_run_says_so(world: World)
     add_sessions(world, 500, days=1, prefix="young")
     add_reset_token(world, "expired", expires_at=ago(days=1))
     with pytest.raises(
-        RunFailedError, match="sessions failed: 501 of 1001 rows would go and the rule allows 500, so no"
+        RunFailedError, match="sessions failed: 501 of 1001 rows are due and the rule allows 500, so no"
     ):
         clean(world)
     assert len(ids_in(world, sessions)) == 1001
@@ -75,7 +75,7 @@ def test_a_rule_may_have_limits_of_its_own(
     if is_allowed:
         assert clean(world)["succeeded"] == 9
     else:
-        with pytest.raises(RunFailedError, match="9 of 11 rows would go and the rule allows 8"):
+        with pytest.raises(RunFailedError, match="9 of 11 rows are due and the rule allows 8"):
             clean(world)
     assert len(ids_in(world, sessions)) == (2 if is_allowed else 11)
 
@@ -92,14 +92,14 @@ def test_a_person_may_lift_the_cap_of_a_rule_for_one_run(world: World) -> None:
 @pytest.mark.usefixtures("_small_is_ten")
 def test_lifting_the_cap_of_one_rule_leaves_that_of_another(world: World) -> None:
     add_sessions(world, 11, days=31)
-    with pytest.raises(RunFailedError, match="11 of 11 rows would go"):
+    with pytest.raises(RunFailedError, match="11 of 11 rows are due"):
         clean(world, uncapped=["unverified_users"])
 
 
 @pytest.mark.usefixtures("_small_is_ten")
 def test_a_dry_run_fails_where_the_run_would(world: World) -> None:
     add_sessions(world, 11, days=31)
-    with pytest.raises(RunFailedError, match="11 of 11 rows would go"):
+    with pytest.raises(RunFailedError, match="11 of 11 rows are due"):
         clean(world, dry_run=True)
     assert clean(world, dry_run=True, uncapped=["sessions"])["skipped"] == 11
 
@@ -117,9 +117,9 @@ def test_a_repetition_counts_anew_what_was_never_begun(world: World, monkeypatch
 @pytest.mark.usefixtures("_small_is_ten")
 def test_text_is_capped_as_numbers_are(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with things(world, "VARCHAR(64)") as table:
-        use(monkeypatch, Rule(name="things", moment=table.c.moment))
+        use(monkeypatch, Rule(name="things", timestamp=table.c.moment))
         add_things(world, {f"{n:02}": "2016-08-03T00:00:00Z" for n in range(11)})
-        with pytest.raises(RunFailedError, match="11 of 11 rows would go and the rule allows 5"):
+        with pytest.raises(RunFailedError, match="11 of 11 rows are due and the rule allows 5"):
             clean(world)
         assert len(ids_in(world, table)) == 11
 
@@ -128,7 +128,7 @@ def test_text_is_capped_as_numbers_are(world: World, monkeypatch: pytest.MonkeyP
 def _all_become_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have somebody make every session old after they were counted, before the first chunk."""
     everything = update(sessions).values(updated_at=ago(days=31))
-    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Pace.give_way", lambda _: world.execute(everything))
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Throttle.wait", lambda _: world.execute(everything))
 
 
 @pytest.mark.usefixtures("_small_is_ten", "_all_become_due")
@@ -143,7 +143,7 @@ def test_rows_that_become_due_after_the_count_do_not_go_beyond_the_cap(
     with pytest.raises(RunFailedError, match="more rows are due now than when they were counted"):
         clean(world, request_id="r1")
     # The repetition has no allowance of its own.
-    with pytest.raises(RunFailedError, match=r"more rows are due now|20 of 20 rows would go"):
+    with pytest.raises(RunFailedError, match=r"more rows are due now|20 of 20 rows are due"):
         clean(world, request_id="r1")
     left = len(ids_in(world, sessions))
     assert 10 <= left <= 20
@@ -165,7 +165,7 @@ def test_rows_that_come_in_after_the_count_do_not_go_beyond_the_cap_however_many
         if batch := next(rows, None):
             world.execute(insert(sessions), batch)
 
-    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Pace.give_way", come_in)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Throttle.wait", come_in)
     with pytest.raises(RunFailedError, match="more rows are due now"):
         clean(world)
     assert len(ids_in(world, sessions)) == 112 - world.run().succeeded >= 106

@@ -75,7 +75,7 @@ def test_a_user_who_verifies_between_the_look_and_the_deletion_stays(
     world: World, monkeypatch: pytest.MonkeyPatch, dependents: Any
 ) -> None:
     where = users.c.is_verified.is_(False)
-    use(monkeypatch, Rule(name="users", moment=users.c.created_at, where=where, dependents=dependents))
+    use(monkeypatch, Rule(name="users", timestamp=users.c.created_at, where=where, dependents=dependents))
     stays, _ = world.add_users(2, is_verified=False, created_at=ago(days=8))
 
     def verify() -> None:
@@ -159,7 +159,7 @@ def test_a_chunk_that_meets_a_lock_is_tried_again_smaller_after_a_pause(
 
         monkeypatch.setattr(world.clock, "sleep", let_go_in_the_second_pause)
         assert clean(world, rules=["sessions"])["succeeded"] == 5
-    pauses = [line for line in log() if line.get("message") == "cleanup pauses"]
+    pauses = [line for line in log() if line.get("message") == "cleanup paused"]
     assert [(line["seconds"], line["rows"]) for line in pauses] == [(1, 500), (2, 300)]
     # Each pause follows a try: our own waiting is not taken for that of others.
     assert ["Lock wait timeout exceeded" in line["reason"] for line in pauses] == [True, True]
@@ -234,7 +234,7 @@ def test_a_user_whom_other_tables_refer_to_stays_and_keeps_no_other(world: World
 def test_the_same_holds_for_a_rule_without_dependents(
     world: World, monkeypatch: pytest.MonkeyPatch, is_archived: bool
 ) -> None:
-    use(monkeypatch, Rule(name="users", moment=users.c.created_at, keep=timedelta(days=7), archive=is_archived))
+    use(monkeypatch, Rule(name="users", timestamp=users.c.created_at, keep=timedelta(days=7), archive=is_archived))
     ids = world.add_users(20, created_at=ago(days=8))
     world.execute(text(f"INSERT INTO orders VALUES (1, '{ids[-1]}')"))
     summary = clean(world)

@@ -35,9 +35,9 @@ from tests.tasks.database_cleanup.samples import (
 from tests.world import World
 
 Log = Callable[[], list[dict[str, Any]]]
-SESSIONS = Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30))
+SESSIONS = Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30))
 NO_TABLE = Table("nowhere", MetaData(), Column("id", Integer, primary_key=True), Column("at", Integer))
-BROKEN = Rule(name="broken", moment=NO_TABLE.c.at)
+BROKEN = Rule(name="broken", timestamp=NO_TABLE.c.at)
 
 
 def counts(summary: dict[str, Any]) -> tuple[int, int, int, int]:
@@ -129,7 +129,7 @@ def test_the_same_fire_again_does_nothing(world: World) -> None:
 def test_the_summary_tells_of_each_rule_and_the_log_has_a_line_for_each(
     world: World, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
-    use(monkeypatch, SESSIONS, Rule(name="tokens", moment=password_reset_tokens.c.expires_at))
+    use(monkeypatch, SESSIONS, Rule(name="tokens", timestamp=password_reset_tokens.c.expires_at))
     add_sessions(world, 2, days=31)
     summary = clean(world)
     nothing = {"total": 0, "succeeded": 0, "failed": 0, "skipped": 0}
@@ -158,7 +158,7 @@ def test_the_repetition_of_a_failed_run_tries_only_the_rules_that_failed(
     add_sessions(world, 2, days=31)
     with pytest.raises(RunFailedError):
         clean(world, request_id="r1")
-    use(monkeypatch, Rule(name="broken", moment=password_reset_tokens.c.expires_at), SESSIONS)
+    use(monkeypatch, Rule(name="broken", timestamp=password_reset_tokens.c.expires_at), SESSIONS)
     add_reset_token(world, "expired", expires_at=ago(days=1))
     add_sessions(world, 1, days=31, prefix="late")
     assert counts(clean(world, request_id="r1")) == (3, 3, 0, 0)
@@ -206,7 +206,7 @@ def test_options_that_name_no_rules_are_refused_before_anything_is_deleted(world
 def test_a_run_near_its_deadline_hands_the_rest_on_and_is_ended_by_the_worker(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(monkeypatch, Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30), chunk=2))
+    use(monkeypatch, Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30), chunk=2))
     add_sessions(world, 5, days=31)
     # Time stands still, so an invocation shorter than the reserve is out of time from the beginning.
     assert clean(world, seconds=9)["handed_on"] is True
@@ -219,7 +219,7 @@ def test_a_run_near_its_deadline_hands_the_rest_on_and_is_ended_by_the_worker(
 def test_a_run_that_is_handed_on_goes_on_behind_what_is_done_and_with_the_options_it_had(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30), chunk=2, max_rows=3)
+    rule = Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30), chunk=2, max_rows=3)
     use(monkeypatch, BROKEN, rule)
     add_sessions(world, 6, days=31)
     chunks = count(1)
@@ -228,7 +228,7 @@ def test_a_run_that_is_handed_on_goes_on_behind_what_is_done_and_with_the_option
         if next(chunks) == 2:
             world.clock.advance(295)
 
-    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Pace.keep", take_time)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Throttle.adapt", take_time)
     assert clean(world, rules=["sessions"], uncapped=["sessions"])["handed_on"] is True
     assert ids_in(world, sessions) == ["s00004", "s00005"]
     add_sessions(world, 1, days=31, prefix="before")
@@ -240,7 +240,7 @@ def test_a_run_that_is_handed_on_goes_on_behind_what_is_done_and_with_the_option
 def test_a_run_that_is_killed_goes_on_from_where_it_was_a_second_before(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(monkeypatch, Rule(name="sessions", moment=sessions.c.updated_at, keep=timedelta(days=30), chunk=2))
+    use(monkeypatch, Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30), chunk=2))
     add_sessions(world, 6, days=31)
     chunks = count(1)
 
@@ -250,7 +250,7 @@ def test_a_run_that_is_killed_goes_on_from_where_it_was_a_second_before(
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("chalicelib.tasks.database_cleanup.throttle.Pace.give_way", take_a_second)
+        patch.setattr("chalicelib.tasks.database_cleanup.throttle.Throttle.wait", take_a_second)
         with pytest.raises(Killed):
             clean(world, request_id="r1")
     assert ids_in(world, sessions) == ["s00004", "s00005"]
@@ -260,14 +260,14 @@ def test_a_run_that_is_killed_goes_on_from_where_it_was_a_second_before(
 
 
 def test_an_attempt_whose_run_was_taken_over_goes_no_further(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, SESSIONS, Rule(name="tokens", moment=password_reset_tokens.c.expires_at))
+    use(monkeypatch, SESSIONS, Rule(name="tokens", timestamp=password_reset_tokens.c.expires_at))
     add_sessions(world, 1, days=31)
     add_reset_token(world, "expired", expires_at=ago(days=1))
 
     def take_over(_pace: object) -> None:
         world.execute(update(runs).values(attempt=runs.c.attempt + 1))
 
-    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Pace.give_way", take_over)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Throttle.wait", take_over)
     summary = clean(world)
     assert (summary["outcome"], ids_in(world, password_reset_tokens)) == ("skipped", ["expired"])
     assert "was taken over from attempt 1 by a later one" in summary["reason"]
@@ -287,7 +287,7 @@ def test_a_failure_before_the_run_was_handed_on_is_not_forgotten(world: World, m
 def test_a_moment_that_cannot_be_understood_is_left_counted_and_logged_once(
     world: World, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
-    use(monkeypatch, Rule(name="tokens", moment=password_reset_tokens.c.expires_at, chunk=1))
+    use(monkeypatch, Rule(name="tokens", timestamp=password_reset_tokens.c.expires_at, chunk=1))
     for n in range(3):
         add_reset_token(world, f"expired{n}", expires_at=ago(days=1))
     add_reset_token(world, "zero", expires_at=0)
@@ -295,7 +295,7 @@ def test_a_moment_that_cannot_be_understood_is_left_counted_and_logged_once(
     assert (summary["outcome"], counts(summary)) == ("succeeded", (4, 3, 1, 0))
     assert ids_in(world, password_reset_tokens) == ["zero"]
     (line,) = lines_of(log(), "ERROR")
-    assert (line["message"], line["rule"], line["ids"]) == ("moments cannot be understood", "tokens", ["zero"])
+    assert (line["message"], line["rule"], line["ids"]) == ("timestamps are invalid", "tokens", ["zero"])
 
 
 def test_a_run_fails_when_most_moments_cannot_be_understood(world: World) -> None:
@@ -311,7 +311,7 @@ def test_a_user_who_verifies_just_before_the_chunk_stays_and_counts_as_skipped(
 ) -> None:
     ids = world.add_users(2, is_verified=False, created_at=ago(days=8))
     verified = update(users).where(users.c.id == ids[0]).values(is_verified=True)
-    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Pace.give_way", lambda _: world.execute(verified))
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Throttle.wait", lambda _: world.execute(verified))
     assert counts(clean(world, rules=["unverified_users"])) == (2, 1, 0, 1)
     assert ids_in(world, users) == [ids[0]]
 
@@ -321,7 +321,7 @@ def test_a_user_who_verifies_just_before_the_chunk_stays_and_counts_as_skipped(
 )
 def test_a_rule_that_asks_for_what_cannot_be_is_refused(mistake: Any) -> None:
     with pytest.raises(ConfigurationError, match="the rule tokens"):
-        Rule(name="tokens", moment=password_reset_tokens.c.expires_at, **mistake)
+        Rule(name="tokens", timestamp=password_reset_tokens.c.expires_at, **mistake)
 
 
 def test_a_run_for_a_past_night_cleans_what_was_due_then(world: World) -> None:

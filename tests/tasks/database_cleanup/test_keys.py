@@ -13,8 +13,8 @@ from sqlalchemy import BigInteger, Column, Date, Integer, LargeBinary, MetaData,
 from sqlalchemy.types import TypeEngine
 
 from chalicelib.core.outcome import Counts
+from chalicelib.tasks.database_cleanup.deletion import Progress, read_progress
 from chalicelib.tasks.database_cleanup.rules import Rule
-from chalicelib.tasks.database_cleanup.sweep import Progress, read_progress
 from tests.tasks.database_cleanup.samples import ago, archived, clean, use
 from tests.world import World
 
@@ -57,14 +57,14 @@ def test_a_key_of_any_kind_is_walked_and_handed_on(
             for n in range(ROWS)
         ]
         world.execute(insert(table), rows)
-        use(monkeypatch, Rule(name="letters", moment=table.c.sent_at, archive=is_archived, chunk=3))
+        use(monkeypatch, Rule(name="letters", timestamp=table.c.sent_at, archive=is_archived, chunk=3))
         chunks = count(1)
 
         def take_time(*_: object) -> None:
             if next(chunks) in {2, 5}:
                 world.clock.advance(295)
 
-        monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Pace.keep", take_time)
+        monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Throttle.adapt", take_time)
         assert clean(world)["handed_on"] is True
         world.drain()
         left = set(world.execute(select(table.c.in_box, table.c.number)))

@@ -1,4 +1,4 @@
-"""The pace: chunks that take as long as they may, and pauses when replicas or other connections suffer."""
+"""The throttle: chunks that take as long as they may, and pauses when replicas or other connections suffer."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -12,121 +12,130 @@ from chalicelib.core.clock import SystemClock
 from chalicelib.core.database import Database
 from chalicelib.core.errors import OutOfTimeError, RunFailedError, TransientError
 from chalicelib.schema import sessions
-from chalicelib.tasks.database_cleanup.throttle import CHUNK_MS, FIRST, LEAST, MOST_SECONDS_BEHIND, Pace, Pressure
+from chalicelib.tasks.database_cleanup.throttle import (
+    CHUNK_MS,
+    FIRST_ROWS,
+    MAX_LAG_SECONDS,
+    MIN_ROWS,
+    ServerLoad,
+    Throttle,
+)
 from tests.dialects import REPLICATION
 from tests.services import on_a_server
 from tests.tasks.database_cleanup.samples import add_sessions, clean, ids_in
 from tests.world import World
 
 
-class Server(Pressure):
+class Server(ServerLoad):
     """A server that shows what a test says, from one look to the next; at last nothing."""
 
     def __init__(self, *, behind: list[int] | None = None, lock_ms: list[int] | None = None) -> None:
         self._behind = iter(behind or [])
         self._lock_waits = iter(lock_ms or [])
 
-    def seconds_behind(self) -> int:
+    def lag_seconds(self) -> int:
         return next(self._behind, 0)
 
     def lock_wait_ms(self) -> int:
         return next(self._lock_waits, 0)
 
 
-def pace_of(world: World, server: Pressure | None = None, *, most: int = 3000, seconds: float = 300) -> Pace:
-    return Pace(world.context(seconds=seconds), server or Server(), most=most)
+def throttle_of(
+    world: World, server: ServerLoad | None = None, *, max_rows: int = 3000, seconds: float = 300
+) -> Throttle:
+    return Throttle(world.context(seconds=seconds), server or Server(), max_rows=max_rows)
 
 
 def test_chunks_grow_while_they_are_quick_up_to_what_the_rule_says(world: World) -> None:
-    pace = pace_of(world)
-    sizes = [pace.size]
+    throttle = throttle_of(world)
+    sizes = [throttle.rows]
     for _ in range(4):
-        pace.keep(0)
-        sizes.append(pace.size)
-    assert sizes == [FIRST, 1500, 2250, 3000, 3000]
+        throttle.adapt(0)
+        sizes.append(throttle.rows)
+    assert sizes == [FIRST_ROWS, 1500, 2250, 3000, 3000]
 
 
 def test_chunks_shrink_while_they_are_slow_down_to_a_least(world: World) -> None:
-    pace = pace_of(world)
+    throttle = throttle_of(world)
     sizes = []
     for _ in range(3):
-        pace.keep(1000)
-        sizes.append(pace.size)
-    assert sizes == [500, LEAST, LEAST]
+        throttle.adapt(1000)
+        sizes.append(throttle.rows)
+    assert sizes == [500, MIN_ROWS, MIN_ROWS]
 
 
 @pytest.mark.parametrize(("milliseconds", "size"), [(CHUNK_MS, 1000), (CHUNK_MS + 5, 833), (CHUNK_MS - 5, 1250)])
 def test_the_next_chunk_has_as_many_rows_as_would_have_taken_the_time_it_may(
     world: World, milliseconds: int, size: int
 ) -> None:
-    pace = pace_of(world)
-    pace.keep(milliseconds)
-    assert pace.size == size
+    throttle = throttle_of(world)
+    throttle.adapt(milliseconds)
+    assert throttle.rows == size
 
 
 def test_after_going_singly_chunks_grow_again_step_by_step(world: World) -> None:
-    pace = pace_of(world)
-    assert [pace.go_singly() for _ in range(6)] == [False] * 5 + [True]
+    throttle = throttle_of(world)
+    assert [throttle.shrink_batch() for _ in range(6)] == [False] * 5 + [True]
     sizes = []
     for _ in range(5):
-        pace.keep(0)
-        sizes.append(pace.size)
+        throttle.adapt(0)
+        sizes.append(throttle.rows)
     assert sizes == [2, 3, 4, 6, 9]
 
 
 def test_a_small_chunk_of_a_rule_is_never_made_larger(world: World) -> None:
-    pace = pace_of(world, most=7)
-    pace.keep(0)
-    pace.keep(1000)
-    assert pace.size == 7
+    throttle = throttle_of(world, max_rows=7)
+    throttle.adapt(0)
+    throttle.adapt(1000)
+    assert throttle.rows == 7
 
 
 def test_chunks_wait_longer_each_time_until_replicas_have_caught_up(world: World) -> None:
-    pace = pace_of(world, Server(behind=[60, 40, 11, MOST_SECONDS_BEHIND]))
-    pace.give_way()
-    assert (world.clock.slept, pace.size) == ([1, 2, 4], LEAST)
+    throttle = throttle_of(world, Server(behind=[60, 40, 11, MAX_LAG_SECONDS]))
+    throttle.wait()
+    assert (world.clock.slept, throttle.rows) == ([1, 2, 4], MIN_ROWS)
 
 
 def test_replicas_that_do_not_catch_up_are_waited_for_two_minutes(world: World) -> None:
-    pace = pace_of(world, Server(behind=[60] * 10))
+    throttle = throttle_of(world, Server(behind=[60] * 10))
     with pytest.raises(TransientError, match="given up after 7 pauses: replication is 60 s behind"):
-        pace.give_way()
+        throttle.wait()
     assert sum(world.clock.slept) == 127
 
 
 def test_no_pause_reaches_beyond_the_deadline(world: World) -> None:
-    pace = pace_of(world, Server(behind=[60] * 10), seconds=20)
+    throttle = throttle_of(world, Server(behind=[60] * 10), seconds=20)
     with pytest.raises(OutOfTimeError, match="replication is 60 s behind"):
-        pace.give_way()
+        throttle.wait()
     assert world.clock.slept == [1, 2, 4]
 
 
 def test_waits_for_locks_are_given_one_pause_since_after_it_they_are_not_ours(world: World) -> None:
-    pace = pace_of(world, Server(lock_ms=[5000, 5000, 100]))
-    pace.give_way()
-    assert (world.clock.slept, pace.size) == ([1], FIRST // 2)
+    throttle = throttle_of(world, Server(lock_ms=[5000, 5000, 100]))
+    throttle.wait()
+    assert (world.clock.slept, throttle.rows) == ([1], FIRST_ROWS // 2)
     world.clock.advance(1)
-    pace.give_way()
+    throttle.wait()
     assert world.clock.slept == [1]
 
 
 def test_the_server_is_looked_at_once_a_second(world: World) -> None:
-    pace = pace_of(world, Server(behind=[0, 60]))
-    pace.give_way()
+    throttle = throttle_of(world, Server(behind=[0, 60]))
+    throttle.wait()
     world.clock.advance(0.999)
-    pace.give_way()
+    throttle.wait()
     assert world.clock.slept == []
     world.clock.advance(0.001)
-    pace.give_way()
+    throttle.wait()
     assert world.clock.slept == [1]
 
 
 def test_after_a_chunk_the_next_pause_is_a_short_one_again(world: World) -> None:
-    pace = pace_of(world)
-    pace.pause("one")
-    pace.pause("two")
-    pace.keep(0)
-    pace.pause("three")
+    throttle = throttle_of(world)
+    throttle.pause("one")
+    throttle.pause("two")
+    throttle.adapt(0)
+    throttle.pause("three")
     assert world.clock.slept == [1, 2, 1]
 
 
@@ -175,14 +184,14 @@ def test_a_run_fails_when_replication_does_not_catch_up_and_deletes_nothing(worl
 def test_the_slowest_of_several_replications_counts(world: World) -> None:
     answer = "SELECT 5 AS Seconds_Behind_Master UNION SELECT 70 UNION SELECT NULL"
     with showing(world, lambda: answer):
-        assert Pressure(world.context().database).seconds_behind() == 70
+        assert ServerLoad(world.context().database).lag_seconds() == 70
 
 
 @on_a_server
 def test_a_server_that_knows_only_the_old_name_is_asked_by_it(world: World) -> None:
     answers = iter(["SHOW SOMETHING NOBODY KNOWS", "SELECT 7 AS Seconds_Behind_Master"])
     with showing(world, lambda: next(answers)) as asked:
-        assert Pressure(world.context().database).seconds_behind() == 7
+        assert ServerLoad(world.context().database).lag_seconds() == 7
     assert asked == ["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"]
 
 
@@ -194,7 +203,7 @@ def test_a_replication_that_was_never_started_is_not_waited_for(world: World) ->
         connection.execute(text(replication["begin"]))
         try:
             assert connection.execute(text("SHOW REPLICA STATUS")).mappings().one()[replication["seconds"]] is None
-            assert Pressure(world.context().database).seconds_behind() == 0
+            assert ServerLoad(world.context().database).lag_seconds() == 0
         finally:
             connection.execute(text(replication["end"]))
     engine.dispose()
@@ -205,9 +214,9 @@ def test_a_user_who_may_not_see_replication_is_no_trouble(world: World) -> None:
     world.execute(text("CREATE USER cleaner@'127.0.0.1' IDENTIFIED BY 'secret'"))
     engine = create_engine(world.environment["DATABASE_URL"].replace("root@", "cleaner:secret@").rpartition("/")[0])
     try:
-        pressure = Pressure(Database(engine, SystemClock()))
-        assert (pressure.seconds_behind(), pressure.seconds_behind()) == (0, 0)
-        assert pressure.lock_wait_ms() == 0
+        load = ServerLoad(Database(engine, SystemClock()))
+        assert (load.lag_seconds(), load.lag_seconds()) == (0, 0)
+        assert load.lock_wait_ms() == 0
     finally:
         engine.dispose()
         world.execute(text("DROP USER cleaner@'127.0.0.1'"))
@@ -218,7 +227,7 @@ def test_a_server_without_innodbs_counters_is_no_trouble(world: World, monkeypat
     monkeypatch.setattr(
         "chalicelib.tasks.database_cleanup.throttle.ROW_LOCK_TIME", "SHOW GLOBAL STATUS LIKE 'Nothing of the kind'"
     )
-    assert Pressure(world.context().database).lock_wait_ms() == 0
+    assert ServerLoad(world.context().database).lock_wait_ms() == 0
 
 
 @on_a_server
@@ -226,8 +235,8 @@ def test_time_that_others_wait_for_locks_is_seen(world: World) -> None:
     add_sessions(world, 1, days=1)
     engine = create_engine(world.environment["DATABASE_URL"])
     statement = text("UPDATE sessions SET user_agent = 'x'")
-    pressure = Pressure(world.context().database)
-    assert pressure.lock_wait_ms() == 0
+    load = ServerLoad(world.context().database)
+    assert load.lock_wait_ms() == 0
 
     def wait() -> None:
         with engine.connect() as connection:
@@ -242,11 +251,11 @@ def test_time_that_others_wait_for_locks_is_seen(world: World) -> None:
         waiter.join()
         holder.rollback()
     engine.dispose()
-    assert 900 < pressure.lock_wait_ms() < 10_000
-    assert pressure.lock_wait_ms() == 0
+    assert 900 < load.lock_wait_ms() < 10_000
+    assert load.lock_wait_ms() == 0
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_sqlite_has_neither(world: World) -> None:
-    pressure = Pressure(world.context().database)
-    assert (pressure.seconds_behind(), pressure.lock_wait_ms()) == (0, 0)
+    load = ServerLoad(world.context().database)
+    assert (load.lag_seconds(), load.lock_wait_ms()) == (0, 0)

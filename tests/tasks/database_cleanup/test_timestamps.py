@@ -93,9 +93,9 @@ NUMBERS = {
     "due long ago in seconds": ago(days=4000) // 1000,
     "kept": ago(),
     "kept in seconds": ago() // 1000,
-    "unreadable zero": 0,
-    "unreadable date": 20160804,
-    "unreadable microseconds": 1000 * ago(days=1),
+    "invalid zero": 0,
+    "invalid date": 20160804,
+    "invalid microseconds": 1000 * ago(days=1),
     "none": None,
 }
 SHORT_NUMBERS = {name: value for name, value in NUMBERS.items() if value is None or value < 2**31}
@@ -108,13 +108,13 @@ TEXTS = {
     "kept": "2016-08-04T02:00:00Z",
     "kept elsewhere": "2016-08-03T23:00:00-05:00",
     "kept until its end": "2016-08-04",
-    "unreadable": "04/08/2016",
-    "unreadable nothing": "",
+    "invalid": "04/08/2016",
+    "invalid nothing": "",
     "none": None,
 }
 MOMENTS = {"due": "2016-08-04 01:59:59", "kept": "2016-08-04 02:00:00", "none": None}
 EXACT = {"due": "2016-08-04 01:59:59.999", "kept": "2016-08-04 02:00:00.000", "none": None}
-ZERO = {"unreadable": "0000-00-00 00:00:00"}
+ZERO = {"invalid": "0000-00-00 00:00:00"}
 ON_SQLITE: list[tuple[str, dict[str, Any]]] = [
     ("BIGINT", NUMBERS),
     # SQLite keeps in a column what it is given.
@@ -131,7 +131,7 @@ ON_A_SERVER: list[tuple[str, dict[str, Any]]] = [
     ("DATETIME", MOMENTS | ZERO),
     ("DATETIME(3)", EXACT | ZERO),
     ("TIMESTAMP NULL", MOMENTS | ZERO),
-    ("DATE", {"due": "2016-08-03", "kept": "2016-08-04", "unreadable": "0000-00-00", "none": None}),
+    ("DATE", {"due": "2016-08-03", "kept": "2016-08-04", "invalid": "0000-00-00", "none": None}),
     ("VARCHAR(64)", TEXTS),
     ("TEXT", TEXTS),
 ]
@@ -143,11 +143,11 @@ def check(world: World, monkeypatch: pytest.MonkeyPatch, type_: str, mapped: Typ
 
     with things(world, type_, mapped=mapped) as table:
         add_things(world, moments)
-        use(monkeypatch, Rule(name="things", moment=table.c.moment, chunk=3))
+        use(monkeypatch, Rule(name="things", timestamp=table.c.moment, chunk=3))
         assert clean(world, dry_run=True)["skipped"] == count("due")
         summary = clean(world)
         assert ids_in(world, table) == sorted(name for name in moments if not name.startswith("due"))
-    assert (summary["succeeded"], summary["failed"], summary["skipped"]) == (count("due"), count("unreadable"), 0)
+    assert (summary["succeeded"], summary["failed"], summary["skipped"]) == (count("due"), count("invalid"), 0)
     return summary
 
 
@@ -177,7 +177,7 @@ def test_a_timestamp_means_the_same_in_whatever_zone_the_session_is(
     with things(world, "TIMESTAMP NULL") as table:
         world.execute(text("SET SESSION time_zone = '+00:00'"))
         add_things(world, MOMENTS)
-        use(monkeypatch, Rule(name="things", moment=table.c.moment))
+        use(monkeypatch, Rule(name="things", timestamp=table.c.moment))
         world.execute(text(f"SET SESSION time_zone = '{zone}'"))
         clean(world)
         assert ids_in(world, table) == ["kept", "none"]
@@ -186,10 +186,10 @@ def test_a_timestamp_means_the_same_in_whatever_zone_the_session_is(
 def test_ids_of_moments_that_cannot_be_understood_are_listed_up_to_a_limit(
     world: World, monkeypatch: pytest.MonkeyPatch, log: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    monkeypatch.setattr("chalicelib.tasks.database_cleanup.sweep.LISTED", 2)
+    monkeypatch.setattr("chalicelib.tasks.database_cleanup.deletion.MAX_LOGGED_IDS", 2)
     with things(world, "BIGINT") as table:
         add_things(world, {"a": 0, "b": 0, "c": 0, "d": ago(days=1), "e": ago(days=1), "f": ago(days=1)})
-        use(monkeypatch, Rule(name="things", moment=table.c.moment))
+        use(monkeypatch, Rule(name="things", timestamp=table.c.moment))
         assert clean(world)["failed"] == 3
     (line,) = lines_of(log(), "ERROR")
-    assert (line["unreadable"], line["ids"]) == (3, ["a", "b"])
+    assert (line["invalid"], line["ids"]) == (3, ["a", "b"])
