@@ -22,7 +22,7 @@ from chalicelib.core.clock import iso
 from chalicelib.core.context import from_lambda
 from chalicelib.runs import execution
 from chalicelib.tasks.external_sync import sources
-from chalicelib.tasks.external_sync.items import Reader
+from chalicelib.tasks.external_sync.items import ItemParser
 from chalicelib.tasks.external_sync.splitting import Splitter
 from nightshift.local.invocation import LocalContext
 
@@ -64,13 +64,13 @@ def guide(url: str) -> None:
 
 def parse(path: str) -> None:
     """Split a file into its items, and read each."""
-    reader = Reader(
+    reader = ItemParser(
         sources.Source(name="default", url="https://example.com", changed_field="updated_at", changed_unit="ms")
     )
     with Path(path).open("rb") as file:
         for found in Splitter(iter(partial(file.read, 65_536), b""), key="items"):
             for item in found:
-                reader.read(item)
+                reader.parse(item)
 
 
 WAYS: dict[str, Callable[[str], None]] = {

@@ -1,4 +1,4 @@
-"""The external sync: what other systems list, kept in `external_data`. Each source stands by itself."""
+"""The external sync: store the items of other systems in `external_data`, each source on its own."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,37 +16,37 @@ from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.telemetry import logger
 from chalicelib.runs.claims import Run, save_checkpoint
 from chalicelib.runs.task import Task
-from chalicelib.tasks.external_sync.reader import Reading
+from chalicelib.tasks.external_sync.reader import SourceReader
 from chalicelib.tasks.external_sync.settings import SyncSettings
-from chalicelib.tasks.external_sync.sources import declared
+from chalicelib.tasks.external_sync.sources import all_sources
 
 
 def perform(context: Context, run: Run) -> Counts:
-    """Read every source that this run has not read yet; one that cannot be read does not stop the others.
+    """Read every source that this run has not read yet; a failed source does not stop the others.
 
-    Counts are items: succeeded were written, skipped were as they are, failed are in quarantine. A dry run counts what
-    would be. The options `anew` and `accept_loss` each name one source.
+    Counts are items: succeeded were written, skipped are unchanged, failed are in quarantine. A dry run writes nothing.
+    The options `full_refresh` and `accept_loss` each name one source.
     """
-    sources = declared(context.settings(SyncSettings))
+    sources = all_sources(context.settings(SyncSettings))
     if not sources:
         raise Skipped(
             "EXTERNAL_SYNC_URL is not set, and chalicelib/tasks/external_sync/sources.py declares no other source"
         )
-    anew, accept_loss = (_read_option(run, key, [source.name for source in sources]) for key in TASK.options)
+    full_refresh, accept_loss = (_read_option(run, key, [source.name for source in sources]) for key in TASK.options)
     done, counts = _read_progress(run)
     errors: dict[str, NightshiftError] = {}
     for source in sources:
         if source.name in done:
             continue
         try:
-            reading = Reading(
+            reader = SourceReader(
                 context,
                 source,
                 run_id=run.id,
-                anew=anew == source.name,
+                full_refresh=full_refresh == source.name,
                 accept_loss=accept_loss == source.name,
             )
-            counts += reading.finish()
+            counts += reader.read()
         except OutOfTimeError:
             raise
         except NightshiftError as error:
@@ -73,15 +73,15 @@ def _read_progress(run: Run) -> tuple[list[str], Counts]:
 
 
 def _raise_for(errors: dict[str, NightshiftError], counts: Counts) -> None:
-    """Raise one error for those of several sources: it may pass where any of them may."""
-    sentence = "; ".join(f"{name}: {error}" for name, error in errors.items())
+    """Raise one error for all sources, which is retried if any of them is to be retried."""
+    message = "; ".join(f"{name}: {error}" for name, error in errors.items())
     outcomes = {error.outcome for error in errors.values()}
     if Outcome.FAILED in outcomes:
-        failure: NightshiftError = TransientError(sentence)
+        failure: NightshiftError = TransientError(message)
     elif Outcome.DEAD in outcomes:
-        failure = PermanentError(sentence)
+        failure = PermanentError(message)
     elif errors and counts == Counts():
-        failure = Skipped(sentence)
+        failure = Skipped(message)
     else:
         return
     failure.counts = counts
@@ -91,11 +91,11 @@ def _raise_for(errors: dict[str, NightshiftError], counts: Counts) -> None:
 TASK = Task(
     name="external_sync",
     perform=perform,
-    # More than this looks like a change of the source's format.
+    # A larger share looks like a change of the source's format.
     max_failed_share=0.5,
     max_attempts=3,
     overlap="skip",
     catch_up="skip",
     grace=timedelta(minutes=15),
-    options=("anew", "accept_loss"),
+    options=("full_refresh", "accept_loss"),
 )

@@ -1,4 +1,7 @@
-"""The one error of the sync's own: what another server refused for now, and for how long."""
+"""Connections for the sync: to allowed addresses only, and limited in time and bytes.
+
+A source's URL, or the owner of its host name, must not lead the sync into the private network.
+"""
 
 import io
 import math
@@ -13,17 +16,13 @@ from typing import Any, TypeVar
 from chalicelib.core.deadline import TimedOutError
 from chalicelib.core.errors import PermanentError, TransientError
 
+T = TypeVar("T")
 
-class TryAgainError(TransientError):
-    """A request failed in a way that a repetition within seconds may mend; `wait_seconds` is what the server asks."""
+# Short, so that there is time for the host's next address.
+CONNECT_SECONDS = 5.0
 
-    def __init__(self, message: str, *, wait_seconds: float | None = None) -> None:
-        super().__init__(message)
-        self.wait_seconds = wait_seconds
-
-
-# By IANA's registries of special-purpose addresses, and not by `is_global` alone, which differs between Pythons.
-# The other addresses of IPv6 include those that hold one of IPv4, which a gateway would connect to: NAT64
+# IANA's registries of special-purpose addresses. `is_global` alone differs between versions of Python.
+# Outside of 2000::/3 there are IPv6 addresses that contain an IPv4 address, to which a gateway would connect: NAT64
 # (64:ff9b::/96), IPv4-compatible (::/96), IPv4-translated (::ffff:0:0:0/96), Teredo and 6to4.
 _PUBLIC_V6 = IPv6Network("2000::/3")
 _NOT_PUBLIC = (
@@ -43,24 +42,32 @@ _INTERNAL = (
     IPv6Network("::1/128"),
     IPv6Network("fc00::/7"),
 )
-# AWS's own services within a VPC, the metadata of instances among them.
+# AWS's own services within a VPC, such as the metadata of instances.
 _AWS_LOCAL = IPv6Network("fd00:ec2::/32")
 
 
-def resolve(host: str, port: int, *, is_internal: bool) -> list[str]:
-    """Return the addresses of a host that may be connected to; whoever asks must connect to these, not to the name.
+class RetryableError(TransientError):
+    """A request failed, but a retry within seconds may succeed; `wait_seconds` is the server's delay."""
 
-    Public ones, and with `is_internal` those of private networks and this machine, but never link-local ones, where
-    the metadata of machines are. Raises PermanentError where there is none, TryAgainError where the name is not
-    answered.
+    def __init__(self, message: str, *, wait_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
+
+
+def resolve(host: str, port: int, *, is_internal: bool) -> list[str]:
+    """Return the addresses of a host that are allowed; connect to these and not to the name.
+
+    Allows public addresses; with `is_internal` also private networks and this machine, but never link-local addresses,
+    which serve the metadata of machines. Raises PermanentError where none is allowed, RetryableError where the name
+    does not resolve.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError:
-        raise PermanentError(f"{host} is not a host's name") from None
+        raise PermanentError(f"{host} is not a valid host name") from None
     except OSError as error:
-        raise TryAgainError(f"{host} has no address: {error}") from error
-    # In their order, once each.
+        raise RetryableError(f"{host} has no address: {error}") from error
+    # Without duplicates, in their order.
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     allowed = [address for address in addresses if _is_allowed(address, is_internal=is_internal)]
     if not allowed:
@@ -74,31 +81,21 @@ def _is_allowed(text: str, *, is_internal: bool) -> bool:
         address = address.ipv4_mapped or address
     if is_internal and any(address in network for network in _INTERNAL):
         return address not in _AWS_LOCAL
-    return _is_public(address)
-
-
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
     if any(address in network for network in _NOT_PUBLIC) or address.is_multicast or address.is_reserved:
         return False
     return address.is_global if isinstance(address, IPv4Address) else address in _PUBLIC_V6
 
 
-T = TypeVar("T")
-
-# An address that does not answer leaves time for the next.
-CONNECT_SECONDS = 5.0
-
-
-class Patience:
-    """How long one may wait in all, for whatever it is; what is done in between does not count."""
+class WaitLimit:
+    """A limit on the total time spent waiting for a socket; a time-out for each read would not stop a slow drip."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = self._left = seconds
 
     def wait(self, connected: socket.socket, call: Callable[[], T], *, at_most: float = math.inf) -> T:
-        """Return what a call that waits for a socket returns.
+        """Return the result of a call that waits for a socket.
 
-        Raises TimedOutError when no time is left, TimeoutError when only this call has waited for `at_most` seconds.
+        Raises TimedOutError when the total is spent, TimeoutError when only this call has waited `at_most` seconds.
         """
         started = time.monotonic()
         try:
@@ -107,76 +104,76 @@ class Patience:
         except TimeoutError:
             if at_most < self._left:
                 raise
-            raise TimedOutError(f"the answer took longer than the {self._seconds:.3g} s that it may take") from None
+            raise TimedOutError(f"the response took longer than the {self._seconds:.3g} s that it may take") from None
         finally:
             self._left -= time.monotonic() - started
 
 
-class Wire:
-    """A socket, as much of it as http.client uses; it takes `max_bytes` as they come."""
+class LimitedSocket:
+    """A socket with what http.client needs, limited in waiting and to `max_bytes` received bytes."""
 
-    def __init__(self, unconnected: socket.socket, patience: Patience, *, max_bytes: int) -> None:
+    def __init__(self, unconnected: socket.socket, wait_limit: WaitLimit, *, max_bytes: int) -> None:
         self._socket = unconnected
-        self._patience = patience
+        self._wait_limit = wait_limit
         self._max_bytes = self._bytes_left = max_bytes
 
-    def reach(self, address: str, port: int) -> None:
+    def connect(self, address: str, port: int) -> None:
         """Connect the socket. Raises OSError."""
-        self._patience.wait(self._socket, lambda: self._socket.connect((address, port)), at_most=CONNECT_SECONDS)
+        self._wait_limit.wait(self._socket, lambda: self._socket.connect((address, port)), at_most=CONNECT_SECONDS)
 
-    def encrypt(self, host: str) -> None:
-        """Speak TLS from here on, with the certificate verified against the host's name. Raises OSError."""
+    def start_tls(self, host: str) -> None:
+        """Start TLS, and verify the certificate against the host's name. Raises OSError."""
         plain = self._socket
-        self._socket = self._patience.wait(plain, lambda: _tls().wrap_socket(plain, server_hostname=host))
+        self._socket = self._wait_limit.wait(plain, lambda: _tls().wrap_socket(plain, server_hostname=host))
 
     def sendall(self, data: Any) -> None:
         """Send bytes."""
-        self._patience.wait(self._socket, lambda: self._socket.sendall(data))
+        self._wait_limit.wait(self._socket, lambda: self._socket.sendall(data))
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return a file of what comes."""
-        return io.BufferedReader(_Incoming(self))
+        """Return a file of the received bytes."""
+        return io.BufferedReader(_SocketReader(self))
 
     def receive_into(self, buffer: Any) -> int:
-        """Put what has come into the buffer, and wait only where nothing has. Raises PermanentError for too much."""
-        received = self._patience.wait(self._socket, lambda: self._socket.recv_into(buffer))
+        """Receive at least one byte into the buffer, except at the end. Raises PermanentError for too many bytes."""
+        received = self._wait_limit.wait(self._socket, lambda: self._socket.recv_into(buffer))
         self._bytes_left -= received
         if self._bytes_left < 0:
-            raise PermanentError(f"the answer has more than the {self._max_bytes:,} bytes that it may have")
+            raise PermanentError(f"the response has more than the {self._max_bytes:,} bytes that it may have")
         return received
 
     def close(self) -> None:
-        """Do nothing: http.client closes as soon as the headers have come, and then reads on."""
+        """Do nothing: http.client closes after the headers, and then reads on."""
 
-    def shut(self) -> None:
+    def close_socket(self) -> None:
         """Close the socket."""
         self._socket.close()
 
 
-class _Incoming(io.RawIOBase):
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+class _SocketReader(io.RawIOBase):
+    def __init__(self, sock: LimitedSocket) -> None:
+        self._sock = sock
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._wire.receive_into(buffer)
+        return self._sock.receive_into(buffer)
 
 
-def connect(addresses: Sequence[str], port: int, patience: Patience, *, max_bytes: int) -> Wire:
-    """Return a connection to the first of the addresses that answers. Raises TryAgainError where none does."""
-    refusals: list[str] = []
+def connect(addresses: Sequence[str], port: int, wait_limit: WaitLimit, *, max_bytes: int) -> LimitedSocket:
+    """Connect to the first address that accepts. Raises RetryableError where none does."""
+    errors: list[str] = []
     for address in addresses:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        wire = Wire(socket.socket(family), patience, max_bytes=max_bytes)
+        sock = LimitedSocket(socket.socket(family), wait_limit, max_bytes=max_bytes)
         try:
-            wire.reach(address, port)
-            return wire
+            sock.connect(address, port)
+            return sock
         except OSError as error:
-            wire.shut()
-            refusals.append(f"{address}: {error}")
-    raise TryAgainError(f"there is no connection to {'; '.join(refusals)}")
+            sock.close_socket()
+            errors.append(f"{address}: {error}")
+    raise RetryableError(f"there is no connection to {'; '.join(errors)}")
 
 
 @cache

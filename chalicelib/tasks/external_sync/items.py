@@ -1,4 +1,4 @@
-"""One item of a source: its id, when it changed, what is kept of it, or the reason why it is refused."""
+"""Parse and validate the items of a source."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from chalicelib.tasks.external_sync.sources import Source
 
 # The width of the column.
 MAX_ID = 255
-# What any server's max_allowed_packet takes, with every character escaped.
+# Fits every server's max_allowed_packet, even with every character escaped.
 MAX_BYTES = 1024 * 1024
 LATEST_MS = 253_402_300_799_999
 MS = {"ms": 1, "s": 1000}
@@ -21,7 +21,7 @@ _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An item that cannot be taken, as it came, with its id where it has one."""
+    """An item that is not stored, as received, with its id where it has one."""
 
     raw: bytes
     reason: str
@@ -29,9 +29,9 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An item that can be told from others; what is kept of it is yet to be checked. `changed_at` is in ms.
+    """An item with an id, not validated yet; `data` is the kept JSON, and `changed_at` is in ms.
 
-    No two items of a source have the same `content_hash`.
+    Two items of a source never have the same `content_hash`.
     """
 
     id: str
@@ -40,28 +40,28 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     changed_at: int | None
 
     def refuse(self, reason: str) -> Refused:
-        """Return it as one that cannot be taken."""
+        """Return the item as refused."""
         return Refused(raw=self.data, reason=reason, id=self.id)
 
 
-class Reader:
-    """Reads the items of one source."""
+class ItemParser:
+    """Parses the items of one source."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._prefix = source.id_prefix
         names = {"id": source.id_field} | ({"changed": source.changed_field} if source.changed_field else {})
-        # What is not declared is skipped, which is most of the work of reading.
+        # msgspec skips undeclared fields, which are most of an item.
         head = msgspec.defstruct("Head", [(name, Any, msgspec.UNSET) for name in names], rename=names, gc=False)
         self._head = msgspec.json.Decoder(head)
         self._valid = _validation(source)
 
-    def read(self, raw: bytes) -> Item | Refused:
-        """Return the item, or the reason why it is none."""
+    def parse(self, raw: bytes) -> Item | Refused:
+        """Return the item, or why it is refused."""
         try:
             head: Any = self._head.decode(raw)
         except (ValueError, RecursionError) as error:
-            return Refused(raw=bytes(raw), reason=f"it is no valid JSON object: {explain(bytes(raw), error)}")
+            return Refused(raw=bytes(raw), reason=f"it is not a valid JSON object: {explain(bytes(raw), error)}")
         try:
             id_ = self._read_id(head.id)
         except ValueError as error:
@@ -69,29 +69,29 @@ class Reader:
         try:
             changed_at = self._read_change(head.changed) if self._source.changed_field else None
         except (ValueError, OverflowError, TypeError) as error:
-            reason = f"its {self._source.changed_field} is no moment: {error}"
+            reason = f"its {self._source.changed_field} is not a timestamp: {error}"
             return Refused(raw=bytes(raw), reason=reason, id=id_)
         data = self._keep(raw) if self._source.keep else bytes(raw)
-        # Without the id, where it is not kept, two items could have one hash.
+        # With the id, which may not be kept: two items must not have the same hash.
         hashed = b"%b\0%b" % (id_.encode(), data) if self._source.keep else data
         return Item(id=id_, data=data, content_hash=sha256(hashed).hexdigest(), changed_at=changed_at)
 
-    def check(self, item: Item) -> str | None:
-        """Return the reason why what is kept of an item cannot be taken, or None."""
+    def validate(self, item: Item) -> str | None:
+        """Return why an item is refused, or None."""
         if len(item.data) > MAX_BYTES:
             return f"it has {len(item.data):,} bytes, and {MAX_BYTES:,} are allowed"
         try:
-            # What was skipped so far was not decoded.
+            # Parsing has skipped most of it without decoding.
             item.data.decode()
             self._valid(item.data)
         except ValueError as error:
             return _printable(str(error) or type(error).__name__)
-        except Exception as error:  # noqa: BLE001 (`valid` is not ours: what it raises refuses this item alone)
+        except Exception as error:  # noqa: BLE001 (`valid` is the user's code: its errors refuse this item only)
             return _printable(f"{type(error).__name__}: {error}")
         return None
 
     def _read_id(self, value: Any) -> str:
-        # By the type itself, since a boolean is an int too.
+        # Not isinstance, since a boolean is an int.
         if type(value) is not str and type(value) is not int:
             raise ValueError("is missing" if value is msgspec.UNSET else "is neither text nor a whole number")
         text = f"{self._prefix}{value}"
@@ -114,13 +114,13 @@ class Reader:
         return round(milliseconds)
 
     def _keep(self, raw: bytes) -> bytes:
-        # The head was decoded, so it is an object; its values stay as they were written, digit by digit.
+        # `parse` has decoded the head, so this is an object. Raw values keep every digit.
         fields = _FIELDS.decode(raw)
         return msgspec.json.encode({key: fields[key] for key in self._source.keep if key in fields})
 
 
 def _printable(text: str) -> str:
-    # A lone surrogate could be written neither to a log nor to the database.
+    # Neither a log nor the database accepts a lone surrogate.
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,7 +1,4 @@
-"""How a source's answers follow one another: in one piece, by links, by a cursor or by numbers.
-
-A position is text that says which answer is next; None is the first.
-"""
+"""Pagination: one page, links, cursors or page numbers. A position is a page as text; None is the first."""
 
 import re
 from collections.abc import Mapping
@@ -18,9 +15,9 @@ _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s,;"]*))', re.I)
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What an answer said, beside its items: where it was, its Link header, its other keys, how many items it had."""
+    """A response without its items: its URL, position, Link header, other JSON keys, and number of items."""
 
-    address: str
+    url: str
     position: str | None
     link: str
     envelope: Mapping[str, Any]
@@ -28,20 +25,20 @@ class Page:
 
 
 class Pages(Protocol):
-    """A style of pages."""
+    """A style of pagination."""
 
-    def address(self, url: str, position: str | None) -> str:
-        """Return the URL of the answer at a position."""
+    def url(self, url: str, position: str | None) -> str:
+        """Return the URL of the page at a position."""
 
     def following(self, page: Page) -> str | None:
-        """Return the position behind a page, None behind the last. Raises PermanentError for one that is none."""
+        """Return the position after a page, None after the last. Raises PermanentError for an invalid one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnePage:
-    """Everything in one answer."""
+    """One response lists everything."""
 
-    def address(self, url: str, position: str | None) -> str:  # noqa: ARG002 (as every style is called)
+    def url(self, url: str, position: str | None) -> str:  # noqa: ARG002 (the protocol's signature)
         return url
 
     def following(self, page: Page) -> str | None:  # noqa: ARG002
@@ -50,27 +47,27 @@ class OnePage:
 
 @dataclass(frozen=True, kw_only=True)
 class Links:
-    """The header `Link` names the next page with rel="next", as RFC 8288 has it."""
+    """The header `Link` names the next page with rel="next" (RFC 8288)."""
 
-    def address(self, url: str, position: str | None) -> str:
+    def url(self, url: str, position: str | None) -> str:
         return position or url
 
     def following(self, page: Page) -> str | None:
         for target, parameters in _LINK.findall(page.link):
             rel = _REL.search(parameters)
             if rel and "next" in (rel[1] or rel[2] or "").lower().split():
-                return join(page.address, target, what="the answer's Link")
+                return join(page.url, target, what="the response's Link")
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cursors:
-    """A field of the answer, by dots within another (`meta.next`), is the next page's query parameter."""
+    """A field of the response, with dots for nesting (`meta.next`), is the next page's query parameter."""
 
     field: str = "next_cursor"
     parameter: str = "cursor"
 
-    def address(self, url: str, position: str | None) -> str:
+    def url(self, url: str, position: str | None) -> str:
         return url if position is None else _with_parameter(url, self.parameter, position)
 
     def following(self, page: Page) -> str | None:
@@ -80,18 +77,18 @@ class Cursors:
         if value is None or value is False or value == "":
             return None
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise PermanentError(f"the answer's {self.field} is neither text nor a number")
+            raise PermanentError(f"the response's {self.field} is neither text nor a number")
         return str(value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """A query parameter counts the pages, until one has no items; a shorter page is not the last."""
+    """A query parameter counts the pages. The first page without items is the last; a shorter page is not."""
 
     parameter: str = "page"
     first: int = 1
 
-    def address(self, url: str, position: str | None) -> str:
+    def url(self, url: str, position: str | None) -> str:
         return _with_parameter(url, self.parameter, position or str(self.first))
 
     def following(self, page: Page) -> str | None:

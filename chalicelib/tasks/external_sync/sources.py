@@ -1,4 +1,4 @@
-"""The sources of the external sync, declared in one place. docs/external_sync.md shows how to add one."""
+"""The sources of the external sync. Add yours to SOURCES; docs/external_sync.md shows how."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chalicelib.tasks.external_sync.pages import Cursors, Links, Numbers, OnePag
 from chalicelib.tasks.external_sync.settings import SyncSettings
 
 MEBIBYTE = 1024 * 1024
-# The column's width.
+# The width of the column.
 MAX_NAME = 64
 # A token of RFC 9110.
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -25,7 +25,7 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Credential:
-    """A secret, or the ARN of one in Secrets Manager, and the header that it is sent in."""
+    """A secret, or its ARN in Secrets Manager, and the header that sends it."""
 
     secret: str = field(repr=False)
     header: str = "Authorization"
@@ -38,15 +38,15 @@ class Credential:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Another system's list of items, and what makes an item.
+    """Another system's list of items.
 
-    `items_key` is the key of their list, where the answer is not a list itself. Two sources whose ids may be equal
-    need an `id_prefix` each. `changed_field` says when an item changed, in `changed_unit`; ISO 8601 without a zone is
-    UTC. `keep` names the item's keys that are kept, all where it is empty. `valid` is a Struct that what is kept must
-    fit, or a function that raises an error for what it does not like.
-    `is_snapshot` says that one complete read lists everything: what it does not list is marked as missing, unless that
-    is more than `max_lost_share` of what there was (0 to 1). `is_internal` allows private addresses and plain http.
-    An answer may have `max_bytes`, decoded, and keep us waiting for `seconds` in all; a read may have `max_pages`.
+    `items_key` is the key of the list, unless the response itself is a list. Two sources whose ids may be equal need
+    an `id_prefix` each. `changed_field` says when an item changed, in `changed_unit`; ISO 8601 without a zone is
+    UTC. `keep` names the keys to store, all where it is empty. `valid` is a Struct that the stored item must fit, or a
+    function that raises an error for an invalid item.
+    `is_snapshot` says that one complete read lists everything: other items are marked as missing, unless more than
+    `max_lost_share` (0 to 1) are. `is_internal` allows private addresses and plain http.
+    A response may have `max_bytes`, decoded, and take `seconds` of waiting in all; a read may have `max_pages`.
     """
 
     name: str
@@ -83,28 +83,28 @@ class Source:
 
     @property
     def fingerprint(self) -> str:
-        """What is asked for and what is kept of it: with another one, earlier answers have to be read again."""
+        """A hash of the request and of what is kept: when it changes, everything is read again."""
         valid = None if self.valid is None else getattr(self.valid, "__qualname__", type(self.valid).__qualname__)
         kept = (self.items_key, self.id_field, self.id_prefix, self.changed_field, self.changed_unit, self.keep, valid)
         return sha256(repr((self.url, self.pages, kept, self.is_snapshot)).encode()).hexdigest()[:16]
 
 
-# Yours, beside the one that settings describe.
+# In addition to the source that settings describe.
 SOURCES: tuple[Source, ...] = ()
 
 STYLES: dict[str, Pages] = {"none": OnePage(), "link": Links(), "cursor": Cursors(), "page": Numbers()}
 
 
-def declared(settings: SyncSettings) -> tuple[Source, ...]:
-    """Return every source, the one that settings describe first. Raises ConfigurationError."""
-    found = (*_described(settings), *SOURCES)
-    for name, times in Counter(source.name for source in found).items():
+def all_sources(settings: SyncSettings) -> tuple[Source, ...]:
+    """Return all sources, that of the settings first. Raises ConfigurationError."""
+    sources = (*_source_of_settings(settings), *SOURCES)
+    for name, times in Counter(source.name for source in sources).items():
         if times > 1:
             raise ConfigurationError(f"{times} sources are called {name}")
-    return found
+    return sources
 
 
-def _described(settings: SyncSettings) -> tuple[Source, ...]:
+def _source_of_settings(settings: SyncSettings) -> tuple[Source, ...]:
     url = settings.external_sync_url
     if url is None:
         return ()

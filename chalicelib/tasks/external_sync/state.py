@@ -1,134 +1,39 @@
-"""What a snapshot has listed so far, and what it therefore lacks."""
+"""The saved state of each source in `sync_states`, and the ids that a snapshot has seen."""
 
 from __future__ import annotations
 
 from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Select, Update, func, select, update
+import msgspec
+from sqlalchemy import Connection, func, select, update
 
-from chalicelib.core.database import Database
-from chalicelib.core.errors import TransientError
-from chalicelib.schema import external_data as rows
+from chalicelib.core.clock import Clock
+from chalicelib.core.database import Database, insert_missing
+from chalicelib.core.errors import AlreadyClaimed, PermanentError, TransientError
+from chalicelib.schema import external_data, sync_states
+from chalicelib.tasks.external_sync.http_client import Validators
 from chalicelib.tasks.external_sync.sources import Source
 
 if TYPE_CHECKING:
     from chalicelib.queue.payloads import Payloads
 
-
-from dataclasses import dataclass, field, replace
-
-import msgspec
-
-from chalicelib.core.clock import Clock
-from chalicelib.core.database import insert_missing
-from chalicelib.core.errors import AlreadyClaimed, PermanentError
-from chalicelib.schema import sync_states
-from chalicelib.tasks.external_sync.http_client import Validators
-
-CHUNK = 1000
-# Digests in one payload, of which base64 makes eleven mebibytes.
-PIECE = 1_000_000
-
-
-class Listing:
-    """The ids that were listed, as digests of 56 bits: a million of them are a third of the memory of their texts."""
-
-    def __init__(self) -> None:
-        self._digests: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._digests)
-
-    def __contains__(self, id_: str) -> bool:
-        return _digest(id_) in self._digests
-
-    def add(self, ids: Iterable[str]) -> None:
-        """Note that these were listed."""
-        self._digests.update(map(_digest, ids))
-
-    def store(self, payloads: Payloads) -> list[str]:
-        """Put the listing where another invocation finds it, and return the pointers to it. Raises TransientError."""
-        numbers = array("Q", self._digests)
-        pieces = (numbers[i : i + PIECE] for i in range(0, len(numbers), PIECE))
-        return [payloads.store(b64encode(piece.tobytes()).decode()) for piece in pieces]
-
-    def restore(self, payloads: Payloads, pointers: Iterable[str]) -> None:
-        """Add what another invocation stored. Raises PermanentError where that is no more, TransientError."""
-        for pointer in pointers:
-            numbers = array("Q")
-            numbers.frombytes(b64decode(payloads.fetch(pointer)))
-            self._digests.update(numbers)
-
-
-def _digest(id_: str) -> int:
-    return int.from_bytes(blake2b(id_.encode(), digest_size=7).digest(), "big")
-
-
-def count_present(database: Database, source: Source) -> int:
-    """Return how many items of a source are not marked as missing."""
-    query = select(func.count()).select_from(rows).where(rows.c.source == source.name, rows.c.missing_since.is_(None))
-    return database.transact(lambda connection: connection.execute(query).scalar_one())
-
-
-def find_missing(database: Database, source: Source, listing: Listing, *, since: int, most: float) -> list[str]:
-    """Return the ids of the rows that a snapshot, begun at `since`, did not list.
-
-    Raises TransientError where they are more than `most`: that looks like a fault of the source's.
-    """
-    missing: list[str] = []
-    after = ""
-    query = select(rows.c.id, rows.c.external_id).where(
-        # What another run has written meanwhile is newer than this snapshot.
-        rows.c.source == source.name,
-        rows.c.missing_since.is_(None),
-        rows.c.synced_at <= since,
-    )
-    # Otherwise MySQL may sort the whole source for each chunk.
-    query = query.with_hint(rows, "FORCE INDEX (PRIMARY)", "mysql").order_by(rows.c.id).limit(CHUNK)
-    while chunk := _fetch(database, query.where(rows.c.id > after)):
-        after = chunk[-1].id
-        missing += [row.id for row in chunk if row.external_id not in listing]
-        if len(missing) > most:
-            raise TransientError(
-                f"the snapshot lacks at least {len(missing):,} items, more than may be lost at once, so none is marked "
-                "as missing; where that is right, a run with accept_loss marks them"
-            )
-    return missing
-
-
-def _fetch(database: Database, query: Select[Any]) -> Sequence[Row[Any]]:
-    return database.transact(lambda connection: connection.execute(query).all())
-
-
-def mark_missing(database: Database, ids: list[str], *, since: int, hold: Callable[[Connection], None]) -> None:
-    """Mark rows as missing; `hold` raises where another run has taken over."""
-    for start in range(0, len(ids), CHUNK):
-        of_chunk = rows.c.id.in_(ids[start : start + CHUNK])
-        unchanged = (rows.c.missing_since.is_(None), rows.c.synced_at <= since)
-        _mark(database, update(rows).where(of_chunk, *unchanged).values(missing_since=since), hold)
-
-
-def _mark(database: Database, marking: Update, hold: Callable[[Connection], None]) -> None:
-    def work(connection: Connection) -> None:
-        hold(connection)
-        connection.execute(marking)
-
-    database.transact(work)
-
-
 # What MySQL's TEXT holds.
 MAX_POSITION = 65_535
+CHUNK = 1000
+# In base64 that is eleven mebibytes.
+IDS_PER_PAYLOAD = 1_000_000
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a read that is not over goes on: at which answer, with what was counted and listed so far.
+    """Where an unfinished read continues: the next page, and the counts and ids so far.
 
-    `run` began it, of a source `declared` so. `listed` are pointers to the ids of a snapshot. `stalls` counts
-    invocations in a row that came no further.
+    `run` started it, with a source of the fingerprint `declared`. `listed` are pointers to the ids of a snapshot.
+    `stalls` counts consecutive invocations without progress.
     """
 
     run: str
@@ -144,9 +49,9 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """A source's row as it was last seen; `version` is what moves with each change of it.
+    """A source's row as it was last read; each change increases `version`.
 
-    `known` is how many items the source had at the end of its last snapshot.
+    `known` is the number of items at the end of the last snapshot.
     """
 
     version: int
@@ -156,7 +61,7 @@ class State:
 
 
 class _Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the column `cursor` holds, as JSON; `address` and `declared` are those of the validators."""
+    """The JSON in the column `cursor`; `address` and `declared` belong to the validators."""
 
     position: Position | None = None
     known: int | None = None
@@ -172,11 +77,11 @@ class States:
         self._clock = clock
         self._source = source
 
-    def load(self, *, is_rehearsal: bool) -> State:
-        """Return how far the source has been read; its row is made where there is none yet."""
+    def load(self, *, is_dry_run: bool) -> State:
+        """Return the source's state; insert its row where there is none, except in a dry run."""
 
         def work(connection: Connection) -> Any:
-            if not is_rehearsal:
+            if not is_dry_run:
                 new = {"source": self._source, "updated_at": 0}
                 connection.execute(insert_missing(sync_states, connection.dialect), new)
             return connection.execute(select(sync_states).where(sync_states.c.source == self._source)).one_or_none()
@@ -186,21 +91,17 @@ class States:
             return State(version=0)
         cursor = msgspec.json.decode(row.cursor or "{}", type=_Cursor)
         validators = Validators(
-            address=cursor.address, declared=cursor.declared, etag=row.etag, last_modified=row.last_modified
+            url=cursor.address, declared=cursor.declared, etag=row.etag, last_modified=row.last_modified
         )
-        return State(
-            version=row.updated_at,
-            position=cursor.position,
-            known=cursor.known,
-            validators=validators,
-        )
+        return State(version=row.updated_at, position=cursor.position, known=cursor.known, validators=validators)
 
     def save(self, state: State, **changed: Any) -> State:
-        """Record a new state and return it. Raises AlreadyClaimed when another run has moved it since."""
+        """Save a changed state and return it. Raises AlreadyClaimed when another run has changed it since."""
         new = replace(state, **changed, version=max(self._clock.now_ms(), state.version + 1))
         validators = new.validators
-        kept = _Cursor(position=new.position, known=new.known, address=validators.address, declared=validators.declared)
-        cursor = msgspec.json.encode(kept).decode()
+        cursor = msgspec.json.encode(
+            _Cursor(position=new.position, known=new.known, address=validators.url, declared=validators.declared)
+        ).decode()
         if len(cursor.encode()) > MAX_POSITION:
             raise PermanentError(f"the next page's position has more than the {MAX_POSITION:,} bytes that can be kept")
         values = {
@@ -212,17 +113,102 @@ class States:
         }
         statement = update(sync_states).where(self._is(state)).values(values)
         if self._database.transact(lambda connection: connection.execute(statement).rowcount) == 0:
-            raise self._moved()
+            raise AlreadyClaimed("another run is reading it")
         return new
 
-    def hold(self, connection: Connection, state: State) -> None:
-        """Keep others from moving the state to the end of the transaction. Raises AlreadyClaimed when one has."""
+    def lock(self, connection: Connection, state: State) -> None:
+        """Lock the row to the end of the transaction. Raises AlreadyClaimed when another run has changed it."""
         query = select(sync_states.c.source).where(self._is(state)).with_for_update()
         if connection.execute(query).one_or_none() is None:
-            raise self._moved()
+            raise AlreadyClaimed("another run is reading it")
 
     def _is(self, state: State) -> Any:
         return (sync_states.c.source == self._source) & (sync_states.c.updated_at == state.version)
 
-    def _moved(self) -> AlreadyClaimed:
-        return AlreadyClaimed("another run is reading it")
+
+class SeenIds:
+    """The ids that a snapshot lists, as 56-bit digests, which need a third of the memory of their texts."""
+
+    def __init__(self) -> None:
+        self._digests: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def __contains__(self, id_: str) -> bool:
+        return _digest(id_) in self._digests
+
+    def add(self, ids: Iterable[str]) -> None:
+        """Add ids."""
+        self._digests.update(map(_digest, ids))
+
+    def store(self, payloads: Payloads) -> list[str]:
+        """Store the digests for the next invocation, and return the pointers to them. Raises TransientError."""
+        numbers = array("Q", self._digests)
+        parts = (numbers[i : i + IDS_PER_PAYLOAD] for i in range(0, len(numbers), IDS_PER_PAYLOAD))
+        return [payloads.store(b64encode(part.tobytes()).decode()) for part in parts]
+
+    def restore(self, payloads: Payloads, pointers: Iterable[str]) -> None:
+        """Add the stored digests. Raises PermanentError where they are deleted, TransientError."""
+        for pointer in pointers:
+            numbers = array("Q")
+            numbers.frombytes(b64decode(payloads.fetch(pointer)))
+            self._digests.update(numbers)
+
+
+def _digest(id_: str) -> int:
+    return int.from_bytes(blake2b(id_.encode(), digest_size=7).digest(), "big")
+
+
+def count_present(database: Database, source: Source) -> int:
+    """Return how many items of a source are not marked as missing."""
+    present = (external_data.c.source == source.name, external_data.c.missing_since.is_(None))
+    query = select(func.count()).select_from(external_data).where(*present)
+    return database.transact(lambda connection: connection.execute(query).scalar_one())
+
+
+def find_missing(database: Database, source: Source, seen: SeenIds, *, since: int, allowed: float) -> list[str]:
+    """Return the ids of the rows that a snapshot, started at `since`, does not list.
+
+    Raises TransientError for more than `allowed` rows: that looks like a fault of the source.
+    """
+    missing: list[str] = []
+    after = ""
+    query = select(external_data.c.id, external_data.c.external_id).where(
+        # A row that another run has written since is newer than this snapshot.
+        external_data.c.source == source.name,
+        external_data.c.missing_since.is_(None),
+        external_data.c.synced_at <= since,
+    )
+    # Otherwise MySQL may sort the whole source for each chunk.
+    query = query.with_hint(external_data, "FORCE INDEX (PRIMARY)", "mysql").order_by(external_data.c.id).limit(CHUNK)
+
+    def read_chunk(connection: Connection) -> Sequence[Any]:
+        return connection.execute(query.where(external_data.c.id > after)).all()
+
+    while chunk := database.transact(read_chunk):
+        after = chunk[-1].id
+        missing += [row.id for row in chunk if row.external_id not in seen]
+        if len(missing) > allowed:
+            raise TransientError(
+                f"the snapshot lacks at least {len(missing):,} items, more than may be lost at once, so none is marked "
+                "as missing; if that is correct, run the task with accept_loss"
+            )
+    return missing
+
+
+def mark_missing(database: Database, ids: list[str], *, since: int, lock_state: Callable[[Connection], None]) -> None:
+    """Mark rows as missing; `lock_state` raises where another run has taken over."""
+    for start in range(0, len(ids), CHUNK):
+        marking = update(external_data).values(missing_since=since)
+        marking = marking.where(
+            external_data.c.id.in_(ids[start : start + CHUNK]),
+            external_data.c.missing_since.is_(None),
+            external_data.c.synced_at <= since,
+        )
+
+        def work(connection: Connection, marking: Any = marking) -> None:
+            lock_state(connection)
+            connection.execute(marking)
+
+        database.transact(work)

@@ -1,9 +1,9 @@
-"""The rows of `external_data`: found, inserted and overwritten in few statements, and with little work.
+"""Find, insert and overwrite the rows of `external_data`, in few statements.
 
-Texts stand in the statements as hexadecimal digits. Drivers look at every character of a parameter for what is to be
-escaped, which is most of the work of an insert; digits need none, and nothing that they say is ever taken for SQL.
-Not LOAD DATA: what is new is a sixth quicker with it, and slower by way of the table that the rest would have to be
-compared from; and a client that allows it lets the server ask for any of its files.
+Statements contain texts as hexadecimal digits. Escaping every character of a parameter would be most of the work of an
+insert; digits need no escaping, and cannot be taken for SQL.
+LOAD DATA inserts new rows a sixth faster, but comparing the others through a table is slower, and a client that allows
+it lets the server read any of its files.
 """
 
 import time
@@ -17,76 +17,80 @@ from sqlalchemy import Connection, Dialect, Row
 from chalicelib.schema import external_data
 from chalicelib.tasks.external_sync.items import Item, Refused
 
-# The row's id, and of its item: id, data, content hash, and when it changed. The rest is the same for all of a batch.
+# The row's id, and the item's id, data, content hash and change. The other columns are the same for a whole batch.
 Values = tuple[str, str, bytes, str, int | None]
 COLUMNS = ("id", "external_id", "data", "content_hash", "changed_at", "synced_at", "source")
-# As drivers have it for their own; every server takes four times that.
+# The drivers' own limit; every server accepts four times that.
 MAX_STATEMENT = 1024 * 1024
 
-# One value and not a row each: reading rows is most of what an unchanged item costs. MySQL cuts the value off after a
-# kilobyte unless told otherwise, as MariaDB does after a megabyte; what is cut off is then looked at once more.
-SETTLED = f"""
+# One value instead of a row for each item: reading rows is most of the cost of unchanged items. MySQL truncates the
+# value at a kilobyte by default, MariaDB at a megabyte. Items whose hash is cut off are compared by `find`.
+FIND_KNOWN = f"""
     SELECT /*+ SET_VAR(group_concat_max_len = 16777216) */ GROUP_CONCAT(content_hash)
     FROM {external_data.name} WHERE external_id IN (%s) AND source = %s AND missing_since IS NULL
 """  # noqa: S608 (its own table)
 
-STANDING = f"""
+FIND = f"""
     SELECT id, external_id, source, content_hash, changed_at, synced_at, missing_since
     FROM {external_data.name} WHERE external_id IN (%s) %s
 """  # noqa: S608 (as above)
-ARRIVED = f"SELECT external_id FROM {external_data.name} WHERE id IN (%s)"  # noqa: S608 (as above)
+FIND_INSERTED = f"SELECT external_id FROM {external_data.name} WHERE id IN (%s)"  # noqa: S608 (as above)
 
 
-def settled_hashes(connection: Connection, ids: Collection[str], *, source: str) -> Set[str]:
-    """Return the content hashes of those of the ids that the source is known to have."""
+def known_hashes(connection: Connection, ids: Collection[str], *, source: str) -> Set[str]:
+    """Return the stored content hashes of the source's items with these ids."""
     if not ids:
         return frozenset()
     among, of_source = (_listed(texts, connection.dialect) for texts in (ids, [source]))
-    hashes = connection.exec_driver_sql(SETTLED % (among, of_source)).scalar_one()
+    hashes = connection.exec_driver_sql(FIND_KNOWN % (among, of_source)).scalar_one()
     return frozenset(hashes.split(",")) if hashes else frozenset()
 
 
 def find(connection: Connection, ids: Collection[str], *, is_locking: bool) -> dict[str, Row[Any]]:
-    """Return the rows of these ids, whoever's, and lock them to the end of the transaction."""
+    """Return the rows with these ids, of any source, and lock them to the end of the transaction if `is_locking`."""
     if not ids:
         return {}
-    # SQLite locks no rows: whoever writes has it alone.
+    # SQLite has no row locks: one writer locks the database.
     lock = "FOR UPDATE" if is_locking and connection.dialect.name != "sqlite" else ""
-    statement = STANDING % (_listed(ids, connection.dialect), lock)
+    statement = FIND % (_listed(ids, connection.dialect), lock)
     found = {row.external_id: row for row in connection.exec_driver_sql(statement)}
-    # MySQL's collations take more for equal than we do.
+    # MySQL's collations ignore case and accents.
     return {id_: found[id_] for id_ in ids if id_ in found}
 
 
-def insert(connection: Connection, new: Sequence[Values], *, source: str, synced_at: int, behind: str = "") -> None:
+def insert(connection: Connection, new: Sequence[Values], *, source: str, synced_at: int, suffix: str = "") -> None:
     """Insert rows. Raises IntegrityError where an id is taken."""
     literal = _literal(connection.dialect)
-    # The hash is our own digits.
+    # The hash is hexadecimal already.
     form = f"({literal},{literal},{literal},'%s',%s,{synced_at:d},{literal % source.encode().hex()})"
     for chunk in _chunks(_texts(new, form), length=MAX_STATEMENT):
         values = ",".join(chunk)
-        statement = f"INSERT INTO {external_data.name} ({', '.join(COLUMNS)}) VALUES {values} {behind}"  # noqa: S608 (as above)
+        statement = f"INSERT INTO {external_data.name} ({', '.join(COLUMNS)}) VALUES {values} {suffix}"  # noqa: S608 (as above)
         connection.exec_driver_sql(statement)
 
 
 def insert_missing(connection: Connection, new: Sequence[Values], *, source: str, synced_at: int) -> set[str]:
-    """Insert rows, and return the external ids of those that could not be, since their id is taken."""
+    """Insert rows, and return the external ids that are taken already."""
     if not new:
         return set()
-    behind = "ON CONFLICT DO NOTHING" if connection.dialect.name == "sqlite" else "ON DUPLICATE KEY UPDATE id = id"
-    insert(connection, new, source=source, synced_at=synced_at, behind=behind)
-    arrived = connection.exec_driver_sql(ARRIVED % _listed((row[0] for row in new), connection.dialect)).scalars()
-    return {row[1] for row in new} - set(arrived)
+    suffix = "ON CONFLICT DO NOTHING" if connection.dialect.name == "sqlite" else "ON DUPLICATE KEY UPDATE id = id"
+    insert(connection, new, source=source, synced_at=synced_at, suffix=suffix)
+    inserted_ids = connection.exec_driver_sql(
+        FIND_INSERTED % _listed((row[0] for row in new), connection.dialect)
+    ).scalars()
+    return {row[1] for row in new} - set(inserted_ids)
 
 
 def overwrite(connection: Connection, changed: Sequence[Values], *, source: str, synced_at: int) -> None:
-    """Give rows that are there, and locked, their new values; none of them is missing any more."""
+    """Overwrite existing, locked rows; none of them is missing any more."""
     is_sqlite = connection.dialect.name == "sqlite"
-    begin, value = (
+    clause, value = (
         ("ON CONFLICT (id) DO UPDATE SET", "excluded.%s") if is_sqlite else ("ON DUPLICATE KEY UPDATE", "VALUES(%s)")
     )
-    given = ", ".join(f"{name} = {value % name}" for name in COLUMNS[2:])
-    insert(connection, changed, source=source, synced_at=synced_at, behind=f"{begin} {given}, missing_since = NULL")
+    assignments = ", ".join(f"{name} = {value % name}" for name in COLUMNS[2:])
+    insert(
+        connection, changed, source=source, synced_at=synced_at, suffix=f"{clause} {assignments}, missing_since = NULL"
+    )
 
 
 def _literal(dialect: Dialect) -> str:
@@ -105,7 +109,7 @@ def _texts(new: Iterable[Values], form: str) -> Iterator[str]:
 
 
 def _chunks(texts: Iterable[str], *, length: int) -> Iterator[list[str]]:
-    """Give texts in lists, none of which is longer than this unless its only text is."""
+    """Yield lists of texts of at most this length in all; a longer text is a list of its own."""
     chunk: list[str] = []
     left = length
     for text in texts:
@@ -119,8 +123,8 @@ def _chunks(texts: Iterable[str], *, length: int) -> Iterator[list[str]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merged:
-    """How many items were inserted and overwritten, and those that could not be since their id is somebody else's."""
+class MergeResult:
+    """How many items were inserted and overwritten, and the items whose id belongs to another source."""
 
     inserted: int = 0
     changed: int = 0
@@ -129,42 +133,42 @@ class Merged:
 
 @dataclass(frozen=True, kw_only=True)
 class Merge:
-    """Items of one source, by id, from an answer that was asked for at `asked_at`, in ms."""
+    """Items of one source by id, from a response that was requested at `requested_at` (ms)."""
 
     source: str
     items: Mapping[str, Item]
-    asked_at: int
+    requested_at: int
 
-    def insert(self, connection: Connection) -> Merged:
-        """Insert items that are believed to be new. Raises IntegrityError where an id is taken."""
+    def insert(self, connection: Connection) -> MergeResult:
+        """Insert items that are expected to be new. Raises IntegrityError where an id exists."""
         new = self._new_rows({})
-        insert(connection, new, source=self.source, synced_at=self.asked_at)
-        return Merged(inserted=len(new))
+        insert(connection, new, source=self.source, synced_at=self.requested_at)
+        return MergeResult(inserted=len(new))
 
-    def perform(self, connection: Connection) -> Merged:
-        """Insert and overwrite, whatever there is already, and whoever else does so at the same time."""
-        standing = find(connection, self.items, is_locking=True)
-        new = self._new_rows(standing)
-        taken = insert_missing(connection, new, source=self.source, synced_at=self.asked_at)
-        # By another run just now; or the id equals another one in a way that only the database's collation sees.
-        standing |= find(connection, taken, is_locking=True)
+    def upsert(self, connection: Connection) -> MergeResult:
+        """Insert and overwrite items, also beside concurrent runs."""
+        existing = find(connection, self.items, is_locking=True)
+        new = self._new_rows(existing)
+        taken = insert_missing(connection, new, source=self.source, synced_at=self.requested_at)
+        # Taken by a concurrent run, or by an id that is equal in the database's collation only.
+        existing |= find(connection, taken, is_locking=True)
         equal = "its id equals another, but for case or accents"
-        refused = [self.items[id_].refuse(equal) for id_ in sorted(taken - standing.keys())]
-        changed, foreign = self._compare(standing)
-        values = [_values(standing[id_].id, self.items[id_]) for id_ in changed]
-        overwrite(connection, values, source=self.source, synced_at=self.asked_at)
-        return Merged(inserted=len(new) - len(taken), changed=len(changed), refused=[*refused, *foreign])
+        refused = [self.items[id_].refuse(equal) for id_ in sorted(taken - existing.keys())]
+        changed, foreign = self._compare(existing)
+        values = [_values(existing[id_].id, self.items[id_]) for id_ in changed]
+        overwrite(connection, values, source=self.source, synced_at=self.requested_at)
+        return MergeResult(inserted=len(new) - len(taken), changed=len(changed), refused=[*refused, *foreign])
 
-    def rehearse(self, connection: Connection) -> Merged:
-        """Say what `perform` would do."""
-        standing = find(connection, self.items, is_locking=False)
-        changed, foreign = self._compare(standing)
-        return Merged(inserted=len(self.items) - len(standing), changed=len(changed), refused=foreign)
+    def count(self, connection: Connection) -> MergeResult:
+        """Return what `upsert` would return, without writing."""
+        existing = find(connection, self.items, is_locking=False)
+        changed, foreign = self._compare(existing)
+        return MergeResult(inserted=len(self.items) - len(existing), changed=len(changed), refused=foreign)
 
-    def _compare(self, standing: Mapping[str, Row[Any]]) -> tuple[list[str], list[Refused]]:
+    def _compare(self, existing: Mapping[str, Row[Any]]) -> tuple[list[str], list[Refused]]:
         changed: list[str] = []
         foreign: list[Refused] = []
-        for id_, row in standing.items():
+        for id_, row in existing.items():
             item = self.items[id_]
             if row.source not in {"", self.source}:
                 foreign.append(item.refuse(f"its id belongs to the source {row.source}"))
@@ -175,12 +179,12 @@ class Merge:
     def _is_older(self, item: Item, row: Row[Any]) -> bool:
         if item.changed_at is not None and row.changed_at is not None and item.changed_at != row.changed_at:
             return bool(item.changed_at < row.changed_at)
-        # A run that asked later may have been faster.
-        return bool(row.synced_at > self.asked_at)
+        # A run that sent its request later may have written first.
+        return bool(row.synced_at > self.requested_at)
 
-    def _new_rows(self, standing: Mapping[str, Row[Any]]) -> list[Values]:
-        # In order, as every other run does it, so that few of them meet in a deadlock.
-        fresh = sorted(self.items.keys() - standing.keys())
+    def _new_rows(self, existing: Mapping[str, Row[Any]]) -> list[Values]:
+        # Every run inserts in this order, which avoids most deadlocks.
+        fresh = sorted(self.items.keys() - existing.keys())
         return [_values(new_id, self.items[id_]) for id_, new_id in zip(fresh, _new_ids(len(fresh)), strict=True)]
 
 
@@ -189,14 +193,14 @@ def _values(id_: str, item: Item) -> Values:
 
 
 def _new_ids(count: int) -> list[str]:
-    """Return UUIDs of version 7 that follow one another: rows that are inserted together then lie together.
+    """Return consecutive UUIDs of version 7: rows that are inserted together are stored together.
 
-    Keys at random would spread the rows of each batch over the whole table, and a look at them over the whole disk.
+    Random keys would spread each batch over the whole table, and reading it over the whole disk.
     """
     moment, digits = f"{time.time_ns() // 1_000_000:012x}", token_hex(8 * count)
-    begin = f"{moment[:8]}-{moment[8:]}-7"
+    prefix = f"{moment[:8]}-{moment[8:]}-7"
     return [
-        f"{begin}{n & 0xFFF:03x}-8{digits[16 * n : 16 * n + 3]}-{digits[16 * n + 3 : 16 * n + 15]}"
+        f"{prefix}{n & 0xFFF:03x}-8{digits[16 * n : 16 * n + 3]}-{digits[16 * n + 3 : 16 * n + 15]}"
         for n in range(count)
     ]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chalicelib.core.errors import PermanentError
 from chalicelib.tasks.external_sync import connection
-from chalicelib.tasks.external_sync.connection import TryAgainError
+from chalicelib.tasks.external_sync.connection import RetryableError
 from chalicelib.tasks.external_sync.http_client import Limits, get
 from tests.sweep import examples
 
@@ -157,7 +157,7 @@ def test_what_was_checked_is_what_is_connected_to_and_the_name_is_not_resolved_a
     monkeypatch.setattr(socket.socket, "connect", connect)
     limits = Limits(seconds=5, max_bytes=10, is_internal=False)
     with (
-        pytest.raises(TryAgainError, match="there is no connection to"),
+        pytest.raises(RetryableError, match="there is no connection to"),
         get("https://api.example.com/x", headers={}, limits=limits),
     ):
         pass
@@ -176,7 +176,7 @@ def test_a_name_that_is_not_answered_may_be_later(monkeypatch: pytest.MonkeyPatc
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    with pytest.raises(TryAgainError, match="Temporary failure"):
+    with pytest.raises(RetryableError, match="Temporary failure"):
         connection.resolve("api.example.com", 443, is_internal=False)
 
 

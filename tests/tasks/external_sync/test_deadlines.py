@@ -1,4 +1,4 @@
-"""A run near its deadline: handed on, continued, and given up where that leads nowhere."""
+"""A run near its deadline: handed on, continued, and given up where without a Location."""
 
 import pytest
 
@@ -47,11 +47,11 @@ def test_an_answer_that_no_invocation_has_time_for_is_given_up(lite: Deployment)
     lite.upstream.serve(ITEMS)
     for _ in range(3):
         assert lite.again(seconds=9)["handed_on"] is True
-    with pytest.raises(RunFailedError, match="one answer takes longer than an invocation may"):
+    with pytest.raises(RunFailedError, match="one response takes longer than an invocation may"):
         lite.again(seconds=9)
 
 
-def test_options_of_a_run_are_its_continuations_too_and_begin_anew_only_once(lite: Deployment) -> None:
+def test_options_of_a_run_are_its_continuations_too_and_refresh_only_once(lite: Deployment) -> None:
     lite.declare(pages=Cursors(), is_snapshot=True)
     lite.upstream.pages(ITEMS)
     lite.fire()
@@ -64,7 +64,7 @@ def test_options_of_a_run_are_its_continuations_too_and_begin_anew_only_once(lit
 
     lite.upstream.asked.clear()
     lite.upstream.answer = slow
-    assert lite.fire(seconds=150, accept_loss="shop", anew="shop")["handed_on"] is True
+    assert lite.fire(seconds=150, accept_loss="shop", full_refresh="shop")["handed_on"] is True
     lite.kit.drain()
     assert [asked.query.get("cursor") for asked in lite.upstream.asked] == [None, "1", "1"]
     assert lite.missing() == ["2", "3", "4", "5"]

@@ -127,7 +127,7 @@ def test_one_source_that_cannot_be_read_does_not_stop_the_others_and_is_read_by_
     lite.declare_all(broken, lite.source(name="fine"))
     served = {"/items": listing(ITEMS[:2]), "/broken": Reply(body=b"[{")}
     lite.upstream.answer = lambda asked: served[asked.path]
-    fails(lite, "broken: the answer breaks off", request_id="r1")
+    fails(lite, "broken: the response breaks off", request_id="r1")
     assert {row.source for row in lite.rows()} == {"fine"}
     served["/broken"] = listing([{"id": "x"}])
     summary = lite.again(request_id="r1")

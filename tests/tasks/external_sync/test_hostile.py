@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chalicelib.core.errors import NightshiftError, PermanentError
 from chalicelib.tasks.external_sync.http_client import Validators
 from chalicelib.tasks.external_sync.pages import Cursors, Links, Numbers, OnePage, Page, Pages
-from chalicelib.tasks.external_sync.reader import ask
+from chalicelib.tasks.external_sync.reader import request
 from chalicelib.tasks.external_sync.sources import Source
 from chalicelib.tasks.external_sync.splitting import Splitter
 from tests.sweep import examples
@@ -163,16 +163,16 @@ def test_any_answer_is_read_or_refused_by_an_error_of_ours(
     set_answer(answer)
     url = f"http://127.0.0.1:{port}/items"
     source = Source(name="shop", url=url, is_internal=True, pages=pages, max_bytes=100_000)
-    validators = Validators(address=url, etag='"v1"')
+    validators = Validators(url=url, etag='"v1"')
     try:
-        with ask(source, url, validators=validators, seconds=5, now_ms=1_456_000_000_000) as answered:
-            splitter = Splitter(answered.pieces, key="items")
+        with request(source, url, validators=validators, seconds=5, now_ms=1_456_000_000_000) as answered:
+            splitter = Splitter(answered.body, key="items")
             items = sum(len(found) for found in splitter)
             link = ", ".join(answered.headers.get_all("Link", []))
-            page = Page(address=answered.address, position=None, link=link, envelope=splitter.envelope, items=items)
+            page = Page(url=answered.url, position=None, link=link, envelope=splitter.envelope, items=items)
             following = pages.following(page)
-            assert following is None or pages.address(url, following)
-            Validators.of(answered.headers, address=answered.address, declared="x")
+            assert following is None or pages.url(url, following)
+            Validators.of(answered.headers, url=answered.url, declared="x")
     except NightshiftError as error:
         wait = getattr(error, "wait_seconds", None)
         assert wait is None or 0 <= wait <= 86_400
@@ -181,6 +181,6 @@ def test_any_answer_is_read_or_refused_by_an_error_of_ours(
 @settings(max_examples=examples(300))
 @given(reference=st.lists(st.sampled_from(BAD_URLS) | st.text(st.characters(), max_size=5), max_size=3).map("".join))
 def test_any_link_is_a_url_or_refused(reference: str) -> None:
-    page = Page(address="https://x.example/a", position=None, link=f'<{reference}>; rel="next"', envelope={}, items=1)
+    page = Page(url="https://x.example/a", position=None, link=f'<{reference}>; rel="next"', envelope={}, items=1)
     with suppress(PermanentError):
         Links().following(page)

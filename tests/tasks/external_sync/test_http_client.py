@@ -13,7 +13,7 @@ import pytest
 from chalicelib.core.deadline import TimedOutError
 from chalicelib.core.errors import PermanentError
 from chalicelib.tasks.external_sync import connection as connection_module
-from chalicelib.tasks.external_sync.connection import TryAgainError
+from chalicelib.tasks.external_sync.connection import RetryableError
 from chalicelib.tasks.external_sync.http_client import Limits, get
 from tests.tasks.external_sync.upstream import Reply, Upstream, upstream
 
@@ -24,7 +24,7 @@ def read(url: str, *, seconds: float = 5, max_bytes: int = MEBIBYTE, headers: di
     """Return the whole body of an answer."""
     limits = Limits(seconds=seconds, max_bytes=max_bytes, is_internal=True)
     with get(url, headers=headers or {}, limits=limits) as answer:
-        return b"".join(answer.pieces)
+        return b"".join(answer.body)
 
 
 def test_an_answer_is_decoded_and_asked_for_as_such(upstream: Upstream) -> None:
@@ -63,7 +63,7 @@ def test_bytes_that_drip_do_not_outlive_the_time_that_an_answer_has(upstream: Up
     if where == "headers":
         url = f"http://127.0.0.1:{drip_headers(upstream)}/"
     started = time.monotonic()
-    with pytest.raises(TimedOutError, match=r"the answer took longer than the 0\.3 s that it may take"):
+    with pytest.raises(TimedOutError, match=r"the response took longer than the 0\.3 s that it may take"):
         read(url, seconds=0.3)
     assert time.monotonic() - started < 3
 
@@ -102,7 +102,7 @@ def test_what_is_done_between_two_pieces_is_no_waiting(upstream: Upstream, monke
     limits = Limits(seconds=5, max_bytes=MEBIBYTE, is_internal=True)
     with get(upstream.url(), headers={}, limits=limits) as answer:
         length = 0
-        for piece in answer.pieces:
+        for piece in answer.body:
             length += len(piece)
             now[0] += 100
     assert length == 500_000
@@ -111,7 +111,7 @@ def test_what_is_done_between_two_pieces_is_no_waiting(upstream: Upstream, monke
 def test_a_port_on_which_nobody_listens_may_be_tried_again(upstream: Upstream) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        with pytest.raises(TryAgainError, match=r"there is no connection to 127\.0\.0\.1"):
+        with pytest.raises(RetryableError, match=r"there is no connection to 127\.0\.0\.1"):
             read(f"http://127.0.0.1:{bound.getsockname()[1]}/")
 
 
@@ -139,14 +139,14 @@ def test_a_little_that_decodes_to_a_lot_is_cut_at_the_limit_before_it_is_in_memo
         pytest.raises(PermanentError, match="more than the 1,048,576 bytes"),
         get(upstream.url(), headers={}, limits=limits) as answer,
     ):
-        pieces.extend(len(piece) for piece in answer.pieces)
+        pieces.extend(len(piece) for piece in answer.body)
     assert max(pieces, default=0) <= 65_536
 
 
 @pytest.mark.parametrize("coding", ["br", "deflate", "gzip, gzip", "zstd"])
 def test_an_encoding_that_was_not_asked_for_is_refused(upstream: Upstream, coding: str) -> None:
     upstream.always(Reply(body=b"[]", headers={"Content-Encoding": coding}))
-    with pytest.raises(PermanentError, match="which was not asked for"):
+    with pytest.raises(PermanentError, match="which was not requested"):
         read(upstream.url())
 
 
@@ -178,7 +178,7 @@ def test_a_redirect_to_another_host_is_not_followed(upstream: Upstream) -> None:
 upstream_elsewhere = upstream
 
 
-@pytest.mark.parametrize(("location", "reason"), [("/items", "more than 5 redirects"), ("", "that leads nowhere")])
+@pytest.mark.parametrize(("location", "reason"), [("/items", "more than 5 redirects"), ("", "without a Location")])
 def test_redirects_that_lead_nowhere_end(upstream: Upstream, location: str, reason: str) -> None:
     upstream.always(Reply(status=302, headers={"Location": location}))
     with pytest.raises(PermanentError, match=reason):
@@ -203,7 +203,7 @@ def test_a_connection_that_ends_too_early_or_speaks_no_http_may_be_tried_again(u
             connection.sendall(sent)
 
     threading.Thread(target=serve, daemon=True).start()
-    with pytest.raises(TryAgainError):
+    with pytest.raises(RetryableError):
         read(f"http://127.0.0.1:{listener.getsockname()[1]}/")
 
 

@@ -58,7 +58,7 @@ def test_a_cursor_that_leads_nowhere_new_ends_the_read_and_is_forgotten(lite: De
 def test_a_cursor_that_is_none_ends_the_read(lite: Deployment, cursor: Any) -> None:
     lite.declare(pages=Cursors())
     lite.upstream.serve({"items": ITEMS, "next_cursor": cursor})
-    fails(lite, "the answer's next_cursor is neither text nor a number")
+    fails(lite, "the response's next_cursor is neither text nor a number")
 
 
 def test_a_link_to_another_host_is_not_followed(lite: Deployment) -> None:
@@ -81,7 +81,7 @@ def test_a_cursor_is_kept_only_when_its_page_is_committed_and_the_next_run_goes_
 
     seen: list[list[str]] = []
     deployment.upstream.answer = broken_at_the_third
-    fails(deployment, "the answer breaks off")
+    fails(deployment, "the response breaks off")
     assert seen == [[], ["1", "2"], ["1", "2", "3", "4"]]
     deployment.upstream.answer = whole
     deployment.upstream.asked.clear()

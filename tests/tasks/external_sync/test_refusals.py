@@ -19,27 +19,27 @@ BAD_ITEMS = {
     b'{"id": true}': "its id is neither text nor a whole number",
     b'{"id": ""}': "its id has 0 characters",
     b'{"id": "%b"}' % (b"x" * 256): "its id has 256 characters",
-    b'"text"': "it is no valid JSON object",
-    b"17": "it is no valid JSON object",
-    b"null": "it is no valid JSON object",
-    b"[]": "it is no valid JSON object",
-    b'{"id": "nan", "x": NaN}': "it is no valid JSON object",
-    b'{"id": "inf", "x": [-Infinity]}': "it is no valid JSON object",
-    b'{"id": "\\ud800"}': "it is no valid JSON object: it has half of a surrogate pair",
-    b'{"id": "\\udc00"}': "it is no valid JSON object: it has half of a surrogate pair",
-    b'{"id": %b}' % (b"9" * 5000): "it is no valid JSON object: it has an integer of too many digits",
-    b'{"id": "s", "x": "\\ud83d"}': "it is no valid JSON object",
+    b'"text"': "it is not a valid JSON object",
+    b"17": "it is not a valid JSON object",
+    b"null": "it is not a valid JSON object",
+    b"[]": "it is not a valid JSON object",
+    b'{"id": "nan", "x": NaN}': "it is not a valid JSON object",
+    b'{"id": "inf", "x": [-Infinity]}': "it is not a valid JSON object",
+    b'{"id": "\\ud800"}': "it is not a valid JSON object: it has half of a surrogate pair",
+    b'{"id": "\\udc00"}': "it is not a valid JSON object: it has half of a surrogate pair",
+    b'{"id": %b}' % (b"9" * 5000): "it is not a valid JSON object: it has an integer of too many digits",
+    b'{"id": "s", "x": "\\ud83d"}': "it is not a valid JSON object",
     b'{"id": "utf", "x": "\xed\xa0\x80"}': "'utf-8' codec can't decode",
     b'{"id": "latin", "x": "\xfc"}': "'utf-8' codec can't decode",
-    b'{"id": "zero", "x": 01}': "it is no valid JSON object",
+    b'{"id": "zero", "x": 01}': "it is not a valid JSON object",
     b'{"id": "big", "x": "%b"}' % (b"x" * 1024 * 1024): "1,048,576 are allowed",
-    b'{"id": "late", "at": "soon"}': "its at is no moment",
-    b'{"id": "far", "at": "9999-12-31T23:59:59-23:00"}': "its at is no moment",
-    b'{"id": "number", "at": 5}': "its at is no moment",
+    b'{"id": "late", "at": "soon"}': "its at is not a timestamp",
+    b'{"id": "far", "at": "9999-12-31T23:59:59-23:00"}': "its at is not a timestamp",
+    b'{"id": "number", "at": 5}': "its at is not a timestamp",
 }
 if sys.version_info < (3, 14):
     # From 3.14 on, the interpreter's stack is deep enough for all that an item may be long.
-    BAD_ITEMS[b'{"id": "deep", "x": %b1%b}' % (b"[" * 100_000, b"]" * 100_000)] = "it is no valid JSON object"
+    BAD_ITEMS[b'{"id": "deep", "x": %b1%b}' % (b"[" * 100_000, b"]" * 100_000)] = "it is not a valid JSON object"
 
 
 @pytest.mark.parametrize("bad", BAD_ITEMS)

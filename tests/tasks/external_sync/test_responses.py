@@ -29,7 +29,7 @@ def test_an_unchanged_answer_is_asked_for_only_once(deployment: Deployment) -> N
     assert (summary["outcome"], *tally(summary)) == ("succeeded", 0, 0, 0, 0)
     assert deployment.upstream.asked[1].headers["if-modified-since"] == "Sat, 20 Feb 2016 20:26:40 GMT"
     assert deployment.rows() == rows
-    assert tally(deployment.fire(anew="shop")) == (5, 0, 5, 0)
+    assert tally(deployment.fire(full_refresh="shop")) == (5, 0, 5, 0)
 
 
 def versioned(asked: Asked) -> Reply:
@@ -192,7 +192,7 @@ def test_a_refusal_is_not_repeated(lite: Deployment, status: int) -> None:
     assert len(lite.upstream.asked) == 1
 
 
-def test_a_secret_that_may_have_been_changed_is_fetched_anew(lite: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rotated_secret_is_fetched_again(lite: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:shop-x"
     kept = {arn: "old"}
     forgotten: list[bool] = []
@@ -200,7 +200,7 @@ def test_a_secret_that_may_have_been_changed_is_fetched_anew(lite: Deployment, m
     monkeypatch.setattr("chalicelib.core.secrets.forget", lambda: forgotten.append(True))
     lite.declare(credential=Credential(secret=arn, header="X-Api-Key", prefix=""))
     lite.upstream.answer = lambda asked: listing(ITEMS) if asked.headers["x-api-key"] == "new" else Reply(status=401)
-    with pytest.raises(RunFailedError, match="external_sync failed: shop: it answered 401; the secret is fetched"):
+    with pytest.raises(RunFailedError, match="shop: it answered 401; the next attempt fetches the secret"):
         lite.fire(request_id="r1")
     assert forgotten == [True]
     kept[arn] = "new"

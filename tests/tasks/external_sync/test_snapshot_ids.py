@@ -10,7 +10,7 @@ from chalicelib.queue.services import payloads
 from chalicelib.schema import runs
 from chalicelib.tasks.external_sync import state
 from chalicelib.tasks.external_sync.pages import Cursors
-from chalicelib.tasks.external_sync.state import Listing
+from chalicelib.tasks.external_sync.state import SeenIds
 from tests.tasks.external_sync.deployment import Deployment
 from tests.tasks.external_sync.upstream import Asked, Reply
 
@@ -18,9 +18,9 @@ from tests.tasks.external_sync.upstream import Asked, Reply
 def test_a_listing_is_the_same_where_another_invocation_finds_it(
     lite: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state, "PIECE", 400)
+    monkeypatch.setattr(state, "IDS_PER_PAYLOAD", 400)
     ids = [f"id-{n}" for n in range(1000)]
-    first, second = Listing(), Listing()
+    first, second = SeenIds(), SeenIds()
     first.add(ids)
     first.add(ids[:10])
     pointers = first.store(payloads(lite.context()))
@@ -31,7 +31,7 @@ def test_a_listing_is_the_same_where_another_invocation_finds_it(
 
 
 def test_a_million_ids_go_into_one_payload() -> None:
-    assert state.PIECE * 8 * 4 / 3 < 16 * 1024 * 1024
+    assert state.IDS_PER_PAYLOAD * 8 * 4 / 3 < 16 * 1024 * 1024
 
 
 def test_a_snapshot_whose_listing_is_gone_is_read_anew(lite: Deployment) -> None:
@@ -66,20 +66,20 @@ def test_of_many_rows_those_are_found_that_a_snapshot_lacks(deployment: Deployme
     deployment.insert(*(row(n) for n in range(2500)))
     deployment.insert(row(3000, source="other"), row(3001, synced_at=11))
     deployment.insert(row(3002, missing_since=1))
-    listed = Listing()
+    listed = SeenIds()
     listed.add(str(n) for n in range(2500) if n not in {0, 999, 1000, 2499})
     database, source = deployment.context().database, deployment.source()
-    found = state.find_missing(database, source, listed, since=10, most=4)
+    found = state.find_missing(database, source, listed, since=10, allowed=4)
     assert found == ["row-00000", "row-00999", "row-01000", "row-02499"]
     assert state.count_present(database, source) == 2501
     with pytest.raises(TransientError, match="lacks at least 4 items"):
-        state.find_missing(database, source, listed, since=10, most=3.9)
-    state.mark_missing(database, found, since=10, hold=lambda connection: None)
+        state.find_missing(database, source, listed, since=10, allowed=3.9)
+    state.mark_missing(database, found, since=10, lock_state=lambda connection: None)
     assert deployment.missing() == ["0", "1000", "2499", "3002", "999"]
 
     def hold(_: Any) -> None:
         raise PermanentError("taken over")
 
     with pytest.raises(PermanentError):
-        state.mark_missing(database, ["row-00001"], since=10, hold=hold)
+        state.mark_missing(database, ["row-00001"], since=10, lock_state=hold)
     assert "1" not in deployment.missing()

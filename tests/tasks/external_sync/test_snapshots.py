@@ -65,7 +65,8 @@ def test_a_snapshot_may_lose_half_at_once(lite: Deployment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("anew", "shops"), ("accept_loss", True), ("accept_loss", ["shop"]), ("anew", 1)]
+    ("name", "value"),
+    [("full_refresh", "shops"), ("accept_loss", True), ("accept_loss", ["shop"]), ("full_refresh", 1)],
 )
 def test_an_option_names_a_source_that_there_is(lite: Deployment, name: str, value: Any) -> None:
     fails(lite, f"{name} must name a source, one of shop", **{name: value})
@@ -99,5 +100,5 @@ def test_an_answer_that_was_cut_off_or_is_none_wipes_nothing(lite: Deployment, c
     lite.fire()
     before = lite.data()
     lite.upstream.always(cut)
-    fails(lite, "shop: the answer")
+    fails(lite, "shop: the response")
     assert (lite.data(), lite.missing()) == (before, [])

@@ -10,7 +10,7 @@ from chalicelib.core.errors import ConfigurationError
 from chalicelib.tasks.external_sync import sources
 from chalicelib.tasks.external_sync.pages import Cursors, Links, Numbers, OnePage, Page
 from chalicelib.tasks.external_sync.settings import SyncSettings
-from chalicelib.tasks.external_sync.sources import Credential, Source, declared
+from chalicelib.tasks.external_sync.sources import Credential, Source, all_sources
 from nightshift.local.environment import local_environment
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:sync-x"
@@ -55,10 +55,10 @@ def test_a_secret_does_not_show(tmp_path: Any) -> None:
 
 
 def test_without_settings_only_the_sources_in_code_are_declared(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert declared(settings(tmp_path)) == ()
+    assert all_sources(settings(tmp_path)) == ()
     mine = Source(name="shop", url="https://shop.example/")
     monkeypatch.setattr(sources, "SOURCES", (mine,))
-    both = declared(settings(tmp_path, EXTERNAL_SYNC_URL="https://api.example.com/x"))
+    both = all_sources(settings(tmp_path, EXTERNAL_SYNC_URL="https://api.example.com/x"))
     assert [source.name for source in both] == ["default", "shop"]
 
 
@@ -67,17 +67,19 @@ def test_without_settings_only_the_sources_in_code_are_declared(tmp_path: Any, m
 )
 def test_settings_describe_one_source(tmp_path: Any, pages: str, style: Any) -> None:
     url = "https://api.example.com/x"
-    (source,) = declared(settings(tmp_path, EXTERNAL_SYNC_URL=url, EXTERNAL_SYNC_TOKEN=ARN, EXTERNAL_SYNC_PAGES=pages))
+    (source,) = all_sources(
+        settings(tmp_path, EXTERNAL_SYNC_URL=url, EXTERNAL_SYNC_TOKEN=ARN, EXTERNAL_SYNC_PAGES=pages)
+    )
     assert source == Source(name="default", url=url, pages=style, credential=Credential(secret=ARN))
 
 
 def test_a_host_must_be_allowed_before_it_is_read_without_tls_or_at_a_private_address(tmp_path: Any) -> None:
     plain = settings(tmp_path, EXTERNAL_SYNC_URL="http://Shop.internal:8080/x")
     with pytest.raises(ConfigurationError, match="EXTERNAL_SYNC_HOSTS_ALLOWED must name its host"):
-        declared(plain)
+        all_sources(plain)
     allowed = replace(plain, external_sync_hosts_allowed=frozenset({"shop.internal"}))
-    assert declared(allowed)[0].is_internal
-    assert not declared(settings(tmp_path, EXTERNAL_SYNC_URL="https://shop.internal/"))[0].is_internal
+    assert all_sources(allowed)[0].is_internal
+    assert not all_sources(settings(tmp_path, EXTERNAL_SYNC_URL="https://shop.internal/"))[0].is_internal
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_a_setting_that_is_wrong_is_named(tmp_path: Any, variable: str, value: s
 
 def page(**values: Any) -> Page:
     usual: dict[str, Any] = {
-        "address": "https://x.example/a/b?c=1",
+        "url": "https://x.example/a/b?c=1",
         "position": None,
         "link": "",
         "envelope": {},
@@ -123,9 +125,9 @@ def test_the_header_link_is_read_as_it_is_specified(link: str, following: str | 
 
 def test_a_parameter_is_put_beside_those_that_the_url_has() -> None:
     url = "https://x.example/a?page=9&empty=&q=a%20b"
-    assert Numbers().address(url, None) == "https://x.example/a?empty=&q=a+b&page=1"
-    assert Cursors().address(url, None) == url
-    assert Cursors(parameter="q").address(url, "é&=") == "https://x.example/a?page=9&empty=&q=%C3%A9%26%3D"
+    assert Numbers().url(url, None) == "https://x.example/a?empty=&q=a+b&page=1"
+    assert Cursors().url(url, None) == url
+    assert Cursors(parameter="q").url(url, "é&=") == "https://x.example/a?page=9&empty=&q=%C3%A9%26%3D"
 
 
 @pytest.mark.parametrize("end", [{}, {"next_cursor": None}, {"next_cursor": ""}, {"next_cursor": False}])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chalicelib.core.errors import PermanentError
 from chalicelib.tasks.external_sync import splitting
-from chalicelib.tasks.external_sync.splitting import BrokenAnswerError, Splitter
+from chalicelib.tasks.external_sync.splitting import MalformedResponseError, Splitter
 from tests.sweep import stories
 
 TEXTS = st.text(alphabet='ab"\\{}[],:items\né 𝄞')
@@ -43,7 +43,7 @@ def test_items_are_the_same_in_whatever_pieces_the_answer_comes(
     around = {"x": {"items": [1], "y": [[]]}, "kind": "items", "items": items, "next": "n", "items2": [{}]}
     answer = json.dumps(items if is_alone else around, ensure_ascii=is_ascii, indent=indent).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splitting, "BLOCK_BYTES", block)
+        patch.setattr(splitting, "BUFFER_BYTES", block)
         found, envelope = split(answer, piece=piece)
     assert [json.loads(item) for item in found] == items
     assert envelope == ({} if is_alone else around | {"items": []})
@@ -56,7 +56,7 @@ def test_an_answer_that_is_cut_off_anywhere_is_never_taken_for_whole(
 ) -> None:
     answer = json.dumps(items if is_alone else {"n": 1, "items": items, "next": "n"}).encode()
     end = data.draw(st.integers(0, len(answer) - 1))
-    with pytest.raises(BrokenAnswerError):
+    with pytest.raises(MalformedResponseError):
         split(answer[:end], piece=data.draw(st.integers(1, 100)))
 
 
@@ -85,7 +85,7 @@ def test_an_answer_that_is_cut_off_anywhere_is_never_taken_for_whole(
     ],
 )
 def test_what_is_no_list_of_items_is_broken(answer: bytes) -> None:
-    with pytest.raises(BrokenAnswerError):
+    with pytest.raises(MalformedResponseError):
         split(answer)
 
 
@@ -126,10 +126,10 @@ def test_an_item_that_does_not_end_is_refused_before_it_fills_the_memory() -> No
 
 @pytest.mark.parametrize("answer", [b'{"x": "%b", "items": []}', b'{"items": [], "x": "%b"}'])
 def test_what_stands_around_the_items_is_limited(answer: bytes) -> None:
-    with pytest.raises(BrokenAnswerError, match="mebibyte"):
+    with pytest.raises(MalformedResponseError, match="mebibyte"):
         split(answer % (b"x" * 3_000_000))
 
 
 def test_a_byte_order_mark_is_named() -> None:
-    with pytest.raises(BrokenAnswerError, match="the answer begins with a byte order mark"):
+    with pytest.raises(MalformedResponseError, match="the response begins with a byte order mark"):
         list(Splitter(iter([b'\xef\xbb\xbf[{"id": 1}]']), key="items"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.tasks.external_sync import connection
-from chalicelib.tasks.external_sync.connection import TryAgainError
+from chalicelib.tasks.external_sync.connection import RetryableError
 from tests.tasks.external_sync.test_http_client import read
 from tests.tasks.external_sync.upstream import Reply, Upstream
 
@@ -51,17 +51,17 @@ def test_tls_is_spoken_with_the_name_though_the_address_is_connected_to(
     secure.always(Reply(body=b"[1]"))
     assert read(f"https://localhost:{secure.port}/") == b"[1]"
     assert secure.asked[0].headers["host"] == f"localhost:{secure.port}"
-    with pytest.raises(TryAgainError, match="speaks no TLS that can be trusted"):
+    with pytest.raises(RetryableError, match="speaks no TLS that can be trusted"):
         read(f"https://127.0.0.1:{secure.port}/")
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_trusted(secure: Upstream) -> None:
-    with pytest.raises(TryAgainError, match="speaks no TLS that can be trusted"):
+    with pytest.raises(RetryableError, match="speaks no TLS that can be trusted"):
         read(f"https://localhost:{secure.port}/", headers={"Authorization": "Bearer k"})
     assert secure.asked == []
 
 
 def test_a_port_that_speaks_no_tls_is_not_spoken_to_without(upstream: Upstream) -> None:
-    with pytest.raises(TryAgainError, match="speaks no TLS that can be trusted"):
+    with pytest.raises(RetryableError, match="speaks no TLS that can be trusted"):
         read(f"https://localhost:{upstream.port}/", headers={"Authorization": "Bearer k"})
     assert upstream.asked == []
