@@ -29,9 +29,9 @@ from chalicelib.core.engine import engine_for
 from chalicelib.operate import operate
 from chalicelib.queue.dispatch import send_backlogs
 from chalicelib.queue.outbox import NewJob, enqueue_many
+from nightshift.cli.requests import project_schedules
 from nightshift.local.environment import enter, local_environment
 from nightshift.local.invocation import LocalContext
-from nightshift.operating import planned
 
 SIZES = {"paused": (400_000, 500), "due": (100_000, 300), "jobs": (7_000_000, 2000), "rounds": (5, 1)}
 TIME = Column(name="time", unit="ms")
@@ -185,7 +185,7 @@ def look(request: dict[str, Any]) -> float:
     """Ask as an operator does; return the milliseconds."""
     context = from_lambda(LocalContext(function_name="operate"))
     began = time.perf_counter()
-    operate(request, context, planned())
+    operate(request, context, project_schedules())
     return 1000 * (time.perf_counter() - began)
 
 

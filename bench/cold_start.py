@@ -36,10 +36,9 @@ from bench.servers import database
 from bench.tabulate import tabulate
 from chalicelib.application import posts, users
 from chalicelib.core.engine import engine_for
-from nightshift import triggers
 from nightshift.demo.blog import make_posts, make_users
 from nightshift.demo.loading import load, prepare_database
-from nightshift.deploy import package
+from nightshift.deploy import package, triggers
 from nightshift.local.aws import local_aws
 from nightshift.local.environment import local_environment
 from nightshift.local.servers import redis_server

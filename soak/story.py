@@ -46,7 +46,7 @@ class Story(io.TextIOBase):
             for line in file:
                 if any(word in line for word in words) and found < LONGEST:
                     told = json.loads(line)
-                    text = readable(told["line"], at=datetime.fromisoformat(told["at"]), source=told["function"])
+                    text = readable(told["line"], at=datetime.fromisoformat(told["at"]), function=told["function"])
                     if text is not None:
                         found += 1
                         yield text

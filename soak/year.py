@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.telemetry import logger
 from chalicelib.schedule.schedule import Schedule
+from nightshift.cli.requests import project_schedules
 from nightshift.dev.day import QUEUES, Day
 from nightshift.dev.timetable import schedules_of
 from nightshift.local.clock import LocalClock
-from nightshift.operating import planned as planned_here
 from soak.acts import Act, Counted, Killer, Outages
 from soak.application import Application
 from soak.chaos import chaos
@@ -121,7 +121,7 @@ def year(folder: Path, project: Path, *, server: str, days: int, seed: int) -> I
         # The application and the operator are in this process.
         for handler in logger.handlers:
             handler.setStream(story)  # type: ignore[attr-defined]
-        planned = planned_here()
+        planned = project_schedules()
         schedules = schedules_of(project, planned)
         rules = Rules(
             {**schedules, **RATES, "application": APPLICATION}, start=START, seed=seed, steady={"application"}

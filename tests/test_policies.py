@@ -30,7 +30,7 @@ from chalicelib.mail import services as mail_services
 from chalicelib.mail.services import unsubscribe_secrets
 from chalicelib.operate import look
 from chalicelib.operate import operate as do
-from chalicelib.operate.looking import LOOKING
+from chalicelib.operate.read_only import READ_ONLY_COMMANDS
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.payloads import LIMIT
 from chalicelib.queue.services import payloads
@@ -39,8 +39,7 @@ from chalicelib.runs import catch_up, execution, watch
 from chalicelib.schema import jobs, schedules, sessions
 from chalicelib.schema import runs as runs_table
 from chalicelib.tasks.database_cleanup import rules
-from nightshift import triggers
-from nightshift.deploy import functions, policies
+from nightshift.deploy import functions, policies, triggers
 from nightshift.local.environment import ACCOUNT, PRIORITY_QUEUE, QUEUE
 from nightshift.local.invocation import scheduled_event, sqs_event
 from nightshift.local.servers import free_port
@@ -411,7 +410,7 @@ def looks(world: World) -> Iterator[None]:
     world.configure(backup_rds=None)
     make_backup(world.context())
     yield
-    for command in sorted(LOOKING):
+    for command in sorted(READ_ONLY_COMMANDS):
         request = {"jobs.show": {"id": large}, "runs.show": {"id": "none"}}.get(command, {})
         for kind in ("instance", "cluster"):
             leave_to_rds(world, kind)

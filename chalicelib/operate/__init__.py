@@ -23,7 +23,7 @@ from chalicelib.operate import (
     status_commands,
     suppressions,
 )
-from chalicelib.operate.looking import LOOKING
+from chalicelib.operate.read_only import READ_ONLY_COMMANDS
 from chalicelib.schedule.schedule import Schedule
 
 # By command: the request that it takes, and what does it.
@@ -67,9 +67,9 @@ OF_SCHEDULES: dict[str, tuple[Any, Callable[[Context, Any, Mapping[str, Schedule
 def look(request: object, context: Context, planned: Mapping[str, Schedule]) -> dict[str, Any]:
     """Do what `operate` does, of the commands that only read. Raises InvalidRequestError for any other."""
     command = request.get("command") if isinstance(request, Mapping) else None
-    if command not in LOOKING:
+    if command not in READ_ONLY_COMMANDS:
         raise InvalidRequestError(
-            f"the function look only reads: its command is one of {', '.join(sorted(LOOKING))}; ask operate for others"
+            f"look only accepts {', '.join(sorted(READ_ONLY_COMMANDS))}: invoke operate for other commands"
         )
     return operate(request, context, planned)
 

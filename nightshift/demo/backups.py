@@ -10,11 +10,11 @@ from sqlalchemy import Engine
 
 from chalicelib.backup.archive.folder import MANIFEST
 from chalicelib.core.errors import DamagedError, RunFailedError
+from nightshift.cli.output import plain
 from nightshift.demo.part import Part, fire
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET, changed
 from nightshift.local.invocation import invoke
-from nightshift.terminal import plain
 
 DAMAGED_BUCKET = f"{BUCKET}-damaged"
 # What a backup itself goes on writing: of its run, and of itself.

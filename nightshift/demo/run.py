@@ -18,7 +18,9 @@ from chalicelib.core.clock import SystemClock, from_ms, iso
 from chalicelib.core.database import Database
 from chalicelib.core.telemetry import logger
 from chalicelib.mail.ledger import Deliveries
-from nightshift import schedule_view
+from nightshift.cli import schedule
+from nightshift.cli.output import print_lines
+from nightshift.cli.requests import ask
 from nightshift.demo.filling import fill_posts, fill_readers
 from nightshift.demo.loading import prepare_database
 from nightshift.demo.mailbox import write_mails
@@ -29,8 +31,6 @@ from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.database import engine_of
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.invocation import drain, invoke, scheduled_event
-from nightshift.operating import ask
-from nightshift.terminal import print_lines
 
 SEED = 20160804
 DAY_MS = 86_400_000
@@ -79,7 +79,7 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
         show_queue(console, os.environ)
         console.print(f"\nMails     {folder / 'mail'}/*.html and *.eml\nLog       {folder / 'log.jsonl'}")
         console.print("\nSchedules with their latest runs and next fires, as nightshift schedule list has them\n")
-        print_lines(schedule_view.lines(ask(None, "schedule.list")["tasks"]))
+        print_lines(schedule.table_lines(ask(None, "schedule.list")["tasks"]))
 
 
 @contextlib.contextmanager

@@ -12,11 +12,11 @@ from sqlalchemy import Engine, select
 from chalicelib.schema import external_data, quarantine
 from chalicelib.tasks.external_sync import sources
 from chalicelib.tasks.external_sync.sources import Source
+from nightshift.cli.output import plain
 from nightshift.demo.blog import make_posts
 from nightshift.demo.part import Part, columns, fire
 from nightshift.demo.upstream import Items, Upstream, upstream
 from nightshift.local.environment import changed
-from nightshift.terminal import plain
 
 QUARTER = timedelta(minutes=15)
 BOOKMARKS = 90

@@ -11,8 +11,7 @@ from chalicelib.backup.rds.client import EXPORT_PREFIX, SNAPSHOT_PREFIX
 from chalicelib.core import part
 from chalicelib.core.config import PING, is_reference
 from chalicelib.tasks.external_sync.settings import SyncSettings
-from nightshift import triggers
-from nightshift.deploy import policies, route
+from nightshift.deploy import policies, route, triggers
 from nightshift.deploy.functions import ROUTES, name_of
 from nightshift.deploy.packaged import merge_file, merge_template
 

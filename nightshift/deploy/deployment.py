@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.migrations import newest
-from nightshift import triggers
 from nightshift.deploy import (
     configuration,
     deployer,
@@ -20,6 +19,7 @@ from nightshift.deploy import (
     record,
     route,
     stacks,
+    triggers,
     watched,
 )
 from nightshift.deploy.changes import CREATED, DELETED

@@ -12,13 +12,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.core.config import PING, Environment, PingSettings, is_reference
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import ConfigurationError
-from nightshift import triggers
-from nightshift.deploy import configuration, functions, stacks
+from nightshift.deploy import configuration, functions, stacks, triggers
 from nightshift.deploy.placeholders import is_placeholder, placeholders
 from nightshift.deploy.refusal import advice_on, refusal_of
 from nightshift.deploy.runtimes import assess
-from nightshift.deploy.stage import read_stage
-from nightshift.stages import meant
+from nightshift.deploy.stage import meant, read_stage
 
 # By worker: what its queue is called, and the setting that says where it is.
 QUEUES = {"work": ("work queue", "WORK_QUEUE_URL"), "work_priority": ("priority queue", "PRIORITY_QUEUE_URL")}

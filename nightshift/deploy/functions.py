@@ -9,10 +9,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core import errors
-from nightshift import triggers
+from nightshift.deploy import triggers
 from nightshift.deploy.refusal import refusal_of
-from nightshift.stages import meant, stages_of
-from nightshift.triggers import Trigger
+from nightshift.deploy.stage import meant, stages_of
+from nightshift.deploy.triggers import Trigger
 
 # Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
 RETRIES, MAX_AGE_SECONDS = 2, 6 * 3600

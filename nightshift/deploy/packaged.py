@@ -9,10 +9,9 @@ from typing import Any
 from chalice.cli.factory import CLIFactory
 from chalice.utils import to_cfn_resource_name
 
-from nightshift import triggers
-from nightshift.deploy import route
+from nightshift.deploy import route, triggers
 from nightshift.deploy.functions import ROUTES, name_of, repetitions
-from nightshift.triggers import Trigger
+from nightshift.deploy.triggers import Trigger
 
 
 def merge_file(stage: str) -> str:

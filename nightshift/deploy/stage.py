@@ -1,11 +1,12 @@
 """A stage: which stacks of `infra/` it has, and with which parameters, from `infra/stages.json`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightshift.stages import meant
+from chalicelib.core.error_text import nearest
 
 # In the order in which they can be made; the outputs of one are parameters of a later one. The first has the bucket,
 # and in it the lock of a deployment.
@@ -47,3 +48,17 @@ def read_stage(project: Path, name: str) -> Stage:
             f'such as "secrets": {{"DatabaseUsername": "nightshift_app"}}; {ADMINISTRATOR} is the administrator'
         )
     return Stage(name=name, stacks=stacks)
+
+
+def stages_of(project: Path) -> list[str]:
+    """Return the stages of a project's .chalice/config.json; none if it cannot be read."""
+    # Completion and hints only help: a command that needs the file reports what is wrong.
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return list(json.loads((project / ".chalice" / "config.json").read_bytes())["stages"])
+    return []
+
+
+def meant(stage: str, known: Collection[str]) -> str:
+    """Return a hint at the nearest known stage; empty if the stage is known or none is similar."""
+    close = None if stage in known else nearest(stage, known)
+    return f"; did you mean --stage {close}?" if close else ""

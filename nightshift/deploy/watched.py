@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nightshift import triggers
-from nightshift.deploy import configuration
+from nightshift.deploy import configuration, triggers
 from nightshift.deploy.functions import ROUTES, name_of, reporting
 from nightshift.deploy.route import UNSUBSCRIBE, is_served
 

@@ -6,8 +6,8 @@ from threading import Thread
 from typing import Any
 
 from chalicelib.operate.schedules import find
-from nightshift.mendable import MENDABLE, reason_of
-from nightshift.operating import ask, planned
+from nightshift.cli.requests import ask, project_schedules
+from nightshift.cli.user_errors import message_of
 
 # A run that takes longer goes on, and the page shows it.
 PATIENCE_SECONDS = 3.0
@@ -21,8 +21,11 @@ def perform(action: str, form: Form, *, run: Run) -> str:
     """Do what a button asks for, and return what became of it in one sentence. Raises KeyError for a missing field."""
     try:
         return ACTIONS[action](form, run)
-    except MENDABLE as error:
-        return f"Not done: {reason_of(error)}"
+    except Exception as error:
+        message = message_of(error)
+        if message is None:
+            raise
+        return f"Not done: {message}"
 
 
 def _retry(form: Form, _: Run) -> str:
@@ -58,7 +61,7 @@ def _resumed(name: str, resumed: str | None) -> str:
 def _run(form: Form, run: Run) -> str:
     task, ended = form["name"], SimpleQueue[dict[str, Any] | Exception]()
     # A name that is not a task's could be that of any function.
-    find(task, planned())
+    find(task, project_schedules())
 
     def work() -> None:
         try:

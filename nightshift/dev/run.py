@@ -13,6 +13,7 @@ from rich.console import Console
 
 from chalicelib.core.clock import from_ms, iso, to_ms
 from chalicelib.schedule.schedule import Schedule
+from nightshift.cli.requests import project_schedules
 from nightshift.dev.day import QUEUES, Day
 from nightshift.dev.ending import end_by_signals
 from nightshift.dev.place import Place, held, place
@@ -23,7 +24,6 @@ from nightshift.local.clock import LocalClock
 from nightshift.local.function import Function, InvocationError
 from nightshift.local.keeping import Keeping
 from nightshift.local.serving import serving
-from nightshift.operating import planned
 
 # How often what the emulator holds is written down, and so how much a kill of all of it loses.
 KEEPING_SECONDS = 0.5
@@ -34,7 +34,7 @@ def live(console: Console, project: Path, folder: Path, *, server: Server, aws_p
 
     Raises ValueError where somebody does so already.
     """
-    schedules, base = schedules_of(project, planned()), dict(os.environ)
+    schedules, base = schedules_of(project, project_schedules()), dict(os.environ)
     clock = LocalClock(ahead_ms=0)
     with (
         held(folder, is_emptied=False),
@@ -59,7 +59,7 @@ def replay(console: Console, project: Path, folder: Path, *, start: datetime, un
 
     Raises ValueError where somebody does so already.
     """
-    schedules = schedules_of(project, planned())
+    schedules = schedules_of(project, project_schedules())
     clock = LocalClock(ahead_ms=0)
     clock.set(to_ms(start))
     # Whatever database the shell names has nothing to do with that day.

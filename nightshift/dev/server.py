@@ -7,11 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from secrets import token_urlsafe
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from nightshift.cli.requests import run
+from nightshift.cli.user_errors import message_of
 from nightshift.dev import page
 from nightshift.dev.actions import ACTIONS, Run, perform
 from nightshift.dev.gate import refuse_host, refuse_origin, refuse_token
-from nightshift.mendable import MENDABLE, reason_of
-from nightshift.operating import run
 
 LONGEST_FORM = 8192
 FORM = "application/x-www-form-urlencoded"
@@ -118,8 +118,11 @@ class Handler(BaseHTTPRequestHandler):
         notice, self.server.notice = self.server.notice, None
         try:
             source = page.html(token=self.server.token, notice=notice)
-        except MENDABLE as error:
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"the status cannot be read: {reason_of(error)}")
+        except Exception as error:
+            message = message_of(error)
+            if message is None:
+                raise
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"the status cannot be read: {message}")
             return
         self._answer(HTTPStatus.OK, source, kind="text/html")
 

@@ -28,7 +28,7 @@ class Stream:
         fields = fields_of(line)
         if _is_routine(fields) or self._is_skipped_again(fields) or (self.is_ending and _is_put_back(line, fields)):
             return
-        text = readable(line, at=from_ms(self._clock.now_ms()), source=function)
+        text = readable(line, at=from_ms(self._clock.now_ms()), function=function)
         if text is not None:
             self._console.print(text, markup=False)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.schedule.schedule import Schedule
-from nightshift import triggers
+from nightshift.deploy import triggers
 from nightshift.local.invocation import scheduled_event
 
 # Lambda tries an event again so often, so much later each time.

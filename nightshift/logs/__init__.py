@@ -1,1 +1,1 @@
-"""What the functions log: read where it is kept, and put so that people can read it."""
+"""The logs of functions: reading them from CloudWatch, and formatting a line."""

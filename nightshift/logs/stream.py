@@ -1,4 +1,4 @@
-"""The functions' logs as CloudWatch keeps them: events in order of time, each once, also those that come late."""
+"""The logs of functions in CloudWatch: events by time, each once, including those that arrive late."""
 
 import time
 from collections import Counter
@@ -11,17 +11,19 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 
 from chalicelib.core.clock import from_ms
 
-# An event may arrive behind later ones: by seconds as a rule, and by minutes where Lambda froze the function meanwhile.
+# Events may arrive out of order: usually by seconds, and by minutes if Lambda froze the function in between.
 NEAR_MS, FAR_MS = 60_000, 30 * 60_000
 FAR_EVERY = 15
-# CloudWatch takes five such calls a second from all of an account.
+# CloudWatch accepts five such calls a second from an account.
 PAUSE_SECONDS = 2.0
-PASSING = frozenset({"ThrottlingException", "ServiceUnavailableException", "InternalFailure", "InternalServerError"})
+TRANSIENT_ERRORS = frozenset(
+    {"ThrottlingException", "ServiceUnavailableException", "InternalFailure", "InternalServerError"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What a function logged at one moment; the times are epoch milliseconds."""
+    """A log event; the times are epoch milliseconds."""
 
     id: str
     function: str
@@ -36,10 +38,10 @@ class Event:
 
 
 class Source(Protocol):
-    """Where events come from, in order of time."""
+    """A source of events by time."""
 
     def read(self) -> Iterator[Event]:
-        """Yield those that no earlier call has yielded."""
+        """Yield the events that no earlier call has yielded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +53,11 @@ class Log:
     group: str
 
     def read(self, since_ms: int, *, having: str | None = None) -> Iterator[Event]:
-        """Yield the events from a moment on, in order of time, of those that have a text in them where it is given.
+        """Yield the events since a time, optionally only those that contain a text.
 
-        Raises ValueError where there is no such log, and what botocore raises.
+        Raises NoLogError if the log does not exist, and what botocore raises.
         """
-        # The deprecated `interleaved` is what CloudWatch does by now, and what emulators still ask for.
+        # `interleaved` is deprecated: CloudWatch always does it, but emulators still need it.
         request = {"logGroupName": self.group, "startTime": since_ms, "interleaved": True}
         if having is not None:
             request["filterPattern"] = f'"{having}"'
@@ -65,7 +67,7 @@ class Log:
                 for found in page["events"]:
                     yield self._event(found, id=found.get("eventId") or _id(found, alike))
         except self.logs.exceptions.ResourceNotFoundException:
-            raise NoLogError(f"{self.function} has not run yet: there is no log {self.group}") from None
+            raise NoLogError(f"{self.function} has not run yet: the log group {self.group} does not exist") from None
 
     def _event(self, found: dict[str, Any], *, id: str) -> Event:
         return Event(
@@ -78,31 +80,30 @@ class Log:
 
 
 def _id(found: dict[str, Any], alike: Counter[str]) -> str:
-    # Emulators give none. Those that say the same at the same moment are found together or not at all, whatever is
-    # looked for, so that their number tells them apart in every reading.
-    told = f"{found['logStreamName']} {found['timestamp']} {found['message']}"
-    alike[told] += 1
-    return f"{told} {alike[told]}"
+    # Emulators give no id. Equal events of one moment match the same filters, so their number identifies each.
+    text = f"{found['logStreamName']} {found['timestamp']} {found['message']}"
+    alike[text] += 1
+    return f"{text} {alike[text]}"
 
 
 class NoLogError(ValueError):
-    """There is no such log."""
+    """The function has no log."""
 
 
 class Tail:
-    """The log of one function from a moment on, of which each reading yields what is new."""
+    """The log of one function since a time. Each call of `read` yields what is new."""
 
     def __init__(self, log: Log, *, since_ms: int) -> None:
         self._log = log
         self._since_ms = since_ms
         self._arrived_ms = 0
         self._readings = 0
-        # By id, when each was logged.
+        # When each was logged, by id.
         self._seen: dict[str, int] = {}
 
     def read(self) -> Iterator[Event]:
-        """Yield the events that no earlier reading has yielded. One that arrives half an hour late is missed."""
-        # By CloudWatch's own clock: this machine's may be wrong.
+        """Yield the events that no earlier call has yielded. One that arrives half an hour late is missed."""
+        # By CloudWatch's clock: this machine's may be wrong.
         overlap_ms = NEAR_MS if self._readings % FAR_EVERY else FAR_MS
         arrived_ms = self._arrived_ms
         for event in self._log.read(max(self._since_ms, arrived_ms - overlap_ms)):
@@ -110,27 +111,27 @@ class Tail:
             if event.id not in self._seen:
                 self._seen[event.id] = event.at_ms
                 yield event
-        # Only now: a reading that broke off has not seen all that had arrived.
+        # Not before: an interrupted call has not seen every event.
         self._arrived_ms = arrived_ms
         self._readings += 1
         self._seen = {id_: at_ms for id_, at_ms in self._seen.items() if at_ms >= arrived_ms - FAR_MS}
 
 
-def follow(source: Source, *, tell: Callable[[str], None], sleep: Callable[[float], None]) -> Iterator[Event]:
-    """Yield what is new for ever, and tell why nothing comes while CloudWatch does not answer."""
+def follow(source: Source, *, report: Callable[[str], None], sleep: Callable[[float], None]) -> Iterator[Event]:
+    """Yield new events forever, and report when CloudWatch is unreachable."""
     while True:
         began = time.monotonic()
         try:
             yield from source.read()
         except (BotoCoreError, ClientError) as error:
-            if not _passes(error):
+            if not _is_transient(error):
                 raise
-            tell(f"CloudWatch does not answer, and is asked again: {error}")
-        # As long as it took, so that a long log is not read all the time.
+            report(f"CloudWatch is unreachable, trying again: {error}")
+        # As long as the call took, so that a long log is not read all the time.
         sleep(max(PAUSE_SECONDS, time.monotonic() - began))
 
 
-def _passes(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     if isinstance(error, ClientError):
-        return error.response["Error"]["Code"] in PASSING
+        return error.response["Error"]["Code"] in TRANSIENT_ERRORS
     return isinstance(error, (ConnectionError, HTTPClientError))

@@ -9,8 +9,7 @@ from typing import Any
 
 from chalicelib.operate.schedules import describe
 from chalicelib.schedule.schedule import Schedule
-from nightshift import triggers
-from nightshift.deploy import configuration
+from nightshift.deploy import configuration, triggers
 from nightshift.make import names
 from nightshift.make.skeletons import fill, sentence_of
 

@@ -12,9 +12,9 @@ from bench import cold_start, digest
 from bench.events import events_of, undue
 from bench.moments import NOW, fires
 from chalicelib.core.clock import from_ms
-from nightshift import triggers
 from nightshift.demo.blog import make_posts
 from nightshift.demo.run import FIRE_HOUR, SEED
+from nightshift.deploy import triggers
 from tests.docs.pages import ROOT
 
 # The date of the report, and rows that note when they were written.

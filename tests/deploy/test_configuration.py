@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from chalicelib.core.config import Environment
-from nightshift import triggers
-from nightshift.deploy import configuration
+from nightshift.deploy import configuration, triggers
 from nightshift.deploy.configuration import Place
 from nightshift.deploy.route import CONCURRENCY
-from nightshift.triggers import functions_of
+from nightshift.deploy.triggers import functions_of
 
 ROOT = Path(__file__).parent.parent.parent
 DEV = Place(

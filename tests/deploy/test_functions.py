@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import app
-from nightshift import triggers
+from nightshift.deploy import triggers
 from nightshift.deploy.functions import repetitions, reporting
 
 KNOWN = triggers.read(Path(__file__).parent.parent.parent)

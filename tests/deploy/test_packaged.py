@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 import app
-from nightshift import triggers
-from nightshift.deploy import route
+from nightshift.deploy import route, triggers
 from nightshift.deploy.functions import ROUTES, name_of, repetitions
 from nightshift.deploy.packaged import merge_template
 

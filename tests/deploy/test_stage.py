@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import app
-from nightshift import triggers
+from nightshift.deploy import triggers
 from nightshift.deploy.stage import ADMINISTRATOR, read_stage
 from tests.infra.templates import the
 

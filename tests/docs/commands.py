@@ -12,7 +12,8 @@ import chalice.cli
 import click
 import typer
 
-from nightshift import cli, triggers
+from nightshift import cli
+from nightshift.deploy import triggers
 from tests.docs.aws import UnknownError, aws
 from tests.docs.pages import ROOT
 

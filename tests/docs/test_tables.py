@@ -3,7 +3,7 @@
 import re
 
 from chalicelib.core.config import declared_in
-from nightshift import triggers
+from nightshift.deploy import triggers
 from nightshift.deploy.configuration import settings_of
 from tests.docs.pages import ROOT
 

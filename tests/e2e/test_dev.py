@@ -223,7 +223,7 @@ def test_the_page_is_served_until_the_end_and_its_port_and_folder_are_nobody_els
         port = str(urlsplit(day.page).port)
         for option in ("--port", "--aws-port"):
             complaint = shell.complaint("dev", option, port)
-            assert complaint == f"port {port} cannot be listened on: Address already in use"
+            assert complaint == f"cannot listen on port {port}: Address already in use"
         folder = project / ".nightshift/dev"
         assert shell.complaint("dev").startswith(f"another nightshift dev is at work in {folder}: ")
         assert (folder / "mail").exists()

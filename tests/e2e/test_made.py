@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nightshift import triggers
-from nightshift.deploy import functions, policies
+from nightshift.deploy import functions, policies, triggers
 from nightshift.local.environment import isolated
 from tests.make.conftest import copy_project, files_of, shell_in
 from tests.shell import BASE, Shell
@@ -66,8 +65,10 @@ def test_it_tells_what_it_wrote_and_when_the_task_is_due(made: Made) -> None:
     ]
     assert lines[8] == "At 09:00 on Monday, Europe/Berlin"
     assert all(line.startswith("Mon ") and " 09:00 (+0" in line for line in lines[9:12])
-    assert lines[12:] == ["EventBridge gets cron(0 7,8 ? * MON *); fires dropped a day, at most: 1"]
-    assert made.printed[1].endswith("\nEvery 7 minutes, from its deployment on\nEventBridge gets rate(7 minutes)\n")
+    assert lines[12:] == ["EventBridge expression: cron(0 7,8 ? * MON *); drops at most 1 fires a day"]
+    assert made.printed[1].endswith(
+        "\nEvery 7 minutes, starting at its deployment\nEventBridge expression: rate(7 minutes)\n"
+    )
     assert made.printed[2].splitlines() == [
         "created  chalicelib/handlers/resize_image.py",
         "created  tests/handlers/test_resize_image.py",
@@ -124,7 +125,7 @@ def test_the_generated_tests_pass_at_once_and_so_do_those_that_hold_every_functi
         "tests/iam/test_calls.py::test_every_call_of_the_shipped_code_has_its_place_in_the_table_of_callers",
         "tests/deploy/test_stage.py::test_every_function_is_configured_in_every_stage",
         "tests/test_app.py::test_every_function_answers_an_invocation_with_nothing[sqlite]",
-        "tests/test_triggers.py",
+        "tests/deploy/test_triggers.py",
         "tests/schedule/test_schedules_page.py",
         "tests/test_house.py::test_no_shipped_file_is_long",
     )

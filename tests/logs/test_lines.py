@@ -78,7 +78,7 @@ def test_what_else_a_line_says_stands_behind_and_its_own_time_is_used_where_none
     )
     told = 'jobs wait for dispatch: no queue type=send_email jobs=3 ids=["a", "b"]'
     assert readable(line) == f"{STAMP} WARNING {told}"
-    assert readable(line, at=datetime(2026, 1, 1, tzinfo=UTC), source="work") == (
+    assert readable(line, at=datetime(2026, 1, 1, tzinfo=UTC), function="work") == (
         f"2026-01-01T00:00:00.000Z WARNING work: {told}"
     )
 
@@ -114,7 +114,7 @@ REPORT = f"REPORT RequestId: {ID}\tDuration: 83210.12 ms\tBilled Duration: 83622
     [
         (
             f"{REPORT}Max Memory Used: 96 MB\tInit Duration: 411.30 ms\t\n",
-            f"REPORT  ended after 1 min 23 s, 96 of 512 MB used, began cold in 0.4 s request_id={ID}",
+            f"REPORT  ended after 1 min 23 s, 96 of 512 MB used, cold start 0.4 s request_id={ID}",
         ),
         (
             f"{REPORT}Max Memory Used: 512 MB\tStatus: error\tError Type: Runtime.ExitError\n",
@@ -126,7 +126,7 @@ REPORT = f"REPORT RequestId: {ID}\tDuration: 83210.12 ms\tBilled Duration: 83622
         ),
         (
             "INIT_REPORT Init Duration: 10008.12 ms\tPhase: init\tStatus: timeout\n",
-            "ERROR   began cold in 10 s, timeout",
+            "ERROR   cold start 10 s, timeout",
         ),
         (
             f"2026-03-02T08:00:01.234Z {ID} Task timed out after 300.05 seconds\n\n",
@@ -169,7 +169,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\u202egnp.exe\x9b1m"
     ids=["text", "raised", "killed", "json"],
 )
 def test_nothing_is_left_that_a_terminal_would_obey(line: str) -> None:
-    told = readable(line, at=AT, source=HOSTILE) or ""
+    told = readable(line, at=AT, function=HOSTILE) or ""
     assert all(character.isprintable() or character == "\n" for character in told)
     assert "red" in told
 

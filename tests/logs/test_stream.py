@@ -106,7 +106,9 @@ def test_a_reading_that_broke_off_is_made_up_for(cloudwatch: CloudWatch) -> None
 
 def test_a_log_that_there_is_not_is_named(cloudwatch: CloudWatch) -> None:
     log = Log(logs=cloudwatch.client, function="work", group="/aws/lambda/nightshift-prod-work")
-    with pytest.raises(NoLogError, match="work has not run yet: there is no log /aws/lambda/nightshift-prod-work"):
+    with pytest.raises(
+        NoLogError, match="work has not run yet: the log group /aws/lambda/nightshift-prod-work does not exist"
+    ):
         list(log.read(0))
 
 
@@ -132,16 +134,16 @@ def test_following_outlives_a_network_that_is_gone_and_tells_so() -> None:
     gone: Any = EndpointConnectionError(endpoint_url="https://logs")
     source = Flaky(["one"], gone, refusal("ThrottlingException"), ["two"])
     told, slept = list[str](), list[float]()
-    events = follow(source, tell=told.append, sleep=slept.append)
+    events = follow(source, report=told.append, sleep=slept.append)
     assert [next(events).text, next(events).text] == ["one", "two"]
     assert len(told) == 2
-    assert 'asked again: Could not connect to the endpoint URL: "https://logs"' in told[0]
+    assert 'trying again: Could not connect to the endpoint URL: "https://logs"' in told[0]
     assert len(slept) == 3
     assert min(slept) >= 2
 
 
 def test_following_ends_where_asking_again_does_not_help() -> None:
-    events = follow(Flaky(["one"], refusal("ExpiredTokenException")), tell=print, sleep=lambda _: None)
+    events = follow(Flaky(["one"], refusal("ExpiredTokenException")), report=print, sleep=lambda _: None)
     assert next(events).text == "one"
     with pytest.raises(ClientError, match="ExpiredTokenException"):
         next(events)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.schedule.schedule import Schedule
-from nightshift import triggers
+from nightshift.deploy import triggers
 from nightshift.make import task
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)

@@ -4,12 +4,12 @@ import pytest
 
 from chalicelib import operate
 from chalicelib.core.errors import InvalidRequestError
-from chalicelib.operate.looking import LOOKING
+from chalicelib.operate.read_only import READ_ONLY_COMMANDS
 from chalicelib.schedule.schedule import Schedule
 from tests.operations.conftest import Desk
 
 PLANNED = {"daily_digest": Schedule("0 8 * * *")}
-REFUSED = sorted({*operate.COMMANDS, *operate.OF_SCHEDULES} - LOOKING)
+REFUSED = sorted({*operate.COMMANDS, *operate.OF_SCHEDULES} - READ_ONLY_COMMANDS)
 
 
 @pytest.mark.parametrize("command", REFUSED)
@@ -26,4 +26,4 @@ def test_look_answers_as_operate_does(desk: Desk) -> None:
 
 
 def test_every_command_that_only_reads_exists() -> None:
-    assert set(operate.COMMANDS) | set(operate.OF_SCHEDULES) > LOOKING
+    assert set(operate.COMMANDS) | set(operate.OF_SCHEDULES) > READ_ONLY_COMMANDS

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from nightshift.cli.status_view import lines
 from nightshift.demo.nights import read_example
-from nightshift.status_view import lines
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "status.md"
 

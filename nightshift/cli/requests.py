@@ -1,0 +1,98 @@
+"""Sending a command to a deployment's functions, or running it here on the database of this shell."""
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chalicelib.schedule.schedule import Schedule
+
+# No Lambda limits a command that runs here.
+TIMEOUT_MS = 3_600_000
+# Settings that a group of commands does not use, so that an operator need not set them to restore a backup.
+_UNUSED = dict.fromkeys(
+    ("WORK_QUEUE_URL", "PRIORITY_QUEUE_URL", "DEAD_LETTER_QUEUE_URL", "SITE_URL", "UNSUBSCRIBE_URL"),
+    "https://unused.invalid/",
+) | {"MAIL_FROM": "unused@unused.invalid", "SITE_NAME": "unused", "UNSUBSCRIBE_SECRETS": 32 * "u"}
+UNUSED = {"backup": _UNUSED, **dict.fromkeys(("schedule", "runs"), _UNUSED | {"BUCKET": "unused"})}
+USING_ALL = frozenset({"backup.create", "schedule.backfill"})
+
+
+def ask(stage: str | None, command: str, **request: Any) -> dict[str, Any]:
+    """Return the answer to a command. Raises ValueError or NightshiftError if it fails."""
+    payload = {"command": command} | {key: value for key, value in request.items() if value not in (None, [], ())}
+    if stage is None:
+        return _run_here(payload)
+    from chalicelib.operate.read_only import READ_ONLY_COMMANDS
+
+    return _invoke(stage, "look" if command in READ_ONLY_COMMANDS else "operate", payload)
+
+
+def run(stage: str | None, task: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a task by its own function and return the summary. Raises ValueError or NightshiftError if the run fails."""
+    if stage is not None:
+        return _invoke(stage, task, request)
+    _check_settings()
+    with _logging_to_stderr():
+        from nightshift.local.invocation import invoke
+
+        summary: dict[str, Any] = invoke(task, request)
+    return summary
+
+
+def describe(stage: str | None, task: str, *, count: int) -> dict[str, Any]:
+    """Return a task's schedule and its next `count` fires, of a deployment or of this project.
+
+    Raises InvalidRequestError for an unknown task, with the nearest name.
+    """
+    with _logging_to_stderr():
+        from chalicelib.operate import schedules
+
+        if stage is None:
+            return schedules.describe(schedules.find(task, project_schedules()), datetime.now(UTC), count=count)
+        return schedules.find(task, {each["task"]: each for each in ask(stage, "schedule.list", count=count)["tasks"]})
+
+
+def project_schedules() -> "Mapping[str, Schedule]":
+    """Return the schedule of each task in this project, with the settings of this shell."""
+    schedules: Mapping[str, Schedule] = importlib.import_module("app").SCHEDULES
+    return schedules
+
+
+def _invoke(stage: str, function: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    from nightshift.deploy import functions
+    from nightshift.deploy.session import invoker
+
+    return functions.invoke(invoker(), function, stage, request)
+
+
+def _run_here(request: Mapping[str, Any]) -> dict[str, Any]:
+    from nightshift.local.environment import changed
+
+    _check_settings()
+    command = request["command"]
+    unused = {} if command in USING_ALL else UNUSED.get(command.partition(".")[0], {})
+    with _logging_to_stderr(), changed(**unused | os.environ):
+        from chalicelib import operate
+        from chalicelib.core.context import from_lambda
+        from nightshift.local.invocation import LocalContext
+
+        # Without retries: a database of this machine that refuses a connection is not failing over.
+        context = from_lambda(LocalContext(function_name="operate", timeout_ms=TIMEOUT_MS), patience_ms=0)
+        return operate.operate(request, context, project_schedules())
+
+
+@contextmanager
+def _logging_to_stderr() -> Iterator[None]:
+    """Keep standard output for the answer: the logger takes the stream that it finds when it is imported."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def _check_settings() -> None:
+    if not os.environ.get("DATABASE_URL"):
+        raise ValueError("no stage and no database: name a stage with --stage, or set DATABASE_URL")

@@ -1,0 +1,99 @@
+"""The triggers of app.py, read without importing it: each function, what invokes it, and when.
+
+Chalice must be the first to import app.py, with the stage's variables set. And of several invalid schedules, an import
+would name only the first.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeGuard
+
+# A task with a schedule, a function with a rate, a worker of a queue, a subscriber of a topic, any other function.
+Kind = Literal["task", "rate", "queue", "topic", "function"]
+DECORATORS: dict[str, Kind] = {
+    "scheduled": "task",
+    "app.schedule": "rate",
+    "app.on_sqs_message": "queue",
+    "app.on_sns_message": "topic",
+    "app.lambda_function": "function",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """A function of app.py; `text` is a task's schedule or a rate, and `last_line` the function's last, from 1."""
+
+    function: str
+    kind: Kind
+    text: str
+    last_line: int
+
+
+def read(project: Path) -> list[Trigger]:
+    """Return the triggers of a project's app.py, in order. Raises ValueError if it cannot be read."""
+    return list(triggers_of(parse(project / "app.py")))
+
+
+def parts(project: Path) -> list[str]:
+    """Return the names of the parts that a project's app.py lists in PARTS."""
+    for node in parse(project / "app.py").body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PARTS":
+            return [each.value.id for each in ast.walk(node.value) if _is_part(each)]
+    return []
+
+
+def _is_part(node: ast.AST) -> TypeGuard[Any]:
+    return isinstance(node, ast.Attribute) and node.attr == "PART"
+
+
+def parse(path: Path) -> ast.Module:
+    """Return the syntax tree of a file. Raises ValueError if it cannot be read, or is not Python."""
+    source = source_of(path)
+    try:
+        return ast.parse(source, filename=path.name)
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def source_of(path: Path) -> bytes:
+    """Return the content of a file of the project. Raises ValueError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        hint = "; run it in the root of the project, where app.py is" if isinstance(error, FileNotFoundError) else ""
+        raise ValueError(f"{path} cannot be read: {error.strerror}{hint}") from error
+
+
+def triggers_of(module: ast.Module) -> Iterator[Trigger]:
+    """Yield the triggers of an app.py. Raises ValueError for a schedule that is not literal text."""
+    for function in module.body:
+        if isinstance(function, ast.FunctionDef):
+            for call in function.decorator_list:
+                if isinstance(call, ast.Call) and ast.unparse(call.func) in DECORATORS:
+                    kind = DECORATORS[ast.unparse(call.func)]
+                    text = _text_of(function, call) if kind in {"task", "rate"} else ""
+                    yield Trigger(
+                        function=function.name, kind=kind, text=text, last_line=function.end_lineno or function.lineno
+                    )
+
+
+def _text_of(function: ast.FunctionDef, call: ast.Call) -> str:
+    match call.args:
+        case [ast.Constant(value=str(text))]:
+            return text
+    raise ValueError(f"app.py:{call.lineno}: the schedule of {function.name} must be literal text")
+
+
+def last_line_of(path: Path, function: str) -> int:
+    """Return the last line, from 1, of a function in a file. Raises ValueError if there is none."""
+    for node in parse(path).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return node.end_lineno or node.lineno
+    raise ValueError(f"{path.name} defines no function {function}")
+
+
+def functions_of(triggers: Iterable[Trigger], *kinds: Kind) -> list[str]:
+    """Return the names of the functions of these kinds."""
+    return [trigger.function for trigger in triggers if trigger.kind in kinds]
