@@ -1,4 +1,4 @@
-"""A part: mails by SES, each at most once, to nobody who does not want any."""
+"""The mail part: mails through SES, each at most once and never to a suppressed address."""
 
 from chalicelib.core.part import Part
 from chalicelib.mail.settings import MailSettings

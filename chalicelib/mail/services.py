@@ -1,4 +1,4 @@
-"""What mail brings to a context: SES, its pace, and the secrets of unsubscribe links."""
+"""Mail's services of a context: SES, the pace of sending, and the secrets of unsubscribe links."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from chalicelib.core import secrets
 from chalicelib.core.config import read_secrets
 from chalicelib.core.context import SYSTEM_CLOCK, Context, service
 from chalicelib.core.errors import ConfigurationError
+from chalicelib.mail.pace import NextSlot, Pace
 from chalicelib.mail.ses import Account, Mailer, read_account
 from chalicelib.mail.settings import MailSettings
 
@@ -16,25 +17,22 @@ if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
 
     from chalicelib.core.clock import Clock
-    from chalicelib.mail.sending import NextSlot, Pace
 
 
 @service
 def mailer(context: Context) -> Mailer:
-    """Return SES."""
+    """Return the mailer of SES."""
     return Mailer(context.client("sesv2"), configuration_set=context.settings(MailSettings).mail_configuration_set)
 
 
 def mail_account(context: Context) -> Account:
-    """Return what SES lets the account do, asked once a process. Raises TransientError when SES does not say."""
+    """Return the account's limits in SES, read once a process. Raises TransientError if SES does not return them."""
     return _account_of(context.client("sesv2"))
 
 
 @service
 def pace(context: Context) -> Pace:
-    """Return the pace of sending: MAIL_RATE where it is set, the account's own rate elsewhere."""
-    from chalicelib.mail.sending import Pace
-
+    """Return the pace of sending: MAIL_RATE if it is set, else the account's own rate."""
     settings = context.settings(MailSettings)
     rate = settings.mail_rate or mail_account(context).rate
     slot = _next_slot(context.clock)
@@ -48,7 +46,7 @@ def unsubscribe_secrets(context: Context) -> tuple[str, ...]:
 
 
 def rotated_unsubscribe_secrets(context: Context) -> tuple[str, ...]:
-    """Return the secrets of unsubscribe links as they are now, for a link that the ones in memory do not verify."""
+    """Return the secrets of unsubscribe links, read again for a link that the ones in memory do not verify."""
     reference = context.settings(MailSettings).unsubscribe_secrets
     return _read_unsubscribe_secrets(secrets.resolve_again(reference, now_ms=context.clock.now_ms()))
 
@@ -62,8 +60,6 @@ def _read_unsubscribe_secrets(text: str) -> tuple[str, ...]:
 
 @cache
 def _next_slot(_clock: Clock) -> NextSlot:
-    from chalicelib.mail.sending import NextSlot
-
     return NextSlot()
 
 

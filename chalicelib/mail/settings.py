@@ -1,4 +1,4 @@
-"""The settings of mail, and of the site that it is about."""
+"""The settings of mail, and of the site that mails are about."""
 
 import re
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def _zone(text: str) -> ZoneInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class MailSettings:
-    """Who sends, how fast, and what mails say of the site."""
+    """The sender, the pace of sending, and the site."""
 
     mail_from: str = setting(_address)
     mail_configuration_set: str | None = setting(optional(_name), default="")

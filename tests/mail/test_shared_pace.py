@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from chalicelib.mail.sending import KEY, Pace
+from chalicelib.mail.pace import KEY, Pace
 from nightshift.testkit.clock import FrozenClock
 from tests.world import MORNING
 
