@@ -37,7 +37,7 @@ def tell_run(report: Report) -> str:
 
 def tell_part(part: Part) -> str:
     """Return a part: what it is, its tables, and what is missing."""
-    lines = [f"{part.about} ({part.machine}; {part.seconds:.0f} s)", *map(tell_table, part.tables)]
+    lines = [f"{part.about} ({part.machine}; {part.date}, {part.seconds:.0f} s)", *map(tell_table, part.tables)]
     return "\n\n".join([*lines, *(f"Left out: {why}" for why in part.left_out)])
 
 

@@ -54,11 +54,12 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One part: what was measured with which sizes, on what, what is missing and why, and how long it all took."""
+    """One part: what was measured with which sizes, when, on what, what is missing and why, and how long it took."""
 
     about: str
     machine: str
     tables: tuple[Table, ...]
+    date: str = ""
     seconds: float = 0.0
     left_out: tuple[str, ...] = ()
 

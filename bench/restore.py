@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -196,6 +196,9 @@ def files_in(folder: str) -> Iterator[str]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        print(json.dumps(restore(*sys.argv[2:])))
+        # What takes long logs its progress to standard output, as Lambda wants it.
+        with redirect_stdout(sys.stderr):
+            restored = restore(*sys.argv[2:])
+        print(json.dumps(restored))
     else:
         main()

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,15 +21,23 @@ class FailedError(Exception):
     """A part came to no result; the text says why."""
 
 
-def run_all(modules: Mapping[str, str], *, quick: bool, servers: Sequence[str], once: Collection[str] = ()) -> Report:
+def run_all(
+    modules: Mapping[str, str],
+    *,
+    quick: bool,
+    servers: Sequence[str],
+    once: Collection[str] = (),
+    known: Report | None = None,
+) -> Report:
     """Run modules by the names of their parts, say on standard error where it is, and return what came of all.
 
-    Each is run on the first of the servers, and on the second too, where there is one, unless it is of `once`.
+    Each is run on the first of the servers, and on the second too, where there is one, unless it is of `once`. A part
+    may read what was measured before it, in this run or in the `known` report, which stays for the other parts.
     """
     date, told, began = f"{datetime.now(UTC):%Y-%m-%d}", machine(), time.perf_counter()
     passes: Sequence[str | None] = servers or (None,)
-    parts: dict[str, Part] = {}
-    again: dict[str, Part] = {}
+    parts: dict[str, Part] = dict(known.parts) if known else {}
+    again: dict[str, Part] = dict(known.again) if known else {}
     failed: dict[str, str] = {}
 
     def so_far() -> Report:
@@ -42,7 +51,7 @@ def run_all(modules: Mapping[str, str], *, quick: bool, servers: Sequence[str], 
             told_as = name if done is parts else f"{name} on {server}"
             print(f"{told_as} ...", file=sys.stderr, flush=True)
             try:
-                done[name] = run_part(module, server=server, before=so_far())
+                done[name] = replace(run_part(module, server=server, before=so_far()), date=date)
             except FailedError as error:
                 failed[told_as] = str(error)
                 print(f"{told_as} failed: {error}", file=sys.stderr, flush=True)

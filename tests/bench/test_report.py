@@ -13,7 +13,7 @@ from bench.stored import STORED, as_json, read_part, read_report
 from bench.tabulate import measure, tabulate
 from tests.bench import small_part
 
-PART = small_part.measure(argparse.Namespace(rounds=3, server=None))
+PART = replace(small_part.measure(argparse.Namespace(rounds=3, server=None)), date="2026-11-29")
 REPORT = Report(
     date="2026-11-29", machine="a machine", quick=False, seconds=90.0, parts={"small": PART}, failed={"other": "why"}
 )
@@ -32,7 +32,7 @@ def shown(cell: str) -> float | None:
 
 def test_a_table_has_medians_their_spread_and_ratios() -> None:
     assert tell_part(PART).splitlines() == [
-        "Two ways. (a machine; 0 s)",
+        "Two ways. (a machine; 2026-11-29, 0 s)",
         "",
         "| way  |          time, s | done, rows | × slow |",
         "| ---- | ---------------: | ---------: | -----: |",

@@ -12,6 +12,8 @@ from bench.stored import read_report
 SMALL = {"small": "tests.bench.small_part"}
 PAGE = "Before.\n<!-- bench: run -->\n<!-- /bench -->\n<!-- bench: small -->\nold\n<!-- /bench -->\nAfter.\n"
 
+OTHER = "<!-- bench: other -->\n<!-- /bench -->\n"
+
 
 @pytest.fixture
 def docs(tmp_path: Path) -> Path:
@@ -53,13 +55,22 @@ def test_a_quick_bench_says_that_it_means_nothing(capsys: pytest.CaptureFixture[
 def test_a_part_that_fails_is_told_and_the_others_run(
     docs: Path, capsys: pytest.CaptureFixture[str], module: str, reason: str
 ) -> None:
-    assert main(["--write", str(docs)], {"bad": module, **SMALL}, []) == 1
+    (docs / "speed.md").write_text(OTHER + PAGE, encoding="utf-8")
+    assert main(["--write", str(docs)], {"other": module, **SMALL}, []) == 1
     printed = capsys.readouterr()
-    assert re.search(rf"## bad\n\n\*\*Failed:\*\* .*{re.escape(reason)}", printed.out)
+    assert re.search(rf"## other\n\n\*\*Failed:\*\* .*{re.escape(reason)}", printed.out)
     assert "## small\n\nTwo ways." in printed.out
-    assert "bench: failed: bad; nothing was written" in printed.err
-    assert (docs / "speed.md").read_text(encoding="utf-8") == PAGE
-    assert not (docs / "bench.json").exists()
+    assert "bench: failed: other; their older figures stay" in printed.err
+    assert list(read_report(docs / "bench.json").parts) == ["small"]
+
+
+def test_a_part_can_be_measured_again_and_the_others_stay(docs: Path) -> None:
+    parts = {**SMALL, "other": SMALL["small"]}
+    (docs / "speed.md").write_text(OTHER + PAGE, encoding="utf-8")
+    assert main(["other", "--write", str(docs)], parts, []) == 0
+    assert list(read_report(docs / "bench.json").parts) == ["other"]
+    assert main(["small", "--write", str(docs)], parts, []) == 0
+    assert list(read_report(docs / "bench.json").parts) == ["small", "other"]
 
 
 def test_a_part_reckons_with_what_the_same_bench_has_measured(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +119,7 @@ def test_what_differs_by_no_server_is_measured_once() -> None:
 
 def test_a_part_that_fails_on_one_server_is_told_with_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([], {"bad": "tests.bench.failing_part"}, ["mysql", "mariadb"]) == 1
-    assert "bench: failed: bad, bad on mariadb; nothing was written" in capsys.readouterr().err
+    assert "bench: failed: bad, bad on mariadb; their older figures stay" in capsys.readouterr().err
 
 
 def test_only_the_parts_that_are_named_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,9 +130,8 @@ def test_only_the_parts_that_are_named_run(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--quick", "--write", "docs"], "only a whole bench is written"),
-        (["small", "--write", "docs"], "only a whole bench is written"),
-        (["--server", "mysql", "--write", "docs"], "only a whole bench is written"),
+        (["--quick", "--write", "docs"], "only full sizes on each server are written"),
+        (["--server", "mysql", "--write", "docs"], "only full sizes on each server are written"),
         (["smal"], "there is no part smal; there are small"),
     ],
 )
