@@ -56,7 +56,7 @@ UPWARD = {
     ("runs.watch", "backup.rds"),
     ("runs.watch", "backup.rds.snapshots"),
     ("runs.watch", "operate.status"),
-    ("runs.watch", "operate.status.stored"),
+    ("runs.watch", "operate.status.page"),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from chalicelib.core.clock import iso
 from chalicelib.core.context import Context
 from chalicelib.operate.checks import Nothing
-from chalicelib.operate.status import status, stored
+from chalicelib.operate.status import page, status
 from chalicelib.schedule.schedule import Schedule
 
 # Whoever has the link may read the page: long enough to open it, and little more.
@@ -24,8 +24,8 @@ def show(context: Context, _request: Nothing, planned: Mapping[str, Schedule]) -
 
 def store_page(context: Context, _request: Nothing, planned: Mapping[str, Schedule]) -> dict[str, Any]:
     """Store the page of the status as it is now, and return a link that opens it for a quarter of an hour."""
-    found = stored.store(context, planned)
-    link = context.store.link(stored.KEY, seconds=LINK_SECONDS)
+    found = page.store(context, planned)
+    link = context.store.link(page.KEY, seconds=LINK_SECONDS)
     return {"is_well": found.is_well, "headline": found.headline, "link": link, "seconds": LINK_SECONDS}
 
 

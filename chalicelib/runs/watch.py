@@ -14,7 +14,7 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import bound, logger
-from chalicelib.operate.status import stored
+from chalicelib.operate.status import page
 from chalicelib.runs import catch_up, stale_runs
 from chalicelib.runs.task import find_task
 from chalicelib.schedule.schedule import Schedule
@@ -72,7 +72,7 @@ def _check_snapshots(context: Context) -> None:
 
 
 def _store_page(context: Context, schedules: Mapping[str, Schedule]) -> None:
-    ended = attempt(lambda: stored.store(context, schedules), clock=context.clock, last=False)
+    ended = attempt(lambda: page.store(context, schedules), clock=context.clock, last=False)
     if ended.error is not None:
         # Not fatal: opening the page stores it again, or shows why that fails.
         logger.error("status page not stored", exc_info=ended.error)

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from chalicelib.core.pauses import ALL_JOBS
-from chalicelib.operate.status.days import Day
 from chalicelib.operate.status.queue import QueueStatus
 from chalicelib.operate.status.status import Status
-from chalicelib.operate.status.tasks import TaskStatus
+from chalicelib.operate.status.tasks import Day, TaskStatus
 from chalicelib.operate.status.words import at, between, some, took
 from nightshift.cli.output import labelled, plain
 

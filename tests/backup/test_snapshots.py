@@ -14,7 +14,6 @@ from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.config import Environment
 from chalicelib.core.context import Context
 from chalicelib.core.errors import RunFailedError
-from chalicelib.operate.status import stored
 from chalicelib.operate.status.backups import read_backups
 from chalicelib.operate.status.findings import find
 from chalicelib.operate.status.queue import QueueStatus
@@ -81,7 +80,7 @@ class Nights:
 @pytest.fixture
 def nights(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Nights:
     # The page that each look leaves is most of its work, and tested elsewhere.
-    monkeypatch.setattr(stored, "store", lambda *_: None)
+    monkeypatch.setattr("chalicelib.operate.status.page.store", lambda *_: None)
     return Nights(database_url)
 
 

@@ -173,7 +173,7 @@ def test_a_round_that_fails_tells_what_those_before_did(shell: JobsShell) -> Non
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "nightshift: jobs forget failed after 1000 jobs",
-        "nightshift: no job that was given up, and matches, has the id nobody",
+        "nightshift: no matching dead job has the id nobody",
     ]
     assert shell.statuses() == {"1000": "dead"}
 

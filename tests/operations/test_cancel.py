@@ -36,7 +36,7 @@ def test_a_job_that_failed_is_cancelled_and_not_tried_again(desk: Desk) -> None:
 @pytest.mark.parametrize("status", [status for status in Status if status not in {"pending", "failed"}])
 def test_when_it_is_too_late_to_cancel_a_sentence_says_where_the_job_stands(desk: Desk, status: str) -> None:
     desk.insert(id="one", status=status)
-    assert desk.refusal("cancel", id="one") == f"job one is {status}, and does not wait"
+    assert desk.refusal("cancel", id="one") == f"job one is {status}, so it cannot be cancelled"
 
 
 def test_cancelling_twice_says_that_it_is_cancelled(desk: Desk) -> None:

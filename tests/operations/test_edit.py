@@ -91,7 +91,7 @@ def test_the_new_data_wins_over_whatever_copy_of_the_old_message_comes(desk: Des
 def test_a_job_in_work_or_over_is_not_edited(desk: Desk, status: str) -> None:
     desk.insert(id="one", status=status)
     sentence = desk.refusal("edit", id="one", data={"name": "Bob"})
-    assert sentence == f"job one is {status}, and can be edited no more"
+    assert sentence == f"job one is {status}, so it cannot be edited"
 
 
 @pytest.mark.parametrize("command", ["edit", "cancel"])

@@ -122,8 +122,8 @@ def test_one_wrong_id_and_nothing_at_all_is_done(desk: Desk, command: str) -> No
 @pytest.mark.parametrize("command", ["retry", "forget"])
 def test_what_is_to_be_done_must_be_said_and_have_been_given_up(desk: Desk, command: str) -> None:
     dead = desk.give_up()
-    assert desk.refusal(command) == "say which jobs: ids, a type, or words of their error"
-    assert desk.refusal(command, ids=[], limit=1000).startswith("say which jobs")
+    assert desk.refusal(command) == "name the jobs: by id, type, or text of their error"
+    assert desk.refusal(command, ids=[], limit=1000).startswith("name the jobs")
     for status in ("all", "failed", "completed"):
         assert "leave status at dead" in desk.refusal(command, ids=[dead], status=status)
 

@@ -14,7 +14,6 @@ from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.context import Context
 from chalicelib.core.errors import OutOfTimeError
 from chalicelib.core.outcome import Counts
-from chalicelib.operate.status import stored
 from chalicelib.runs import catch_up, execution, watch
 from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import is_due
@@ -63,7 +62,7 @@ class Plan:
         self.perform: Callable[[Context, Run], Counts] = lambda _context, _run: DONE
         self._monkeypatch = monkeypatch
         # The page that each look of the watch leaves is half of its work, and tested elsewhere.
-        monkeypatch.setattr(stored, "store", lambda *_: None)
+        monkeypatch.setattr("chalicelib.operate.status.page.store", lambda *_: None)
         usual: dict[str, Any] = {"overlap": "skip", "catch_up": "skip", "grace": 15 * MINUTE, "max_attempts": 3}
         self.task = Task(name=NAME, perform=self._perform, max_failed_share=0.0, options=("colour",), **usual | policy)
         self.deploy(text)

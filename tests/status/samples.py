@@ -6,12 +6,11 @@ from typing import Any
 
 from chalicelib.core.pauses import Pause
 from chalicelib.operate.status.backups import Backup, BackupsStatus
-from chalicelib.operate.status.days import WORST, Day, DayStatus
 from chalicelib.operate.status.findings import Finding
 from chalicelib.operate.status.queue import DeadJob, Depth, QueueStatus
 from chalicelib.operate.status.runs import Run
 from chalicelib.operate.status.status import Status
-from chalicelib.operate.status.tasks import TaskStatus
+from chalicelib.operate.status.tasks import WORST, Day, DayStatus, TaskStatus
 from tests.status.conftest import DAY, HOUR, MINUTE, NOW
 
 MORNING = NOW.replace(hour=8)

@@ -4,8 +4,8 @@ from datetime import date, datetime, timedelta, timezone
 
 import pytest
 
-from chalicelib.operate.status.days import Day
-from chalicelib.operate.status.strip import summary, title, troubles
+from chalicelib.operate.status.page import summary, title, troubles
+from chalicelib.operate.status.tasks import Day
 from tests.status.conftest import DAY, HOUR, MINUTE, NOW, Deployment
 
 TODAY = date(2026, 3, 2)

@@ -7,8 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from chalicelib.operate.status import page
-from chalicelib.operate.status.spark import spark
-from chalicelib.operate.status.strip import LETTERS
+from chalicelib.operate.status.page import LETTERS, spark
 from nightshift.demo.blog import HOSTILE
 from tests.status.samples import status, task, with_text
 from tests.tasks.monthly_report.samples import Page

@@ -9,7 +9,8 @@ from sqlalchemy import insert
 
 import app
 from chalicelib.core.errors import RunFailedError
-from chalicelib.operate.status import status, stored
+from chalicelib.operate.status import status
+from chalicelib.operate.status.page import KEY
 from chalicelib.runs.watch import watch
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import jobs
@@ -21,7 +22,7 @@ NOT_STORED = "status page not stored"
 
 def page(world: World) -> str:
     """Return the page that lies in the bucket."""
-    return b"".join(world.context().store.read(stored.KEY)).decode()
+    return b"".join(world.context().store.read(KEY)).decode()
 
 
 def not_stored(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,25 +1,42 @@
 """The tasks: when each is due, whether it is paused, and what became of it lately."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from chalicelib.core.clock import from_ms
 from chalicelib.core.pauses import Pause, of_task
-from chalicelib.operate.status.days import Day, read_days
 from chalicelib.operate.status.runs import Latest, Run, read_durations, read_latest
 from chalicelib.runs import catch_up
 from chalicelib.runs.claims import MissedReason
 from chalicelib.runs.task import find_task
 from chalicelib.schedule.schedule import Schedule
-from chalicelib.schema import schedules
+from chalicelib.schema import runs, schedules
 
 NEXT = 3
 # The watch comes every five minutes; after three times somebody should look.
 WATCH_LATE = timedelta(minutes=15)
+
+DAYS = 30
+DAY_MS = 86_400_000
+
+DayStatus = Literal["dead", "failed", "missed", "running", "succeeded", "skipped", "none"]
+# The worst first.
+WORST: tuple[DayStatus, ...] = ("dead", "failed", "missed", "running", "succeeded", "skipped")
+BAD = frozenset(WORST[:3])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """A day in UTC, the worst status of the runs of its fires, and how many there were of each."""
+
+    date: date
+    status: DayStatus
+    counts: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,3 +123,28 @@ def _unheard_since(name: str, schedule: Schedule, watched: Any, latest: Latest, 
         return heard if heard + schedule.every + grace < now else None
     undecided = next(schedule.after(since), None)
     return undecided if undecided and undecided + grace + WATCH_LATE < now else None
+
+
+def read_days(connection: Connection, tasks: Collection[str], *, now: datetime) -> dict[str, tuple[Day, ...]]:
+    """Return for each task its last days, the oldest first and today last."""
+    today = now.astimezone(UTC).date()
+    dates = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
+    day = runs.c.scheduled_for // DAY_MS
+    counted = (
+        select(runs.c.task, day.label("day"), runs.c.status, func.count().label("number"))
+        # By the index on task and moment, whatever else the history holds.
+        .where(runs.c.task.in_(list(tasks)), runs.c.scheduled_for >= DAY_MS * _number(dates[0]))
+        .group_by(runs.c.task, day, runs.c.status)
+    )
+    counts: defaultdict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+    for row in connection.execute(counted):
+        counts[row.task, row.day][row.status] = row.number
+    return {task: tuple(_day(each, counts[task, _number(each)]) for each in dates) for task in tasks}
+
+
+def _number(day: date) -> int:
+    return (day - date(1970, 1, 1)).days
+
+
+def _day(day: date, counts: dict[str, int]) -> Day:
+    return Day(date=day, status=next((each for each in WORST if each in counts), "none"), counts=counts)
