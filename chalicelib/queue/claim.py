@@ -290,7 +290,7 @@ def _insert(
 ) -> None:
     rows = [
         row | _changes(decided[id_], claim=claim)
-        # In order, so that two workers with the same messages cannot wait for each other.
+        # In order, so that two workers with the same messages cannot deadlock.
         for id_, row in sorted(new.items())
         if decided[id_].row is not None
     ]

@@ -17,10 +17,10 @@ from chalicelib.core.errors import InvalidRequestError
 
 T = TypeVar("T")
 
-# Of a message; its data may be one level less deep, so that what a `data` column holds always fits into a message.
+# Levels of a message; its data may have one less, so that the `data` of any row fits into a message.
 MAX_DEPTH = 64
 TEN_YEARS_SECONDS = 3653 * 86_400
-# Whatever was sent, the reason must fit into a log line and into a message attribute.
+# Characters: the reason must fit into a log line and into a message attribute.
 MAX_REASON = 300
 
 Label = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -40,7 +40,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     source: Label | None = None
     # The data is in the job's row, being too long for a message.
     data_in_row: bool = False
-    # Made in a run or a job, it carries the trace of that on; no caller need think of it.
+    # A message that a run or a job makes continues its trace by default.
     traceparent: Label | None = msgspec.field(default_factory=telemetry.traceparent)
     unknown: dict[str, Any] = {}
 
@@ -48,20 +48,20 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 REQUIRED = frozenset({"type", "data"})
 KNOWN = frozenset(Message.__struct_fields__) - {"unknown"} | {"v"}
 MOMENTS = ("not_before", "expires_at")
-# How msgspec says that an object, and none within it, has a key too much.
+# msgspec's error for an unknown key of the outermost object.
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 NOT_PLAIN = "it holds what JSON would change; use text as keys, lists, and plain values"
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def decode(body: str) -> Message:
-    """Return the message in an SQS body, its moments in UTC. Raises InvalidRequestError, which names what is wrong."""
+    """Return the message in an SQS body, its moments in UTC. Raises InvalidRequestError, which names the fault."""
     tree = _read(body, "the message", depth=MAX_DEPTH)
     if isinstance(tree.get("data"), str):
         tree["data"] = decode_data(tree["data"])
     known = {key: value for key, value in tree.items() if key in KNOWN and (value is not None or key in REQUIRED)}
     known["unknown"] = {key: value for key, value in tree.items() if key not in KNOWN}
-    # What comes without one begins a trace, whoever reads it.
+    # A message without one begins a trace.
     known.setdefault("traceparent", None)
     try:
         version = known.pop("v", 1)
@@ -78,7 +78,7 @@ def decode(body: str) -> Message:
 
 
 def encode(message: Message) -> str:
-    """Return the SQS body of a message, in ASCII. Raises InvalidRequestError for what no worker could decode."""
+    """Return the SQS body of a message, in ASCII. Raises InvalidRequestError if a worker could not decode it."""
     fields = msgspec.structs.asdict(message)
     unknown = fields.pop("unknown")
     if not message.data_in_row:
@@ -94,12 +94,12 @@ def encode(message: Message) -> str:
 
 
 def decode_data(text: str) -> dict[str, Any]:
-    """Return the object in the text of a message's data. Raises InvalidRequestError, which names what is wrong."""
+    """Return the object in the text of a message's data. Raises InvalidRequestError, which names the fault."""
     return _read(text, "the job's data", depth=MAX_DEPTH - 1)
 
 
 def encode_data(data: dict[str, Any]) -> str:
-    """Return a message's data as text, in ASCII. Raises InvalidRequestError for what no worker could decode."""
+    """Return a message's data as text, in ASCII. Raises InvalidRequestError if a worker could not decode it."""
     text = _write(data, "the job's data")
     if decode_data(text) != data:
         raise _invalid("the job's data", NOT_PLAIN)
@@ -123,7 +123,7 @@ def read_data(data: dict[str, Any], payload: type[T]) -> T:
 
 def _read(text: str, what: str, *, depth: int) -> dict[str, Any]:
     try:
-        # Only the first sees repeated keys and long integers, only the second lone surrogates and 1e999.
+        # Only the first refuses repeated keys and long integers, only the second lone surrogates and 1e999.
         _checker.decode(text)
         tree = _decoder.decode(text)
         if text.count("{") + text.count("[") > depth and _is_deeper(tree, depth):
@@ -142,13 +142,13 @@ def _check_object(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _check_integer(digits: str) -> None:
-    # The first 21 characters settle it, and Python refuses to read thousands.
+    # 21 characters are enough to decide, and Python refuses to read thousands.
     if len(digits) > 18 and not -(2**63) <= int(digits[:21]) < 2**63:
         raise ValueError(f"the integer {digits:.21} does not fit into 64 bits; send it as a string")
 
 
 def _check_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number in JSON; send null or a string")
+    raise ValueError(f"{name} is not a number in JSON; send null or a string")
 
 
 _checker = json.JSONDecoder(object_pairs_hook=_check_object, parse_int=_check_integer, parse_constant=_check_constant)
@@ -166,7 +166,7 @@ def _is_deeper(tree: Any, depth: int) -> bool:
 
 def _check_pairs(message: Message) -> None:
     if message.unique_for is not None and message.idempotency_key is None:
-        raise ValueError("unique_for says how long idempotency_key is held, and there is no such key")
+        raise ValueError("unique_for needs an idempotency_key; send both")
     if message.not_before and message.expires_at and message.expires_at <= message.not_before:
         raise ValueError("expires_at must be later than not_before")
 
@@ -181,7 +181,7 @@ def _read_moment(key: str, text: object) -> datetime:
 def _write_moment(key: str, moment: object) -> str:
     if not isinstance(moment, datetime):
         raise _invalid("the message", f"{key} must be a datetime with a zone, and not {reprlib.repr(moment)}")
-    # A moment that has no zone, or no place among UTC's years, is left as it is: decoding refuses it.
+    # A moment without a zone, or outside the years of UTC, stays as it is: decoding refuses it.
     if moment.utcoffset() is not None:
         with suppress(OverflowError):
             moment = moment.astimezone(UTC)

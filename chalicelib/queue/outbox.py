@@ -1,4 +1,4 @@
-"""Enqueueing in your own transaction: the job exists when, and only when, what it belongs to does."""
+"""The outbox: enqueue jobs in your own transaction, so that a job exists only if the transaction commits."""
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ SERVER_STATUS_IN_TRANS = 1
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """A job to enqueue; docs/queue.md tells of each key."""
+    """A job to enqueue; docs/queue.md explains each field."""
 
     type: str
     data: Mapping[str, Any]
@@ -62,7 +62,7 @@ def enqueue(
 ) -> str:
     """Enqueue a job in the connection's transaction, and return its id, or that of the job that has the same key.
 
-    Raises InvalidRequestError for what no worker could read, and for a connection that has no transaction.
+    Raises InvalidRequestError for a job that a worker could not read, and for a connection without a transaction.
     """
     job = NewJob(
         type=type_,
@@ -126,7 +126,7 @@ def _check_transaction(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         commits_at_once = driver.isolation_level is None and not driver.in_transaction
     else:
-        # PyMySQL keeps what the server said last; of another driver nothing is known but that it commits by itself.
+        # PyMySQL keeps the server's last status; another driver says only whether it commits each statement.
         is_open = getattr(driver, "server_status", 0) & SERVER_STATUS_IN_TRANS
         commits_at_once = driver.get_autocommit() and not is_open
     if commits_at_once:
@@ -137,10 +137,10 @@ def _check_transaction(connection: Connection) -> None:
 
 
 def _insert_unique(connection: Connection, rows: Collection[dict[str, Any]], *, now_ms: int) -> dict[str, str]:
-    """Insert the rows whose key nobody has, and return by key the id of the job that has it now."""
+    """Insert the rows whose key is free, and return by key the id of the job that has it now."""
     if not rows:
         return {}
-    # In order, so that two transactions with the same keys cannot wait for each other.
+    # In order, so that two transactions with the same keys cannot deadlock.
     ordered = sorted(rows, key=lambda row: str(row["unique_key"]))
     # It locks: an application's transaction may read from a snapshot in which the holder does not exist yet.
     holding = (
@@ -161,11 +161,11 @@ def _insert_unique(connection: Connection, rows: Collection[dict[str, Any]], *, 
 def transaction(database: Database, queues: Queues, *, clock: Clock) -> Iterator[Connection]:
     """Begin a transaction whose jobs are sent as soon as it has committed.
 
-    Where SQS cannot be reached they are sent by dispatch, within a minute or two: they are in the database.
+    If SQS cannot be reached, dispatch sends them within a minute or two: they are in the database.
     """
     with database.begin() as connection:
         enqueued: list[str] = []
-        # It belongs to the pooled connection, which others use next.
+        # `info` belongs to the pooled connection, which other transactions use next.
         info = connection.info
         info[ENQUEUED] = enqueued
         try:
@@ -176,7 +176,7 @@ def transaction(database: Database, queues: Queues, *, clock: Clock) -> Iterator
 
 
 def send_now(database: Database, queues: Queues, ids: Sequence[str], *, clock: Clock) -> None:
-    """Send those of the jobs that are due within a minute or so; dispatch sends what this cannot."""
+    """Send those of the jobs that are due within the next 90 seconds; dispatch sends the others."""
     try:
         for start in range(0, len(ids), 10):
             send_due(database, queues, clock=clock, only=ids[start : start + 10])

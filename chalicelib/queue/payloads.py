@@ -17,7 +17,7 @@ from chalicelib.core.errors import InvalidRequestError, PermanentError, Transien
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-# Bytes that every queue takes, attributes included; more only where a queue says so.
+# Bytes that every queue accepts, attributes included; some queues are configured for more.
 LIMIT = 262_144
 # Bytes: with every quote escaped, a row of it still fits into the 16 MiB that MariaDB takes at once.
 MAX_BYTES = 7 * 1024 * 1024
@@ -25,7 +25,7 @@ MAX_BYTES = 7 * 1024 * 1024
 CLASSES = ("software.amazon.payloadoffloading.PayloadS3Pointer", "com.amazon.sqs.javamessaging.MessageS3Pointer")
 
 _POINTER = re.compile(rf'\s*\[\s*"(?:{"|".join(map(re.escape, CLASSES))})"')
-# No segment begins with a dot: nothing on the way may take `..` for a way out.
+# No segment begins with a dot, so that `..` cannot leave the folder.
 _KEY = re.compile(r"payloads(?:/[\w-][\w.-]*)+", re.ASCII)
 _MAX_KEY = 1024
 
@@ -36,7 +36,7 @@ class _Place(msgspec.Struct, frozen=True, rename={"bucket": "s3BucketName", "key
 
 
 def is_pointer(body: str) -> bool:
-    """Return whether a body stands for one in a bucket."""
+    """Return whether a body is a pointer to one in a bucket."""
     return _POINTER.match(body) is not None
 
 
@@ -66,7 +66,7 @@ class Payloads:
         return json.dumps([CLASSES[0], {"s3BucketName": self._bucket, "s3Key": key}], separators=(",", ":"))
 
     def fetch(self, body: str) -> str:
-        """Return the body that a pointer stands for, or the body itself where it is no pointer.
+        """Return the body that a pointer refers to, or the body itself if it is not a pointer.
 
         Raises InvalidRequestError for a pointer that we do not follow or an object that is no body, PermanentError
         where there is no object, TransientError where it cannot be read now.

@@ -1,4 +1,4 @@
-"""What is done about a message, decided from its job's row, the clock and the policy alone."""
+"""What the worker does about a message, decided from the row of its job, the clock and the attempts allowed."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -36,13 +36,13 @@ def decide(row: Any, *, max_attempts: int = 3, is_paused: bool = False, alone: b
     return claim.decide(row, ATTEMPT, max_attempts=max_attempts, is_paused=is_paused, claim=claimed)
 
 
-def test_a_job_that_waits_and_is_due_is_taken() -> None:
+def test_due_job_is_performed() -> None:
     assert decide(row()).action is Action.PERFORM
     assert decide(row(Status.FAILED, attempts=1, due_at=EARLIER)).action is Action.PERFORM
 
 
 @pytest.mark.parametrize("status", OVER)
-def test_a_job_that_is_over_needs_nothing(status: Status) -> None:
+def test_message_of_finished_job_is_acknowledged(status: Status) -> None:
     # Not even where everything else about it would ask for something.
     over = row(status, attempts=9, due_at=LATER, expires_at=EARLIER, lease_until=LATER)
     decided = decide(over, is_paused=True)
@@ -50,7 +50,7 @@ def test_a_job_that_is_over_needs_nothing(status: Status) -> None:
 
 
 @pytest.mark.parametrize("status", TAKEN)
-def test_a_job_under_a_live_lease_is_left_alone_and_the_reason_names_who_holds_it(status: Status) -> None:
+def test_job_under_live_lease_is_retried_later_and_reason_names_holder(status: Status) -> None:
     held = row(status, attempts=9, expires_at=EARLIER, lease_until=NOW + 1)
     decided = decide(held, is_paused=True, alone=True)
     assert decided.action is Action.RETRY_LATER
@@ -58,7 +58,7 @@ def test_a_job_under_a_live_lease_is_left_alone_and_the_reason_names_who_holds_i
 
 
 @pytest.mark.parametrize("status", TAKEN)
-def test_what_this_claim_holds_by_a_statement_whose_answer_was_lost_is_its_own_at_the_same_attempt(
+def test_claim_whose_answer_was_lost_keeps_its_attempt_number(
     status: Status,
 ) -> None:
     decided = decide(row(status, attempts=3, claimed_by=CLAIM.by, lease_until=CLAIM.lease_until))
@@ -66,42 +66,42 @@ def test_what_this_claim_holds_by_a_statement_whose_answer_was_lost_is_its_own_a
 
 
 @pytest.mark.parametrize("status", TAKEN)
-def test_an_earlier_claim_of_the_same_request_is_not_this_one(status: Status) -> None:
+def test_earlier_claim_of_same_request_is_another_claim(status: Status) -> None:
     earlier = row(status, attempts=1, claimed_by=CLAIM.by, lease_until=CLAIM.lease_until - 1)
     assert decide(earlier).action is Action.RETRY_LATER
 
 
 @pytest.mark.parametrize("status", TAKEN)
-def test_a_lease_is_over_at_its_end(status: Status) -> None:
+def test_lease_ends_at_its_time(status: Status) -> None:
     assert decide(row(status, attempts=1, lease_until=NOW), alone=True).action is Action.PERFORM
 
 
 @pytest.mark.parametrize("status", WAITING)
-def test_a_lease_that_outlived_its_claim_holds_nothing(status: Status) -> None:
+def test_lease_of_waiting_job_is_ignored(status: Status) -> None:
     assert decide(row(status, lease_until=LATER)).action is Action.PERFORM
 
 
 @pytest.mark.parametrize("status", [*WAITING, *TAKEN])
 @pytest.mark.parametrize(("expires_at", "is_over"), [(NOW - 1, True), (NOW, True), (NOW + 1, False)])
-def test_a_job_expires_at_its_moment_unless_it_is_held(status: Status, expires_at: int, is_over: bool) -> None:
+def test_job_expires_at_its_time_unless_it_is_held(status: Status, expires_at: int, is_over: bool) -> None:
     # Before it would be given up, put off or waited for.
     decided = decide(row(status, attempts=3, due_at=LATER, expires_at=expires_at), is_paused=True)
     assert (decided.action is Action.EXPIRE) is is_over
     assert ("expired at" in decided.reason) is is_over
 
 
-def test_a_job_whose_process_ended_in_its_last_attempt_is_given_up_even_while_its_type_is_paused() -> None:
+def test_job_whose_last_attempt_was_killed_is_given_up_even_while_paused() -> None:
     decided = decide(row(Status.PROCESSING, attempts=3, lease_until=EARLIER), is_paused=True)
     assert decided.action is Action.GIVE_UP
     assert decided.reason == "attempt 3 was the last: the process ended in the middle of it"
 
 
-def test_a_job_that_failed_as_often_as_it_may_is_given_up_with_its_last_error() -> None:
+def test_job_without_attempts_left_is_given_up_with_last_error() -> None:
     decided = decide(row(Status.FAILED, attempts=3, last_error="ValueError: no"))
     assert (decided.action, decided.reason) == (Action.GIVE_UP, "attempt 3 was the last: ValueError: no")
 
 
-def test_a_claim_in_company_counts_for_no_attempt() -> None:
+def test_claim_together_with_others_does_not_count_as_attempt() -> None:
     # Of ten that were claimed together when their process ended, nine had perhaps not begun.
     decided = decide(row(Status.CLAIMED, attempts=3, lease_until=EARLIER))
     assert (decided.action, decided.number) == (Action.PERFORM_ALONE, 3)
@@ -109,44 +109,44 @@ def test_a_claim_in_company_counts_for_no_attempt() -> None:
 
 
 @pytest.mark.parametrize("status", TAKEN)
-def test_what_was_claimed_when_a_process_ended_is_taken_by_itself(status: Status) -> None:
+def test_job_of_killed_process_is_claimed_alone(status: Status) -> None:
     left = row(status, attempts=1, lease_until=EARLIER)
     assert decide(left).action is Action.PERFORM_ALONE
     assert decide(left, alone=True).action is Action.PERFORM
 
 
 @pytest.mark.parametrize("max_attempts", [0, 1])
-def test_what_may_be_tried_once_is_tried_once_and_not_never(max_attempts: int) -> None:
+def test_job_with_one_attempt_is_performed_once(max_attempts: int) -> None:
     assert decide(row(), max_attempts=max_attempts, alone=True).action is Action.PERFORM
     again = row(Status.PROCESSING, attempts=1, lease_until=EARLIER)
     assert decide(again, max_attempts=max_attempts, alone=True).action is Action.GIVE_UP
 
 
-def test_what_may_be_tried_once_is_taken_by_itself() -> None:
+def test_job_with_one_attempt_is_claimed_alone() -> None:
     assert decide(row(), max_attempts=1).action is Action.PERFORM_ALONE
     assert decide(row(), max_attempts=2).action is Action.PERFORM
 
 
 @pytest.mark.parametrize("column", ["due_at", "slot_at"])
 @pytest.mark.parametrize("status", WAITING)
-def test_a_job_is_put_off_until_it_is_due_and_has_its_turn(status: Status, column: str) -> None:
+def test_job_is_postponed_until_due_and_its_turn(status: Status, column: str) -> None:
     decided = decide(row(status, **{column: LATER}))
     assert (decided.action, decided.due_ms) == (Action.POSTPONE, LATER)
     assert decided.reason == "job j1 is not due before 2026-03-02T13:00:00Z"
 
 
-def test_the_later_of_due_time_and_turn_decides_and_the_turn_is_kept() -> None:
+def test_job_is_postponed_to_later_of_due_time_and_turn() -> None:
     decided = decide(row(due_at=NOW + 60_000, slot_at=LATER))
     assert (decided.due_ms, decided.slot_ms) == (LATER, LATER)
     assert decide(row(due_at=LATER, slot_at=NOW + 60_000)).due_ms == LATER
 
 
-def test_a_message_that_comes_within_a_second_of_its_time_is_not_sent_back() -> None:
+def test_message_within_a_second_of_its_time_is_performed() -> None:
     assert decide(row(due_at=NOW + EARLY_MS)).action is Action.PERFORM
     assert decide(row(due_at=NOW + EARLY_MS + 1)).action is Action.POSTPONE
 
 
-def test_a_job_of_a_paused_type_is_put_off_and_due_as_soon_as_its_type_is_resumed() -> None:
+def test_job_of_paused_type_is_postponed_and_due_at_resume() -> None:
     decided = decide(row(), is_paused=True)
     assert (decided.action, decided.due_ms) == (Action.POSTPONE, NOW)
     assert decided.reason == "jobs of type note are paused"
@@ -167,7 +167,7 @@ ROWS = st.builds(
 
 @given(row=ROWS, max_attempts=st.integers(0, 4), is_paused=st.booleans(), alone=st.booleans())
 @settings(max_examples=examples(400))
-def test_whatever_a_row_says_only_what_is_free_due_and_has_attempts_left_is_taken(
+def test_only_free_and_due_jobs_with_attempts_left_are_performed(
     row: Any, max_attempts: int, is_paused: bool, alone: bool
 ) -> None:
     decided = decide(row, max_attempts=max_attempts, is_paused=is_paused, alone=alone)

@@ -76,7 +76,7 @@ def size_of(asked: dict[str, Any]) -> int:
     return len("".join(texts).encode())
 
 
-def test_a_buried_message_keeps_its_body_and_has_its_job_and_reason_as_attributes() -> None:
+def test_dead_letter_keeps_body_and_has_job_and_reason_as_attributes() -> None:
     assert buried(PermanentError("no digest of 2016-08-03 has been composed")) == {
         "QueueUrl": "https://sqs.example.com/1/dead",
         "MessageBody": BODY,
@@ -106,7 +106,7 @@ def test_a_buried_message_keeps_its_body_and_has_its_job_and_reason_as_attribute
     ],
     ids=lambda error: ascii(error)[:40],
 )
-def test_every_reason_is_an_attribute_that_sqs_takes(error: Exception | None) -> None:
+def test_every_reason_is_a_valid_sqs_attribute(error: Exception | None) -> None:
     attributes = buried(error)["MessageAttributes"]
     assert sorted(attributes) == ["error_type", "job_id", "reason"]
     for attribute in attributes.values():
@@ -129,7 +129,7 @@ def test_a_body_that_is_too_long_for_sqs_goes_through_s3(letters: DeadLetters, s
 
 
 @pytest.mark.parametrize("reason", ["no", "x" * 1000, "🐙" * 1000], ids=["short", "long", "of many bytes"])
-def test_a_body_that_sqs_just_takes_with_its_reason_is_left_as_it_is_and_a_longer_one_is_not(reason: str) -> None:
+def test_only_a_body_too_long_with_its_reason_goes_through_s3(reason: str) -> None:
     error = PermanentError(reason)
     body = "x" * (LIMIT - size_of(buried(error, body="")))
     assert buried(error, body=body)["MessageBody"] == body
@@ -186,7 +186,7 @@ def test_one_that_cannot_be_reached_says_so_too(url: str, s3: MemoryS3) -> None:
         dead_letters(nowhere, url, s3).send(BODY, job_id="j1", error=None)
 
 
-def test_looking_shows_every_letter_once(letters: DeadLetters) -> None:
+def test_each_letter_is_received_once(letters: DeadLetters) -> None:
     for n in range(23):
         letters.send(BODY, job_id=f"j{n}", error=PermanentError(f"reason {n}"))
     found = list(letters.receive())
@@ -211,7 +211,7 @@ def test_a_letter_that_sqs_moved_there_itself_says_neither_job_nor_reason(
 
 
 @pytest.mark.parametrize("missing", ["job_id", "error_type", "reason"])
-def test_a_letter_that_has_only_some_of_our_attributes_has_them_from_somebody_else(
+def test_letter_with_only_some_of_our_attributes_is_not_ours(
     letters: DeadLetters, aws: LocalAws, url: str, missing: str
 ) -> None:
     attributes = buried(PermanentError("no"))["MessageAttributes"]
@@ -221,7 +221,7 @@ def test_a_letter_that_has_only_some_of_our_attributes_has_them_from_somebody_el
     assert (letter.job_id, letter.reason) == (None, None)
 
 
-def test_a_producers_own_reason_is_no_ground_to_try_anew_what_was_given_up(kit: Kit) -> None:
+def test_producers_own_attributes_do_not_reopen_a_dead_job(kit: Kit) -> None:
     begun = fail(kit, PermanentError("no"))
     message = {"type": "note", "data": {}, "id": "one"}
     kit.send(message)

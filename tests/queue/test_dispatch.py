@@ -60,7 +60,7 @@ def summary_of(summary: dict[str, Any]) -> tuple[int, int, int, int]:
     return summary["total"], summary["succeeded"], summary["failed"], summary["skipped"]
 
 
-def test_with_nothing_to_do_it_does_nothing(kit: Kit) -> None:
+def test_dispatch_without_due_jobs_does_nothing(kit: Kit) -> None:
     assert summary_of(kit.dispatch()) == (0, 0, 0, 0)
     assert kit.sqs.messages(WORK) == []
 
@@ -69,9 +69,7 @@ def test_with_nothing_to_do_it_does_nothing(kit: Kit) -> None:
     ("ahead_ms", "seconds"),
     [(-LOST_AFTER_MS, 0), (0, 0), (1, 1), (60_000, 60), (LOOKAHEAD_MS, 90), (LOOKAHEAD_MS + 1, None)],
 )
-def test_what_falls_due_before_the_next_time_is_sent_with_its_delay_and_later_jobs_are_left(
-    kit: Kit, ahead_ms: int, seconds: int | None
-) -> None:
+def test_jobs_due_before_next_dispatch_are_sent_with_delay(kit: Kit, ahead_ms: int, seconds: int | None) -> None:
     at = kit.clock.now_ms() + ahead_ms
     insert_job(kit, id="j", due_at=at, dispatch_at=at)
     assert kit.dispatch()["succeeded"] == (seconds is not None)
@@ -114,7 +112,7 @@ def test_each_job_goes_to_its_own_queue_and_what_no_queue_is_called_to_the_ordin
     assert (sorted(sent(kit)), sent(kit, queue=PRIORITY)) == (["unheard-of", "work"], ["priority"])
 
 
-def test_a_job_whose_worker_died_is_handed_out_again_when_its_lease_is_over(kit: Kit) -> None:
+def test_job_of_dead_worker_is_sent_again_after_its_lease(kit: Kit) -> None:
     begun = handle(kit)
     job_id = kit.enqueue("note", {})
     (message,) = kit.receive()
@@ -134,7 +132,7 @@ def test_a_job_whose_worker_died_is_handed_out_again_when_its_lease_is_over(kit:
     assert ([job.id for job in begun], kit.job(job_id).status) == ([job_id], "completed")
 
 
-def test_a_message_that_was_lost_is_sent_again_after_a_while_and_not_before(kit: Kit) -> None:
+def test_lost_message_is_sent_again_after_six_hours(kit: Kit) -> None:
     begun = handle(kit)
     job_id = kit.enqueue("note", {})
     kit.sqs.messages(WORK).clear()
@@ -149,7 +147,7 @@ def test_a_message_that_was_lost_is_sent_again_after_a_while_and_not_before(kit:
     assert [job.id for job in begun] == [job_id]
 
 
-def test_the_copy_of_a_message_that_was_only_late_does_nothing(kit: Kit) -> None:
+def test_copy_of_late_message_has_no_effect(kit: Kit) -> None:
     begun = handle(kit)
     job_id = kit.enqueue("note", {})
     kit.clock.advance(LOST_AFTER_MS / 1000)
@@ -219,7 +217,7 @@ def test_jobs_of_a_paused_type_stay_until_it_is_resumed(kit: Kit) -> None:
     assert len(set(sent(kit))) == 13
 
 
-def test_what_is_paused_and_is_no_job_pauses_no_job_of_that_name(kit: Kit) -> None:
+def test_pause_of_task_does_not_pause_jobs_of_that_name(kit: Kit) -> None:
     pause(kit)
     execute(kit, "UPDATE pauses SET kind = 'task'")
     insert_job(kit, id="j")
@@ -228,7 +226,7 @@ def test_what_is_paused_and_is_no_job_pauses_no_job_of_that_name(kit: Kit) -> No
 
 
 @pytest.mark.parametrize("status", Status)
-def test_only_what_is_over_and_nobody_needs_is_cleared_away_after_its_time(kit: Kit, status: Status) -> None:
+def test_only_finished_jobs_are_pruned_after_retention(kit: Kit, status: Status) -> None:
     now = kit.clock.now_ms()
     days = kit.context().settings(QueueSettings).jobs_retention_days
     closed = {"status": status, "dispatch_at": None}
@@ -272,7 +270,7 @@ def test_while_sqs_refuses_everything_stays_due_and_lambda_sees_it(kit: Kit) -> 
     assert kit.job("over").status == "expired"
 
 
-def test_while_the_dead_letter_queue_refuses_what_is_hopeless_stays_due(kit: Kit) -> None:
+def test_invalid_row_stays_due_while_dead_letter_queue_refuses(kit: Kit) -> None:
     insert_job(kit, id="bad", data="no JSON")
     kit.sqs.refuse = {"SendMessage"}
     with pytest.raises(RunFailedError, match="the dead-letter queue does not take messages"):
@@ -301,7 +299,7 @@ def test_a_kill_between_sqs_and_the_commit_sends_twice_and_the_job_is_done_once(
 
 
 @on_each_server
-def test_a_job_that_another_dispatch_is_sending_is_left_to_it(kit: Kit) -> None:
+def test_job_that_another_dispatch_sends_is_skipped(kit: Kit) -> None:
     ids = insert_many(kit, 10)
     insert_job(kit, id="free", dispatch_at=1)
     with rival(kit) as connection:
@@ -314,7 +312,7 @@ def test_a_job_that_another_dispatch_is_sending_is_left_to_it(kit: Kit) -> None:
 
 
 @on_each_server
-def test_several_at_once_send_each_job_once(kit: Kit) -> None:
+def test_concurrent_dispatches_send_each_job_once(kit: Kit) -> None:
     count, rivals = 120, 3
     ids = insert_many(kit, count)
     barrier, lock, failures = Barrier(rivals), Lock(), list[Exception]()
@@ -372,7 +370,7 @@ def test_data_that_is_too_long_in_ascii_alone_stays_in_its_row_and_arrives(kit: 
     assert [job.payload.text == text for job in begun] == [True]
 
 
-def test_no_row_is_too_long_escaped_to_be_buried_without_the_bucket(kit: Kit) -> None:
+def test_dead_letter_of_any_row_fits_without_the_bucket(kit: Kit) -> None:
     insert_job(kit, id="broken", data='"' * LIMIT)
     assert kit.dispatch()["failed"] == 1
     assert [json.loads(held.body) for held in kit.sqs.messages(DEAD)] == [{"type": "note", "data": {}, "id": "broken"}]
@@ -380,7 +378,7 @@ def test_no_row_is_too_long_escaped_to_be_buried_without_the_bucket(kit: Kit) ->
     assert kit.s3.objects == {}
 
 
-def test_a_run_of_dispatch_is_one_line_and_its_metrics(kit: Kit, log: Callable[[], list[dict[str, Any]]]) -> None:
+def test_dispatch_writes_one_line_and_its_metrics(kit: Kit, log: Callable[[], list[dict[str, Any]]]) -> None:
     insert_many(kit, 3)
     kit.dispatch()
     line, metrics = log()
@@ -390,7 +388,7 @@ def test_a_run_of_dispatch_is_one_line_and_its_metrics(kit: Kit, log: Callable[[
 
 
 @on_each_server
-def test_dispatch_reads_nothing_of_what_is_paused_over_or_not_yet_due(kit: Kit) -> None:
+def test_dispatch_reads_no_paused_finished_or_future_jobs(kit: Kit) -> None:
     types = ["note", "other", "paused"]
 
     def cost() -> int:
@@ -417,7 +415,7 @@ def test_dispatch_reads_nothing_of_what_is_paused_over_or_not_yet_due(kit: Kit) 
 
 
 @on_each_server
-def test_urgent_jobs_go_first_also_those_that_arrive_while_dispatch_sends(kit: Kit) -> None:
+def test_urgent_jobs_are_sent_first_even_if_they_arrive_during_dispatch(kit: Kit) -> None:
     insert_many(kit, 25)
     urgent = insert_many(kit, 12, queue="priority")
     order: list[str] = []
@@ -439,7 +437,7 @@ def test_urgent_jobs_go_first_also_those_that_arrive_while_dispatch_sends(kit: K
     assert sent(kit, queue=PRIORITY)[-1] == "late"
 
 
-def test_types_take_turns_so_a_flood_of_one_delays_no_other_for_long(kit: Kit) -> None:
+def test_types_take_turns(kit: Kit) -> None:
     insert_many(kit, 45)
     new = [NewJob(type="other", data={}) for _ in range(12)]
     with kit.context().database.begin() as connection:

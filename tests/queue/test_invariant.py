@@ -904,7 +904,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("quiet")
-def test_whatever_happens_each_job_ends_once_and_has_its_effect_at_most_once(
+def test_each_job_ends_once_and_has_its_effect_at_most_once(
     url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kit = Kit(url, JOBS_RETENTION_DAYS="3650")
@@ -1025,9 +1025,7 @@ def test_hundred_thousand_paused_jobs_keep_no_other_job_waiting(kit: Kit) -> Non
     assert (len(begun), held, kit.sqs.messages(WORK)) == (30, [], [])
 
 
-def test_body_that_was_being_read_when_its_message_vanished_is_given_up_in_the_end(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unread_body_whose_message_expired_is_given_up(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     def die(**_: Any) -> None:
         raise Killed
 
@@ -1056,7 +1054,7 @@ def letters_of(kit: Kit) -> list[str | None]:
     return [read_attributes(letter).get("job_id") for letter in kit.sqs.messages(DEAD)]
 
 
-def test_a_dead_letter_that_is_moved_back_counts_though_another_copy_comes_in_the_same_batch(kit: Kit) -> None:
+def test_redriven_message_reopens_job_despite_copy_in_same_batch(kit: Kit) -> None:
     begun = fail(kit, PermanentError("no"))
     job_id = kit.enqueue("note", {})
     kit.drain()
@@ -1067,9 +1065,7 @@ def test_a_dead_letter_that_is_moved_back_counts_though_another_copy_comes_in_th
     assert letters_of(kit) == [job_id]
 
 
-def test_a_dead_letter_that_is_moved_back_before_its_job_is_recorded_as_dead_counts(
-    kit: Kit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_message_redriven_before_job_is_recorded_as_dead_reopens_it(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, send = fail(kit, PermanentError("no")), kit.sqs.send_message
     job_id = kit.enqueue("note", {})
 
@@ -1088,7 +1084,7 @@ def test_a_dead_letter_that_is_moved_back_before_its_job_is_recorded_as_dead_cou
     assert letters_of(kit) == [job_id]
 
 
-def test_what_cannot_be_read_is_the_same_job_when_its_dead_letter_is_moved_back(kit: Kit) -> None:
+def test_redriven_unreadable_message_is_the_same_job(kit: Kit) -> None:
     job_id = kit.send("{")
     kit.drain()
     move_all_back(kit)
@@ -1098,7 +1094,7 @@ def test_what_cannot_be_read_is_the_same_job_when_its_dead_letter_is_moved_back(
 
 
 @pytest.mark.parametrize("id_", ["", "\x01"])
-def test_a_row_whose_id_sqs_does_not_take_keeps_no_other_job_from_being_sent(
+def test_row_whose_id_sqs_refuses_does_not_block_other_jobs(
     kit: Kit, monkeypatch: pytest.MonkeyPatch, id_: str
 ) -> None:
     send = kit.sqs.send_message

@@ -84,7 +84,7 @@ def test_a_job_is_rolled_back_with_its_transaction(kit: Kit) -> None:
     assert (kit.jobs(), kit.sqs.messages(WORK)) == ([], [])
 
 
-def test_what_a_savepoint_took_back_is_not_sent(kit: Kit) -> None:
+def test_job_of_rolled_back_savepoint_is_not_sent(kit: Kit) -> None:
     def work(connection: Connection) -> tuple[str, str]:
         kept = enqueue(connection, "note", {})
         savepoint = connection.begin_nested()
@@ -110,7 +110,7 @@ def test_the_next_transaction_on_the_same_connection_sends_only_its_own(kit: Kit
     assert [body["id"] for body in bodies(kit)] == [job_id, later]
 
 
-def test_a_job_that_sqs_refuses_is_committed_all_the_same_and_dispatched_later(kit: Kit) -> None:
+def test_job_that_sqs_refuses_is_committed_and_dispatched_later(kit: Kit) -> None:
     kit.sqs.refuse = {"SendMessageBatch"}
     (job_id,) = put(kit, note())
     assert kit.sqs.messages(WORK) == []
@@ -176,7 +176,7 @@ def test_an_id_that_another_job_has_is_an_error_and_leaves_nothing(kit: Kit) -> 
     assert [json.loads(job.data) for job in kit.jobs()] == [{"text": 1}]
 
 
-def test_a_second_job_with_the_key_of_another_is_that_one_within_one_transaction(kit: Kit) -> None:
+def test_same_key_in_one_transaction_is_same_job(kit: Kit) -> None:
     first, other, second = put(
         kit, note(1, idempotency_key="k"), note(2, idempotency_key="other"), note(3, idempotency_key="k")
     )
@@ -185,7 +185,7 @@ def test_a_second_job_with_the_key_of_another_is_that_one_within_one_transaction
     assert sorted(body["id"] for body in bodies(kit)) == sorted([first, other])
 
 
-def test_a_second_job_with_the_key_of_another_is_that_one_in_a_later_transaction(kit: Kit) -> None:
+def test_same_key_in_later_transaction_is_same_job(kit: Kit) -> None:
     begun = handle(kit)
     (first,) = put(kit, note(1, idempotency_key="k"))
     kit.drain()
@@ -291,8 +291,8 @@ def test_thousands_of_jobs_with_and_without_keys_are_enqueued_in_a_few_statement
 
 
 REFUSED: list[tuple[Callable[[], NewJob], str]] = [
-    (lambda: note(float("nan")), "the message is not valid: NaN is no number in JSON"),
-    (lambda: note(float("inf")), "the message is not valid: Infinity is no number in JSON"),
+    (lambda: note(float("nan")), "the message is not valid: NaN is not a number in JSON"),
+    (lambda: note(float("inf")), "the message is not valid: Infinity is not a number in JSON"),
     (lambda: note("\ud800"), "the message is not valid: "),
     (lambda: note({"\ud800": 1}), "the message is not valid: "),
     (lambda: note(2**63), "the message is not valid: the integer 9223372036854775808 does not fit into 64 bits"),
@@ -328,7 +328,7 @@ REFUSED: list[tuple[Callable[[], NewJob], str]] = [
     (lambda: note(run_at=NOON, expires_at=NOON), "the message is not valid: expires_at must be later than not_before"),
     (
         lambda: note(unique_for=60),
-        "the message is not valid: unique_for says how long idempotency_key is held, and the",
+        "the message is not valid: unique_for needs an idempotency_key; send both",
     ),
     (lambda: note(idempotency_key="k", unique_for=0), r"the message is not valid: Expected `int` >= 1"),
     (lambda: note(idempotency_key=""), "the message is not valid: Expected `str` of length >= 1"),
@@ -339,9 +339,7 @@ REFUSED: list[tuple[Callable[[], NewJob], str]] = [
 
 
 @pytest.mark.parametrize(("make", "sentence"), REFUSED, ids=lambda value: value[-40:] if isinstance(value, str) else "")
-def test_what_no_worker_could_read_is_refused_with_a_sentence_and_leaves_nothing(
-    kit: Kit, make: Callable[[], NewJob], sentence: str
-) -> None:
+def test_invalid_job_is_refused_and_inserts_nothing(kit: Kit, make: Callable[[], NewJob], sentence: str) -> None:
     def work(connection: Connection) -> None:
         connection.execute(insert(sessions).values(USER))
         enqueue_many(connection, [note("good"), make(), note("good")], clock=kit.clock)
@@ -432,7 +430,7 @@ HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
     "a string": ({"data": '"text"'}, "the job's data is not valid: Expected `object`, got `str`"),
     "null": ({"data": "null"}, "the job's data is not valid: Expected `object`, got `null`"),
     "a key twice": ({"data": '{"a": 1, "a": 2}'}, "the job's data is not valid: the key 'a' comes twice"),
-    "NaN": ({"data": '{"a": NaN}'}, "the job's data is not valid: NaN is no number in JSON"),
+    "NaN": ({"data": '{"a": NaN}'}, "the job's data is not valid: NaN is not a number in JSON"),
     "too deep": ({"data": '{"a":' + "[" * 64 + "]" * 64 + "}"}, "the job's data is not valid: it nests more"),
     "too long": (
         {"data": '{"a": "' + "x" * MAX_BYTES + '"}'},
@@ -447,7 +445,7 @@ HOPELESS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", HOPELESS)
-def test_a_row_that_no_message_can_be_made_of_is_dead_with_its_reason_and_the_others_go_on(kit: Kit, what: str) -> None:
+def test_row_that_is_no_valid_message_is_dead_and_others_are_sent(kit: Kit, what: str) -> None:
     begun = handle(kit)
     values, sentence = HOPELESS[what]
     insert_job(kit, id="a", data='{"text": 1}')

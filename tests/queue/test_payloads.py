@@ -116,7 +116,7 @@ def test_what_the_extended_clients_stored_is_fetched(s3: Any, class_: str, inden
     ],
     ids=lambda body: body[:10],
 )
-def test_a_body_that_is_no_pointer_is_left_as_it_is(stubbed: Payloads, body: str) -> None:
+def test_body_that_is_not_a_pointer_is_unchanged(stubbed: Payloads, body: str) -> None:
     assert stubbed.fetch(body) is body
 
 
@@ -170,7 +170,7 @@ def test_a_missing_object_is_final(s3: Any, stub: Stubber, stubbed: Payloads) ->
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "SlowDown", "InternalError", "ExpiredToken"])
-def test_any_other_refusal_may_pass(stub: Stubber, stubbed: Payloads, code: str) -> None:
+def test_other_s3_errors_are_transient(stub: Stubber, stubbed: Payloads, code: str) -> None:
     stub.add_client_error("get_object", code)
     with pytest.raises(TransientError, match=f"payloads/7 cannot be read: .*{code}"):
         stubbed.fetch(pointer())
@@ -179,7 +179,7 @@ def test_any_other_refusal_may_pass(stub: Stubber, stubbed: Payloads, code: str)
         stubbed.store("{}")
 
 
-def test_a_bucket_that_does_not_exist_may_be_made(aws: LocalAws) -> None:
+def test_missing_bucket_is_transient_error(aws: LocalAws) -> None:
     payloads = Payloads(lambda: aws.client("s3"), bucket="nowhere")
     with pytest.raises(TransientError, match="NoSuchBucket"):
         payloads.store("{}")
@@ -187,7 +187,7 @@ def test_a_bucket_that_does_not_exist_may_be_made(aws: LocalAws) -> None:
         payloads.fetch(pointer(bucket="nowhere"))
 
 
-def test_an_s3_that_cannot_be_reached_may_come_back() -> None:
+def test_unreachable_s3_is_transient_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     payloads = Payloads(lambda: connect(url), bucket=BUCKET)

@@ -160,7 +160,7 @@ def test_the_messages_behind_a_refused_one_are_on_the_queue_all_the_same(queue: 
     ("code", "status"),
     [("AWS.SimpleQueueService.NonExistentQueue", 400), ("AccessDenied", 403), ("InternalError", 500)],
 )
-def test_a_queue_that_takes_nothing_is_to_be_tried_later(
+def test_queue_that_refuses_everything_raises_transient_error(
     queue: WorkQueue, stub: Stubber, clock: FrozenClock, code: str, status: int
 ) -> None:
     stub.add_client_error("send_message_batch", code, "no", status)
@@ -193,7 +193,9 @@ def test_messages_are_acknowledged_ten_a_call(queue: WorkQueue, stub: Stubber, c
 
 
 @pytest.mark.parametrize(("count", "batches"), [(0, []), (10, [10]), (12, [10, 2])])
-def test_messages_are_put_off_ten_a_call(queue: WorkQueue, stub: Stubber, count: int, batches: list[int]) -> None:
+def test_visibility_is_changed_ten_messages_a_call(
+    queue: WorkQueue, stub: Stubber, count: int, batches: list[int]
+) -> None:
     seconds = [(f"handle-{n}", 60 * n) for n in range(count)]
     start = 0
     for size in batches:
@@ -207,9 +209,7 @@ def test_messages_are_put_off_ten_a_call(queue: WorkQueue, stub: Stubber, count:
     queue.retry_later(seconds)
 
 
-def test_a_queue_that_does_not_answer_says_so_when_messages_are_acknowledged_or_put_off(
-    queue: WorkQueue, stub: Stubber
-) -> None:
+def test_acknowledging_and_retrying_later_raise_when_sqs_does_not_answer(queue: WorkQueue, stub: Stubber) -> None:
     stub.add_client_error("delete_message_batch", "InternalError", "no", 500)
     with pytest.raises(TransientError, match=r"\Afinished messages could not be deleted: .*no"):
         queue.delete(["handle"])
@@ -251,7 +251,7 @@ def test_a_message_that_is_too_long_for_sqs_goes_through_s3(
     assert payloads.fetch(pointer) == encode(long)
 
 
-def test_what_is_no_message_is_refused_before_any_is_sent(queue: WorkQueue, stub: Stubber, s3: MemoryS3) -> None:
+def test_invalid_message_is_refused_before_any_is_sent(queue: WorkQueue, stub: Stubber, s3: MemoryS3) -> None:
     wrong = Message(type="a", data={"n": float("nan")})
     with pytest.raises(InvalidRequestError, match="the message is not valid: "):
         queue.send([*MESSAGES[:3], wrong])

@@ -52,7 +52,7 @@ def reasons(kit: Kit) -> list[str]:
     return [reason for _, reason in dead_letters(kit)]
 
 
-def test_a_message_is_done_and_its_job_is_recorded(kit: Kit) -> None:
+def test_message_is_performed_and_recorded(kit: Kit) -> None:
     begun = handle(kit)
     message_id = kit.send(MESSAGE)
     assert kit.work(kit.receive()) == {"messages": 1, "succeeded": 1}
@@ -114,18 +114,18 @@ def test_what_a_message_says_of_itself_reaches_the_handler(kit: Kit) -> None:
     ]
 
 
-def test_an_invocation_with_nothing_is_nothing_to_do(kit: Kit) -> None:
+def test_empty_event_does_nothing(kit: Kit) -> None:
     assert worker.work({}, kit.context(), queue="work") == {"messages": 0}
     assert kit.jobs() == []
 
 
 @pytest.mark.parametrize("event", [None, [], "x", {"Records": []}, {"Records": {}}, {"type": "note", "data": {}}])
-def test_what_is_no_sqs_event_is_refused(kit: Kit, event: object) -> None:
+def test_event_that_is_not_from_sqs_is_refused(kit: Kit, event: object) -> None:
     with pytest.raises(InvalidRequestError, match="the worker takes SQS events"):
         worker.work(event, kit.context(), queue="work")
 
 
-def test_a_message_that_is_delivered_again_does_nothing_again(kit: Kit) -> None:
+def test_redelivered_message_has_no_second_effect(kit: Kit) -> None:
     begun = handle(kit)
     kit.send(MESSAGE)
     messages = kit.receive()
@@ -143,7 +143,7 @@ def test_a_message_for_a_job_that_is_over_is_acknowledged(kit: Kit, status: Stat
     assert (begun, left(kit), kit.job("j").status) == ([], [], status)
 
 
-def test_two_messages_for_one_job_in_one_batch_do_it_once(kit: Kit) -> None:
+def test_two_messages_for_one_job_in_one_batch_perform_it_once(kit: Kit) -> None:
     begun = handle(kit)
     for text in ("first", "second"):
         kit.send({"type": "note", "data": {"text": text}, "id": "same"})
@@ -152,7 +152,7 @@ def test_two_messages_for_one_job_in_one_batch_do_it_once(kit: Kit) -> None:
     assert (left(kit), len(kit.jobs())) == ([], 1)
 
 
-def test_two_messages_for_one_job_in_one_batch_leave_one_while_it_is_to_be_tried_again(kit: Kit) -> None:
+def test_of_two_messages_for_one_failed_job_one_stays(kit: Kit) -> None:
     begun = fail(kit, ValueError("no"))
     for _ in range(2):
         kit.send({**MESSAGE, "id": "same"})
@@ -295,7 +295,7 @@ def test_message_without_a_body_is_dead_and_its_neighbour_is_done(kit: Kit) -> N
     assert len(begun) == 1
 
 
-def test_jobs_that_are_handed_back_again_and_again_are_all_done_and_none_is_given_up(kit: Kit) -> None:
+def test_jobs_released_repeatedly_are_all_completed(kit: Kit) -> None:
     def perform(_job: Job[Note]) -> None:
         kit.clock.advance(0.2)
 
@@ -380,14 +380,14 @@ class TooLateError(Exception):
 
 
 @pytest.mark.parametrize("error", [PermanentError("never"), InvalidRequestError("never"), TooLateError("never")])
-def test_an_error_that_trying_again_cannot_help_makes_a_job_dead_at_once(kit: Kit, error: Exception) -> None:
+def test_permanent_error_makes_job_dead_at_once(kit: Kit, error: Exception) -> None:
     begun = fail(kit, error, permanent=(TooLateError,))
     job_id = kit.send(MESSAGE)
     assert kit.work(kit.receive()) == {"messages": 1, "dead": 1}
     assert (len(begun), kit.job(job_id).status, reasons(kit), left(kit)) == (1, "dead", ["never"], [])
 
 
-def test_an_error_that_is_an_essay_is_cut(kit: Kit) -> None:
+def test_long_error_is_cut(kit: Kit) -> None:
     fail(kit, PermanentError("🐙" * 100_000))
     job_id = kit.send(MESSAGE)
     kit.drain()
@@ -405,7 +405,7 @@ def test_an_error_that_is_an_essay_is_cut(kit: Kit) -> None:
         ('{"type":"note"}', "the message is not valid: Object missing required field `data`"),
         ('{"type":"note","data":[]}', r"the message is not valid: Expected `object`, got `array` - at `\$\.data`"),
         ('{"type":"note","data":{},"id":"a b"}', "the message is not valid: "),
-        ('{"type":"note","data":{"text":NaN}}', "the message is not valid: NaN is no number in JSON"),
+        ('{"type":"note","data":{"text":NaN}}', "the message is not valid: NaN is not a number in JSON"),
         ('["software.amazon.payloadoffloading.PayloadS3Pointer",{}]', "the pointer to a payload is not valid: "),
         (
             '["software.amazon.payloadoffloading.PayloadS3Pointer",{"s3BucketName":"b","s3Key":"payloads/k"}]',
@@ -433,7 +433,7 @@ def test_a_body_that_cannot_be_read_is_dead_at_once_and_costs_its_neighbours_not
     assert row.last_error.endswith(held.attributes["reason"]["StringValue"])
 
 
-def test_a_type_that_nobody_handles_is_dead_at_once_and_the_reason_names_those_that_are_handled(kit: Kit) -> None:
+def test_job_without_handler_is_dead_and_reason_names_known_types(kit: Kit) -> None:
     job_id = kit.send({"type": "unheard_of", "data": {}})
     assert kit.work(kit.receive()) == {"messages": 1, "dead": 1}
     assert (kit.job(job_id).type, kit.job(job_id).status) == ("unheard_of", "dead")
@@ -451,7 +451,7 @@ def test_each_line_that_a_handler_writes_has_the_type_and_the_id_of_its_own_job(
     assert all([line["type"], line["job_id"]] == line["job"] for line in noted)
 
 
-def test_a_line_of_a_job_that_nobody_handles_has_the_type_that_its_summary_line_has(kit: Kit, log: Log) -> None:
+def test_lines_of_job_without_handler_have_same_type_as_summary(kit: Kit, log: Log) -> None:
     ids = {kit.send({"type": "unheard_of", "data": {}}), kit.send("no JSON")}
     kit.sqs.refuse = {"SendMessage"}
     kit.work(kit.receive())
@@ -494,7 +494,7 @@ def test_a_handler_that_cannot_be_loaded_gives_up_its_own_jobs_only(kit: Kit, mo
 
 
 @given(attempt=st.integers(1, 20), waits=st.lists(st.floats(1, 1e6), min_size=1, max_size=5).map(tuple))
-def test_a_wait_is_that_of_its_attempt_give_or_take_a_fifth(attempt: int, waits: tuple[float, ...]) -> None:
+def test_backoff_is_that_of_the_attempt_with_jitter(attempt: int, waits: tuple[float, ...]) -> None:
     handler = Handler(
         type="note",
         payload=Note,
@@ -507,7 +507,7 @@ def test_a_wait_is_that_of_its_attempt_give_or_take_a_fifth(attempt: int, waits:
     assert 0.8 * expected <= handler.backoff_after(attempt) <= 1.2 * expected
 
 
-def test_jobs_that_fail_together_do_not_come_back_together(kit: Kit) -> None:
+def test_jobs_that_fail_together_are_retried_apart(kit: Kit) -> None:
     fail(kit, ValueError("no"))
     for _ in range(10):
         kit.send(MESSAGE)
@@ -516,7 +516,7 @@ def test_jobs_that_fail_together_do_not_come_back_together(kit: Kit) -> None:
 
 
 @pytest.mark.parametrize("days", [0.7, 3])
-def test_a_wait_longer_than_sqs_can_hide_a_message_is_dispatchs(kit: Kit, days: float) -> None:
+def test_backoff_beyond_twelve_hours_is_left_to_dispatch(kit: Kit, days: float) -> None:
     begun = fail(kit, ValueError("no"), backoff_seconds=(days * 86_400,))
     job_id = kit.send(MESSAGE)
     assert kit.work(kit.receive()) == {"messages": 1, "failed": 1}
@@ -531,7 +531,7 @@ def test_a_wait_longer_than_sqs_can_hide_a_message_is_dispatchs(kit: Kit, days: 
     assert [job.attempt for job in begun] == [1, 2]
 
 
-def test_before_sqs_would_give_a_message_up_a_fresh_one_takes_its_place(kit: Kit) -> None:
+def test_fresh_message_replaces_one_before_its_tenth_delivery(kit: Kit) -> None:
     begun = fail(kit, ValueError("no"), max_attempts=12, backoff_seconds=(60,))
     job_id = kit.send(MESSAGE)
     receives: list[int] = []
@@ -547,7 +547,7 @@ def test_before_sqs_would_give_a_message_up_a_fresh_one_takes_its_place(kit: Kit
     assert reasons(kit) == ["no"]
 
 
-def test_when_time_runs_short_what_is_not_begun_is_handed_back_at_once_and_costs_no_attempt(kit: Kit) -> None:
+def test_jobs_not_begun_near_deadline_are_released_without_an_attempt(kit: Kit) -> None:
     def take_long(_job: Any) -> None:
         kit.clock.advance(21)
 
@@ -567,7 +567,7 @@ def test_when_time_runs_short_what_is_not_begun_is_handed_back_at_once_and_costs
     assert [job.attempt for job in begun] == [1] * 5
 
 
-def test_a_failed_job_that_is_handed_back_is_failed_as_before(kit: Kit) -> None:
+def test_released_job_that_had_failed_is_failed_again(kit: Kit) -> None:
     fail(kit, ValueError("no"))
     job_id = kit.send(MESSAGE)
     kit.work(kit.receive())
@@ -585,7 +585,7 @@ def test_a_failed_job_that_is_handed_back_is_failed_as_before(kit: Kit) -> None:
     assert (after.status, after.attempts, after.last_error) == ("failed", 1, before.last_error)
 
 
-def test_an_invocation_without_time_hands_everything_back_and_records_nothing(kit: Kit) -> None:
+def test_invocation_without_time_releases_everything(kit: Kit) -> None:
     begun = handle(kit)
     for _ in range(3):
         kit.send(MESSAGE)
@@ -593,7 +593,7 @@ def test_an_invocation_without_time_hands_everything_back_and_records_nothing(ki
     assert (begun, left(kit), kit.jobs()) == ([], [0, 0, 0], [])
 
 
-def test_a_job_that_may_take_longer_than_is_left_is_not_begun_unless_it_is_the_first(kit: Kit) -> None:
+def test_job_longer_than_remaining_time_begins_only_if_first(kit: Kit) -> None:
     begun = handle(kit, timeout_seconds=120)
     for _ in range(3):
         kit.send(MESSAGE)
@@ -650,7 +650,7 @@ def test_a_job_that_expires_between_two_attempts_is_not_tried_again(kit: Kit) ->
     assert (left(kit), kit.sqs.messages(DEAD)) == ([], [])
 
 
-def test_a_paused_type_is_put_off_and_done_after_it_is_resumed(kit: Kit) -> None:
+def test_jobs_of_paused_type_are_performed_after_resume(kit: Kit) -> None:
     begun = handle(kit)
     other = handle(kit, type_="other")
     pause(kit)
@@ -669,14 +669,14 @@ def test_a_paused_type_is_put_off_and_done_after_it_is_resumed(kit: Kit) -> None
     assert [job.attempt for job in begun] == [1]
 
 
-def test_a_pause_lets_what_has_begun_end(kit: Kit) -> None:
+def test_pause_does_not_stop_jobs_that_have_begun(kit: Kit) -> None:
     handle(kit, lambda _job: pause(kit))
     job_id = kit.send(MESSAGE)
     kit.drain()
     assert kit.job(job_id).status == "completed"
 
 
-def test_a_rate_lets_so_many_begin_and_gives_the_others_their_turns(kit: Kit) -> None:
+def test_rate_limit_postpones_further_jobs_to_their_turns(kit: Kit) -> None:
     starts: list[float] = []
     begin = kit.clock.now_ms()
     handle(kit, lambda _job: starts.append((kit.clock.now_ms() - begin) / 1000), rate=Rate(count=3, seconds=60))
@@ -707,7 +707,7 @@ def test_a_turn_under_a_rate_is_each_types_own_and_kept_when_a_copy_comes(kit: K
     assert kit.job(third).slot_at == kit.clock.now_ms() + 1_200_000
 
 
-def test_another_attempt_takes_another_turn(kit: Kit) -> None:
+def test_next_attempt_takes_new_turn(kit: Kit) -> None:
     begun = fail(kit, ValueError("no"), rate=Rate(count=1, seconds=600), max_attempts=2, backoff_seconds=(60,))
     starts: list[float] = []
     for _ in range(2):
@@ -747,7 +747,7 @@ def move_back(kit: Kit) -> None:
     kit.sqs.messages(DEAD).clear()
 
 
-def test_a_dead_letter_that_is_moved_back_is_tried_anew_with_all_its_attempts(kit: Kit) -> None:
+def test_redriven_job_has_all_its_attempts_again(kit: Kit) -> None:
     fail(kit, ValueError("no"))
     job_id = kit.send(MESSAGE)
     kit.settle()
@@ -759,7 +759,7 @@ def test_a_dead_letter_that_is_moved_back_is_tried_anew_with_all_its_attempts(ki
     assert (kit.job(job_id).status, left(kit), kit.sqs.messages(DEAD)) == ("completed", [], [])
 
 
-def test_a_dead_letter_that_dies_again_is_buried_again(kit: Kit) -> None:
+def test_redriven_job_that_dies_again_is_a_dead_letter_again(kit: Kit) -> None:
     begun = fail(kit, ValueError("no"), max_attempts=2)
     job_id = kit.send(MESSAGE)
     kit.settle()
@@ -769,7 +769,7 @@ def test_a_dead_letter_that_dies_again_is_buried_again(kit: Kit) -> None:
     assert (kit.job(job_id).status, reasons(kit)) == ("dead", ["no"])
 
 
-def test_a_copy_of_a_dead_letter_that_was_moved_back_does_not_bring_its_job_back_again(kit: Kit) -> None:
+def test_copy_of_redriven_message_does_not_reopen_job_again(kit: Kit) -> None:
     begun = fail(kit, PermanentError("no"))
     job_id = kit.send(MESSAGE)
     kit.drain()
@@ -783,7 +783,7 @@ def test_a_copy_of_a_dead_letter_that_was_moved_back_does_not_bring_its_job_back
     assert (len(begun), kit.job(job_id).status) == (2, "dead")
 
 
-def test_a_dead_letter_that_is_moved_back_counts_also_when_nobody_could_take_it_at_first(kit: Kit) -> None:
+def test_redriven_message_reopens_job_after_failed_first_claim(kit: Kit) -> None:
     begun = fail(kit, PermanentError("no"))
     job_id = kit.send(MESSAGE)
     kit.drain()
@@ -794,7 +794,7 @@ def test_a_dead_letter_that_is_moved_back_counts_also_when_nobody_could_take_it_
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.CANCELLED, Status.EXPIRED])
-def test_a_dead_letter_whose_job_was_settled_otherwise_brings_nothing_back(kit: Kit, status: Status) -> None:
+def test_redriven_message_of_finished_job_has_no_effect(kit: Kit, status: Status) -> None:
     begun = fail(kit, PermanentError("no"))
     job_id = kit.send(MESSAGE)
     kit.drain()
@@ -804,7 +804,7 @@ def test_a_dead_letter_whose_job_was_settled_otherwise_brings_nothing_back(kit: 
     assert (len(begun), kit.job(job_id).status, left(kit)) == (1, status, [])
 
 
-def test_what_an_operator_wrote_into_the_row_wins_over_the_message(kit: Kit) -> None:
+def test_operators_edit_wins_over_message(kit: Kit) -> None:
     begun = handle(kit)
     other = handle(kit, type_="other")
     kit.send({**MESSAGE, "id": "data", "not_before": iso(NOON + timedelta(seconds=30))})
@@ -819,7 +819,7 @@ def test_what_an_operator_wrote_into_the_row_wins_over_the_message(kit: Kit) -> 
     assert set(statuses(kit).values()) == {"completed"}
 
 
-def test_a_row_that_an_operator_broke_is_dead_with_a_sentence(kit: Kit) -> None:
+def test_row_with_invalid_data_is_dead_with_reason(kit: Kit) -> None:
     begun = handle(kit)
     job_id = kit.enqueue("note", {})
     change_job(kit, job_id, data="no JSON")

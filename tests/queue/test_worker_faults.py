@@ -110,7 +110,7 @@ def mixed(kit: Kit) -> list[Job[Note]]:
 
 
 @pytest.mark.parametrize("operation", ["DeleteMessageBatch", "ChangeMessageVisibilityBatch"])
-def test_messages_that_sqs_does_not_let_go_come_again_and_nothing_is_repeated(kit: Kit, operation: str) -> None:
+def test_messages_that_sqs_does_not_delete_have_no_second_effect(kit: Kit, operation: str) -> None:
     begun = mixed(kit)
     messages = kit.receive()
     with refusing(kit, operation):
@@ -123,7 +123,7 @@ def test_messages_that_sqs_does_not_let_go_come_again_and_nothing_is_repeated(ki
     assert (set(statuses(kit).values()), kit.sqs.messages(DEAD)) == ({"completed"}, [])
 
 
-def test_what_is_given_up_stays_until_the_dead_letter_queue_takes_it_and_keeps_its_reason(kit: Kit) -> None:
+def test_dead_job_is_retried_until_dead_letter_queue_accepts_it(kit: Kit) -> None:
     begun = fail(kit, ValueError("the true reason"), max_attempts=1)
     job_id = kit.send(MESSAGE)
     with refusing(kit, "SendMessage"):
@@ -136,7 +136,7 @@ def test_what_is_given_up_stays_until_the_dead_letter_queue_takes_it_and_keeps_i
     assert [reason for _, reason in dead_letters(kit)] == ["attempt 1 was the last: ValueError: the true reason"]
 
 
-def test_what_cannot_be_read_stays_until_the_dead_letter_queue_takes_it(kit: Kit) -> None:
+def test_unreadable_message_stays_until_dead_letter_queue_accepts_it(kit: Kit) -> None:
     job_id = kit.send("no JSON")
     with refusing(kit, "SendMessage"):
         assert kit.work(kit.receive()) is None
@@ -148,7 +148,7 @@ def test_what_cannot_be_read_stays_until_the_dead_letter_queue_takes_it(kit: Kit
     assert "the message is not valid: Expecting value" in reason
 
 
-def test_a_job_is_put_off_though_sqs_takes_no_new_message_for_it(kit: Kit) -> None:
+def test_job_is_postponed_even_if_sqs_refuses_its_new_message(kit: Kit) -> None:
     begun = handle(kit)
     kit.send({**MESSAGE, "not_before": "2026-03-02T12:00:30Z"})
     with refusing(kit, "SendMessageBatch"):
@@ -169,7 +169,7 @@ def gone(kit: Kit, code: int = CANNOT_CONNECT) -> Iterator[None]:
         yield
 
 
-def test_while_the_database_is_away_every_message_stays_and_nothing_is_done(kit: Kit) -> None:
+def test_messages_stay_while_database_is_down(kit: Kit) -> None:
     begun = mixed(kit)
     messages = kit.receive()
     with gone(kit):
@@ -184,7 +184,7 @@ def test_while_the_database_is_away_every_message_stays_and_nothing_is_done(kit:
     assert set(statuses(kit).values()) == {"completed"}
 
 
-def test_messages_wait_longer_each_time_that_the_database_is_away(kit: Kit) -> None:
+def test_delay_grows_while_database_is_down(kit: Kit) -> None:
     handle(kit)
     kit.send(MESSAGE, queue=PRIORITY)
     waits: list[float] = []
@@ -270,7 +270,7 @@ def test_a_database_that_goes_away_in_mid_batch_loses_no_message_and_its_jobs_ar
     assert [job.payload.text for job in begun] == [0, 1, 2, 3, 4]
 
 
-def test_jobs_that_are_put_off_when_the_database_goes_away_do_not_keep_the_others_from_being_recorded(kit: Kit) -> None:
+def test_postponed_jobs_do_not_block_recording_when_database_fails(kit: Kit) -> None:
     begun = handle(kit)
 
     def fail_dispatch(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -367,7 +367,7 @@ def impatient(kit: Kit) -> Iterator[Connection]:
 
 
 @on_each_server
-def test_a_row_that_somebody_locks_stays_as_it_is_and_its_message_on_the_queue(kit: Kit) -> None:
+def test_locked_row_is_unchanged_and_its_message_stays(kit: Kit) -> None:
     begun = handle(kit)
     job_id = kit.enqueue("note", {})
     messages = kit.receive()
@@ -382,7 +382,7 @@ def test_a_row_that_somebody_locks_stays_as_it_is_and_its_message_on_the_queue(k
 
 
 @on_each_server
-def test_a_lock_that_is_let_go_meanwhile_is_waited_for(kit: Kit) -> None:
+def test_worker_waits_for_released_lock(kit: Kit) -> None:
     begun = handle(kit)
     job_id = kit.enqueue("note", {})
     messages = kit.receive()
@@ -458,7 +458,7 @@ def test_a_server_that_became_read_only_costs_no_job_an_attempt(database_url: st
 
 
 @on_each_server
-def test_what_the_database_cannot_hold_costs_its_neighbours_nothing(kit: Kit) -> None:
+def test_data_that_database_refuses_does_not_affect_other_jobs(kit: Kit) -> None:
     begun = handle(kit)
     kit.send(MESSAGE)
     # A column that somebody made shorter than a message may be.

@@ -39,7 +39,7 @@ MOMENTS: dict[str, tuple[Callable[[Kit], AbstractContextManager[None]], int]] = 
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_job_whose_process_is_killed_is_done_all_the_same(kit: Kit, moment: str) -> None:
+def test_job_of_killed_process_is_completed(kit: Kit, moment: str) -> None:
     kill, times = MOMENTS[moment]
     begun = handle(kit)
     job_id = kit.send(MESSAGE)
@@ -55,7 +55,7 @@ def test_a_job_whose_process_is_killed_is_done_all_the_same(kit: Kit, moment: st
     assert left(kit) == []
 
 
-def test_a_kill_before_the_acknowledgement_repeats_nothing(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_before_acknowledgement_repeats_no_effect(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     def perform(job: Job[Note]) -> None:
         if job.payload.text == "bad" and job.attempt == 1:
             raise ValueError("no")
@@ -77,7 +77,7 @@ def test_a_kill_before_the_acknowledgement_repeats_nothing(kit: Kit, monkeypatch
     assert (set(statuses(kit).values()), left(kit)) == ({"completed"}, [])
 
 
-def test_a_process_that_is_killed_each_time_uses_up_the_attempts_of_its_job_and_no_more(kit: Kit) -> None:
+def test_job_that_kills_each_process_is_dead_after_its_attempts(kit: Kit) -> None:
     begun = fail(kit, Killed())
     job_id = kit.send(MESSAGE)
     kit.settle()
@@ -97,7 +97,7 @@ def test_a_process_that_is_killed_each_time_uses_up_the_attempts_of_its_job_and_
 
 
 @pytest.mark.parametrize("moment", ["begin", "end"])
-def test_what_may_be_tried_once_begins_once_whenever_its_process_is_killed(kit: Kit, moment: Any) -> None:
+def test_job_with_one_attempt_begins_once_despite_kills(kit: Kit, moment: Any) -> None:
     begun = handle(kit, max_attempts=1)
     job_id = kit.send(MESSAGE)
     with kit.killed_at(moment):
@@ -110,7 +110,7 @@ def test_what_may_be_tried_once_begins_once_whenever_its_process_is_killed(kit: 
     ]
 
 
-def test_what_may_be_tried_once_is_not_claimed_before_its_neighbour_has_ended(kit: Kit) -> None:
+def test_job_with_one_attempt_is_claimed_after_the_job_before_it_ended(kit: Kit) -> None:
     def perform(job: Job[Note]) -> None:
         if job.payload.text == "poison":
             raise Killed
@@ -125,7 +125,7 @@ def test_what_may_be_tried_once_is_not_claimed_before_its_neighbour_has_ended(ki
 
 
 @pytest.mark.parametrize("places", [(0,), (4,), (9,), (0, 1), (3, 8)])
-def test_a_job_that_kills_its_process_takes_none_of_its_neighbours_with_it(kit: Kit, places: tuple[int, ...]) -> None:
+def test_job_that_kills_its_process_does_not_affect_its_batch(kit: Kit, places: tuple[int, ...]) -> None:
     def perform(job: Job[Note]) -> None:
         if job.payload.text == "poison":
             raise Killed
@@ -152,7 +152,7 @@ def test_a_job_that_kills_its_process_takes_none_of_its_neighbours_with_it(kit: 
     assert left(kit) == []
 
 
-def test_a_kill_repeats_at_most_the_one_effect_that_took_long_enough_to_leave_the_process(kit: Kit) -> None:
+def test_kill_repeats_at_most_one_network_effect(kit: Kit) -> None:
     effects: list[str] = []
 
     def perform(job: Job[Note]) -> None:
@@ -172,7 +172,7 @@ def test_a_kill_repeats_at_most_the_one_effect_that_took_long_enough_to_leave_th
     assert len(effects) == 9
 
 
-def test_a_job_under_a_live_lease_is_left_alone_by_another_worker(kit: Kit) -> None:
+def test_job_under_live_lease_is_not_performed_by_another_worker(kit: Kit) -> None:
     answers: list[Any] = []
 
     def perform(job: Job[Note]) -> None:
@@ -191,7 +191,7 @@ def test_a_job_under_a_live_lease_is_left_alone_by_another_worker(kit: Kit) -> N
     assert (left(kit), len(begun), kit.job(job_id).status) == ([], 1, "completed")
 
 
-def test_a_lease_that_is_over_lets_another_worker_take_the_job_and_the_first_can_write_nothing(kit: Kit) -> None:
+def test_worker_whose_lease_ended_cannot_write(kit: Kit) -> None:
     endings: list[str] = []
 
     def perform(job: Job[Note]) -> None:
@@ -217,9 +217,7 @@ def test_a_lease_that_is_over_lets_another_worker_take_the_job_and_the_first_can
 
 
 @pytest.mark.parametrize("error", [None, ValueError("no"), PermanentError("never")], ids=repr)
-def test_an_attempt_that_was_taken_over_writes_nothing_while_the_other_goes_on(
-    kit: Kit, error: Exception | None
-) -> None:
+def test_attempt_that_lost_its_claim_writes_nothing(kit: Kit, error: Exception | None) -> None:
     taken_over: dict[str, Any] = {"status": "processing", "attempts": 2, "claimed_by": "other"}
 
     def perform(job: Job[Note]) -> None:
@@ -237,7 +235,7 @@ def test_an_attempt_that_was_taken_over_writes_nothing_while_the_other_goes_on(
     assert row.lease_until == kit.clock.now_ms() + 1000
 
 
-def test_what_was_taken_over_before_it_was_begun_is_not_handed_back(kit: Kit) -> None:
+def test_job_claimed_by_another_worker_is_not_released(kit: Kit) -> None:
     taken_over: dict[str, Any] = {"status": "processing", "attempts": 1, "claimed_by": "other"}
 
     def perform(job: Job[Note]) -> None:
@@ -255,7 +253,7 @@ def test_what_was_taken_over_before_it_was_begun_is_not_handed_back(kit: Kit) ->
     assert row.lease_until == kit.clock.now_ms() + 1000
 
 
-def test_a_message_that_comes_again_during_the_work_does_not_begin_it_twice(kit: Kit) -> None:
+def test_message_redelivered_during_work_is_performed_once(kit: Kit) -> None:
     # A queue whose visibility time-out is shorter than the work.
     def receive() -> list[dict[str, Any]]:
         answer = kit.sqs.receive_message(QueueUrl=WORK, MaxNumberOfMessages=10, VisibilityTimeout=30)
@@ -276,7 +274,7 @@ def test_a_message_that_comes_again_during_the_work_does_not_begin_it_twice(kit:
     assert (len(begun), left(kit)) == (1, [])
 
 
-def test_a_job_is_taken_over_when_the_lease_of_its_worker_is_over_and_that_attempt_counts(kit: Kit) -> None:
+def test_job_is_claimed_again_after_its_lease_and_the_attempt_counts(kit: Kit) -> None:
     insert_job(kit, id="j", status="processing", attempts=1, lease_until=kit.clock.now_ms() + 1000, claimed_by="r")
     begun = handle(kit)
     kit.redeliver("j")
@@ -294,7 +292,7 @@ def hang(_job: object) -> None:
         ours.recv(1)
 
 
-def test_an_attempt_that_takes_too_long_is_interrupted_and_its_neighbour_goes_on(kit: Kit) -> None:
+def test_attempt_beyond_its_time_limit_is_interrupted(kit: Kit) -> None:
     handle(kit, hang, type_="slow", timeout_seconds=0.05)
     handle(kit, timeout_seconds=60)
     slow, quick = (kit.send({"type": type_, "data": {}}) for type_ in ("slow", "note"))
@@ -308,7 +306,7 @@ def test_an_attempt_that_takes_too_long_is_interrupted_and_its_neighbour_goes_on
 
 
 @on_each_server
-def test_time_limits_leave_no_place_in_the_pool_taken(kit: Kit) -> None:
+def test_time_limit_leaks_no_pooled_connection(kit: Kit) -> None:
     connections: list[Any] = []
 
     def leak(_job: Job[Note]) -> None:
@@ -325,7 +323,7 @@ def test_time_limits_leave_no_place_in_the_pool_taken(kit: Kit) -> None:
     assert len(connections) == len(ids)
 
 
-def test_no_attempt_may_take_longer_than_its_invocation_has(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_limit_ends_before_the_invocation(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[float | None] = []
 
     @contextmanager
@@ -342,7 +340,7 @@ def test_no_attempt_may_take_longer_than_its_invocation_has(kit: Kit, monkeypatc
     assert limits == [60, 295, None]
 
 
-def test_outside_the_main_thread_nothing_is_interrupted_and_the_job_is_done(kit: Kit) -> None:
+def test_no_time_limit_outside_main_thread(kit: Kit) -> None:
     begun = handle(kit, timeout_seconds=0.000_001)
     job_id = kit.send(MESSAGE)
     thread = Thread(target=kit.drain)
