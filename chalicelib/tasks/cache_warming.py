@@ -1,7 +1,7 @@
-"""What the application finds in its cache before anybody asks: computed together, and swapped in together.
+"""Warm the application's cache: compute its values together, and replace all of them in one transaction.
 
-Each value is JSON under a key of its version, `{cache}:<name>:<version>`, and `{cache}:current` says which version
-counts. The braces keep all of them on one node of a cluster.
+Each value is JSON under a key of its version, `{cache}:<name>:<version>`, and `{cache}:current` names the
+current version. The braces keep all keys on one node of a cluster.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from redis import Redis
 
 CURRENT, LOCK = "{cache}:current", "{cache}:lock"
-# Two intervals and some grace: a run that fails leaves what is there until the next one is done.
+# Two intervals and some grace: after a failed run the old values last until the next run.
 LIFE_SECONDS = 2 * 1800 + 900
-# Longer than any run, so that a dead one does not hold up the next for long.
+# Longer than any run, yet short enough that a killed run does not block the next one for long.
 LOCK_SECONDS = 300
 POPULAR = 100
 DAY_MS = 86_400_000
@@ -36,7 +36,7 @@ COLUMNS = ("id", "title", "url", "author", "points", "comments", "views", "creat
 
 
 def perform(context: Context, run: Run) -> Counts:
-    """Compute every value and swap all of them in; counts are values."""
+    """Compute all values and swap them in; counts are values."""
     if context.cache is None:
         raise Skipped("there is no Redis: set REDIS_URL")
     at = run.scheduled_for
@@ -51,13 +51,13 @@ def perform(context: Context, run: Run) -> Counts:
 
 
 def compute(connection: Connection, *, at: datetime) -> dict[str, Any]:
-    """Return the values by name: the hundred posts most viewed, and how many users were active in the day before."""
+    """Return the values by name: the hundred most viewed posts, and the number of users active in the last 24 hours."""
     return {"popular_posts": _popular_posts(connection), "active_users": _active_users(connection, at=at)}
 
 
 def _popular_posts(connection: Connection) -> list[dict[str, Any]]:
     chosen = select(*(posts.c[name] for name in COLUMNS))
-    # No order among equals: with one, no index of `views` would be of use.
+    # No second order: with one, MySQL could not use an index on `views`.
     best = connection.execute(chosen.order_by(posts.c.views.desc()).limit(POPULAR))
     return [dict(zip(COLUMNS, row, strict=True)) for row in best]
 
@@ -70,7 +70,7 @@ def _active_users(connection: Connection, *, at: datetime) -> int:
 
 
 def claim(redis: Redis, *, at: datetime, run_id: str) -> None:
-    """Keep other runs away until this one has swapped its values in.
+    """Lock out other runs until this one has swapped its values in.
 
     Raises AlreadyClaimed while another run does so, Skipped where the cache already has the values of a later fire.
     """
@@ -92,9 +92,9 @@ def claim(redis: Redis, *, at: datetime, run_id: str) -> None:
 
 
 def swap_in(redis: Redis, values: Mapping[str, Any], *, at: datetime, computed_at: datetime, run_id: str) -> None:
-    """Put the values into Redis and make them those that count, in one transaction.
+    """Write the values to Redis and make them current, in one transaction.
 
-    Raises TransientError, and then what was there still counts, and Skipped where that is of a later fire.
+    Raises TransientError, after which the old values stay current, and Skipped where these belong to a later fire.
     """
     from redis.exceptions import RedisError
 
@@ -103,7 +103,7 @@ def swap_in(redis: Redis, values: Mapping[str, Any], *, at: datetime, computed_a
     transaction: Any = redis.pipeline(transaction=True)
     try:
         with transaction as pipeline:
-            # A run that was held up for longer than the lock lives may find another's values.
+            # A run that outlived its lock may find the values of another one.
             pipeline.watch(CURRENT)
             if _is_later(pipeline.get(CURRENT), at=at):
                 raise Skipped("the values of a later fire are in the cache")
@@ -119,15 +119,15 @@ def swap_in(redis: Redis, values: Mapping[str, Any], *, at: datetime, computed_a
 
 
 def _is_later(version: Any, *, at: datetime) -> bool:
-    # What somebody else has written there holds up nobody.
+    # Ignore anything else that was written there.
     moment = version.partition(b"-")[0] if isinstance(version, bytes) else b""
     return moment.isdigit() and int(moment) > to_ms(at)
 
 
 def read(redis: Redis, *names: str) -> dict[str, Any] | None:
-    """Return values of one version by name, each with its `computed_at`: how an application reads them.
+    """Return values of one version by name, each with its `computed_at`: this is how an application reads them.
 
-    None where the cache is cold; then the application asks its database.
+    Return None where the cache is cold; the application then queries its database.
     """
     version = redis.get(CURRENT)
     if not isinstance(version, bytes):

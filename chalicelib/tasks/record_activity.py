@@ -1,4 +1,4 @@
-"""Records who was active on the day before, for the monthly reports; it comes before the cleanup of sessions."""
+"""Record the users who were active yesterday, before the cleanup deletes their sessions; monthly reports count them."""
 
 from datetime import timedelta
 from functools import partial
@@ -30,19 +30,19 @@ def perform(context: Context, run: Run) -> Counts:
 
 
 def count(database: Database, clock: Clock, day: Window) -> int:
-    """Return how many users were active on a day, as far as their sessions tell now."""
+    """Return how many users were active on a day, according to the sessions as they are now."""
     users = select(func.count(sessions.c.user_id.distinct())).where(_was_active(day, now_ms=clock.now_ms()))
     return database.autocommit(lambda connection: connection.execute(users).scalar_one())
 
 
 def record(database: Database, clock: Clock, day: Window) -> int:
-    """Record the users that were active on a day, and return how many are recorded for it.
+    """Record the users who were active on a day, and return how many are recorded for it.
 
-    A session only tells when it was used last: recorded within an hour, those used again since midnight count
-    too; later, who has been active since is not seen, and what was recorded before stays.
+    A session stores only its last use. Within an hour after the day, sessions that were used again since midnight
+    count too. Later they no longer count; users recorded before remain.
     """
     active = _was_active(day, now_ms=clock.now_ms())
-    # An hour at a time, so that no transaction is long.
+    # In hours, to keep transactions short.
     for start_ms in range(day.start_ms, day.end_ms + HOUR_MS, HOUR_MS):
         within = and_(active, sessions.c.updated_at >= start_ms, sessions.c.updated_at < start_ms + HOUR_MS)
         users = select(literal(day.day.isoformat()), sessions.c.user_id).where(within).distinct()

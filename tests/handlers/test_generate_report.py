@@ -188,10 +188,10 @@ def test_month_that_has_not_ended_is_dead_at_once(
                 "\x00",
             )
         ),
-        ("2026-13", "period: 2026-13 is no month between 1970-01 and 9998-12."),
-        ("2026-00", "period: 2026-00 is no month between 1970-01 and 9998-12."),
-        ("1969-12", "period: 1969-12 is no month between 1970-01 and 9998-12."),
-        ("9999-01", "period: 9999-01 is no month between 1970-01 and 9998-12."),
+        ("2026-13", "period: 2026-13 is not a month between 1970-01 and 9998-12."),
+        ("2026-00", "period: 2026-00 is not a month between 1970-01 and 9998-12."),
+        ("1969-12", "period: 1969-12 is not a month between 1970-01 and 9998-12."),
+        ("9999-01", "period: 9999-01 is not a month between 1970-01 and 9998-12."),
         # The twelve months before it would begin before 1970-01.
         ("1970-12", "period: the earliest month that has a year before it is 1971-01"),
         ("2026-02" * 100_000, f"period: A month is written like 2026-02, not '{('2026-02' * 5)[:32]}'."),

@@ -1,4 +1,4 @@
-"""The monthly report: the month that has ended in figures, stored, and mailed to the administrators."""
+"""The monthly report: count the last month's figures, store the report, and mail it to the administrators."""
 
 from datetime import timedelta
 from typing import Any
@@ -33,14 +33,14 @@ FORMATS = {
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Which month (2026-02) instead of the last that has ended, and whether to mail it; what runs of itself does."""
+    """The month (2026-02) instead of the last one, and whether to mail it; scheduled runs mail it by default."""
 
     month: str | None = None
     mail: bool | None = None
 
 
 def perform(context: Context, run: Run) -> Counts:
-    """Store the report of the month and have it mailed; counts are administrators."""
+    """Store the month's report and queue its mails; counts are administrators."""
     options = _read_options(run)
     zone, now = context.settings(MailSettings).digest_zone, from_ms(context.clock.now_ms())
     month = Month.parse(options.month) if options.month else Month.ended_before(run.scheduled_for, zone)
@@ -65,15 +65,15 @@ def _read_options(run: Run) -> Options:
     try:
         options = msgspec.convert(dict(run.options), Options)
         if options.month is not None:
-            # No more of it than the reason, which repeats it, should be long.
+            # Truncated, since the error repeats it.
             Month.parse(options.month[:32])
     except ValueError as error:
-        raise InvalidRequestError(f"monthly_report cannot be made as asked: {error}") from None
+        raise InvalidRequestError(f"monthly_report has an invalid option: {error}") from None
     return options
 
 
 def _key(month: Month, extension: str) -> str:
-    # Always the same, so that the bucket's versions are those of one report.
+    # The same key each time, so that the bucket keeps the versions of one report.
     return f"reports/{month}/report.{extension}"
 
 
@@ -85,7 +85,7 @@ def _find_administrators(context: Context) -> list[Any]:
 def _enqueue_mails(context: Context, run: Run, report: Report, administrators: list[Any]) -> None:
     link = context.store.link(_key(report.month, "html"), seconds=LINK_SECONDS)
     content = msgspec.json.decode(msgspec.json.encode(mail_content(report, link=link)))
-    # A schedule's mails are one a month, whatever is repeated; those that somebody asks for one a request.
+    # Scheduled runs send one mail a month, however often they repeat; manual runs one for each request.
     occasion = str(report.month) if run.trigger in AUTOMATIC else str(run.id)
     mails = [
         NewJob(

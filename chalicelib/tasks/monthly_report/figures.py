@@ -1,4 +1,4 @@
-"""What a monthly report tells: each month's figures, its top posts, and when they were counted."""
+"""Count a monthly report: the figures of each month, and the top posts of the last one."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from chalicelib.tasks.monthly_report.month import Month
 
 @dataclass(frozen=True, kw_only=True)
 class MonthFigures:
-    """A month in numbers; `active_users` is None where nothing was recorded, which is not the same as zero."""
+    """A month in numbers; `active_users` is None where a day was not recorded, which differs from zero."""
 
     month: Month
     new_users: int
@@ -27,7 +27,7 @@ class MonthFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class TopPost:
-    """A post of the reported month. Its texts are as its author wrote them, so whoever shows them escapes them."""
+    """A post of the reported month. Its texts come from its author: escape them."""
 
     title: str
     link: str
@@ -40,7 +40,7 @@ class TopPost:
 class Report:
     """The reported month, last of `months`, and those before it, oldest first: thirteen where all are known.
 
-    `top_posts` stand best first, `computed_at` is aware. Raises ValueError for months with a gap, or none.
+    `top_posts` are sorted best first, `computed_at` is aware. Raises ValueError for months with a gap, or none.
     """
 
     months: tuple[MonthFigures, ...]
@@ -75,7 +75,7 @@ TOP_POSTS = 10
 
 
 def collect(connection: Connection, month: Month, *, zone: ZoneInfo, settings: MailSettings, at: datetime) -> Report:
-    """Return the report of a closed month, with the twelve before it as far as there are; `at` is when it is made.
+    """Return the report of a closed month, and up to twelve months before it; `at` is the time of counting.
 
     Each month is counted once, so that the same month always has the same figures.
     """
@@ -92,14 +92,14 @@ def collect(connection: Connection, month: Month, *, zone: ZoneInfo, settings: M
 
 
 def _figures_of(connection: Connection, month: Month, *, zone: ZoneInfo, at: datetime) -> MonthFigures:
-    """Return a month's figures as they were counted first; what nobody could count so far is counted now."""
+    """Return a month's stored figures; count those that are not stored yet."""
     of_month = select(month_figures).where(month_figures.c.month == str(month))
     stored = connection.execute(of_month).one_or_none()
     if stored is None:
         _count(connection, month, window=month.window(zone), at=at)
     elif stored.active_users is None:
         _count_late(connection, month)
-    # Once more: another report may have counted it at the same time, and been the first.
+    # Read again: a concurrent report may have stored the figures first.
     counted = connection.execute(of_month).one()
     return MonthFigures(
         month=month,
@@ -121,7 +121,7 @@ def _count(connection: Connection, month: Month, *, window: tuple[int, int], at:
 
 
 def _count_late(connection: Connection, month: Month) -> None:
-    # The month's last day may be recorded only after its first report.
+    # The month's last day may be recorded after its first report.
     active = count_active_users(connection, month)
     if active is not None:
         missing = (month_figures.c.month == str(month), month_figures.c.active_users.is_(None))
@@ -157,7 +157,7 @@ def _top_posts(connection: Connection, window: tuple[int, int], *, site_url: str
 
 
 def count_active_users(connection: Connection, month: Month) -> int | None:
-    """Return how many users were active in a month, None unless each of its days was recorded."""
+    """Return how many users were active in a month, or None unless all of its days were recorded."""
     days = month.days()
     within = activity_days.c.day.between(days[0], days[-1])
     if connection.execute(select(func.count()).select_from(activity_days).where(within)).scalar_one() < len(days):

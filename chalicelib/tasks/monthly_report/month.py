@@ -25,7 +25,7 @@ class Month:
 
     def __post_init__(self) -> None:
         if not (_FIRST_YEAR <= self.year <= _LAST_YEAR and 1 <= self.month <= 12):
-            raise ValueError(f"{self} is no month between {_FIRST_YEAR}-01 and {_LAST_YEAR}-12.")
+            raise ValueError(f"{self} is not a month between {_FIRST_YEAR}-01 and {_LAST_YEAR}-12.")
 
     @classmethod
     def parse(cls, text: str) -> Month:
@@ -36,7 +36,7 @@ class Month:
 
     @classmethod
     def ended_before(cls, moment: datetime, zone: ZoneInfo) -> Month:
-        """Return the latest month that has ended in the zone at an aware moment, the very end included."""
+        """Return the last month that has ended in the zone at or before an aware moment."""
         local = _aware(moment).astimezone(zone)
         return cls(year=local.year, month=local.month).previous()
 
@@ -57,7 +57,7 @@ class Month:
         return Month(year=self.year, month=self.month + 1) if self.month < 12 else Month(year=self.year + 1, month=1)
 
     def window(self, zone: ZoneInfo) -> tuple[int, int]:
-        """Return the month in the zone as a half-open range of epoch milliseconds, however its clocks change."""
+        """Return the month in the zone as a half-open range of epoch milliseconds, across clock changes."""
         carried, place = divmod(self.month, 12)
         return midnight_ms(date(self.year, self.month, 1), zone), midnight_ms(
             date(self.year + carried, place + 1, 1), zone

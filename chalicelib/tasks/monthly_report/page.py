@@ -1,4 +1,4 @@
-"""The report as one page with charts, as a sheet of its months, as JSON, and as the content of its mail.
+"""Render the report as an HTML page with charts, as CSV, as JSON, and as the content of its mail.
 
 The same report always gives the same bytes.
 """
@@ -21,13 +21,13 @@ from chalicelib.tasks.monthly_report.month import Month
 TEMPLATES = Path(__file__).parent / "templates"
 FIGURES = {"new_users": "New users", "new_posts": "New posts", "active_users": "Active users"}
 
-# Each month and its figure, oldest first; None where nothing was recorded.
+# Each month and its figure, oldest first; None where it is unknown.
 History = tuple[tuple[Month, int | None], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A figure and its change in words; `arrow` is ▲, ▼ or =, and empty where there is nothing to compare."""
+    """A figure and its change in words; `arrow` is ▲, ▼ or =, or empty without a figure to compare with."""
 
     label: str
     value: str
@@ -71,17 +71,17 @@ def _rounded(percent: float) -> str:
 
 INTERVALS = 4
 UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
-# From here on a figure is too long to stand beside its bar in full.
+# Larger figures are abbreviated: they do not fit next to their bar.
 LONG = 10**6
-# What is not zero shows, however little it is beside the highest bar.
+# The length of the smallest bar that is not zero, in percent.
 SHORTEST = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A month's bar: its `length` in percent of the axis, None where nothing was recorded.
+    """A month's bar: its `length` in percent of the axis, None where the figure is unknown.
 
-    `month` and `figure` are complete, for those who hear the chart or point at a bar; `name` and `label` are drawn.
+    `month` and `figure` are complete, for screen readers and tool tips; `name` and `label` are drawn.
     """
 
     month: str
@@ -93,7 +93,7 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """Bars from top to bottom, oldest first, over an axis of places in percent with their labels."""
+    """Bars from top to bottom, oldest first, over an axis of ticks: position in percent, and label."""
 
     title: str
     bars: tuple[Bar, ...]
@@ -101,7 +101,7 @@ class Chart:
 
 
 def svg(title: str, history: History) -> str:
-    """Return the chart as an SVG element of a page: as wide as it may be, its colours the page's."""
+    """Return the chart as an SVG element of a page: it fills the width and takes the page's colours."""
     known = [figure for _, figure in history if figure is not None]
     ticks = _ticks(max(known, default=0))
     last = len(history) - 1
@@ -111,7 +111,7 @@ def svg(title: str, history: History) -> str:
             _bar(month, figure, top=ticks[-1], in_full=place in {0, last})
             for place, (month, figure) in enumerate(history)
         ),
-        # An axis without a bar would name numbers that nothing was measured in.
+        # No axis without bars.
         ticks=tuple((round(100 * tick / ticks[-1], 2), _short(tick)) for tick in ticks if known),
     )
     return templates(TEMPLATES).get_template("chart.svg.j2").render(chart=chart)
@@ -146,7 +146,7 @@ COLUMNS = ("month", "new_users", "new_posts", "active_users")
 
 
 def html(report: Report) -> str:
-    """Return the report as one page of HTML that asks for nothing else: no script, no font, no picture."""
+    """Return the report as one HTML page without external resources or scripts."""
     from markupsafe import Markup
 
     computed = report.computed_at.astimezone(UTC)
@@ -160,7 +160,7 @@ def html(report: Report) -> str:
 
 
 def csv_text(report: Report) -> str:
-    """Return the months as RFC 4180 has it, under a header; a figure that is missing is an empty field."""
+    """Return the months as RFC 4180 has it, under a header; an unknown figure is an empty field."""
     sheet = io.StringIO()
     rows = csv.writer(sheet)
     rows.writerow(COLUMNS)
@@ -169,7 +169,7 @@ def csv_text(report: Report) -> str:
 
 
 def json_text(report: Report) -> str:
-    """Return the whole report as JSON in ASCII; a figure that is missing is null."""
+    """Return the whole report as JSON in ASCII; an unknown figure is null."""
     values = {
         "site_name": report.site_name,
         "site_url": report.site_url,
@@ -195,7 +195,7 @@ MAX_POSTS = 5
 
 
 def mail_content(report: Report, *, link: str) -> dict[str, Any]:
-    """Return the content of the mail; `link` leads to the full report. Raises ValueError for one not of the web."""
+    """Return the mail's content; `link` leads to the full report. Raises ValueError for one that is not http(s)."""
     if not link.startswith(("https://", "http://")):
         raise ValueError("The link to a report begins with https:// or http://.")
     return {

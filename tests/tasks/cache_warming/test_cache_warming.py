@@ -155,7 +155,7 @@ def test_without_redis_the_run_is_skipped_with_the_reason(database_url: str) -> 
     assert (run.status, run.error) == ("skipped", "there is no Redis: set REDIS_URL")
 
 
-def test_two_runs_at_once_do_the_work_once(kit: Kit, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_runs_warm_once(kit: Kit, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     compute = cache_warming.compute
     told: list[Any] = []
 
@@ -421,7 +421,7 @@ def test_a_cluster_whose_slots_nobody_serves_fails_the_run(tmp_path: Path) -> No
             assert values_of(client) == ([], 0)
 
 
-def test_a_wrong_password_fails_the_run_and_is_told_to_nobody(tmp_path: Path, own: redis.Redis) -> None:
+def test_wrong_password_fails_the_run_and_is_not_disclosed(tmp_path: Path, own: redis.Redis) -> None:
     own.config_set("requirepass", "right")
     kit = kit_for(tmp_path, url_of(own), REDIS_PASSWORD="wrong-and-secret")
     fail_to_warm(kit, NOON, "invalid username-password pair or user is disabled")

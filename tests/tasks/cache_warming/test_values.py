@@ -62,7 +62,7 @@ def test_the_hundred_posts_most_viewed_are_chosen_best_first(kit: Kit) -> None:
     assert {post["id"] for post in best[:4]} == {"p118", "p119", "p116", "p117"}
 
 
-def test_a_post_is_told_with_the_chosen_columns_only(kit: Kit) -> None:
+def test_posts_have_the_chosen_columns_only(kit: Kit) -> None:
     add_posts(kit, [7])
     assert computed(kit)["popular_posts"] == [
         {
@@ -227,7 +227,7 @@ def test_values_of_a_later_fire_that_come_between_the_look_and_the_write_stay(
 
 
 @pytest.mark.parametrize("version", [b"", b"garbage", b"-", b"-1-r", b"\xff\xfe", b"1e9-x"])
-def test_what_somebody_else_wrote_as_the_version_holds_up_nobody(client: redis.Redis, version: bytes) -> None:
+def test_foreign_version_is_ignored(client: redis.Redis, version: bytes) -> None:
     client.set(CURRENT, version)
     claim(client, at=AT, run_id="r1")
     put(client, {"a": 1})
@@ -235,13 +235,13 @@ def test_what_somebody_else_wrote_as_the_version_holds_up_nobody(client: redis.R
 
 
 @pytest.mark.parametrize("key", [CURRENT, LOCK])
-def test_a_key_of_another_type_is_told_as_redis_tells_it(client: redis.Redis, key: str) -> None:
+def test_key_of_another_type_reports_redis_error(client: redis.Redis, key: str) -> None:
     client.lpush(key, "x")
     with pytest.raises(TransientError, match=r"Redis does not take the lock: .*WRONGTYPE"):
         claim(client, at=AT, run_id="r1")
 
 
-def test_values_that_are_refused_leave_the_old_ones_counting(client: redis.Redis) -> None:
+def test_refused_values_leave_the_old_ones_current(client: redis.Redis) -> None:
     put(client, {"a": "old"})
     client.config_set("maxmemory", 1)
     try:

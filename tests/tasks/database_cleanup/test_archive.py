@@ -79,7 +79,7 @@ def test_rows_that_go_are_archived_under_the_rule_and_the_fires_day(
     }
 
 
-def test_what_hangs_on_a_row_is_archived_with_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dependents_are_archived_with_their_row(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, USERS)
     first, second = world.add_users(2, is_verified=False, created_at=ago(days=8))
     add_sessions(world, 2, days=1, user_id=first)
@@ -148,7 +148,7 @@ def test_a_dry_run_stores_nothing(world: World, monkeypatch: pytest.MonkeyPatch)
     assert archived(world) == {}
 
 
-def test_nothing_is_deleted_when_s3_refuses_and_the_repetition_goes_on(
+def test_nothing_is_deleted_when_s3_refuses_and_the_retry_continues(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, SESSIONS, Rule(name="tokens", timestamp=password_reset_tokens.c.expires_at))
@@ -244,9 +244,7 @@ def test_a_row_that_comes_in_after_its_neighbours_were_archived_is_not_deleted_u
     assert lines(world) == [("sessions", id_) for id_ in gone]
 
 
-def test_what_comes_in_at_the_last_moment_undoes_the_chunk_which_is_archived_anew(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_insert_rolls_back_the_chunk_and_archives_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, USERS)
     (gone,) = world.add_users(1, is_verified=False, created_at=ago(days=8))
     engine = world.context().database.engine

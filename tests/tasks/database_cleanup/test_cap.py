@@ -81,7 +81,7 @@ def test_a_rule_may_have_limits_of_its_own(
 
 
 @pytest.mark.usefixtures("_small_is_ten")
-def test_a_person_may_lift_the_cap_of_a_rule_for_one_run(world: World) -> None:
+def test_uncapped_lifts_a_rules_limit_for_one_run(world: World) -> None:
     add_sessions(world, 11, days=31)
     with pytest.raises(RunFailedError, match='invoke the task with "uncapped": \\["sessions"\\]'):
         clean(world)
@@ -105,7 +105,7 @@ def test_a_dry_run_fails_where_the_run_would(world: World) -> None:
 
 
 @pytest.mark.usefixtures("_small_is_ten")
-def test_a_repetition_counts_anew_what_was_never_begun(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_counts_again_when_nothing_was_deleted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, sessions_rule())
     add_sessions(world, 11, days=31)
     with pytest.raises(RunFailedError):

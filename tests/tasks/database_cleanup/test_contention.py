@@ -193,7 +193,7 @@ def test_near_its_deadline_a_run_hands_on_instead_of_pausing(world: World) -> No
 
 
 @on_each_server
-def test_our_statements_wait_a_second_for_a_lock_and_those_of_others_as_long_as_before(world: World) -> None:
+def test_lock_timeout_is_short_for_the_cleanup_only(world: World) -> None:
     patience: list[int] = []
 
     def look(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
@@ -212,7 +212,7 @@ def test_our_statements_wait_a_second_for_a_lock_and_those_of_others_as_long_as_
 
 
 @pytest.mark.usefixtures("_orders")
-def test_a_user_whom_other_tables_refer_to_stays_and_keeps_no_other(world: World, log: Log) -> None:
+def test_referenced_user_stays_and_does_not_stop_others(world: World, log: Log) -> None:
     ids = world.add_users(40, is_verified=False, created_at=ago(days=8))
     kept = [ids[3], ids[17]]
     for n, user_id in enumerate(kept):

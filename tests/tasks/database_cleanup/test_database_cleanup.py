@@ -60,7 +60,7 @@ def test_tokens_go_when_they_have_expired(world: World) -> None:
     assert ids_in(world, password_reset_tokens) == ids_in(world, email_verification_tokens) == ["edge", "valid"]
 
 
-def test_users_who_never_verified_go_with_all_that_hangs_on_them(world: World) -> None:
+def test_unverified_users_are_deleted_with_their_dependents(world: World) -> None:
     unverified: dict[str, Any] = {"is_verified": False, "created_at": ago(days=8)}
     differing: dict[str, dict[str, Any]] = {
         "verified": {"is_verified": True},
@@ -88,7 +88,7 @@ def test_users_who_never_verified_go_with_all_that_hangs_on_them(world: World) -
     ],
     ids=str,
 )
-def test_what_nightshift_keeps_itself_goes_too(
+def test_nightshifts_own_history_is_deleted(
     world: World, table: Table, moment: str, days: int, values: dict[str, str]
 ) -> None:
     for id_, age in (("old", days + 1), ("young", days - 1)):
@@ -108,7 +108,7 @@ def test_runs_go_after_a_year(world: World) -> None:
     assert ids_in(world, runs) == sorted(["young", summary["run_id"]])
 
 
-def test_what_is_too_old_is_told_by_the_fire_and_not_by_the_clock(world: World) -> None:
+def test_age_is_measured_from_the_fire(world: World) -> None:
     add_sessions(world, 1, days=31, prefix="old")
     add_sessions(world, 1, days=29, prefix="young")
     add_reset_token(world, "valid", expires_at=ago(hours=-1))
@@ -126,9 +126,7 @@ def test_the_same_fire_again_does_nothing(world: World) -> None:
     assert ids_in(world, sessions) == ["late00000"]
 
 
-def test_the_summary_tells_of_each_rule_and_the_log_has_a_line_for_each(
-    world: World, monkeypatch: pytest.MonkeyPatch, log: Log
-) -> None:
+def test_summary_and_log_have_each_rule(world: World, monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
     use(monkeypatch, SESSIONS, Rule(name="tokens", timestamp=password_reset_tokens.c.expires_at))
     add_sessions(world, 2, days=31)
     summary = clean(world)
@@ -138,9 +136,7 @@ def test_the_summary_tells_of_each_rule_and_the_log_has_a_line_for_each(
     assert [(line["rule"], line["succeeded"]) for line in lines] == [("sessions", 2), ("tokens", 0)]
 
 
-def test_a_rule_that_fails_keeps_no_other_from_its_work(
-    world: World, monkeypatch: pytest.MonkeyPatch, log: Log
-) -> None:
+def test_failed_rule_does_not_stop_others(world: World, monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
     use(monkeypatch, BROKEN, SESSIONS)
     add_sessions(world, 2, days=31)
     with pytest.raises(RunFailedError, match=r"the rule broken failed: the database has no column nowhere\.at"):
@@ -151,9 +147,7 @@ def test_a_rule_that_fails_keeps_no_other_from_its_work(
     assert (line["level"], line["rule"], line["error_type"]) == ("ERROR", "broken", "ConfigurationError")
 
 
-def test_the_repetition_of_a_failed_run_tries_only_the_rules_that_failed(
-    world: World, monkeypatch: pytest.MonkeyPatch, log: Log
-) -> None:
+def test_retry_runs_failed_rules_only(world: World, monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
     use(monkeypatch, BROKEN, SESSIONS)
     add_sessions(world, 2, days=31)
     with pytest.raises(RunFailedError):
@@ -166,7 +160,7 @@ def test_the_repetition_of_a_failed_run_tries_only_the_rules_that_failed(
     assert ids_in(world, sessions) == ["late00000"]
 
 
-def test_a_rule_that_goes_on_failing_makes_the_run_dead(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rule_that_keeps_failing_makes_the_run_dead(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, BROKEN)
     for outcome in ("failed", "failed", "dead"):
         with pytest.raises(RunFailedError, match=f"database_cleanup {outcome}"):
@@ -187,7 +181,7 @@ def test_a_dry_run_counts_by_rule_and_changes_nothing(world: World, log: Log) ->
     assert counts(clean(world)) == (5, 5, 0, 0)
 
 
-def test_a_person_may_ask_for_some_rules_only(world: World) -> None:
+def test_run_can_be_limited_to_some_rules(world: World) -> None:
     add_sessions(world, 1, days=31)
     add_reset_token(world, "expired", expires_at=ago(days=1))
     summary = clean(world, rules=["password_reset_tokens"])
@@ -203,9 +197,7 @@ def test_options_that_name_no_rules_are_refused_before_anything_is_deleted(world
     assert len(ids_in(world, sessions)) == 1
 
 
-def test_a_run_near_its_deadline_hands_the_rest_on_and_is_ended_by_the_worker(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_near_deadline_is_completed_by_the_worker(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30), chunk=2))
     add_sessions(world, 5, days=31)
     # Time stands still, so an invocation shorter than the reserve is out of time from the beginning.
@@ -216,9 +208,7 @@ def test_a_run_near_its_deadline_hands_the_rest_on_and_is_ended_by_the_worker(
     assert (world.run().status, world.run().total, world.run().succeeded) == ("succeeded", 5, 5)
 
 
-def test_a_run_that_is_handed_on_goes_on_behind_what_is_done_and_with_the_options_it_had(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_continued_run_keeps_its_position_and_options(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     rule = Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30), chunk=2, max_rows=3)
     use(monkeypatch, BROKEN, rule)
     add_sessions(world, 6, days=31)
@@ -237,9 +227,7 @@ def test_a_run_that_is_handed_on_goes_on_behind_what_is_done_and_with_the_option
     assert (world.run().status, world.run().succeeded) == ("succeeded", 6)
 
 
-def test_a_run_that_is_killed_goes_on_from_where_it_was_a_second_before(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_run_repeats_at_most_a_second(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30), chunk=2))
     add_sessions(world, 6, days=31)
     chunks = count(1)
@@ -259,7 +247,7 @@ def test_a_run_that_is_killed_goes_on_from_where_it_was_a_second_before(
     assert ids_in(world, sessions) == ["before00000"]
 
 
-def test_an_attempt_whose_run_was_taken_over_goes_no_further(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attempt_stops_when_another_claims_its_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, SESSIONS, Rule(name="tokens", timestamp=password_reset_tokens.c.expires_at))
     add_sessions(world, 1, days=31)
     add_reset_token(world, "expired", expires_at=ago(days=1))
@@ -274,7 +262,7 @@ def test_an_attempt_whose_run_was_taken_over_goes_no_further(world: World, monke
     assert world.run().status == "running"
 
 
-def test_a_failure_before_the_run_was_handed_on_is_not_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_before_a_continuation_is_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, BROKEN, SESSIONS)
     add_sessions(world, 1, days=31)
     assert clean(world, seconds=9)["handed_on"] is True
@@ -284,7 +272,7 @@ def test_a_failure_before_the_run_was_handed_on_is_not_forgotten(world: World, m
     assert ids_in(world, sessions) == []
 
 
-def test_a_moment_that_cannot_be_understood_is_left_counted_and_logged_once(
+def test_invalid_timestamp_is_kept_counted_and_logged_once(
     world: World, monkeypatch: pytest.MonkeyPatch, log: Log
 ) -> None:
     use(monkeypatch, Rule(name="tokens", timestamp=password_reset_tokens.c.expires_at, chunk=1))
@@ -298,7 +286,7 @@ def test_a_moment_that_cannot_be_understood_is_left_counted_and_logged_once(
     assert (line["message"], line["rule"], line["ids"]) == ("timestamps are invalid", "tokens", ["zero"])
 
 
-def test_a_run_fails_when_most_moments_cannot_be_understood(world: World) -> None:
+def test_run_fails_when_most_timestamps_are_invalid(world: World) -> None:
     add_reset_token(world, "expired", expires_at=ago(days=1))
     for n in range(2):
         add_reset_token(world, f"zero{n}", expires_at=0)
@@ -319,7 +307,7 @@ def test_a_user_who_verifies_just_before_the_chunk_stays_and_counts_as_skipped(
 @pytest.mark.parametrize(
     "mistake", [{"keep": timedelta(seconds=-1)}, {"chunk": 0}, {"max_rows": -1}, {"max_share": 1.1}], ids=str
 )
-def test_a_rule_that_asks_for_what_cannot_be_is_refused(mistake: Any) -> None:
+def test_rule_with_invalid_limits_is_refused(mistake: Any) -> None:
     with pytest.raises(ConfigurationError, match="the rule tokens"):
         Rule(name="tokens", timestamp=password_reset_tokens.c.expires_at, **mistake)
 

@@ -133,7 +133,7 @@ def expected(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], t
 
 
 @pytest.mark.parametrize("moment", ["before_cursor_execute", "commit"])
-def test_a_run_that_is_killed_anywhere_leaves_the_same_when_it_is_repeated(
+def test_run_killed_anywhere_ends_the_same_when_repeated(
     world: World, expected: Callable[[str], tuple[Rows, int]], moment: str
 ) -> None:
     left, steps = expected(moment)
@@ -147,9 +147,7 @@ def test_a_run_that_is_killed_anywhere_leaves_the_same_when_it_is_repeated(
         check(world, before, left)
 
 
-def test_a_run_that_is_killed_again_and_again_gets_there(
-    world: World, expected: Callable[[str], tuple[Rows, int]]
-) -> None:
+def test_run_killed_repeatedly_completes(world: World, expected: Callable[[str], tuple[Rows, int]]) -> None:
     left, steps = expected("before_cursor_execute")
     chance = random.Random(3)
     before = prepare(world)
@@ -161,7 +159,7 @@ def test_a_run_that_is_killed_again_and_again_gets_there(
 
 
 @pytest.mark.parametrize(("nth", "moment"), [(9, "after"), (23, "before"), (31, "after"), (40, "before")])
-def test_a_process_that_is_killed_is_completed_by_its_repetition(
+def test_killed_process_is_completed_by_its_retry(
     world: World, expected: Callable[[str], tuple[Rows, int]], nth: int, moment: str
 ) -> None:
     left, steps = expected("before_cursor_execute")

@@ -65,15 +65,13 @@ def test_chunks_shrink_while_they_are_slow_down_to_a_least(world: World) -> None
 
 
 @pytest.mark.parametrize(("milliseconds", "size"), [(CHUNK_MS, 1000), (CHUNK_MS + 5, 833), (CHUNK_MS - 5, 1250)])
-def test_the_next_chunk_has_as_many_rows_as_would_have_taken_the_time_it_may(
-    world: World, milliseconds: int, size: int
-) -> None:
+def test_next_chunk_size_targets_the_chunk_time(world: World, milliseconds: int, size: int) -> None:
     throttle = throttle_of(world)
     throttle.adapt(milliseconds)
     assert throttle.rows == size
 
 
-def test_after_going_singly_chunks_grow_again_step_by_step(world: World) -> None:
+def test_chunks_grow_stepwise_after_shrinking_to_one_row(world: World) -> None:
     throttle = throttle_of(world)
     assert [throttle.shrink_batch() for _ in range(6)] == [False] * 5 + [True]
     sizes = []
@@ -90,27 +88,27 @@ def test_a_small_chunk_of_a_rule_is_never_made_larger(world: World) -> None:
     assert throttle.rows == 7
 
 
-def test_chunks_wait_longer_each_time_until_replicas_have_caught_up(world: World) -> None:
+def test_pauses_double_until_replicas_catch_up(world: World) -> None:
     throttle = throttle_of(world, Server(behind=[60, 40, 11, MAX_LAG_SECONDS]))
     throttle.wait()
     assert (world.clock.slept, throttle.rows) == ([1, 2, 4], MIN_ROWS)
 
 
-def test_replicas_that_do_not_catch_up_are_waited_for_two_minutes(world: World) -> None:
+def test_lagging_replica_fails_the_rule_after_two_minutes(world: World) -> None:
     throttle = throttle_of(world, Server(behind=[60] * 10))
     with pytest.raises(TransientError, match="given up after 7 pauses: replication is 60 s behind"):
         throttle.wait()
     assert sum(world.clock.slept) == 127
 
 
-def test_no_pause_reaches_beyond_the_deadline(world: World) -> None:
+def test_pause_never_exceeds_the_deadline(world: World) -> None:
     throttle = throttle_of(world, Server(behind=[60] * 10), seconds=20)
     with pytest.raises(OutOfTimeError, match="replication is 60 s behind"):
         throttle.wait()
     assert world.clock.slept == [1, 2, 4]
 
 
-def test_waits_for_locks_are_given_one_pause_since_after_it_they_are_not_ours(world: World) -> None:
+def test_lock_waits_cause_one_pause(world: World) -> None:
     throttle = throttle_of(world, Server(lock_ms=[5000, 5000, 100]))
     throttle.wait()
     assert (world.clock.slept, throttle.rows) == ([1], FIRST_ROWS // 2)
@@ -119,7 +117,7 @@ def test_waits_for_locks_are_given_one_pause_since_after_it_they_are_not_ours(wo
     assert world.clock.slept == [1]
 
 
-def test_the_server_is_looked_at_once_a_second(world: World) -> None:
+def test_server_load_is_checked_once_a_second(world: World) -> None:
     throttle = throttle_of(world, Server(behind=[0, 60]))
     throttle.wait()
     world.clock.advance(0.999)

@@ -183,7 +183,7 @@ def test_a_timestamp_means_the_same_in_whatever_zone_the_session_is(
         assert ids_in(world, table) == ["kept", "none"]
 
 
-def test_ids_of_moments_that_cannot_be_understood_are_listed_up_to_a_limit(
+def test_logged_ids_of_invalid_timestamps_are_limited(
     world: World, monkeypatch: pytest.MonkeyPatch, log: Callable[[], list[dict[str, Any]]]
 ) -> None:
     monkeypatch.setattr("chalicelib.tasks.database_cleanup.deletion.MAX_LOGGED_IDS", 2)

@@ -83,7 +83,7 @@ def test_public_addresses_may_be_connected_to(monkeypatch: pytest.MonkeyPatch, a
 
 
 @pytest.mark.parametrize("address", [*PRIVATE, *NEVER])
-def test_no_name_leads_into_our_own_network(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_private_addresses_are_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     names(monkeypatch, address)
     with pytest.raises(PermanentError, match="which is not an address that may be connected to"):
         connection.resolve("api.example.com", 443, is_internal=False)
@@ -144,7 +144,7 @@ def test_of_several_addresses_only_those_that_are_allowed_are_used(monkeypatch: 
     assert connection.resolve("api.example.com", 443, is_internal=False) == PUBLIC[:2]
 
 
-def test_what_was_checked_is_what_is_connected_to_and_the_name_is_not_resolved_again(
+def test_checked_address_is_connected_and_name_resolved_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = names(monkeypatch, PUBLIC[0], PUBLIC[1])
@@ -171,7 +171,7 @@ def test_a_literal_address_is_checked_as_any_other() -> None:
             connection.resolve(host, 443, is_internal=False)
 
 
-def test_a_name_that_is_not_answered_may_be_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresolved_name_is_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
     def resolve(*_: Any, **__: Any) -> list[Any]:
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
@@ -180,6 +180,6 @@ def test_a_name_that_is_not_answered_may_be_later(monkeypatch: pytest.MonkeyPatc
         connection.resolve("api.example.com", 443, is_internal=False)
 
 
-def test_a_name_that_can_be_none_is_refused() -> None:
+def test_invalid_host_name_is_refused() -> None:
     with pytest.raises(PermanentError, match="is not a host's name"):
         connection.resolve("x" * 70 + ".example", 443, is_internal=False)

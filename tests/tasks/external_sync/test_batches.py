@@ -24,14 +24,14 @@ def intake(deployment: Deployment, **declared: Any) -> BatchWriter:
     return BatchWriter(deployment.context().database, deployment.source(**declared), is_dry_run=False)
 
 
-def test_what_was_asked_for_later_stays_though_it_was_written_first(deployment: Deployment) -> None:
+def test_later_request_wins_even_if_written_first(deployment: Deployment) -> None:
     taken = intake(deployment).write([NEW], requested_at=2000, now_ms=2000)
     late = intake(deployment).write([OLD], requested_at=1000, now_ms=3000)
     assert (taken.counts, late.counts) == (Counts(total=1, succeeded=1), Counts(total=1, skipped=1))
     assert (deployment.data()["1"]["v"], deployment.rows()[0].synced_at) == ("new", 2000)
 
 
-def test_a_change_that_is_later_by_the_sources_own_clock_is_taken_whenever_it_was_asked_for(
+def test_later_change_by_the_sources_clock_wins(
     deployment: Deployment,
 ) -> None:
     declared = {"changed_field": "at", "changed_unit": "ms"}
@@ -42,7 +42,7 @@ def test_a_change_that_is_later_by_the_sources_own_clock_is_taken_whenever_it_wa
 
 @pytest.mark.parametrize("requested_at", [1000, 3000])
 @pytest.mark.parametrize("moment", ["known_hashes", "find"])
-def test_a_row_that_another_run_inserts_between_our_look_and_our_insert_is_settled_by_who_asked_later(
+def test_concurrent_insert_is_resolved_by_the_later_request(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, moment: str, requested_at: int
 ) -> None:
     if deployment.context().database.engine.dialect.name == "sqlite" and moment == "find":
@@ -124,7 +124,7 @@ def test_an_unchanged_batch_costs_one_select(deployment: Deployment) -> None:
     assert words == ["SELECT", "SELECT"]
 
 
-def test_behind_a_batch_of_which_nothing_was_known_the_next_costs_one_insert(deployment: Deployment) -> None:
+def test_batch_after_an_all_new_batch_costs_one_insert(deployment: Deployment) -> None:
     mine = intake(deployment)
     mine.write([b'{"id": "%d"}' % n for n in range(1000)], requested_at=1, now_ms=1)
     with noted(deployment) as words:
@@ -133,7 +133,7 @@ def test_behind_a_batch_of_which_nothing_was_known_the_next_costs_one_insert(dep
     assert words == ["BEGIN", "INSERT"]
 
 
-def test_what_is_known_behind_a_batch_of_which_nothing_was_is_found_all_the_same(deployment: Deployment) -> None:
+def test_known_items_after_an_all_new_batch_are_found(deployment: Deployment) -> None:
     intake(deployment).write([b'{"id": "same", "v": 1}', b'{"id": "changes", "v": 1}'], requested_at=1, now_ms=1)
     fit_once = intake(deployment, valid=refuse_the_first_version)
     fit_once.write([b'{"id": "other", "v": 2}'], requested_at=2, now_ms=2)

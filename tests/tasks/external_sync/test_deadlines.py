@@ -10,9 +10,7 @@ from tests.tasks.external_sync.upstream import Asked, Reply
 
 
 @pytest.mark.parametrize("is_snapshot", [False, True])
-def test_a_run_near_its_deadline_is_handed_on_and_continued_where_it_was(
-    deployment: Deployment, is_snapshot: bool
-) -> None:
+def test_run_near_deadline_continues_where_it_stopped(deployment: Deployment, is_snapshot: bool) -> None:
     deployment.declare(pages=Cursors(), is_snapshot=is_snapshot)
     deployment.upstream.serve({"items": [{"id": "gone"}, *ITEMS]})
     deployment.fire()
@@ -35,7 +33,7 @@ def test_a_run_near_its_deadline_is_handed_on_and_continued_where_it_was(
     assert {"6", "7"} <= deployment.data().keys()
 
 
-def test_a_run_without_any_time_is_handed_on_untouched(lite: Deployment) -> None:
+def test_run_without_time_is_continued_untouched(lite: Deployment) -> None:
     lite.upstream.serve(ITEMS)
     assert lite.fire(seconds=9)["handed_on"] is True
     assert lite.upstream.asked == []
@@ -43,7 +41,7 @@ def test_a_run_without_any_time_is_handed_on_untouched(lite: Deployment) -> None
     assert len(lite.data()) == 5
 
 
-def test_an_answer_that_no_invocation_has_time_for_is_given_up(lite: Deployment) -> None:
+def test_response_too_slow_for_any_invocation_fails_the_run(lite: Deployment) -> None:
     lite.upstream.serve(ITEMS)
     for _ in range(3):
         assert lite.again(seconds=9)["handed_on"] is True
@@ -51,7 +49,7 @@ def test_an_answer_that_no_invocation_has_time_for_is_given_up(lite: Deployment)
         lite.again(seconds=9)
 
 
-def test_options_of_a_run_are_its_continuations_too_and_refresh_only_once(lite: Deployment) -> None:
+def test_options_hold_for_continuations_and_full_refresh_happens_once(lite: Deployment) -> None:
     lite.declare(pages=Cursors(), is_snapshot=True)
     lite.upstream.pages(ITEMS)
     lite.fire()

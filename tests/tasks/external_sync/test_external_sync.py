@@ -45,7 +45,7 @@ def test_items_are_kept_as_they_were_written_with_when_and_from_where(deployment
     assert len(a.id) == 36
 
 
-def test_what_is_unchanged_is_not_written_again_and_what_changed_keeps_its_row(deployment: Deployment) -> None:
+def test_unchanged_items_are_not_written_and_changed_ones_keep_their_row(deployment: Deployment) -> None:
     deployment.upstream.serve(ITEMS)
     deployment.fire()
     before = deployment.rows()
@@ -93,7 +93,7 @@ def test_settings_describe_a_source_that_is_sent_the_token(lite: Deployment) -> 
     assert {row.source for row in lite.rows()} == {"default"}
 
 
-def test_a_secret_that_no_header_can_hold_is_not_told(lite: Deployment) -> None:
+def test_secret_unfit_for_a_header_is_not_disclosed(lite: Deployment) -> None:
     lite.declare(credential=Credential(secret="sesame\r\nX-Other: open"))
     with pytest.raises(RunFailedError, match="has characters that a header cannot hold") as raised:
         lite.fire()
@@ -112,7 +112,7 @@ def test_a_dry_run_counts_what_would_be_and_writes_nothing(deployment: Deploymen
     assert len(deployment.rows(runs_table)) == 1
 
 
-def test_a_dry_run_without_time_fails_and_hands_nothing_on(lite: Deployment) -> None:
+def test_dry_run_without_time_fails_and_is_not_continued(lite: Deployment) -> None:
     lite.upstream.serve(ITEMS)
     with pytest.raises(RunFailedError, match="a dry run is not continued"):
         lite.fire(dry_run=True, seconds=9)
@@ -120,7 +120,7 @@ def test_a_dry_run_without_time_fails_and_hands_nothing_on(lite: Deployment) -> 
     assert lite.rows(sync_states) == []
 
 
-def test_one_source_that_cannot_be_read_does_not_stop_the_others_and_is_read_by_the_repetition(
+def test_failed_source_does_not_stop_others_and_is_read_by_the_retry(
     lite: Deployment,
 ) -> None:
     broken = lite.source(name="broken", url=lite.upstream.url("/broken"))
@@ -147,7 +147,7 @@ def test_the_sources_ids_are_their_own(deployment: Deployment) -> None:
     assert deployment.reasons() == {"1": "its id belongs to the source a"}
 
 
-def test_a_run_that_another_has_overtaken_overwrites_nothing_newer_and_is_skipped(deployment: Deployment) -> None:
+def test_overtaken_run_is_skipped_and_overwrites_nothing_newer(deployment: Deployment) -> None:
     deployment.declare(is_snapshot=True)
     deployment.upstream.serve(ITEMS[:3])
     deployment.fire()
@@ -188,7 +188,7 @@ def test_the_run_is_by_the_moment_of_its_fire(lite: Deployment) -> None:
     assert lite.rows(runs_table)[0].scheduled_for == to_ms(from_ms(1772452800000))
 
 
-def test_declarations_are_of_sources_with_names_of_their_own(lite: Deployment) -> None:
+def test_source_names_are_unique(lite: Deployment) -> None:
     lite.declare_all(lite.source(), lite.source())
     fails(lite, "2 sources are called shop")
     assert sources.SOURCES[0].name == "shop"

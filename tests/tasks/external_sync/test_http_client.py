@@ -51,7 +51,7 @@ def test_a_body_in_chunks_is_read_to_its_end(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("where", ["headers", "body", "chunks"])
-def test_bytes_that_drip_do_not_outlive_the_time_that_an_answer_has(upstream: Upstream, where: str) -> None:
+def test_dripping_response_times_out(upstream: Upstream, where: str) -> None:
     endless = upstream.drip(b"x" * 1000)
     replies = {
         "body": Reply(body=endless),
@@ -85,7 +85,7 @@ def drip_headers(upstream: Upstream) -> int:
     return int(listener.getsockname()[1])
 
 
-def test_a_server_that_hangs_is_waited_for_no_longer_than_allowed(upstream: Upstream) -> None:
+def test_hanging_server_times_out(upstream: Upstream) -> None:
     def hang(_: object) -> Reply:
         upstream.stopped.wait(10)
         return Reply()
@@ -95,7 +95,7 @@ def test_a_server_that_hangs_is_waited_for_no_longer_than_allowed(upstream: Upst
         read(upstream.url(), seconds=0.2)
 
 
-def test_what_is_done_between_two_pieces_is_no_waiting(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processing_does_not_count_as_waiting(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     upstream.always(Reply(body=b"x" * 500_000))
     now = [0.0]
     monkeypatch.setattr(connection_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -108,7 +108,7 @@ def test_what_is_done_between_two_pieces_is_no_waiting(upstream: Upstream, monke
     assert length == 500_000
 
 
-def test_a_port_on_which_nobody_listens_may_be_tried_again(upstream: Upstream) -> None:
+def test_refused_connection_is_retryable(upstream: Upstream) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(RetryableError, match=r"there is no connection to 127\.0\.0\.1"):
@@ -128,7 +128,7 @@ def test_a_body_without_end_is_cut_at_the_limit(upstream: Upstream, headers: dic
         read(upstream.url())
 
 
-def test_a_little_that_decodes_to_a_lot_is_cut_at_the_limit_before_it_is_in_memory(upstream: Upstream) -> None:
+def test_compression_bomb_is_cut_at_the_limit(upstream: Upstream) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join(packer.compress(b"\0" * MEBIBYTE) for _ in range(200)) + packer.flush()
     assert len(bomb) < MEBIBYTE / 4
@@ -179,7 +179,7 @@ upstream_elsewhere = upstream
 
 
 @pytest.mark.parametrize(("location", "reason"), [("/items", "more than 5 redirects"), ("", "without a Location")])
-def test_redirects_that_lead_nowhere_end(upstream: Upstream, location: str, reason: str) -> None:
+def test_endless_or_empty_redirects_fail(upstream: Upstream, location: str, reason: str) -> None:
     upstream.always(Reply(status=302, headers={"Location": location}))
     with pytest.raises(PermanentError, match=reason):
         read(upstream.url())

@@ -55,7 +55,7 @@ def test_a_cursor_that_leads_nowhere_new_ends_the_read_and_is_forgotten(lite: De
 
 
 @pytest.mark.parametrize("cursor", [["x"], {"x": 1}, True, 1.5])
-def test_a_cursor_that_is_none_ends_the_read(lite: Deployment, cursor: Any) -> None:
+def test_invalid_cursor_fails_the_read(lite: Deployment, cursor: Any) -> None:
     lite.declare(pages=Cursors())
     lite.upstream.serve({"items": ITEMS, "next_cursor": cursor})
     fails(lite, "the response's next_cursor is neither text nor a number")
@@ -68,7 +68,7 @@ def test_a_link_to_another_host_is_not_followed(lite: Deployment) -> None:
     assert list(lite.data()) == ["1", "2", "3", "4", "5"]
 
 
-def test_a_cursor_is_kept_only_when_its_page_is_committed_and_the_next_run_goes_on_there(
+def test_next_run_continues_from_the_last_committed_cursor(
     deployment: Deployment,
 ) -> None:
     deployment.declare(pages=Cursors())
@@ -101,7 +101,7 @@ def test_a_saved_cursor_that_the_source_refuses_is_forgotten(lite: Deployment) -
     assert tally(lite.fire()) == (5, 3, 2, 0)
 
 
-def test_a_source_that_is_declared_otherwise_is_not_read_on_from_its_old_cursor(lite: Deployment) -> None:
+def test_changed_declaration_does_not_continue_from_the_old_cursor(lite: Deployment) -> None:
     lite.declare(pages=Cursors())
     lite.upstream.pages(ITEMS[:2], ITEMS[2:])
     whole = lite.upstream.answer

@@ -43,7 +43,7 @@ if sys.version_info < (3, 14):
 
 
 @pytest.mark.parametrize("bad", BAD_ITEMS)
-def test_an_item_that_is_none_is_put_in_quarantine_and_does_not_stop_the_others(lite: Deployment, bad: bytes) -> None:
+def test_invalid_item_is_quarantined_and_does_not_stop_others(lite: Deployment, bad: bytes) -> None:
     lite.declare(changed_field="at")
     lite.upstream.always(Reply(body=b'[{"id": "first"}, %b, {"id": "last"}]' % bad))
     assert tally(lite.fire()) == (3, 2, 0, 1)
@@ -53,7 +53,7 @@ def test_an_item_that_is_none_is_put_in_quarantine_and_does_not_stop_the_others(
     assert refused.data == bad[:10_000].decode("utf-8", "backslashreplace")
 
 
-def test_what_is_refused_stands_once_in_quarantine_until_it_is_valid(deployment: Deployment) -> None:
+def test_refused_item_is_in_quarantine_once_until_valid(deployment: Deployment) -> None:
     class Priced(msgspec.Struct):
         price: float
 
@@ -74,7 +74,7 @@ def test_what_is_refused_stands_once_in_quarantine_until_it_is_valid(deployment:
     assert deployment.rows(quarantine) == []
 
 
-def test_an_item_that_became_invalid_keeps_what_was_valid(lite: Deployment) -> None:
+def test_item_that_became_invalid_keeps_its_last_valid_state(lite: Deployment) -> None:
     lite.declare(is_snapshot=True)
     lite.upstream.serve(ITEMS)
     lite.fire()
@@ -106,7 +106,7 @@ def test_a_function_may_say_what_is_valid(lite: Deployment) -> None:
         (ValueError("x" * 100_000), "x" * 500),
     ],
 )
-def test_whatever_a_function_raises_refuses_one_item_alone(lite: Deployment, error: Exception, reason: str) -> None:
+def test_any_error_of_a_function_refuses_one_item_only(lite: Deployment, error: Exception, reason: str) -> None:
     def check(item: dict[str, Any]) -> None:
         if item["id"] == "2":
             raise error
@@ -151,7 +151,7 @@ def test_an_older_state_never_overwrites_a_newer_one(deployment: Deployment) -> 
         ("iso", None, None),
     ],
 )
-def test_when_an_item_changed_is_told_in_the_sources_own_unit(
+def test_changed_field_is_read_in_the_sources_unit(
     lite: Deployment, unit: str, value: Any, expected: int | None
 ) -> None:
     lite.declare(changed_field="at", changed_unit=unit)
@@ -160,7 +160,7 @@ def test_when_an_item_changed_is_told_in_the_sources_own_unit(
     assert lite.rows()[0].changed_at == expected
 
 
-def test_of_two_items_with_one_id_the_last_is_taken_or_the_one_that_changed_last(deployment: Deployment) -> None:
+def test_duplicate_ids_keep_the_last_change(deployment: Deployment) -> None:
     deployment.upstream.serve([{"id": "1", "v": 1}, {"id": 1, "v": 2}])
     assert tally(deployment.fire()) == (2, 1, 1, 0)
     assert deployment.data() == {"1": {"id": 1, "v": 2}}
@@ -170,7 +170,7 @@ def test_of_two_items_with_one_id_the_last_is_taken_or_the_one_that_changed_last
     assert deployment.data()["2"]["v"] == "new"
 
 
-def test_an_id_that_only_the_databases_collation_takes_for_another_is_refused(deployment: Deployment) -> None:
+def test_id_equal_by_collation_only_is_refused(deployment: Deployment) -> None:
     deployment.upstream.serve([{"id": "Straße", "v": 1}, {"id": "STRASSE", "v": 2}, {"id": "other", "v": 3}])
     deployment.fire()
     first = deployment.data()

@@ -147,12 +147,12 @@ def test_where_an_item_was_refused_the_next_read_finds_it_again(lite: Deployment
     assert "if-none-match" not in lite.upstream.asked[-1].headers
 
 
-def test_that_nothing_changed_is_no_answer_where_it_was_not_asked(lite: Deployment) -> None:
+def test_304_to_an_unconditional_request_is_refused(lite: Deployment) -> None:
     lite.upstream.always(Reply(status=304))
     fails(lite, "it answered 304")
 
 
-def test_a_source_that_asks_for_patience_is_given_it(lite: Deployment) -> None:
+def test_retry_after_is_respected(lite: Deployment) -> None:
     limited = Reply(status=429, headers={"Retry-After": "17"})
     in_a_minute = from_ms(lite.kit.clock.now_ms()) + timedelta(seconds=900 + 17 + 60)
     until = Reply(status=503, headers={"Retry-After": format_datetime(in_a_minute, usegmt=True)})
@@ -162,13 +162,13 @@ def test_a_source_that_asks_for_patience_is_given_it(lite: Deployment) -> None:
 
 
 @pytest.mark.parametrize("wait", ["9" * 309, "9" * 5000, "9" * 20, "Sat, 20 Feb 9999 20:26:40 GMT"], ids=len)
-def test_patience_without_end_fails_the_run_at_once(lite: Deployment, wait: str) -> None:
+def test_endless_retry_after_fails_the_run_at_once(lite: Deployment, wait: str) -> None:
     lite.upstream.always(Reply(status=429, headers={"Retry-After": wait}))
     fails(lite, "shop: it answered 429")
     assert (lite.kit.clock.slept, len(lite.upstream.asked)) == ([], 1)
 
 
-def test_more_patience_than_there_is_time_for_fails_the_run_at_once(lite: Deployment) -> None:
+def test_retry_after_beyond_the_deadline_fails_the_run_at_once(lite: Deployment) -> None:
     lite.upstream.always(Reply(status=429, headers={"Retry-After": "600"}))
     fails(lite, "shop: it answered 429")
     assert (lite.kit.clock.slept, len(lite.upstream.asked)) == ([], 1)
@@ -208,7 +208,7 @@ def test_a_rotated_secret_is_fetched_again(lite: Deployment, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain; charset=utf-8", "application/xml", "nonsense"])
-def test_what_is_not_json_by_its_own_word_is_not_read(lite: Deployment, kind: str) -> None:
+def test_other_content_types_are_refused(lite: Deployment, kind: str) -> None:
     lite.upstream.serve(ITEMS, Content_Type=kind)
     fails(lite, f"it answered with {kind.partition(';')[0]}, not with JSON")
     assert lite.data() == {}

@@ -15,9 +15,7 @@ from tests.tasks.external_sync.deployment import Deployment
 from tests.tasks.external_sync.upstream import Asked, Reply
 
 
-def test_a_listing_is_the_same_where_another_invocation_finds_it(
-    lite: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_seen_ids_survive_storing_and_restoring(lite: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "IDS_PER_PAYLOAD", 400)
     ids = [f"id-{n}" for n in range(1000)]
     first, second = SeenIds(), SeenIds()
@@ -34,7 +32,7 @@ def test_a_million_ids_go_into_one_payload() -> None:
     assert state.IDS_PER_PAYLOAD * 8 * 4 / 3 < 16 * 1024 * 1024
 
 
-def test_a_snapshot_whose_listing_is_gone_is_read_anew(lite: Deployment) -> None:
+def test_snapshot_without_its_stored_ids_starts_over(lite: Deployment) -> None:
     lite.declare(pages=Cursors(), is_snapshot=True)
     items = [{"id": str(n)} for n in range(6)]
     lite.upstream.pages(items)
@@ -59,7 +57,7 @@ def test_a_snapshot_whose_listing_is_gone_is_read_anew(lite: Deployment) -> None
     assert lite.missing() == ["5"]
 
 
-def test_of_many_rows_those_are_found_that_a_snapshot_lacks(deployment: Deployment) -> None:
+def test_missing_rows_are_found_among_many(deployment: Deployment) -> None:
     def row(n: int, **values: Any) -> dict[str, Any]:
         return {"id": f"row-{n:05}", "external_id": str(n), "data": "{}", "synced_at": 5, "source": "shop"} | values
 

@@ -10,7 +10,7 @@ from tests.tasks.external_sync.deployment import FIRST, ITEMS, Deployment, fails
 from tests.tasks.external_sync.upstream import JSON, Reply
 
 
-def test_what_a_complete_snapshot_lacks_is_marked_and_unmarked_when_it_returns(deployment: Deployment) -> None:
+def test_missing_item_is_marked_and_unmarked_when_it_returns(deployment: Deployment) -> None:
     deployment.declare(is_snapshot=True)
     deployment.insert({"id": "theirs", "external_id": "theirs", "data": "{}", "synced_at": 1, "source": "other"})
     deployment.upstream.serve(ITEMS)
@@ -29,7 +29,7 @@ def test_what_a_complete_snapshot_lacks_is_marked_and_unmarked_when_it_returns(d
     assert deployment.missing() == ["4"]
 
 
-def test_a_source_that_is_no_snapshot_marks_nothing(lite: Deployment) -> None:
+def test_source_without_snapshots_marks_nothing(lite: Deployment) -> None:
     lite.upstream.serve(ITEMS)
     lite.fire()
     lite.upstream.serve(ITEMS[:1])
@@ -40,7 +40,7 @@ def test_a_source_that_is_no_snapshot_marks_nothing(lite: Deployment) -> None:
 @pytest.mark.parametrize(
     "remaining", [ITEMS[:2], [], [{"id": "a"}, {"id": "b"}, {"id": "c"}, {"id": "d"}, {"id": "e"}]]
 )
-def test_a_snapshot_that_lacks_too_much_marks_nothing_unless_somebody_accepts_it(
+def test_snapshot_that_lacks_too_much_marks_nothing_without_accept_loss(
     deployment: Deployment, remaining: list[Any]
 ) -> None:
     deployment.declare(is_snapshot=True)
@@ -68,7 +68,7 @@ def test_a_snapshot_may_lose_half_at_once(lite: Deployment) -> None:
     ("name", "value"),
     [("full_refresh", "shops"), ("accept_loss", True), ("accept_loss", ["shop"]), ("full_refresh", 1)],
 )
-def test_an_option_names_a_source_that_there_is(lite: Deployment, name: str, value: Any) -> None:
+def test_option_must_name_a_declared_source(lite: Deployment, name: str, value: Any) -> None:
     fails(lite, f"{name} must name a source, one of shop", **{name: value})
 
 
@@ -94,7 +94,7 @@ def test_an_option_names_a_source_that_there_is(lite: Deployment, name: str, val
         Reply(body=b"[]", headers=JSON | {"Content-Encoding": "gzip"}),
     ],
 )
-def test_an_answer_that_was_cut_off_or_is_none_wipes_nothing(lite: Deployment, cut: Reply) -> None:
+def test_truncated_or_invalid_response_marks_nothing(lite: Deployment, cut: Reply) -> None:
     lite.declare(is_snapshot=True)
     lite.upstream.serve(ITEMS)
     lite.fire()

@@ -37,7 +37,7 @@ def split(data: bytes, *, piece: int = 65_536) -> tuple[list[bytes], Any]:
     piece=st.integers(1, 40),
     block=st.sampled_from([1, 7, 50, 262_144]),
 )
-def test_items_are_the_same_in_whatever_pieces_the_answer_comes(
+def test_items_do_not_depend_on_chunk_sizes(
     items: list[Any], is_alone: bool, indent: int | None, is_ascii: bool, piece: int, block: int
 ) -> None:
     around = {"x": {"items": [1], "y": [[]]}, "kind": "items", "items": items, "next": "n", "items2": [{}]}
@@ -51,9 +51,7 @@ def test_items_are_the_same_in_whatever_pieces_the_answer_comes(
 
 @settings(max_examples=stories(50))
 @given(items=st.lists(VALUES, min_size=1), is_alone=st.booleans(), data=st.data())
-def test_an_answer_that_is_cut_off_anywhere_is_never_taken_for_whole(
-    items: list[Any], is_alone: bool, data: st.DataObject
-) -> None:
+def test_truncated_response_is_never_complete(items: list[Any], is_alone: bool, data: st.DataObject) -> None:
     answer = json.dumps(items if is_alone else {"n": 1, "items": items, "next": "n"}).encode()
     end = data.draw(st.integers(0, len(answer) - 1))
     with pytest.raises(MalformedResponseError):
@@ -84,7 +82,7 @@ def test_an_answer_that_is_cut_off_anywhere_is_never_taken_for_whole(
         b"[1" + b"]" * 100_000,
     ],
 )
-def test_what_is_no_list_of_items_is_broken(answer: bytes) -> None:
+def test_response_without_a_list_is_malformed(answer: bytes) -> None:
     with pytest.raises(MalformedResponseError):
         split(answer)
 
@@ -92,7 +90,7 @@ def test_what_is_no_list_of_items_is_broken(answer: bytes) -> None:
 @pytest.mark.parametrize(
     "bad", [b'{"x": NaN}', b'{"x": "\\ud800"}', b"{x}", b'{"x": 01}', b'{"x" 1}', b"{" * 500 + b"}" * 500]
 )
-def test_one_item_that_is_no_json_leaves_the_others_whole(bad: bytes) -> None:
+def test_one_invalid_item_leaves_others_intact(bad: bytes) -> None:
     found, _ = split(b'[{"id": 1}, %b , {"id": "}]"}]' % bad)
     assert found == [b'{"id": 1}', bad, b'{"id": "}]"}']
 
@@ -125,7 +123,7 @@ def test_an_item_that_does_not_end_is_refused_before_it_fills_the_memory() -> No
 
 
 @pytest.mark.parametrize("answer", [b'{"x": "%b", "items": []}', b'{"items": [], "x": "%b"}'])
-def test_what_stands_around_the_items_is_limited(answer: bytes) -> None:
+def test_other_keys_are_limited_in_size(answer: bytes) -> None:
     with pytest.raises(MalformedResponseError, match="mebibyte"):
         split(answer % (b"x" * 3_000_000))
 

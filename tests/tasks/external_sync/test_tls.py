@@ -55,13 +55,13 @@ def test_tls_is_spoken_with_the_name_though_the_address_is_connected_to(
         read(f"https://127.0.0.1:{secure.port}/")
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_trusted(secure: Upstream) -> None:
+def test_untrusted_certificate_is_refused(secure: Upstream) -> None:
     with pytest.raises(RetryableError, match="speaks no TLS that can be trusted"):
         read(f"https://localhost:{secure.port}/", headers={"Authorization": "Bearer k"})
     assert secure.asked == []
 
 
-def test_a_port_that_speaks_no_tls_is_not_spoken_to_without(upstream: Upstream) -> None:
+def test_port_without_tls_is_refused(upstream: Upstream) -> None:
     with pytest.raises(RetryableError, match="speaks no TLS that can be trusted"):
         read(f"https://localhost:{upstream.port}/", headers={"Authorization": "Bearer k"})
     assert upstream.asked == []

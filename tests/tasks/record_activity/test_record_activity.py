@@ -114,7 +114,7 @@ def test_within_the_hour_a_session_of_the_day_that_was_used_again_since_midnight
     assert recorded(kit) == [(DAY, "still here")]
 
 
-def test_a_later_run_for_the_same_day_removes_nothing_and_adds_nothing_that_the_sessions_no_longer_tell(
+def test_later_run_for_a_day_changes_nothing(
     kit: Kit,
 ) -> None:
     add_session(kit, "u", to_ms(utc("2026-03-01T12:00")))
@@ -137,7 +137,7 @@ def test_the_same_fire_again_does_nothing(kit: Kit) -> None:
     assert recorded(kit) == [(DAY, "u")]
 
 
-def test_a_day_with_nobody_is_recorded_as_such(kit: Kit) -> None:
+def test_day_without_users_is_recorded_as_zero(kit: Kit) -> None:
     summary = record(kit)
     assert (summary["outcome"], summary["total"]) == ("succeeded", 0)
     assert (recorded(kit), days(kit)) == ([], {DAY: 0})
@@ -228,7 +228,7 @@ def test_a_database_that_fails_makes_the_run_fail_and_its_repetition_completes_i
     assert days(kit) == {DAY: 1}
 
 
-def test_runs_for_the_same_day_at_once_wait_for_one_another(kit: Kit) -> None:
+def test_concurrent_runs_for_a_day_wait_for_each_other(kit: Kit) -> None:
     for n in range(50):
         add_session(kit, f"u{n:02}", to_ms(utc("2026-03-01T12:00")) + n)
     together = threading.Barrier(3)
