@@ -451,7 +451,7 @@ def backs_up_by_every_road(world: World, make: Callable[[Context], Any]) -> None
     in_pieces(world, make)
     world.clock.advance(2 * DAY)
     with slow_reading(world):
-        assert make(world.context())["handed_on"]
+        assert make(world.context())["continues"]
     world.clock.advance(2 * DAY)
     make(world.context())
     s3, rds = world.aws.client("s3"), world.aws.client("rds")
@@ -534,7 +534,7 @@ def cleans_up(world: World) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as changed:
         # As a team may have it: what goes is archived before.
         changed.setattr(rules, "RULES", [replace(rule, archive=True) for rule in rules.RULES])
-        # Too late to do anything: the rest is handed on.
+        # Too late to do anything: the rest continues later.
         for seconds in (5, 300):
             execution.execute(
                 "database_cleanup", event=scheduled_event(MORNING), context=world.context(seconds=seconds)
@@ -562,7 +562,7 @@ def syncs(world: World) -> Iterator[None]:
     url = f"https://127.0.0.1:{free_port()}/items"
     world.configure(external_sync_url=url, external_sync_hosts_allowed=frozenset({"127.0.0.1"}))
     yield
-    # Too late to do anything: the rest is handed on.
+    # Too late to do anything: the rest continues later.
     execution.execute("external_sync", event=scheduled_event(MORNING), context=world.context(seconds=5))
     with pytest.raises(RunFailedError):
         execution.execute("external_sync", event=scheduled_event(MORNING), context=world.context())

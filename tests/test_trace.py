@@ -25,7 +25,7 @@ from chalicelib.runs import execution
 from chalicelib.runs.claims import Run
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.kit import Kit
-from tests.runs.plan import DONE, MINUTE, Plan, fail, hand_on, utc
+from tests.runs.plan import DONE, MINUTE, Plan, fail, run_out_of_time, utc
 from tests.world import MORNING, World
 
 Log = Callable[[], list[dict[str, Any]]]
@@ -152,8 +152,8 @@ def test_what_a_task_enqueues_in_a_transaction_carries_its_trace_and_so_does_wha
     ]
 
 
-def test_a_run_that_is_handed_on_is_one_trace_with_the_job_that_goes_on_with_it(plan: Plan, log: Log) -> None:
-    plan.meanwhile(hand_on)
+def test_continued_run_and_its_job_share_one_trace(plan: Plan, log: Log) -> None:
+    plan.meanwhile(run_out_of_time)
     trace_id = plan.fire(utc("03 08:00"))["run_id"].replace("-", "")
     plan.settle()
     assert story(log, trace_id) == [

@@ -39,7 +39,7 @@ def execute(name: str, *, event: object, context: Context) -> dict[str, Any]:
             with carried(_trace_of(claimed.value, context)):
                 ended = _execute(task, context, claimed.value)
             if ended.error is None and ended.value is None:
-                return {"task": name, "run_id": claimed.value.id, "handed_on": True}
+                return {"task": name, "run_id": claimed.value.id, "continues": True}
         # A person's invalid request is not a failed run: its alarm would stay on until the next success.
         is_mistake = is_from_person(event) and isinstance(claimed.error, InvalidRequestError)
         return report_or_raise(name, ended, is_measured=not is_mistake)

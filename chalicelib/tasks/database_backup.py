@@ -14,7 +14,7 @@ from chalicelib.runs.task import Task
 
 
 def perform(context: Context, run: Run) -> Counts:
-    """Make a backup and verify it; counts are tables. A verification that time does not allow is handed on.
+    """Make a backup and verify it; counts are tables. A verification that has no time left continues later.
 
     Where a dump would take longer than the function has, RDS begins a snapshot, which counts as one; the watch has it
     exported, which reads it back.
@@ -66,7 +66,7 @@ def _verify(context: Context, run: Run, backups: Backups, made: str) -> None:
         nonlocal read
         read = max(read, parts)
         if context.is_out_of_time():
-            raise OutOfTimeError(f"backup {made} is made, and its verification is handed on")
+            raise OutOfTimeError(f"backup {made} is made, and its verification continues later")
 
     try:
         backups.verify(made, plain=False, progress=progress, done=read)

@@ -163,7 +163,7 @@ def prune(
 
 
 def _created(summary: Mapping[str, Any]) -> str:
-    if summary.get("handed_on"):
+    if summary.get("continues"):
         return f"The backup is written; the worker continues to verify it. Its run is {summary['run_id']}."
     if "snapshot" in summary:
         return f"RDS is creating the snapshot {summary['snapshot']}. Later runs export it."

@@ -132,7 +132,7 @@ def _read_options(given: Sequence[str]) -> dict[str, Any]:
 
 
 def _summary_line(summary: dict[str, Any]) -> str:
-    if summary.get("handed_on"):
+    if summary.get("continues"):
         return plain(f"{summary['task']} continues on the worker. Its run is {summary['run_id']}.")
     counts = ", ".join(f"{summary[count]} {count}" for count in COUNTS)
     why = f": {summary['reason']}" if "reason" in summary else ""

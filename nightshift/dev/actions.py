@@ -76,7 +76,7 @@ def _run(form: Form, run: Run) -> str:
         return f"{task} is running."
     if isinstance(summary, Exception):
         raise summary
-    return f"{task}: {summary.get('outcome', 'handed on')}{', ' + summary['reason'] if 'reason' in summary else ''}."
+    return f"{task}: {summary.get('outcome', 'continues')}{', ' + summary['reason'] if 'reason' in summary else ''}."
 
 
 ACTIONS: dict[str, Callable[[Form, Run], str]] = {

@@ -312,7 +312,7 @@ def test_a_bucket_that_cannot_be_listed_is_a_sentence_and_no_empty_list(
     ("answer", "line"),
     [
         (
-            {"task": "database_backup", "run_id": "r1", "handed_on": True},
+            {"task": "database_backup", "run_id": "r1", "continues": True},
             "The backup is written; the worker continues to verify it. Its run is r1.\n",
         ),
         (

@@ -196,7 +196,7 @@ def test_in_a_stage_the_tasks_own_function_runs_by_the_clock_of_the_deployment()
     ("answer", "code", "printed"),
     [
         (SUMMARY | {"outcome": "skipped", "reason": "it was\x1b[2J done"}, 3, "skipped): it was·[2J done"),
-        ({"task": "daily_digest", "run_id": ID, "handed_on": True}, 0, f"continues on the worker. Its run is {ID}."),
+        ({"task": "daily_digest", "run_id": ID, "continues": True}, 0, f"continues on the worker. Its run is {ID}."),
     ],
 )
 def test_the_exit_code_tells_the_outcome(answer: Any, code: int, printed: str) -> None:

@@ -74,7 +74,7 @@ def test_the_windows_of_a_task_follow_a_stages_own_schedule(
 
 def test_what_a_task_does_not_finish_in_its_time_the_next_attempt_goes_on_with(project: Path, tmp_path: Path) -> None:
     weekly = Weekly(project, tmp_path, "a", "b", "c", "d")
-    with pytest.raises(OutOfTimeError, match="2 items are done, the rest is handed on"):
+    with pytest.raises(OutOfTimeError, match="2 items are done, the rest continues later"):
         weekly.perform(FIRES[0], seconds=125)
     assert weekly.done == ["a", "b"]
     weekly.kit.clock.advance(3600)

@@ -48,7 +48,7 @@ def fail() -> None:
     raise ValueError("no")
 
 
-def hand_on() -> None:
+def run_out_of_time() -> None:
     """Let a run come near its deadline."""
     raise OutOfTimeError("the deadline is near")
 

@@ -196,7 +196,7 @@ def test_an_eventbridge_event_without_a_time_is_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["2016-08-04T08:00:00.5Z", "2016-08-04T07:59:59.999999Z", "0987-06-05T04:03:02Z"])
-def test_a_run_that_is_handed_on_is_found_again_by_its_moment(text: str) -> None:
+def test_continued_run_is_found_by_its_moment(text: str) -> None:
     fire = read({"scheduled_for": text})
     # runs.py hands a run on as {"scheduled_for": iso(...)}; claims.py looks it up by the millisecond.
     assert to_ms(read({"scheduled_for": iso(fire.scheduled_for)}).scheduled_for) == to_ms(fire.scheduled_for)

@@ -1,6 +1,6 @@
 """The invariant of fires, whatever happens: each that is due has exactly one run, or one reason why it has none.
 
-Hypothesis makes up stories: fires that come, do not, or come late or twice; runs that fail, are handed on, or whose
+Hypothesis makes up stories: fires that come, do not, or come late or twice; runs that fail, continue, or whose
 process is killed, as any other may be at any of its statements; pauses, deployments, and a watch that stands still.
 FIRES_STORIES=2000 has it tell so many for each database, and others each time; without it they are few, or several
 times as many with SWEEP=1, and always the same.
@@ -30,7 +30,7 @@ from chalicelib.core.telemetry import logger
 from chalicelib.runs.claims import Run
 from nightshift.testkit.kit import Killed
 from tests.emptying import empty
-from tests.runs.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on
+from tests.runs.plan import DONE, MINUTE, NAME, Plan, die, fail, run_out_of_time
 from tests.sweep import stories
 
 STORIES = int(os.environ.get("FIRES_STORIES", "0"))
@@ -41,7 +41,7 @@ SCHEDULES = ("0 * * * *", "@hourly UTC", "*/30 * * * * Asia/Kathmandu", "0,20 7-
 # About as long as a wait, a lease, a grace, and a run is in the way of others.
 MINUTES = st.sampled_from([1, 5, 16, 30, 61])
 FATES = st.sampled_from(["comes", "comes", "comes", "is lost", "is late", "comes twice"])
-ENDINGS = st.sampled_from(["well", "well", "fails", "is killed", "is handed on", "beside the worker", "beside another"])
+ENDINGS = st.sampled_from(["well", "well", "fails", "is killed", "continues", "beside the worker", "beside another"])
 STATEMENTS = st.none() | st.integers(1, 12)
 
 
@@ -207,7 +207,7 @@ class Story(RuleBasedStateMachine):
                 assert not expected or (row.error_type, self.overlap) in expected, f"{moment}: {row.error}"
 
 
-MISHAPS = {"fails": fail, "is killed": die, "is handed on": hand_on}
+MISHAPS = {"fails": fail, "is killed": die, "continues": run_out_of_time}
 
 
 @pytest.fixture

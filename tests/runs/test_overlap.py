@@ -16,7 +16,7 @@ from chalicelib.runs import claims
 from chalicelib.runs.claims import Run
 from nightshift.testkit.kit import Killed
 from tests.queue.samples import listening
-from tests.runs.plan import DONE, MINUTE, NAME, Plan, die, fail, hand_on, utc
+from tests.runs.plan import DONE, MINUTE, NAME, Plan, die, fail, run_out_of_time, utc
 from tests.services import on_a_server
 
 MakePlan = Callable[..., Plan]
@@ -92,9 +92,9 @@ def test_what_a_person_asks_for_beside_another_run_waits_where_the_task_queues(m
     assert [(run.trigger, dict(run.options)) for run in plan.performed[1:]] == [("manual", {"colour": "green"})]
 
 
-def test_a_dry_run_that_cannot_end_in_its_time_is_never_handed_on(make_plan: MakePlan) -> None:
+def test_dry_run_out_of_time_is_not_continued(make_plan: MakePlan) -> None:
     plan = make_plan("skip")
-    plan.meanwhile(hand_on)
+    plan.meanwhile(run_out_of_time)
     with pytest.raises(RunFailedError, match="a dry run is not continued, and its time is up: the deadline is near"):
         plan.invoke(dry_run=True)
     plan.settle()
@@ -140,20 +140,20 @@ def test_the_repetition_of_a_run_that_failed_waits_for_another_whatever_the_task
     assert plan.became() == {"02 08:00": "succeeded", "02 09:00": "succeeded"}
 
 
-def test_a_run_that_was_handed_on_is_not_over_until_nobody_has_gone_on_with_it_for_an_hour(make_plan: MakePlan) -> None:
+def test_run_awaiting_continuation_blocks_others_for_an_hour(make_plan: MakePlan) -> None:
     plan = make_plan("skip")
 
-    plan.meanwhile(hand_on)
-    assert plan.fire(EIGHT)["handed_on"] is True
+    plan.meanwhile(run_out_of_time)
+    assert plan.fire(EIGHT)["continues"] is True
     plan.at(EIGHT + 59 * MINUTE)
     assert NOT_OVER in plan.invoke()["reason"]
     assert plan.fire(NINE)["outcome"] == "succeeded"
 
 
-def test_a_run_that_was_handed_on_goes_on_beside_one_that_did_not_wait_for_it(make_plan: MakePlan) -> None:
+def test_abandoned_run_continues_alongside_a_later_one(make_plan: MakePlan) -> None:
     plan = make_plan("skip")
 
-    plan.meanwhile(hand_on)
+    plan.meanwhile(run_out_of_time)
     plan.fire(EIGHT)
     plan.meanwhile(plan.kit.drain)
     plan.fire(NINE)
@@ -245,7 +245,7 @@ def test_what_a_person_asks_for_runs_in_a_pause(make_plan: MakePlan) -> None:
     assert plan.invoke()["outcome"] == "succeeded"
 
 
-def test_a_run_that_began_before_a_pause_is_repeated_and_handed_on_in_it(make_plan: MakePlan) -> None:
+def test_run_begun_before_a_pause_is_retried_and_continued_during_it(make_plan: MakePlan) -> None:
     plan = make_plan("skip")
 
     def pause_and_fail() -> None:
@@ -255,8 +255,8 @@ def test_a_run_that_began_before_a_pause_is_repeated_and_handed_on_in_it(make_pl
     plan.meanwhile(pause_and_fail)
     with pytest.raises(RunFailedError):
         plan.fire(EIGHT, request_id="r1")
-    plan.meanwhile(hand_on)
-    assert plan.fire(EIGHT, at=EIGHT + MINUTE, request_id="r1")["handed_on"] is True
+    plan.meanwhile(run_out_of_time)
+    assert plan.fire(EIGHT, at=EIGHT + MINUTE, request_id="r1")["continues"] is True
     plan.settle()
     assert plan.became() == {"02 08:00": "succeeded"}
 
@@ -349,16 +349,16 @@ def test_a_run_by_hand_in_the_minute_of_a_fire_is_repeated_as_that_fire(make_pla
     assert plan.became() == {"02 08:00": "succeeded"}
 
 
-def test_a_run_by_hand_that_a_fire_has_met_is_that_fires_also_when_it_is_handed_on(make_plan: MakePlan) -> None:
+def test_manual_run_joined_by_a_fire_stays_scheduled_when_continued(make_plan: MakePlan) -> None:
     plan = make_plan("skip", "0 8 * * *")
 
-    def fire_and_hand_on() -> None:
+    def fire_and_run_out_of_time() -> None:
         plan.fire(EIGHT)
-        hand_on()
+        run_out_of_time()
 
-    plan.meanwhile(fire_and_hand_on)
+    plan.meanwhile(fire_and_run_out_of_time)
     plan.at(EIGHT)
-    assert plan.invoke()["handed_on"] is True
+    assert plan.invoke()["continues"] is True
     plan.meanwhile(fail)
     plan.kit.drain()
     assert [(row.status, row.trigger) for row in plan.rows()] == [("failed", "schedule")]

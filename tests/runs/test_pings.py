@@ -22,7 +22,7 @@ from chalicelib.schema import runs as runs_table
 from nightshift.local.servers import free_port
 from nightshift.testkit.kit import Killed
 from tests.runs.pinged import Service, pinged
-from tests.runs.plan import DAY, DONE, MINUTE, NAME, Plan, die, fail, hand_on, utc
+from tests.runs.plan import DAY, DONE, MINUTE, NAME, Plan, die, fail, run_out_of_time, utc
 from tests.world import MORNING, World
 
 Log = Callable[[], list[dict[str, Any]]]
@@ -184,8 +184,8 @@ def test_a_run_that_was_not_needed_is_as_good_as_done(plan: Plan, service: Servi
     assert service.targets == healthchecks(plan, "/start", "")
 
 
-def test_a_run_that_is_handed_on_has_not_ended(plan: Plan, service: Service) -> None:
-    acts: list[Callable[[], None]] = [hand_on, lambda: None]
+def test_continued_run_sends_no_end_ping(plan: Plan, service: Service) -> None:
+    acts: list[Callable[[], None]] = [run_out_of_time, lambda: None]
     perform(plan, lambda: acts.pop(0)())
     plan.fire(MOMENT)
     assert service.targets == healthchecks(plan, "/start")

@@ -21,7 +21,7 @@ from chalicelib.schema import runs as runs_table
 from nightshift.testkit.kit import Killed
 from tests import warm
 from tests.runs import dying
-from tests.runs.plan import DAY, MINUTE, NAME, PREFIX, START, Plan, die, fail, hand_on, utc
+from tests.runs.plan import DAY, MINUTE, NAME, PREFIX, START, Plan, die, fail, run_out_of_time, utc
 from tests.world import World
 
 Log = Callable[[], list[dict[str, Any]]]
@@ -566,10 +566,10 @@ def test_a_run_whose_continuation_is_killed_too_is_taken_up_again(make_plan: Mak
     assert plan.became() == {"02 08:00": "succeeded"}
 
 
-def test_a_run_that_was_handed_on_in_vain_is_taken_up(make_plan: MakePlan) -> None:
+def test_run_whose_continuation_was_lost_is_rescued(make_plan: MakePlan) -> None:
     plan = make_plan()
-    plan.meanwhile(hand_on)
-    assert plan.fire(utc("02 08:00"))["handed_on"] is True
+    plan.meanwhile(run_out_of_time)
+    assert plan.fire(utc("02 08:00"))["continues"] is True
     plan.kit.sqs.queues.clear()
     assert counts(plan.watch(utc("02 08:15"))) == (0, 0, 0)
     assert counts(plan.watch(utc("02 08:16"))) == (1, 0, 0)

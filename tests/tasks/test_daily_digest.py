@@ -187,7 +187,7 @@ def test_run_near_deadline_continues_later(world: World, monkeypatch: pytest.Mon
     wanted = world.add_users(5)
     world.add_posts("Hello")
     # The clock is frozen, so an invocation shorter than the reserve is out of time from the beginning.
-    assert world.fire(seconds=9)["handed_on"] is True
+    assert world.fire(seconds=9)["continues"] is True
     assert world.ledger() == {}
     world.drain()
     assert world.ledger() == dict.fromkeys(wanted, "sent")

@@ -319,7 +319,7 @@ def test_a_verification_that_time_does_not_allow_is_handed_on_and_reads_no_part_
 
     monkeypatch.setattr(Reader, "read", note)
     filled.configure(backup_connections=1)
-    assert back_up(filled)["handed_on"]
+    assert back_up(filled)["continues"]
     # However many parts there are.
     [(checkpoint,)] = filled.execute(select(runs_table.c.checkpoint))
     assert json.loads(checkpoint) == {"backup": catalogue(filled)[0].id, "parts": len(read)}

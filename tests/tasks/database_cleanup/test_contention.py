@@ -186,7 +186,7 @@ def test_near_its_deadline_a_run_hands_on_instead_of_pausing(world: World) -> No
     add_sessions(world, 5, days=31)
     with somebody(world) as connection:
         connection.execute(update(sessions).where(sessions.c.id == "s00003").values(user_agent="held"))
-        assert clean(world, seconds=16)["handed_on"] is True
+        assert clean(world, seconds=16)["continues"] is True
         assert sum(world.clock.slept) < 6
     world.drain()
     assert (world.run().status, ids_in(world, sessions)) == ("succeeded", [])

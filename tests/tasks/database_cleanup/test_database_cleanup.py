@@ -201,7 +201,7 @@ def test_run_near_deadline_is_completed_by_the_worker(world: World, monkeypatch:
     use(monkeypatch, Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30), chunk=2))
     add_sessions(world, 5, days=31)
     # Time stands still, so an invocation shorter than the reserve is out of time from the beginning.
-    assert clean(world, seconds=9)["handed_on"] is True
+    assert clean(world, seconds=9)["continues"] is True
     assert len(ids_in(world, sessions)) == 5
     world.drain()
     assert ids_in(world, sessions) == []
@@ -219,7 +219,7 @@ def test_continued_run_keeps_its_position_and_options(world: World, monkeypatch:
             world.clock.advance(295)
 
     monkeypatch.setattr("chalicelib.tasks.database_cleanup.throttle.Throttle.adapt", take_time)
-    assert clean(world, rules=["sessions"], uncapped=["sessions"])["handed_on"] is True
+    assert clean(world, rules=["sessions"], uncapped=["sessions"])["continues"] is True
     assert ids_in(world, sessions) == ["s00004", "s00005"]
     add_sessions(world, 1, days=31, prefix="before")
     world.drain()
@@ -265,7 +265,7 @@ def test_attempt_stops_when_another_claims_its_run(world: World, monkeypatch: py
 def test_failure_before_a_continuation_is_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, BROKEN, SESSIONS)
     add_sessions(world, 1, days=31)
-    assert clean(world, seconds=9)["handed_on"] is True
+    assert clean(world, seconds=9)["continues"] is True
     world.drain()
     assert world.run().status == "failed"
     assert "the rule broken failed" in world.run().error

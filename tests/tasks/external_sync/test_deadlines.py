@@ -23,7 +23,7 @@ def test_run_near_deadline_continues_where_it_stopped(deployment: Deployment, is
         return whole(asked)
 
     deployment.upstream.answer = slow
-    assert deployment.fire(seconds=250)["handed_on"] is True
+    assert deployment.fire(seconds=250)["continues"] is True
     assert "7" not in deployment.data()
     deployment.kit.drain()
     latest = max(deployment.rows(runs_table), key=lambda row: row.scheduled_for)
@@ -35,7 +35,7 @@ def test_run_near_deadline_continues_where_it_stopped(deployment: Deployment, is
 
 def test_run_without_time_is_continued_untouched(lite: Deployment) -> None:
     lite.upstream.serve(ITEMS)
-    assert lite.fire(seconds=9)["handed_on"] is True
+    assert lite.fire(seconds=9)["continues"] is True
     assert lite.upstream.asked == []
     lite.kit.drain()
     assert len(lite.data()) == 5
@@ -44,7 +44,7 @@ def test_run_without_time_is_continued_untouched(lite: Deployment) -> None:
 def test_response_too_slow_for_any_invocation_fails_the_run(lite: Deployment) -> None:
     lite.upstream.serve(ITEMS)
     for _ in range(3):
-        assert lite.again(seconds=9)["handed_on"] is True
+        assert lite.again(seconds=9)["continues"] is True
     with pytest.raises(RunFailedError, match="one response takes longer than an invocation may"):
         lite.again(seconds=9)
 
@@ -62,7 +62,7 @@ def test_options_hold_for_continuations_and_full_refresh_happens_once(lite: Depl
 
     lite.upstream.asked.clear()
     lite.upstream.answer = slow
-    assert lite.fire(seconds=150, accept_loss="shop", full_refresh="shop")["handed_on"] is True
+    assert lite.fire(seconds=150, accept_loss="shop", full_refresh="shop")["continues"] is True
     lite.kit.drain()
     assert [asked.query.get("cursor") for asked in lite.upstream.asked] == [None, "1", "1"]
     assert lite.missing() == ["2", "3", "4", "5"]

@@ -45,7 +45,7 @@ def test_snapshot_without_its_stored_ids_starts_over(lite: Deployment) -> None:
         return whole(asked)
 
     lite.upstream.answer = slow
-    assert lite.fire(seconds=150)["handed_on"] is True
+    assert lite.fire(seconds=150)["continues"] is True
     moment = iso(from_ms(max(run.scheduled_for for run in lite.rows(runs))))
     lite.kit.s3.objects.clear()
     lite.kit.sqs.queues.clear()
