@@ -65,7 +65,7 @@ def test_every_function_answers_an_invocation_with_nothing(world: World) -> None
         assert invoke(worker, {}) == {"messages": 0}
     for function, sentence in (
         ("operate", "must be an object with a command"),
-        ("look", "the function look only reads"),
+        ("look", "look only accepts"),
     ):
         with pytest.raises(InvalidRequestError, match=sentence):
             invoke(function, {})

@@ -14,7 +14,7 @@ REFUSED = sorted({*operate.COMMANDS, *operate.OF_SCHEDULES} - READ_ONLY_COMMANDS
 
 @pytest.mark.parametrize("command", REFUSED)
 def test_look_refuses_whatever_may_change_something(desk: Desk, command: str) -> None:
-    with pytest.raises(InvalidRequestError, match="the function look only reads"):
+    with pytest.raises(InvalidRequestError, match="look only accepts"):
         operate.look({"command": command}, desk.kit.context(), PLANNED)
 
 

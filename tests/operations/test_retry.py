@@ -125,7 +125,7 @@ def test_what_is_to_be_done_must_be_said_and_have_been_given_up(desk: Desk, comm
     assert desk.refusal(command) == "name the jobs: by id, type, or text of their error"
     assert desk.refusal(command, ids=[], limit=1000).startswith("name the jobs")
     for status in ("all", "failed", "completed"):
-        assert "leave status at dead" in desk.refusal(command, ids=[dead], status=status)
+        assert "omit the status" in desk.refusal(command, ids=[dead], status=status)
 
 
 def test_an_id_that_is_named_twice_is_retried_once(desk: Desk) -> None:
