@@ -146,7 +146,7 @@ class Merge:
         return MergeResult(inserted=len(new))
 
     def upsert(self, connection: Connection) -> MergeResult:
-        """Insert and overwrite items, also beside concurrent runs."""
+        """Insert and overwrite items, safely with concurrent runs."""
         existing = find(connection, self.items, is_locking=True)
         new = self._new_rows(existing)
         taken = insert_missing(connection, new, source=self.source, synced_at=self.requested_at)
