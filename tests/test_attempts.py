@@ -16,10 +16,10 @@ from chalicelib.core.errors import (
     PermanentError,
     RunFailedError,
     Skipped,
-    ThrottledError,
     TransientError,
 )
 from chalicelib.core.outcome import Counts, Outcome
+from chalicelib.mail.ses import ThrottledError
 from chalicelib.queue.worker import BatchFailedError
 from nightshift.testkit.clock import FrozenClock
 

@@ -36,10 +36,6 @@ class TransientError(NightshiftError):
     """Something outside refused for now; the same work may succeed later."""
 
 
-class ThrottledError(TransientError):
-    """A provider asked for a slower pace and certainly did not do the work."""
-
-
 class OutOfTimeError(NightshiftError):
     """The deadline is near; what was done is saved and the rest must be continued."""
 

@@ -6,13 +6,22 @@ from dataclasses import dataclass
 
 from chalicelib.core.clock import from_ms
 from chalicelib.core.context import RESERVE_MS, Context
-from chalicelib.core.errors import ThrottledError, TransientError
+from chalicelib.core.errors import TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
 from chalicelib.mail.ledger import Deliveries, Status
 from chalicelib.mail.letter import Composition, MimeMail, SesTemplate
 from chalicelib.mail.services import mailer, pace
-from chalicelib.mail.ses import MAX_RECIPIENTS, BulkDeclinedError, NotSent, Refused, SendResult, Sent, Unknown
+from chalicelib.mail.ses import (
+    MAX_RECIPIENTS,
+    BulkDeclinedError,
+    NotSent,
+    Refused,
+    SendResult,
+    Sent,
+    ThrottledError,
+    Unknown,
+)
 from chalicelib.mail.settings import MailSettings
 
 # A call to SES that hangs ends after its time-outs; a mail that is sent later could outlive this process.

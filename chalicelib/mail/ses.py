@@ -20,7 +20,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from chalicelib.core.clock import Clock
-from chalicelib.core.errors import ThrottledError, TransientError
+from chalicelib.core.errors import TransientError
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
@@ -66,6 +66,10 @@ MAX_HEADER = 995
 # SES answers GetAccount about once a second, and several processes that start together call it. The client itself
 # makes one attempt only, because it sends mails too.
 ACCOUNT_PAUSES = (0.5, 1.0, 2.0)
+
+
+class ThrottledError(TransientError):
+    """A provider asked for a slower pace and certainly did not do the work."""
 
 
 @dataclass(frozen=True)

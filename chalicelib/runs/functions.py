@@ -1,4 +1,4 @@
-"""The functions of this deployment: what AWS calls each, when it got its code, and how one asks another."""
+"""The deployment's Lambda functions: their names, when they were updated, and invoking one from another."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -8,36 +8,36 @@ from typing import Any
 from chalicelib.core.context import Context
 from chalicelib.core.telemetry import logger
 
-# A deployment replaces one function after the other.
+# A deployment replaces the functions one by one.
 DEPLOYMENT = timedelta(minutes=15)
 
 
 def name_of(function: str, context: Context) -> str | None:
-    """Return what AWS calls a function of this deployment, or None where this process is none of AWS's."""
-    # Names of functions have no hyphen: what stands before the last one is the application and the stage.
+    """Return a function's full name in AWS; None if this process does not run on Lambda."""
+    # Function names have no hyphen: the part before the last one is the application and the stage.
     prefix, hyphen, _ = context.function_name.rpartition("-")
     return f"{prefix}-{function}" if hyphen else None
 
 
 def deployed_at(tasks: Collection[str], context: Context) -> dict[str, datetime]:
-    """Return when each task got the code that this process has too; nothing where AWS does not say.
+    """Return when each task's function got the code of this deployment; nothing if AWS does not say.
 
-    The task's own function drops what the new schedule does not mean, so its moment counts. Where it is still to be
+    The task's own function drops fires that the new schedule does not have, so its moment counts. Until it is
     replaced, the moment is that of this function, which is no later.
     """
     here = _updated_at(context.function_name, context) if "-" in context.function_name and tasks else None
     if here is None:
         return {}
-    # A task that was removed, or is new, may have no function.
+    # A removed or new task may have no function.
     there = {task: _updated_at(str(name_of(task, context)), context) or here for task in tasks}
     return {task: moment if here - DEPLOYMENT < moment < here else here for task, moment in there.items()}
 
 
 def invoke(task: str, event: Mapping[str, Any], context: Context) -> bool:
-    """Have a task's own function handle an event soon, and return whether Lambda has taken it.
+    """Invoke a task's own function asynchronously, and return whether Lambda accepted the event.
 
-    Lambda repeats what fails, as it does a schedule's fire. Nothing is taken where this process is none of AWS's, or
-    where Lambda refuses or cannot be reached; then it may have been taken after all.
+    Lambda retries a failure, as it does a scheduled fire. False off Lambda, and when Lambda refuses or cannot be
+    reached; in the last case it may have accepted the event nevertheless.
     """
     name = name_of(task, context)
     if name is None:

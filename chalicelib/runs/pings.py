@@ -1,8 +1,8 @@
-"""Pings: a service elsewhere is told when a run begins and how it ends, and alarms by itself when it is told nothing.
+"""Pings: tell a monitoring service when a run begins and how it ends; the service alarms when a ping is missing.
 
-A URL's shape says what it takes. Sentry's crons end in `/api/<project>/cron/<monitor>/<key>/` and take a `status` and
-the run as `check_in_id` (docs.sentry.io, Crons, HTTP); any other is of Healthchecks, takes the run as `rid`, and is
-followed by `/start` or `/fail` (healthchecks.io/docs/http_api).
+The URL's shape says which service it is. Sentry's crons end in `/api/<project>/cron/<monitor>/<key>/` and take a
+`status` and the run as `check_in_id` (docs.sentry.io, Crons, HTTP). Any other is Healthchecks: it takes the run as
+`rid`, and is followed by `/start` or `/fail` (healthchecks.io/docs/http_api).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from chalicelib.core.telemetry import logger
 
 Signal = Literal["start", "success", "fail"]
 
-# For finding the address, connecting, sending and the answer, all together.
+# For the name look-up, connecting, sending and the answer together.
 SECONDS = 2.0
-# For having the URL from Secrets Manager, which a process does once.
+# For reading the URL from Secrets Manager, once a process.
 FETCH_SECONDS = 5.0
 # What ending the invocation takes after a ping.
 RESERVE_SECONDS = 1.0
@@ -36,7 +36,7 @@ _ENDS = {"start": "/start", "success": "", "fail": "/fail"}
 
 @dataclass(frozen=True, kw_only=True)
 class Ping:
-    """What is told of a run; `attempt` is the one that tells it, and `sentence` says why it failed."""
+    """A signal about a run; `attempt` is the one that sends it, and `sentence` says why it failed."""
 
     signal: Signal
     task: str
@@ -46,10 +46,10 @@ class Ping:
 
 
 def send(context: Context, ping: Ping) -> bool:
-    """Tell the task's service, where it has one, and return False where that did not take it.
+    """Ping the task's service, if it has one, and return False if the service did not accept it.
 
-    It is told once, for two seconds at most, and fails nothing: what went wrong is a warning, which never has the URL,
-    since whoever knows that can ping too.
+    A ping is sent once, takes at most two seconds, and never fails the run. A failure is logged as a warning without
+    the URL, which is a secret: anyone who knows it can ping.
     """
     url = context.settings(PingSettings).pings.get(ping.task)
     if url is None:
@@ -57,18 +57,17 @@ def send(context: Context, ping: Ping) -> bool:
     most = SECONDS + (FETCH_SECONDS if is_reference(url) else 0)
     seconds = max(0.0, min(most, context.remaining_ms() / 1000 - RESERVE_SECONDS))
     until, refusals = time.monotonic() + seconds, [f"it took longer than {seconds:.3g} s"]
-    # Not the socket's time-out alone: that is none of the name's look-up, nor of an answer that drips.
+    # A thread: the socket's time-out covers neither the name look-up nor an answer that arrives byte by byte.
     asking = Thread(target=lambda: refusals.append(_refusal(url, ping, until=until)), daemon=True)
     asking.start()
     asking.join(seconds)
     if refusal := refusals[-1]:
-        told = {"task": ping.task, "signal": ping.signal, "reason": refusal}
-        logger.warning("ping not taken", extra=told)
+        logger.warning("ping not taken", extra={"task": ping.task, "signal": ping.signal, "reason": refusal})
     return not refusal
 
 
 def _refusal(url: str, ping: Ping, *, until: float) -> str:
-    """Ask, and return why the ping was not taken; an empty text where it was."""
+    """Send the ping, and return why it was not accepted, or an empty text."""
     from http import HTTPStatus
     from http.client import HTTPException
 
@@ -79,7 +78,7 @@ def _refusal(url: str, ping: Ping, *, until: float) -> str:
         return f"its answer is not HTTP ({type(error).__name__})"
     except (NightshiftError, ValueError, OSError) as error:
         return str(error) or type(error).__name__
-    # Nor is a redirect followed: the place that it leads to would be told the secret.
+    # Redirects are not followed: their target would learn the secret.
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return ""
     if is_reference(url):
@@ -98,7 +97,7 @@ def _ask(url: str, ping: Ping, *, until: float) -> int:
     connection = connect(parts.hostname or "", parts.port, timeout=_left(until))
     try:
         connection.connect()
-        # Told when nobody waits any more, a start could come behind the end.
+        # Stop when the caller no longer waits: a late start could arrive after the end.
         connection.sock.settimeout(_left(until))
         method, target, body = _request(parts, ping)
         headers = {"User-Agent": "nightshift", "Content-Type": "text/plain; charset=utf-8"}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.stub import Stubber
 
-from chalicelib.core.errors import ThrottledError, TransientError
-from chalicelib.mail.ses import Account, Mailer, Refused, Sent, Unknown, read_account
+from chalicelib.core.errors import TransientError
+from chalicelib.mail.ses import Account, Mailer, Refused, Sent, ThrottledError, Unknown, read_account
 from nightshift.testkit.clock import FrozenClock
 from tests.mail.ses_server import Connect, server
 from tests.world import MORNING

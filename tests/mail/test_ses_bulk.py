@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.stub import Stubber
 
-from chalicelib.core.errors import ThrottledError, TransientError
+from chalicelib.core.errors import TransientError
 from chalicelib.mail.letter import Composition, SesTemplate
-from chalicelib.mail.ses import BulkDeclinedError, Mailer, NotSent, Refused, SendResult, Sent, Unknown
+from chalicelib.mail.ses import BulkDeclinedError, Mailer, NotSent, Refused, SendResult, Sent, ThrottledError, Unknown
 from tests.mail.ses_server import Connect, server
 
 if TYPE_CHECKING:
