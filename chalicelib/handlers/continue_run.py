@@ -9,7 +9,7 @@ import msgspec
 
 from chalicelib.core.context import Context
 from chalicelib.core.outcome import Counts
-from chalicelib.queue.handler import Handler
+from chalicelib.queue.handler import handler
 from chalicelib.queue.job import Job
 from chalicelib.runs import execution, functions
 from chalicelib.runs.fire import TRIGGER, Trigger
@@ -24,21 +24,16 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     options: dict[str, Any] = {}
 
 
-def perform(context: Context, job: Job[Payload]) -> Counts:
+@handler(
+    # The run counts its own failures, and is dead before this.
+    max_attempts=10,
+    backoff_seconds=(60, 300, 900),
+    timeout_seconds=None,
+)
+def continue_run(context: Context, job: Job[Payload]) -> Counts:
     """Have the run of this fire executed; it writes its own summary line."""
     payload = job.payload
     event = {"scheduled_for": payload.scheduled_for, TRIGGER: payload.trigger, **payload.options}
     if not functions.invoke(payload.task, event, context):
         execution.execute(payload.task, event=event, context=context)
     return Counts(total=1, succeeded=1)
-
-
-HANDLER = Handler(
-    type="continue_run",
-    payload=Payload,
-    perform=perform,
-    # The run counts its own failures, and is dead before this.
-    max_attempts=10,
-    backoff_seconds=(60, 300, 900),
-    timeout_seconds=None,
-)

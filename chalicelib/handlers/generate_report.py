@@ -9,7 +9,7 @@ from chalicelib.core.outcome import Counts
 from chalicelib.core.text import clean
 from chalicelib.mail.settings import MailSettings
 from chalicelib.queue import outbox
-from chalicelib.queue.handler import Handler
+from chalicelib.queue.handler import handler
 from chalicelib.queue.job import Job
 from chalicelib.queue.services import queues
 from chalicelib.tasks.monthly_report import page
@@ -30,7 +30,8 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     period: str | None = None
 
 
-def perform(context: Context, job: Job[Payload]) -> Counts:
+@handler(max_attempts=5)
+def generate_report(context: Context, job: Job[Payload]) -> Counts:
     """Store the report and enqueue its mail; a retry stores it again, and its mail is sent once."""
     settings, now = context.settings(MailSettings), from_ms(context.clock.now_ms())
     zone = settings.digest_zone
@@ -65,13 +66,3 @@ def _read_month(text: str) -> Month:
     if month < EARLIEST:
         raise InvalidRequestError(f"period: the earliest month that has a year before it is {EARLIEST}")
     return month
-
-
-HANDLER = Handler(
-    type="generate_report",
-    payload=Payload,
-    perform=perform,
-    max_attempts=5,
-    backoff_seconds=(60, 300, 1800),
-    timeout_seconds=240,
-)

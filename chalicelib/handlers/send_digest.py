@@ -14,7 +14,7 @@ from chalicelib.mail.ledger import ABANDONED, Deliveries, Recipient, Status
 from chalicelib.mail.sending import DigestSender, Mail, log_each
 from chalicelib.mail.services import unsubscribe_secrets
 from chalicelib.mail.settings import MailSettings
-from chalicelib.queue.handler import Handler
+from chalicelib.queue.handler import handler
 from chalicelib.queue.job import Job
 from chalicelib.queue.message import Message
 from chalicelib.queue.services import queues
@@ -29,7 +29,13 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     last: str
 
 
-def perform(context: Context, job: Job[Payload]) -> Counts:
+@handler(
+    # About four hours: an outage of the provider.
+    max_attempts=12,
+    backoff_seconds=(60, 300, 900, 1800),
+    timeout_seconds=None,
+)
+def send_digest(context: Context, job: Job[Payload]) -> Counts:
     """Send to every recipient of the range whose delivery is pending; near the deadline, queue the rest as a new job.
 
     Counts are recipients: failed were refused or are unknown; skipped were sent to before, opted out or are suppressed.
@@ -98,14 +104,3 @@ def _queue_rest(context: Context, rest: Payload, sent: Counts) -> None:
         # A new message would fail the same way: this one is retried, and is dead after its last attempt.
         raise OutOfTimeError("there is no time for a single mail; raise the worker's time-out")
     queues(context).work.send([Message(type="send_digest", data=msgspec.to_builtins(rest))])
-
-
-HANDLER = Handler(
-    type="send_digest",
-    payload=Payload,
-    perform=perform,
-    # About four hours: an outage of the provider.
-    max_attempts=12,
-    backoff_seconds=(60, 300, 900, 1800),
-    timeout_seconds=None,
-)

@@ -16,7 +16,7 @@ from chalicelib.mail.letter import Composition, MimeMail, compose
 from chalicelib.mail.services import mailer, pace
 from chalicelib.mail.ses import Refused, Sent, Unknown
 from chalicelib.mail.settings import MailSettings
-from chalicelib.queue.handler import Handler
+from chalicelib.queue.handler import handler
 from chalicelib.queue.job import Job
 from chalicelib.tasks.monthly_report.figures import TopPost
 from chalicelib.tasks.monthly_report.page import Card
@@ -73,7 +73,13 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     html: str | None = None
 
 
-def perform(context: Context, job: Job[Payload]) -> Counts:
+@handler(
+    # Nearly a day: a long outage of the provider.
+    max_attempts=10,
+    backoff_seconds=(30, 120, 600, 1800, 3600, 4 * 3600),
+    timeout_seconds=TIMEOUT_SECONDS,
+)
+def send_email(context: Context, job: Job[Payload]) -> Counts:
     """Send the mail; skip it if an earlier attempt sent it or its address is suppressed.
 
     Raises PermanentError if it is unknown whether an earlier attempt sent it.
@@ -167,14 +173,3 @@ def _compose(payload: Payload, *, site: dict[str, str]) -> Composition:
 
 def _part(text: str | None) -> tuple[str, ...]:
     return (text,) if text else ()
-
-
-HANDLER = Handler(
-    type="send_email",
-    payload=Payload,
-    perform=perform,
-    # Nearly a day: a long outage of the provider.
-    max_attempts=10,
-    backoff_seconds=(30, 120, 600, 1800, 3600, 4 * 3600),
-    timeout_seconds=TIMEOUT_SECONDS,
-)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints, overload
 
 from chalicelib.core.context import Context
 from chalicelib.core.error_text import hint
@@ -17,6 +17,7 @@ from chalicelib.queue.job import Job
 FOLDER = Path(__file__).parent.parent / "handlers"
 # Named here, because within Handler `type` is a field.
 Errors = tuple[type[Exception], ...]
+Perform = Callable[[Context, Job[Any]], Counts | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +45,10 @@ class Handler:
 
     type: str
     payload: Any
-    perform: Callable[[Context, Job[Any]], Counts]
-    max_attempts: int
-    backoff_seconds: tuple[float, ...]
-    timeout_seconds: float | None
+    perform: Perform
+    max_attempts: int = 3
+    backoff_seconds: tuple[float, ...] = (60, 300, 1800)
+    timeout_seconds: float | None = 240
     permanent: Errors = ()
     rate: Rate | None = None
 
@@ -55,10 +56,41 @@ class Handler:
         if self.max_attempts < 1 or not self.backoff_seconds:
             raise ValueError(f"the handler of {self.type} needs at least one attempt and one backoff")
 
+    def __call__(self, context: Context, job: Job[Any]) -> Counts:
+        """Perform a job; a function that returns nothing has done one item."""
+        counts = self.perform(context, job)
+        return Counts(total=1, succeeded=1) if counts is None else counts
+
     def backoff_after(self, attempt: int) -> float:
         """Return the seconds to wait after this attempt has failed, with jitter: many fail together."""
         wait = self.backoff_seconds[min(attempt, len(self.backoff_seconds)) - 1]
         return wait * random.uniform(0.8, 1.2)  # noqa: S311 (jitter, not a secret)
+
+
+@overload
+def handler(function: Perform, /) -> Handler: ...
+@overload
+def handler(
+    *,
+    max_attempts: int = ...,
+    backoff_seconds: tuple[float, ...] = ...,
+    timeout_seconds: float | None = ...,
+    permanent: Errors = ...,
+    rate: Rate | None = ...,
+) -> Callable[[Perform], Handler]: ...
+def handler(function: Perform | None = None, /, **policy: Any) -> Any:
+    """Make a function the handler of the jobs of its name; its file has the same name.
+
+    The annotation of its parameter `job`, as in `job: Job[Payload]`, says what the jobs' data must fit into.
+    """
+
+    def decorate(function: Perform) -> Handler:
+        payload = get_args(get_type_hints(function).get("job"))
+        if not payload:
+            raise TypeError(f"the handler {function.__name__} needs a parameter annotated as in `job: Job[Payload]`")
+        return Handler(type=function.__name__, payload=payload[0], perform=function, **policy)
+
+    return decorate if function is None else decorate(function)
 
 
 FindHandler = Callable[[str], Handler]
@@ -69,8 +101,8 @@ def find_handler(type_: str) -> Handler:
     if type_ not in known_types():
         there_are = f"there are {', '.join(known_types())}{hint(type_, known_types())}"
         raise InvalidRequestError(f"there is no handler for jobs of type {type_[:64]!r}; {there_are}")
-    handler: Handler = import_module(f"chalicelib.handlers.{type_}").HANDLER
-    return handler
+    found: Handler = getattr(import_module(f"chalicelib.handlers.{type_}"), type_)
+    return found
 
 
 @cache

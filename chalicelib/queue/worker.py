@@ -335,7 +335,7 @@ def _call(context: Context, handler: Handler, job: Job[Any]) -> Attempt[Counts]:
 
     def call() -> Counts:
         with time_limit(seconds):
-            return handler.perform(context, job)
+            return handler(context, job)
 
     ended = attempt(call, clock=context.clock, last=job.is_last_attempt, permanent=handler.permanent)
     if isinstance(ended.error, TimedOutError):

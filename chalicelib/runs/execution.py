@@ -96,7 +96,7 @@ def _perform(task: Task, context: Context, run: Run) -> Counts | None:
     """Call the task and return its counts, or None if the run is to be continued."""
     try:
         with claims.renewed(context, run):
-            counts = task.perform(context, run)
+            counts = task(context, run)
     except OutOfTimeError as rest:
         if run.dry_run:
             # The continuation would not be a dry run.

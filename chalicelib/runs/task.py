@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
-from typing import Literal
+from typing import Any, Literal, overload
 
 from chalicelib.core.context import Context
 from chalicelib.core.outcome import Counts
 from chalicelib.runs.claims import Overlap, Run
 
 CatchUp = Literal["skip", "latest", "all"]
+Perform = Callable[[Context, Run], Counts | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +29,44 @@ class Task:
     """
 
     name: str
-    perform: Callable[[Context, Run], Counts]
-    max_failed_share: float
-    max_attempts: int
-    overlap: Overlap
-    catch_up: CatchUp
-    grace: timedelta
+    perform: Perform
+    max_failed_share: float = 0.0
+    max_attempts: int = 3
+    overlap: Overlap = "skip"
+    catch_up: CatchUp = "latest"
+    grace: timedelta = timedelta(minutes=15)
     catch_up_limit: int = 1
     options: tuple[str, ...] = ()
+
+    def __call__(self, context: Context, run: Run) -> Counts:
+        """Perform a run; a function that returns nothing has done one item."""
+        counts = self.perform(context, run)
+        return Counts(total=1, succeeded=1) if counts is None else counts
+
+
+@overload
+def task(function: Perform, /) -> Task: ...
+@overload
+def task(
+    *,
+    max_failed_share: float = ...,
+    max_attempts: int = ...,
+    overlap: Overlap = ...,
+    catch_up: CatchUp = ...,
+    grace: timedelta = ...,
+    catch_up_limit: int = ...,
+    options: tuple[str, ...] = ...,
+) -> Callable[[Perform], Task]: ...
+def task(function: Perform | None = None, /, **policy: Any) -> Any:
+    """Make a function the task of its name; its file, and its function in app.py, have the same name."""
+
+    def decorate(function: Perform) -> Task:
+        return Task(name=function.__name__, perform=function, **policy)
+
+    return decorate if function is None else decorate(function)
 
 
 def find_task(name: str) -> Task:
     """Return the task of this name."""
-    task: Task = import_module(f"chalicelib.tasks.{name}").TASK
-    return task
+    found: Task = getattr(import_module(f"chalicelib.tasks.{name}"), name)
+    return found

@@ -1,7 +1,5 @@
 """The restore drill: the newest verified backup is restored into a schema of its own and compared, and that dropped."""
 
-from datetime import timedelta
-
 from chalicelib.backup.archive.manifest import Part
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.catalogue import relies_on_snapshots
@@ -11,10 +9,11 @@ from chalicelib.core.errors import OutOfTimeError, PermanentError, Skipped
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import bind, logger
 from chalicelib.runs.claims import Run
-from chalicelib.runs.task import Task
+from chalicelib.runs.task import task
 
 
-def perform(context: Context, run: Run) -> Counts:
+@task(max_attempts=2, catch_up="skip")
+def backup_drill(context: Context, run: Run) -> Counts:
     """Drill, unless RDS makes the backups; counts are tables."""
     if relies_on_snapshots(context.database):
         raise Skipped("RDS makes the backups, and its exports read all of each; a drill restores dumps alone")
@@ -41,14 +40,3 @@ def perform(context: Context, run: Run) -> Counts:
     if drilled.broken:
         logger.warning("views that were broken are not restored", extra={"reasons": drilled.broken})
     return Counts(total=drilled.tables, succeeded=drilled.tables)
-
-
-TASK = Task(
-    name="backup_drill",
-    perform=perform,
-    max_failed_share=0.0,
-    max_attempts=2,
-    overlap="skip",
-    catch_up="skip",
-    grace=timedelta(minutes=15),
-)

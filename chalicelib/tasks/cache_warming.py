@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
@@ -19,7 +19,7 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import AlreadyClaimed, Skipped, TransientError
 from chalicelib.core.outcome import Counts
 from chalicelib.runs.claims import Run
-from chalicelib.runs.task import Task
+from chalicelib.runs.task import task
 from chalicelib.schema import sessions
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ DAY_MS = 86_400_000
 COLUMNS = ("id", "title", "url", "author", "points", "comments", "views", "created_at")
 
 
-def perform(context: Context, run: Run) -> Counts:
+@task(catch_up="skip")
+def cache_warming(context: Context, run: Run) -> Counts:
     """Compute all values and swap them in; counts are values."""
     if context.cache is None:
         raise Skipped("there is no Redis: set REDIS_URL")
@@ -134,14 +135,3 @@ def read(redis: Redis, *names: str) -> dict[str, Any] | None:
         return None
     texts: Any = redis.mget([f"{{cache}}:{name}:{version.decode()}" for name in names])
     return None if None in texts else {name: json.loads(text) for name, text in zip(names, texts, strict=True)}
-
-
-TASK = Task(
-    name="cache_warming",
-    perform=perform,
-    max_failed_share=0.0,
-    max_attempts=3,
-    overlap="skip",
-    catch_up="skip",
-    grace=timedelta(minutes=15),
-)

@@ -1,7 +1,7 @@
 """The daily digest: yesterday's posts, to every user who wants them. This run lists the users; the worker sends."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
@@ -18,7 +18,7 @@ from chalicelib.mail.settings import MailSettings
 from chalicelib.queue.message import Message
 from chalicelib.queue.services import queues
 from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.runs.task import Task
+from chalicelib.runs.task import task
 from chalicelib.schedule.schedule import Window, window_before
 from chalicelib.schema import digests
 
@@ -26,7 +26,8 @@ CHUNK = 1000
 RECIPIENTS_PER_MESSAGE = 100
 
 
-def perform(context: Context, run: Run) -> Counts:
+@task
+def daily_digest(context: Context, run: Run) -> Counts:
     """Create a delivery for each recipient, and queue messages for those that are pending.
 
     Counts are recipients: succeeded were queued, skipped had been sent to before.
@@ -150,14 +151,3 @@ def _compose(newest: Sequence[Any], count: int, day: date, settings: MailSetting
             "more": count - len(entries),
         },
     )
-
-
-TASK = Task(
-    name="daily_digest",
-    perform=perform,
-    max_failed_share=0.0,
-    max_attempts=3,
-    overlap="skip",
-    catch_up="latest",
-    grace=timedelta(minutes=15),
-)

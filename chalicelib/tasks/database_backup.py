@@ -1,7 +1,5 @@
 """The database backup: dumped to the bucket, read back, and what is too old removed; or by RDS, where it is too big."""
 
-from datetime import timedelta
-
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.rds.snapshots import Snapshots
 from chalicelib.backup.settings import BackupSettings
@@ -10,10 +8,11 @@ from chalicelib.core.errors import OutOfTimeError, PermanentError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import bind, logger
 from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.runs.task import Task
+from chalicelib.runs.task import task
 
 
-def perform(context: Context, run: Run) -> Counts:
+@task
+def database_backup(context: Context, run: Run) -> Counts:
     """Make a backup and verify it; counts are tables. A verification that has no time left continues later.
 
     Where a dump would take longer than the function has, RDS begins a snapshot, which counts as one; the watch has it
@@ -82,14 +81,3 @@ def _snapshot(context: Context, run: Run) -> Counts:
     bind(snapshot=snapshots.begin(run_id=str(run.id), attempt=run.attempt))
     snapshots.prune(dry_run=False)
     return Counts(total=1, succeeded=1)
-
-
-TASK = Task(
-    name="database_backup",
-    perform=perform,
-    max_failed_share=0.0,
-    max_attempts=3,
-    overlap="skip",
-    catch_up="latest",
-    grace=timedelta(minutes=15),
-)

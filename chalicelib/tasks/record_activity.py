@@ -1,6 +1,5 @@
 """Record the users who were active yesterday, before the cleanup deletes their sessions; monthly reports count them."""
 
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -12,14 +11,19 @@ from chalicelib.core.database import Database, insert_missing
 from chalicelib.core.outcome import Counts
 from chalicelib.mail.settings import MailSettings
 from chalicelib.runs.claims import Run
-from chalicelib.runs.task import Task
+from chalicelib.runs.task import task
 from chalicelib.schedule.schedule import Window, window_before
 from chalicelib.schema import activity, activity_days, sessions
 
 HOUR_MS = 3_600_000
 
 
-def perform(context: Context, run: Run) -> Counts:
+@task(
+    overlap="queue",
+    catch_up="all",
+    catch_up_limit=31,
+)
+def record_activity(context: Context, run: Run) -> Counts:
     """Record the day; counts are users."""
     day = window_before(run.scheduled_for, context.settings(MailSettings).digest_zone)
     if run.dry_run:
@@ -70,15 +74,3 @@ def _close(connection: Connection, day: Window, *, now_ms: int) -> int:
     connection.execute(insert_missing(activity_days, connection.dialect).values(day=day.day.isoformat(), **values))
     connection.execute(update(activity_days).where(activity_days.c.day == day.day.isoformat()).values(**values))
     return recorded
-
-
-TASK = Task(
-    name="record_activity",
-    perform=perform,
-    max_failed_share=0.0,
-    max_attempts=3,
-    overlap="queue",
-    catch_up="all",
-    grace=timedelta(minutes=15),
-    catch_up_limit=31,
-)

@@ -14,7 +14,7 @@ IMPORTED = {
     "Counts": "chalicelib.core.outcome",
     "Credential": "chalicelib.tasks.external_sync.sources",
     "Cursors": "chalicelib.tasks.external_sync.pages",
-    "Handler": "chalicelib.queue.handler",
+    "handler": "chalicelib.queue.handler",
     "Job": "chalicelib.queue.job",
     "Rate": "chalicelib.queue.handler",
     "Rule": "chalicelib.tasks.database_cleanup.rules",

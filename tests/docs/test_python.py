@@ -90,7 +90,7 @@ def test_the_handler_passes_the_test_that_the_page_has_for_it_with_the_rights_th
     tmp_path: Path, policies: Path
 ) -> None:
     own = {"UnidentifiedImageError": UnidentifiedImageError, "smaller": lambda payload: bytes(payload.width)}
-    handler = run(block_with("HANDLER = "), **own)["HANDLER"]
+    handler = run(block_with("def resize_image("), **own)["resize_image"]
 
     def with_handler(url: str) -> Kit:
         kit = Kit(url)

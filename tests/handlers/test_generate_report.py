@@ -16,7 +16,7 @@ from sqlalchemy import insert
 from chalicelib.application import posts, users
 from chalicelib.core.clock import to_ms
 from chalicelib.core.text import clean
-from chalicelib.handlers.generate_report import HANDLER
+from chalicelib.handlers.generate_report import generate_report
 from chalicelib.queue import outbox
 from nightshift.demo.blog import HOSTILE
 from nightshift.demo.mailbox import parse
@@ -370,7 +370,7 @@ UNREACHABLE = EndpointConnectionError(endpoint_url="https://s3.example")
 def test_unstored_report_is_retried_and_not_mailed(kit: Kit, error: Exception) -> None:
     kit.s3 = RefusingS3(error, error)
     job = enqueue(kit)
-    for wait in HANDLER.backoff_seconds[:2]:
+    for wait in generate_report.backoff_seconds[:2]:
         kit.drain()
         assert (kit.job(job).status, mail_jobs(kit)) == ("failed", [])
         assert kit.job(job).last_error.startswith(f"TransientError: reports/2026-02/{job}.html cannot be stored: ")
@@ -384,7 +384,7 @@ def test_unstored_report_is_retried_and_not_mailed(kit: Kit, error: Exception) -
 def test_report_is_dead_if_s3_never_stores_it(kit: Kit) -> None:
     kit.s3 = RefusingS3(*[DENIED] * 100)
     job = enqueue(kit)
-    for _ in range(HANDLER.max_attempts):
+    for _ in range(generate_report.max_attempts):
         assert kit.job(job).status != "dead"
         kit.dispatch()
         kit.drain()

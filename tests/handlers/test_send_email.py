@@ -12,7 +12,7 @@ from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
 from chalicelib.core.text import clean
-from chalicelib.handlers.send_email import HANDLER
+from chalicelib.handlers.send_email import send_email
 from chalicelib.mail import suppressions
 from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.queue import claim
@@ -593,7 +593,7 @@ def test_unknown_mail_killed_before_dead_is_not_resent(
 def test_unsent_mail_is_sent_after_backoff(kit: Kit, error: Exception) -> None:
     kit.ses.answers = [error, error, error]
     job = kit.enqueue("send_email", plain())
-    for wait in HANDLER.backoff_seconds[:3]:
+    for wait in send_email.backoff_seconds[:3]:
         kit.work(kit.receive())
         assert status(kit, job) == ("failed", "pending")
         assert ledger(kit, job).settled_at is None
@@ -607,13 +607,13 @@ def test_unsent_mail_is_sent_after_backoff(kit: Kit, error: Exception) -> None:
 
 
 def test_mail_throttled_for_a_day_is_dead_and_can_be_retried(kit: Kit) -> None:
-    kit.ses.answers = [throttled() for _ in range(HANDLER.max_attempts)]
+    kit.ses.answers = [throttled() for _ in range(send_email.max_attempts)]
     job = kit.enqueue("send_email", plain())
-    for _ in range(HANDLER.max_attempts):
+    for _ in range(send_email.max_attempts):
         assert kit.job(job).status != "dead"
         kit.dispatch()
         kit.drain()
-        kit.clock.advance(HANDLER.backoff_seconds[-1] * 1.2 + BACKUP_MS / 1000)
+        kit.clock.advance(send_email.backoff_seconds[-1] * 1.2 + BACKUP_MS / 1000)
     assert status(kit, job) == ("dead", "pending")
     assert kit.job(job).last_error == "ThrottledError: SES asks for a slower pace: Maximum sending rate exceeded."
     assert len(kit.sqs.messages(DEAD)) == 1

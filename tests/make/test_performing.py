@@ -47,7 +47,7 @@ class Weekly:
         """Perform it for a fire, as an invocation that has so many seconds."""
         context = self.kit.context(seconds=seconds)
         run = claim(context, "weekly", Fire(scheduled_for=fire, trigger="schedule", dry_run=False), overlap="skip")
-        counts: Counts = self.names["TASK"].perform(context, run)
+        counts: Counts = self.names["weekly"](context, run)
         return counts
 
 

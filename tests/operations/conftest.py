@@ -136,6 +136,6 @@ def desk(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.setattr("chalicelib.queue.handler.known_types", lambda: types)
     for type_, handler in desk.kit.handlers.items():
         module = ModuleType(type_)
-        module.HANDLER = handler  # type: ignore[attr-defined]
+        setattr(module, type_, handler)
         monkeypatch.setitem(sys.modules, f"chalicelib.handlers.{type_}", module)
     return desk

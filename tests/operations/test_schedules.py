@@ -105,7 +105,8 @@ def test_the_latest_fire_is_told_with_what_became_of_it_whichever_was_run_last(
         raise PermanentError("jane.doe@mail.example.org is unknown")
 
     with monkeypatch.context() as broken:
-        broken.setattr(record_activity, "TASK", replace(record_activity.TASK, perform=fail))
+        failing = replace(record_activity.record_activity, perform=fail)
+        broken.setattr(record_activity, "record_activity", failing)
         with pytest.raises(RunFailedError):
             run_for(kit, "2026-03-27T00:05")
     run_for(kit, "2026-03-25T00:05")

@@ -74,7 +74,7 @@ class Plan:
             self.kit.awslambda.update_function_code(FunctionName=PREFIX + function)
         self.task = replace(self.task, **policy)
         module = ModuleType(NAME)
-        module.TASK = self.task  # type: ignore[attr-defined]
+        setattr(module, NAME, self.task)
         self._monkeypatch.setitem(sys.modules, f"chalicelib.tasks.{NAME}", module)
         self.planned = {NAME: Schedule(text)}
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from chalicelib.core.attempt import attempt
@@ -11,7 +10,7 @@ from chalicelib.core.errors import InvalidRequestError, NightshiftError, OutOfTi
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import bind, bound, logger
 from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.runs.task import Task
+from chalicelib.runs.task import task
 from chalicelib.tasks.database_cleanup import rules
 from chalicelib.tasks.database_cleanup.chunks import Archive
 from chalicelib.tasks.database_cleanup.deletion import Progress, count_due, delete_due, read_progress
@@ -22,7 +21,13 @@ from chalicelib.tasks.database_cleanup.throttle import short_lock_timeout
 SAVE_EVERY_MS = 1000
 
 
-def perform(context: Context, run: Run) -> Counts:
+@task(
+    # Invalid timestamps can wait for a person, unless most are invalid.
+    max_failed_share=0.5,
+    catch_up="skip",
+    options=("rules", "uncapped"),
+)
+def database_cleanup(context: Context, run: Run) -> Counts:
     """Run the rules one after another; a failed rule does not stop the others.
 
     Counts are rows: succeeded were deleted; failed have an invalid timestamp, are referred to by other rows, or belong
@@ -115,16 +120,3 @@ def _read_options(run: Run) -> tuple[list[Rule], list[str]]:
             raise InvalidRequestError(f"{option} must be a list of rules: {', '.join(known)}")
         names[option] = value
     return [rule for name, rule in known.items() if name in names["rules"]], names["uncapped"]
-
-
-TASK = Task(
-    name="database_cleanup",
-    perform=perform,
-    # Invalid timestamps can wait for a person, unless most are invalid.
-    max_failed_share=0.5,
-    max_attempts=3,
-    overlap="skip",
-    catch_up="skip",
-    grace=timedelta(minutes=15),
-    options=("rules", "uncapped"),
-)

@@ -1,6 +1,5 @@
 """The external sync: store the items of other systems in `external_data`, each source on its own."""
 
-from datetime import timedelta
 from typing import Any
 
 from chalicelib.core.context import Context
@@ -15,13 +14,19 @@ from chalicelib.core.errors import (
 from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.telemetry import logger
 from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.runs.task import Task
+from chalicelib.runs.task import task
 from chalicelib.tasks.external_sync.reader import SourceReader
 from chalicelib.tasks.external_sync.settings import SyncSettings
 from chalicelib.tasks.external_sync.sources import all_sources
 
 
-def perform(context: Context, run: Run) -> Counts:
+@task(
+    # A larger share looks like a change of the source's format.
+    max_failed_share=0.5,
+    catch_up="skip",
+    options=("full_refresh", "accept_loss"),
+)
+def external_sync(context: Context, run: Run) -> Counts:
     """Read every source that this run has not read yet; a failed source does not stop the others.
 
     Counts are items: succeeded were written, skipped are unchanged, failed are in quarantine. A dry run writes nothing.
@@ -32,7 +37,9 @@ def perform(context: Context, run: Run) -> Counts:
         raise Skipped(
             "EXTERNAL_SYNC_URL is not set, and chalicelib/tasks/external_sync/sources.py declares no other source"
         )
-    full_refresh, accept_loss = (_read_option(run, key, [source.name for source in sources]) for key in TASK.options)
+    full_refresh, accept_loss = (
+        _read_option(run, key, [source.name for source in sources]) for key in external_sync.options
+    )
     done, counts = _read_progress(run)
     errors: dict[str, NightshiftError] = {}
     for source in sources:
@@ -86,16 +93,3 @@ def _raise_for(errors: dict[str, NightshiftError], counts: Counts) -> None:
         return
     failure.counts = counts
     raise failure
-
-
-TASK = Task(
-    name="external_sync",
-    perform=perform,
-    # A larger share looks like a change of the source's format.
-    max_failed_share=0.5,
-    max_attempts=3,
-    overlap="skip",
-    catch_up="skip",
-    grace=timedelta(minutes=15),
-    options=("full_refresh", "accept_loss"),
-)

@@ -18,7 +18,7 @@ from chalicelib.queue.outbox import NewJob
 from chalicelib.queue.services import queues
 from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import AUTOMATIC
-from chalicelib.runs.task import Task
+from chalicelib.runs.task import task
 from chalicelib.tasks.monthly_report import page
 from chalicelib.tasks.monthly_report.figures import Report, collect
 from chalicelib.tasks.monthly_report.month import Month
@@ -39,7 +39,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     mail: bool | None = None
 
 
-def perform(context: Context, run: Run) -> Counts:
+@task(
+    overlap="queue",
+    catch_up="all",
+    catch_up_limit=12,
+    options=("month", "mail"),
+)
+def monthly_report(context: Context, run: Run) -> Counts:
     """Store the month's report and queue its mails; counts are administrators."""
     options = _read_options(run)
     zone, now = context.settings(MailSettings).digest_zone, from_ms(context.clock.now_ms())
@@ -103,16 +109,3 @@ def _enqueue_mails(context: Context, run: Run, report: Report, administrators: l
     ]
     with outbox.transaction(context.database, queues(context), clock=context.clock) as connection:
         outbox.enqueue_many(connection, mails, clock=context.clock)
-
-
-TASK = Task(
-    name="monthly_report",
-    perform=perform,
-    max_failed_share=0.0,
-    max_attempts=3,
-    overlap="queue",
-    catch_up="all",
-    grace=timedelta(minutes=15),
-    catch_up_limit=12,
-    options=("month", "mail"),
-)
