@@ -15,7 +15,6 @@ from chalicelib.core.config import QueueSettings
 from chalicelib.core.context import Context, from_lambda
 from chalicelib.core.errors import NightshiftError
 from chalicelib.queue import outbox
-from chalicelib.queue.services import queues
 from nightshift.local.clock import LocalClock
 from nightshift.local.invocation import LocalContext
 
@@ -87,7 +86,7 @@ class Application:
 
 
 def _enqueue(context: Context, request: Request) -> None:
-    with outbox.transaction(context.database, queues(context), clock=context.clock) as connection:
+    with outbox.transaction(context) as connection:
         new = outbox.NewJob(type=request.type, data=request.data, idempotency_key=request.recipient)
         outbox.enqueue_many(connection, [new], clock=context.clock)
 

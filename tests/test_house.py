@@ -30,10 +30,11 @@ MAY_IMPORT = {
     "queue": BASE,
     "runs": BASE | {"schedule", "queue"},
     "operate": ENGINE - {"operate"},
+    "api": {"core", "queue", "runs"},
     "mail": ENGINE,
     "backup": ENGINE,
-    "tasks": ENGINE | {"mail", "backup"},
-    "handlers": ENGINE | {"mail", "backup", "tasks"},
+    "tasks": ENGINE | {"api", "mail", "backup"},
+    "handlers": ENGINE | {"api", "mail", "backup", "tasks"},
 }
 # Imports that point up, each to be removed.
 UPWARD = {

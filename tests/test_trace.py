@@ -132,7 +132,7 @@ def test_what_a_task_enqueues_in_a_transaction_carries_its_trace_and_so_does_wha
     plan: Plan, log: Log
 ) -> None:
     def perform(context: Context, _run: Run) -> Counts:
-        with outbox.transaction(context.database, queues(context), clock=context.clock) as connection:
+        with outbox.transaction(context) as connection:
             outbox.enqueue(connection, "generate_report", {"to": "jane.doe@mail.example.org", "period": "2026-02"})
         return DONE
 

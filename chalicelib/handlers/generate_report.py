@@ -11,7 +11,6 @@ from chalicelib.mail.settings import MailSettings
 from chalicelib.queue import outbox
 from chalicelib.queue.handler import handler
 from chalicelib.queue.job import Job
-from chalicelib.queue.services import queues
 from chalicelib.tasks.monthly_report import page
 from chalicelib.tasks.monthly_report.figures import collect
 from chalicelib.tasks.monthly_report.month import Month
@@ -52,7 +51,7 @@ def generate_report(context: Context, job: Job[Payload]) -> Counts:
         # As plain JSON values, which the row stores.
         "content": msgspec.json.decode(msgspec.json.encode(content)),
     }
-    with outbox.transaction(context.database, queues(context), clock=context.clock) as connection:
+    with outbox.transaction(context) as connection:
         outbox.enqueue(connection, "send_email", mail, idempotency_key=f"report of job {job.id}")
     return Counts(total=1, succeeded=1)
 

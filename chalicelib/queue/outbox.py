@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from chalicelib.core import telemetry
 from chalicelib.core.clock import Clock, SystemClock
+from chalicelib.core.context import Context
 from chalicelib.core.database import Database, insert_missing
 from chalicelib.core.error_text import sentence_of
 from chalicelib.core.errors import InvalidRequestError, TransientError
@@ -19,11 +20,13 @@ from chalicelib.core.telemetry import logger
 from chalicelib.queue.dispatch import send_due
 from chalicelib.queue.job import check, new_row
 from chalicelib.queue.message import Message
+from chalicelib.queue.services import queues
 from chalicelib.queue.sqs import Queues, by_size
 from chalicelib.schema import jobs
 
-# Where a transaction that sends on its commit keeps the ids of what was enqueued in it.
+# Where a transaction that sends on its commit keeps the ids of what was enqueued in it, and its clock.
 ENQUEUED = "nightshift_enqueued"
+CLOCK = "nightshift_clock"
 CHUNK = 1000
 # About what PyMySQL puts into one statement.
 CHUNK_CHARACTERS = 1_000_000
@@ -49,7 +52,7 @@ class NewJob:
 
 
 def enqueue(
-    connection: Connection,
+    where: Context | Connection,
     type_: str,
     data: Mapping[str, Any],
     *,
@@ -60,8 +63,9 @@ def enqueue(
     tags: Sequence[str] = (),
     queue: Literal["work", "priority"] = "work",
 ) -> str:
-    """Enqueue a job in the connection's transaction, and return its id, or that of the job that has the same key.
+    """Enqueue a job and return its id, or that of the job that has the same key.
 
+    With a connection, the job is stored in its transaction. With a context, it is stored in one of its own, and sent.
     Raises InvalidRequestError for a job that a worker could not read, and for a connection without a transaction.
     """
     job = NewJob(
@@ -74,13 +78,16 @@ def enqueue(
         tags=tags,
         queue=queue,
     )
-    return enqueue_many(connection, [job])[0]
+    if isinstance(where, Connection):
+        return enqueue_many(where, [job])[0]
+    with transaction(where) as connection:
+        return enqueue_many(connection, [job])[0]
 
 
 def enqueue_many(connection: Connection, new: Collection[NewJob], *, clock: Clock | None = None) -> list[str]:
     """Enqueue jobs in the connection's transaction, and return their ids in order, as `enqueue` does."""
     _check_transaction(connection)
-    now_ms = (clock or SystemClock()).now_ms()
+    now_ms = (clock or connection.info.get(CLOCK) or SystemClock()).now_ms()
     messages = [_checked(job) for job in new]
     # Rows are made chunk by chunk, since those of all jobs may not fit into memory together.
     rows = (_row(job, message, now_ms=now_ms) for job, message in zip(new, messages, strict=True))
@@ -158,27 +165,27 @@ def _insert_unique(connection: Connection, rows: Collection[dict[str, Any]], *, 
 
 
 @contextmanager
-def transaction(database: Database, queues: Queues, *, clock: Clock) -> Iterator[Connection]:
+def transaction(context: Context) -> Iterator[Connection]:
     """Begin a transaction whose jobs are sent as soon as it has committed.
 
     If SQS cannot be reached, dispatch sends them within a minute or two: they are in the database.
     """
-    with database.begin() as connection:
+    with context.database.begin() as connection:
         enqueued: list[str] = []
         # `info` belongs to the pooled connection, which other transactions use next.
         info = connection.info
-        info[ENQUEUED] = enqueued
+        info[ENQUEUED], info[CLOCK] = enqueued, context.clock
         try:
             yield connection
         finally:
-            del info[ENQUEUED]
-    send_now(database, queues, enqueued, clock=clock)
+            del info[ENQUEUED], info[CLOCK]
+    send_now(context.database, queues(context), enqueued, clock=context.clock)
 
 
-def send_now(database: Database, queues: Queues, ids: Sequence[str], *, clock: Clock) -> None:
+def send_now(database: Database, to: Queues, ids: Sequence[str], *, clock: Clock) -> None:
     """Send those of the jobs that are due within the next 90 seconds; dispatch sends the others."""
     try:
         for start in range(0, len(ids), 10):
-            send_due(database, queues, clock=clock, only=ids[start : start + 10])
+            send_due(database, to, clock=clock, only=ids[start : start + 10])
     except (TransientError, DBAPIError) as error:
         logger.warning("jobs wait for dispatch", extra={"reason": sentence_of(error), "jobs": len(ids)})

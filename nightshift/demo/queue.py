@@ -15,7 +15,6 @@ from sqlalchemy import text
 from chalicelib.core.clock import from_ms
 from chalicelib.queue import outbox
 from chalicelib.queue.job import Status
-from chalicelib.queue.services import queues
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, Kit
 from nightshift.testkit.memory import MemorySes
@@ -76,7 +75,7 @@ def _enqueue(kit: Kit) -> Iterator[Enqueued]:
         return {"to": to, "subject": "Welcome", "template": "notice", "content": {"paragraphs": ["Hello."]}, **more}
 
     context = kit.context()
-    with outbox.transaction(context.database, queues(context), clock=kit.clock) as connection:
+    with outbox.transaction(context) as connection:
         welcome = outbox.enqueue(connection, "send_email", mail("reader@example.com"))
         later = from_ms(kit.clock.now_ms()) + timedelta(hours=2)
         report = outbox.enqueue(connection, "generate_report", {"to": "editor@example.com"}, run_at=later)
@@ -109,7 +108,7 @@ class _ChangedMindError(Exception):
 def _roll_back(kit: Kit, data: dict[str, Any]) -> str:
     job_id = ""
     try:
-        with outbox.transaction(kit.context().database, queues(kit.context()), clock=kit.clock) as connection:
+        with outbox.transaction(kit.context()) as connection:
             job_id = outbox.enqueue(connection, "send_email", data)
             raise _ChangedMindError
     except _ChangedMindError:

@@ -16,7 +16,6 @@ from chalicelib.core.errors import TransientError
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.handler import Handler, find_handler
 from chalicelib.queue.job import Job
-from chalicelib.queue.services import queues
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import jobs
 from nightshift.local.environment import BUCKET, SENDER
@@ -93,10 +92,7 @@ class Kit:
 
     def enqueue(self, type_: str, data: Mapping[str, Any], **options: Any) -> str:
         """Enqueue a job in a transaction of its own, have it sent, and return its id."""
-        context = self.context()
-        with outbox.transaction(context.database, queues(context), clock=self.clock) as connection:
-            new = outbox.NewJob(type=type_, data=data, **options)
-            return outbox.enqueue_many(connection, [new], clock=self.clock)[0]
+        return outbox.enqueue(self.context(), type_, data, **options)
 
     def send(self, body: Mapping[str, Any] | str, *, queue: str = WORK) -> str:
         """Put a message on a queue as another service does, and return SQS's id of it."""

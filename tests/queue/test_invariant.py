@@ -46,7 +46,6 @@ from chalicelib.queue.handler import Handler, Rate
 from chalicelib.queue.job import INVALID, OVER, TAKEN, WAITING, Job, Status
 from chalicelib.queue.payloads import is_pointer
 from chalicelib.queue.services import payloads as payloads_of
-from chalicelib.queue.services import queues as queues_of
 from chalicelib.schema import emails, external_data, jobs, pauses, rate_slots
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
@@ -509,7 +508,7 @@ class Story(RuleBasedStateMachine):
 
     def _enqueue_next(self, context: Context, job: Job[Payload]) -> None:
         new = outbox.NewJob(type="row", data={}, idempotency_key=f"after {job.id}")
-        with outbox.transaction(context.database, queues_of(context), clock=context.clock) as connection:
+        with outbox.transaction(context) as connection:
             outbox.enqueue_many(connection, [new], clock=context.clock)
 
     @rule(
@@ -523,7 +522,7 @@ class Story(RuleBasedStateMachine):
         if ending == "sent":
             with (
                 self._process(faults),
-                outbox.transaction(context.database, queues_of(context), clock=self.clock) as connection,
+                outbox.transaction(context) as connection,
             ):
                 ids = outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
         elif ending == "committed":
@@ -532,7 +531,7 @@ class Story(RuleBasedStateMachine):
         else:
             with (
                 suppress(ZeroDivisionError),
-                outbox.transaction(context.database, queues_of(context), clock=self.clock) as connection,
+                outbox.transaction(context) as connection,
             ):
                 outbox.enqueue_many(connection, [self._new(each) for each in new], clock=self.clock)
                 raise ZeroDivisionError

@@ -17,7 +17,6 @@ from chalicelib.queue import outbox
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.outbox import NewJob, enqueue, enqueue_many
 from chalicelib.queue.payloads import MAX_BYTES
-from chalicelib.queue.services import queues
 from chalicelib.schema import sessions
 from nightshift.testkit.kit import NOON, PRIORITY, WORK, Kit
 from tests.queue.samples import (
@@ -39,7 +38,7 @@ USER = {"id": "u1", "user_id": "u", "created_at": 0, "updated_at": 0}
 def in_transaction(kit: Kit, work: Callable[[Connection], Any]) -> Any:
     """Do the work in a transaction whose jobs are sent when it has committed."""
     context = kit.context()
-    with outbox.transaction(context.database, queues(context), clock=kit.clock) as connection:
+    with outbox.transaction(context) as connection:
         return work(connection)
 
 

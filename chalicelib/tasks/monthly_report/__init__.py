@@ -1,6 +1,5 @@
 """The monthly report: count the last month's figures, store the report, and mail it to the administrators."""
 
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -15,7 +14,6 @@ from chalicelib.core.text import clean
 from chalicelib.mail.settings import MailSettings
 from chalicelib.queue import outbox
 from chalicelib.queue.outbox import NewJob
-from chalicelib.queue.services import queues
 from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import AUTOMATIC
 from chalicelib.runs.task import task
@@ -107,5 +105,5 @@ def _enqueue_mails(context: Context, run: Run, report: Report, administrators: l
         )
         for administrator in administrators
     ]
-    with outbox.transaction(context.database, queues(context), clock=context.clock) as connection:
+    with outbox.transaction(context) as connection:
         outbox.enqueue_many(connection, mails, clock=context.clock)
