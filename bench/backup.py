@@ -148,19 +148,21 @@ def take(arguments: list[str], server: int) -> dict[str, float]:
 
 def back_up(url: str, connections: str, s3: str) -> int:
     """Back up as a deployment does, into nothing or into S3; return how many bytes came out."""
-    from chalicelib.backup.archive.parts import Packing
+    from chalicelib.backup.archive.parts import PackedPart
     from chalicelib.backup.dump.scope import Plan
-    from chalicelib.backup.dump.snapshot import take
+    from chalicelib.backup.dump.snapshot import take_snapshot
     from chalicelib.backup.dump.writer import Dump, Section
 
     address = urlsplit(url)
     where: dict[str, Any] = {"host": address.hostname, "port": address.port, "user": "root", "database": "nightshift"}
     plan = Plan()
-    with take(lambda: pymysql.connect(**where, ssl_disabled=True), plan=plan, connections=int(connections)) as snapshot:
+    with take_snapshot(
+        lambda: pymysql.connect(**where, ssl_disabled=True), plan=plan, connections=int(connections)
+    ) as snapshot:
         dump = Dump(snapshot, plan)
 
         def pack(section: Section) -> int:
-            return sum(map(len, Packing(section.text, backup="backup", name="part", key=None)))
+            return sum(map(len, PackedPart(section.text, backup="backup", name="part", key=None)))
 
         if not s3:
             return sum(dump.write(pack))
@@ -173,13 +175,13 @@ def archive_in(s3: str) -> "Iterator[Callable[[Any], int]]":
     """Give what archives a section in the fake S3, and returns the bytes of its part."""
     import boto3
 
-    from chalicelib.backup.archive.parts import Archive
+    from chalicelib.backup.archive.parts import ArchiveWriter
     from chalicelib.core.store import Store
 
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="eu-central-1")  # noqa: S106
     store = Store(session.client("s3", endpoint_url=s3), bucket="bench")
     numbers = count(1)
-    with Archive(store, id="20261125T010000Z-00000000", key=None) as archive:
+    with ArchiveWriter(store, id="20261125T010000Z-00000000", key=None) as archive:
         yield lambda section: archive.write(f"{next(numbers):05}.sql", section.text).stored_bytes
 
 

@@ -27,7 +27,7 @@ from bench.filling import fill
 from bench.machine import machine
 from bench.report import Part
 from bench.servers import Kind, database, find
-from chalicelib.backup.archive.encryption import keys_of
+from chalicelib.backup.archive.encryption import make_keys
 from chalicelib.backup.create import back_up_schema
 from chalicelib.backup.dump.scope import Plan
 from chalicelib.core.store import Store
@@ -94,7 +94,7 @@ def back_up(kind: Kind, url: str, folder: Path) -> None:
         connector(url, "nightshift"),
         Folder(folder / BUCKET),
         id=ID,
-        keys=keys_of([]),
+        keys=make_keys([]),
         plan=Plan(),
         connections=2,
         progress=lambda _: None,
@@ -161,21 +161,21 @@ def restore(url: str, s3: str, what: str, connections: str) -> int:
 
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="eu-central-1")  # noqa: S106
     store = Store(session.client("s3", endpoint_url=s3), bucket=BUCKET)
-    reader = Reader(store, id=ID, keys=keys_of([]), plain=True)
+    reader = Reader(store, id=ID, keys=make_keys([]), plain=True)
     if what == "check":
         read_contents(reader, rows=True, threads=int(connections), progress=lambda _: None)
     else:
-        request = restores.Request(
+        request = restores.RestoreRequest(
             schema=SCHEMA,
             tables=None,
             replace=False,
-            elsewhere=False,
+            allow_cross_schema=False,
             programs=True,
-            own=False,
+            set_definer=False,
             by_checksum=False,
             connections=int(connections),
         )
-        progress = restores.Progress(checked=lambda _: None, loaded=lambda _: None)
+        progress = restores.RestoreProgress(checked=lambda _: None, loaded=lambda _: None)
         restored = restores.restore(reader, connector(url, None), request, progress=progress)
         if restored.differences:
             sys.exit("; ".join(restored.differences))

@@ -462,7 +462,7 @@ def backs_up_by_every_road(world: World, make: Callable[[Context], Any]) -> None
             # Too little time for any dump.
             make(world.context(seconds=5))
             for _ in range(2):
-                snapshots.look_after(as_the_watch(world))
+                snapshots.advance_snapshots(as_the_watch(world))
             for task in rds.describe_export_tasks()["ExportTasks"]:
                 s3.put_object(
                     Bucket=world.environment["BUCKET"], Key=f"exports/{task['ExportTaskIdentifier']}/1.parquet"

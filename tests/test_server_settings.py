@@ -16,7 +16,7 @@ from rich.console import Console
 from sqlalchemy import Connection, Engine, create_engine, make_url, select, text
 
 from chalicelib import migrations
-from chalicelib.backup.connection import explained
+from chalicelib.backup.connection import translate_errors
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import ConfigurationError
@@ -177,7 +177,7 @@ def test_day_over_tls_in_strict_modes_needs_only_the_documented_grants(
 
 
 def make_trigger(world: World) -> None:
-    with explained("making a trigger"), closing(world.context().connector()) as connection:
+    with translate_errors("making a trigger"), closing(world.context().connector()) as connection:
         connection.query("CREATE TRIGGER one BEFORE INSERT ON posts FOR EACH ROW SET NEW.views = 1")
 
 

@@ -1,10 +1,9 @@
-"""A part: backups that were read back.
+"""A part: backups of the database.
 
-Where to look: `backups` is what tasks and commands ask. One is made by `making`: `snapshot` and `dump` give its text
-(`lanes`, `rows` and `definitions` below), `archive` stores it (`parts`, `frames`), and `manifest` closes it. It is
-found by `listing`, read by `reader` and `verify`, brought back by `restore` and `drill` (`restoration`, `filling`,
-`loading`), and let go by `retention` and `prune`. `rds`, `exports` and `snapshots` are the road by RDS; `files` is for
-SQLite.
+`backups` is the entry point for tasks and commands. `create` takes a backup: `dump/` turns a snapshot of the schema
+into SQL text, and `archive/` compresses, encrypts and stores it. `restore/` reads, verifies and restores a backup, and
+`drill` restores one on trial. `retention` decides which backups to keep, and `prune` removes the others. `rds/` has RDS
+take snapshots where a dump would take too long. `sqlite` backs up and restores SQLite files.
 """
 
 from chalicelib.backup.settings import BackupSettings

@@ -1,4 +1,4 @@
-"""The backups of a deployment, made, read back, drilled and removed as its settings say."""
+"""Create, list, verify, drill, restore and prune the backups of a deployment."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from sqlalchemy import text
 
-from chalicelib.backup.archive.encryption import Keys, keys_of
+from chalicelib.backup.archive.encryption import Keys, make_keys
 from chalicelib.backup.archive.folder import DRILLED, VERIFIED, Listing, list_backups, mark, new_id, unmark
 from chalicelib.backup.archive.manifest import Manifest, Part
 from chalicelib.backup.archive.parts import Reader
 from chalicelib.backup.catalogue import Catalogue
 from chalicelib.backup.create import back_up_file, back_up_schema
-from chalicelib.backup.drill import Drilled, drill
-from chalicelib.backup.dump.scope import Plan, find_left_out
-from chalicelib.backup.prune import Pruned, prune
-from chalicelib.backup.restore.contents import Verified, verify
-from chalicelib.backup.restore.restore import Progress, Request, Restored, restore
-from chalicelib.backup.retention import Decision, decide
+from chalicelib.backup.drill import DrillResult, drill
+from chalicelib.backup.dump.scope import Plan, find_omitted
+from chalicelib.backup.prune import PruneResult, prune
+from chalicelib.backup.restore.contents import VerifyResult, verify
+from chalicelib.backup.restore.restore import RestoreProgress, RestoreRequest, RestoreResult, restore
+from chalicelib.backup.retention import RetentionDecision, decide
 from chalicelib.backup.settings import BackupSettings
 from chalicelib.backup.sqlite import drill_file, restore_file
 from chalicelib.core import secrets
@@ -35,12 +35,12 @@ from chalicelib.core.errors import (
     PermanentError,
 )
 
-# Of text, before there is any backup to learn from: what the smallest of Lambda's machines manages.
+# Bytes of text per second before any backup was measured: the rate of the smallest Lambda function.
 FIRST_RATE = 10_000_000
-# Reading it back takes about as long again where the network is the limit.
+# Verifying takes about as long again if the network is the limit.
 VERIFICATION = 2.0
-# So little is dumped and read back in a minute by the slowest of functions, whatever its last minutes were like.
-LITTLE_OCTETS = 32 << 20
+# The slowest function dumps and verifies this much within a minute.
+SMALL_BYTES = 32 << 20
 READ_TIMEOUT_SECONDS = 600
 SIZES = text(
     "SELECT table_name, COALESCE(data_length, 0) FROM information_schema.tables WHERE table_schema = DATABASE()"
@@ -48,7 +48,7 @@ SIZES = text(
 
 
 class Backups:
-    """All of them; what is there, the bucket says, and the catalogue follows."""
+    """The backups in the bucket; the catalogue follows them."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -57,46 +57,46 @@ class Backups:
 
     @cached_property
     def keys(self) -> Keys:
-        """The keys of BACKUP_KEY, as they are now. Raises ConfigurationError, TransientError."""
+        """The current keys of BACKUP_KEY. Raises ConfigurationError, TransientError."""
         if self._settings.backup_key is None:
-            return keys_of(())
-        # A key that this process read earlier may have been replaced, and must encrypt nothing more.
+            return make_keys(())
+        # Read the secret again: a replaced key must no longer encrypt.
         text = secrets.resolve_again(self._settings.backup_key, now_ms=self._context.clock.now_ms())
         try:
-            return keys_of(read_secrets(text))
+            return make_keys(read_secrets(text))
         except ValueError as error:
             raise ConfigurationError(f"what BACKUP_KEY refers to {error}") from None
 
     def list(self) -> Listing:
-        """Return what the bucket holds. Raises TransientError."""
+        """List the backups in the bucket. Raises TransientError."""
         return list_backups(self._context.store)
 
     def reader(self, id: str, *, plain: bool) -> Reader:
-        """Return what reads a backup. Raises as `Reader`."""
+        """Open a backup. Raises as `Reader`."""
         return Reader(self._context.store, id=id, keys=self.keys, plain=plain)
 
     def seconds_needed(self) -> float:
-        """Return how long a backup and its verification will take, by the size of the tables and the recent rate.
+        """Estimate how long a backup and its verification take, from the size of the tables and the recent rate.
 
-        Of little, that is nothing: the rate of one bad minute refuses no small backup.
+        Return 0 for a small database, so that one slow backup never blocks the next.
         """
         if self._is_file:
             return 0.0
         sizes = self._context.database.autocommit(lambda connection: connection.execute(SIZES).all())
         plan = self._plan
-        octets = sum(int(size) for name, size in sizes if plan.takes(name) and plan.takes_rows(name))
-        if octets <= LITTLE_OCTETS:
+        size = sum(int(each) for name, each in sizes if plan.takes(name) and plan.takes_rows(name))
+        if size <= SMALL_BYTES:
             return 0.0
-        return VERIFICATION * octets / (self.catalogue.rate() or FIRST_RATE)
+        return VERIFICATION * size / (self.catalogue.rate() or FIRST_RATE)
 
     def left_out(self) -> Mapping[str, Sequence[str]]:
-        """Return what the schema has and a backup has not, as `find_left_out`."""
+        """Return what the schema has and a backup lacks, as `find_omitted`."""
         if self._is_file:
             return {}
-        return self._context.database.autocommit(lambda connection: find_left_out(connection, self._plan))
+        return self._context.database.autocommit(lambda connection: find_omitted(connection, self._plan))
 
     def make(self, *, run_id: str, attempt: int) -> str:
-        """Make a backup and return its id. Raises as `back_up_schema`, PermanentError also when time runs out."""
+        """Create a backup and return its id. Raises as `back_up_schema`, and PermanentError when time runs out."""
         id = new_id(from_ms(self._context.clock.now_ms()), run_id=run_id, attempt=attempt)
         self.catalogue.begin(id, run_id=run_id)
         try:
@@ -115,8 +115,8 @@ class Backups:
         def progress(_part: Part) -> None:
             if self._context.is_out_of_time():
                 raise PermanentError(
-                    "the database is too big for a backup within one function's time: give the function more memory, "
-                    "leave tables out with BACKUP_SCHEMA_ONLY, or let RDS do it with BACKUP_RDS"
+                    "the database is too large to back up within the function's time: give the function more memory, "
+                    "leave tables out with BACKUP_SCHEMA_ONLY, or use RDS snapshots with BACKUP_RDS"
                 )
 
         return back_up_schema(
@@ -129,8 +129,8 @@ class Backups:
             progress=progress,
         )
 
-    def verify(self, id: str, *, plain: bool, progress: Callable[[int], None], done: int = 0) -> Verified:
-        """Read a backup back whole, and record whether it is to be relied on. Raises as `verify`."""
+    def verify(self, id: str, *, plain: bool, progress: Callable[[int], None], done: int = 0) -> VerifyResult:
+        """Verify a backup and record the result. Raises as `verify`."""
         try:
             verified = verify(
                 self._context.store,
@@ -142,15 +142,15 @@ class Backups:
                 done=done,
             )
         except DamagedError as error:
-            self.catalogue.distrust(id, error)
+            self.catalogue.record_defect(id, error)
             raise
-        self.catalogue.trust(id, since="verified_at")
+        self.catalogue.record_check(id, since="verified_at")
         return verified
 
-    def drill(self, id: str, *, plain: bool, progress: Progress) -> Drilled:
-        """Restore a backup on trial, and record how that went. Raises as `drill`, and DamagedError where it differs.
+    def drill(self, id: str, *, plain: bool, progress: RestoreProgress) -> DrillResult:
+        """Restore a backup on trial and record the result. Raises as `drill`, and DamagedError if the result differs.
 
-        One that cannot be restored, for what it holds, is no longer a verified one.
+        A backup that cannot be restored loses its verification.
         """
         reader = self.reader(id, plain=plain)
         try:
@@ -164,22 +164,22 @@ class Backups:
                     progress=progress,
                 )
             if drilled.differences:
-                raise DamagedError(f"backup {id} restores to something else: {'; '.join(drilled.differences[:5])}")
+                raise DamagedError(f"backup {id} differs after a restore: {'; '.join(drilled.differences[:5])}")
         except PermanentError as error:
-            # Retention trusts the mark.
+            # Retention relies on the mark.
             unmark(self._context.store, id, VERIFIED)
-            self.catalogue.distrust(id, error)
+            self.catalogue.record_defect(id, error)
             raise
         mark(self._context.store, id, DRILLED)
-        self.catalogue.trust(id, since="drilled_at")
+        self.catalogue.record_check(id, since="drilled_at")
         return drilled
 
-    def restore(self, id: str, request: Request, *, plain: bool, progress: Progress) -> Restored:
-        """Restore a backup; of an SQLite file, the schema is the path of one. Raises as `Reader` and `restore`."""
+    def restore(self, id: str, request: RestoreRequest, *, plain: bool, progress: RestoreProgress) -> RestoreResult:
+        """Restore a backup; for SQLite, the schema is the path of a file. Raises as `Reader` and `restore`."""
         reader = self.reader(id, plain=plain)
         if self._is_file:
             if request.tables is not None:
-                raise InvalidRequestError("a backup of an SQLite file is restored whole: name no tables")
+                raise InvalidRequestError("a backup of an SQLite file can only be restored as a whole: name no tables")
             path = Path(request.schema)
             try:
                 return restore_file(reader, path, replace=request.replace, progress=progress.checked)
@@ -187,21 +187,21 @@ class Backups:
                 raise InvalidRequestError(f"{path} cannot be written: {error.strerror}") from error
         return restore(reader, self.connector(schema=None), request, progress=progress)
 
-    def decisions(self) -> tuple[Decision[Any], ...]:
-        """Return what is to be kept and what to go, with reasons. Raises TransientError."""
+    def decisions(self) -> tuple[RetentionDecision[Any], ...]:
+        """Return which backups to keep and which to remove, with reasons. Raises TransientError."""
         now = from_ms(self._context.clock.now_ms())
         return tuple(decide(self.list().backups, now=now, policy=self._settings.backup_keep))
 
-    def prune(self, *, dry_run: bool) -> Pruned:
-        """Remove what BACKUP_KEEP does not keep, and mend the catalogue. Raises TransientError."""
+    def prune(self, *, dry_run: bool) -> PruneResult:
+        """Remove what BACKUP_KEEP does not keep, and reconcile the catalogue. Raises TransientError."""
         now = from_ms(self._context.clock.now_ms())
         pruned = prune(self._context.store, self.decisions(), now=now, dry_run=dry_run)
         if not dry_run:
-            self.catalogue.mend(self.list().backups)
+            self.catalogue.reconcile(self.list().backups)
         return pruned
 
     def connector(self, **where: Any) -> Callable[[], Any]:
-        """Return what connects to the database, or with `schema` None to the server alone, for streams of rows."""
+        """Return a function that connects to the database, or with `schema=None` to no schema."""
         from pymysql.constants import CLIENT
 
         options: dict[str, Any] = {"client_flag": CLIENT.LOCAL_FILES, "read_timeout": READ_TIMEOUT_SECONDS}
@@ -212,7 +212,7 @@ class Backups:
 
     @property
     def schema(self) -> str:
-        """The application's own schema; of SQLite, the path of its file."""
+        """The application's schema; for SQLite, the path of its file."""
         return self._context.database.engine.url.database or ""
 
     @property

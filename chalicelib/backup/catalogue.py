@@ -1,7 +1,7 @@
 """The catalogue: a row for each backup, for people, reports and the estimate of the next one.
 
-It is a convenience. What is there only the bucket says (or RDS, of snapshots), and from there the catalogue is mended:
-after a restore it is that of an earlier time, and a killed process leaves a row that says `running`.
+The bucket (or RDS, for snapshots) is the truth, and the catalogue is reconciled with it: a restore replaces the
+catalogue by an older one, and a killed process leaves a row that says `running`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, case, func, insert, select, update
 
-from chalicelib.backup.archive.folder import moment_of
+from chalicelib.backup.archive.folder import parse_id
 from chalicelib.backup.archive.manifest import Manifest
-from chalicelib.backup.retention import UNFINISHED, Kept
+from chalicelib.backup.retention import UNFINISHED, BackupInfo
 from chalicelib.core.clock import Clock, to_ms
 from chalicelib.core.database import Database
 from chalicelib.core.telemetry import age
@@ -20,15 +20,15 @@ from chalicelib.schema import backups
 Kind = Literal["dump", "snapshot"]
 
 MAX_ERROR = 10_000
-# Backups that the estimate of the next one looks back on.
+# How many recent backups the estimate of the next one is based on.
 RECENT = 5
-# Of a smaller backup, connections and requests took the time, and not its bytes: it says nothing about the rate.
-LEAST_OCTETS = 16 << 20
-# What was finished while a list was being made is not on it.
+# The duration of a smaller backup is mostly connections and requests, and says nothing about the rate.
+MIN_RATED_BYTES = 16 << 20
+# A backup that finished during the listing is not in it.
 SETTLED_MS = 3_600_000
 # How far S3's clock and ours may differ.
 SAME_MS = 60_000
-KILLED = "it was begun and left unfinished; the process was killed"
+KILLED = "it was never finished; the process was killed"
 
 
 class Catalogue:
@@ -40,13 +40,13 @@ class Catalogue:
         self._kind = kind
 
     def begin(self, id: str, *, run_id: str | None) -> None:
-        """Record that a backup is being made."""
-        moments = {"taken_at": to_ms(moment_of(id)), "started_at": self._clock.now_ms()}
+        """Record that a backup has started."""
+        moments = {"taken_at": to_ms(parse_id(id)), "started_at": self._clock.now_ms()}
         new = insert(backups).values(id=id, kind=self._kind, run_id=run_id, status="running", **moments)
         self._database.autocommit(lambda connection: connection.execute(new))
 
     def finish(self, id: str, manifest: Manifest) -> None:
-        """Record what a backup holds."""
+        """Record that a backup is complete, and its size."""
         self._set(
             id,
             status="finished",
@@ -58,36 +58,36 @@ class Catalogue:
         )
 
     def fail(self, id: str, error: Exception) -> None:
-        """Record why a backup was not made."""
+        """Record why a backup failed."""
         self._set(id, status="failed", error=str(error)[:MAX_ERROR])
 
-    def trust(self, id: str, *, since: Literal["verified_at", "drilled_at"]) -> None:
-        """Record that a backup was read back, or restored on trial."""
+    def record_check(self, id: str, *, since: Literal["verified_at", "drilled_at"]) -> None:
+        """Record that a backup was verified or drilled."""
         self._set(id, error=None, **{since: self._clock.now_ms()})
 
-    def distrust(self, id: str, error: Exception) -> None:
-        """Record why a backup is not to be relied on."""
+    def record_defect(self, id: str, error: Exception) -> None:
+        """Record why a backup is unusable."""
         self._set(id, error=str(error)[:MAX_ERROR], verified_at=None)
 
-    def is_any_open(self) -> bool:
-        """Return whether a backup is being made, or was not read back."""
+    def has_unverified(self) -> bool:
+        """Return whether a backup is running or not yet verified."""
         is_open = backups.c.status.in_(("running", "finished")) & backups.c.verified_at.is_(None)
         query = select(backups.c.id).where(backups.c.kind == self._kind, is_open).limit(1)
         return self._database.autocommit(lambda connection: connection.execute(query).first()) is not None
 
-    def mend(self, found: Sequence[Kept]) -> int:
-        """Make the rows say what a complete list says, and return how many said something else."""
+    def reconcile(self, found: Sequence[BackupInfo]) -> int:
+        """Update the rows from a complete list, and return how many changed."""
         return self._database.transact(lambda connection: self._mend(connection, {b.id: b for b in found}))
 
     def rate(self) -> float | None:
-        """Return the bytes of dump a second of the slowest recent backup, without its verification; None of none.
+        """Return the bytes dumped per second by the slowest recent backup of at least 16 MiB, or None if there is none.
 
-        Backups of less than 16 MiB do not count.
+        The time of its verification does not count.
         """
         duration = backups.c.finished_at - backups.c.started_at
         recent = (
             select(backups.c.plain_bytes, duration)
-            .where(backups.c.kind == self._kind, backups.c.plain_bytes >= LEAST_OCTETS, duration > 0)
+            .where(backups.c.kind == self._kind, backups.c.plain_bytes >= MIN_RATED_BYTES, duration > 0)
             .order_by(backups.c.taken_at.desc())
             .limit(RECENT)
         )
@@ -98,7 +98,7 @@ class Catalogue:
         statement = update(backups).where(backups.c.id == id).values(values)
         self._database.autocommit(lambda connection: connection.execute(statement))
 
-    def _mend(self, connection: Connection, found: Mapping[str, Kept]) -> int:
+    def _mend(self, connection: Connection, found: Mapping[str, BackupInfo]) -> int:
         rows = {row.id: row for row in connection.execute(select(backups).where(backups.c.kind == self._kind))}
         missing = [backup for id, backup in found.items() if id not in rows and backup.finished_at is not None]
         for backup in missing:
@@ -110,7 +110,7 @@ class Catalogue:
                 connection.execute(update(backups).where(backups.c.id == id).values(values))
         return len(missing) + sum(map(bool, changes.values()))
 
-    def _change(self, row: Row[Any], backup: Kept | None) -> dict[str, Any]:
+    def _change(self, row: Row[Any], backup: BackupInfo | None) -> dict[str, Any]:
         now_ms = self._clock.now_ms()
         if backup is not None and backup.finished_at is not None:
             said = _finished(backup)
@@ -119,7 +119,7 @@ class Catalogue:
             marks = {
                 name: said[name] for name in ("verified_at", "drilled_at") if _differ(row._mapping[name], said[name])
             }
-            # What kept it from being read back is over.
+            # It is verified now, so an earlier error no longer applies.
             return marks | {"error": None} if marks.get("verified_at") else marks
         if row.status == "finished" and row.finished_at < now_ms - SETTLED_MS:
             return {"status": "removed", "removed_at": now_ms}
@@ -128,7 +128,7 @@ class Catalogue:
         return {}
 
 
-def _finished(backup: Kept) -> dict[str, Any]:
+def _finished(backup: BackupInfo) -> dict[str, Any]:
     moments = {
         "finished_at": backup.finished_at,
         "verified_at": backup.verified_at,
@@ -144,20 +144,19 @@ def _differ(known: int | None, said: int | None) -> bool:
 
 
 HOUR_MS = 3_600_000
-# How the newest backup was made, or is being made, which is what a deployment relies on.
+# The kind of the newest backup, complete or running.
 NEWEST_KIND = select(backups.c.kind).where(backups.c.status != "failed").order_by(backups.c.taken_at.desc()).limit(1)
 
 
 def relies_on_snapshots(database: Database) -> bool:
-    """Return whether RDS makes the backups, since a dump would take too long. Raises DBAPIError."""
+    """Return whether RDS takes the backups, because a dump would take too long. Raises DBAPIError."""
     return database.autocommit(lambda connection: connection.execute(NEWEST_KIND).scalar()) == "snapshot"
 
 
-def tell_ages(database: Database, clock: Clock) -> None:
-    """Write as metrics how old the newest backup is that was read back, and how long ago one was restored on trial.
+def emit_ages(database: Database, clock: Clock) -> None:
+    """Emit the age of the newest verified backup, and the time since the last drill, as metrics.
 
-    What was never done has no age, but that of a first drill begins with the first backup; where RDS makes them, there
-    are no drills. Raises DBAPIError.
+    Before the first drill, its age counts from the first backup. Snapshots by RDS are not drilled. Raises DBAPIError.
     """
     is_verified = (backups.c.status == "finished") & backups.c.verified_at.is_not(None)
     verified_at = func.max(case((is_verified, backups.c.taken_at)))

@@ -1,4 +1,4 @@
-"""Making a backup: a snapshot's text goes to the archive as the server renders it, and the manifest closes it."""
+"""Create a backup: stream a snapshot's SQL text to the archive, then write the manifest."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from chalicelib.backup.archive.encryption import Keys
-from chalicelib.backup.archive.folder import moment_of
+from chalicelib.backup.archive.folder import parse_id
 from chalicelib.backup.archive.manifest import Manifest, Part, Position, Programs, Server, Table
-from chalicelib.backup.archive.parts import Archive
-from chalicelib.backup.connection import explained
+from chalicelib.backup.archive.parts import ArchiveWriter
+from chalicelib.backup.connection import translate_errors
 from chalicelib.backup.dump.scope import Plan
-from chalicelib.backup.dump.snapshot import Snapshot, take
+from chalicelib.backup.dump.snapshot import Snapshot, take_snapshot
 from chalicelib.backup.dump.writer import Dump, Section
-from chalicelib.backup.progress import Telling
+from chalicelib.backup.progress import ProgressLogger
 from chalicelib.core.store import Store
 from chalicelib.core.telemetry import logger
 
@@ -36,20 +36,23 @@ def back_up_schema(
     connections: int,
     progress: Callable[[Part], None],
 ) -> Manifest:
-    """Back up the schema that `connect` connects to; `progress` is called after each part, and may raise.
+    """Back up the schema that `connect` connects to; `progress` is called after each part and may raise.
 
-    Whatever ends it leaves no manifest. Raises TransientError, ConfigurationError, PermanentError.
+    A failed backup leaves no manifest. Raises TransientError, ConfigurationError, PermanentError.
     """
-    # Shared by the threads of several connections, which a generator cannot be.
+    # Thread-safe, unlike a generator.
     numbers = count(1)
-    with explained("the database cannot be read"), take(connect, plan=plan, connections=connections) as snapshot:
-        dump, told = Dump(snapshot, plan), Telling("written", backup=id, total=None)
-        with Archive(store, id=id, key=keys.first) as archive:
+    with (
+        translate_errors("reading the database"),
+        take_snapshot(connect, plan=plan, connections=connections) as snapshot,
+    ):
+        dump, progress_logger = Dump(snapshot, plan), ProgressLogger("written", backup=id, total=None)
+        with ArchiveWriter(store, id=id, key=keys.first) as archive:
 
             def write(section: Section) -> Part:
                 stored = archive.write(f"{next(numbers):05}.sql", section.text)
                 part = Part.of(stored, kind=section.kind, table=section.table, rows=section.rows)
-                told.add(part.plain_bytes)
+                progress_logger.add(part.plain_bytes)
                 progress(part)
                 return part
 
@@ -57,7 +60,7 @@ def back_up_schema(
             manifest = _manifest(id, snapshot, dump, parts, keys)
             archive.finish(manifest)
     if dump.broken_views:
-        # A restore cannot make a view over what is gone.
+        # A restore cannot create a view that refers to a missing table.
         logger.warning("the schema has broken views", extra={"backup": id, "views": dump.broken_views})
     return manifest
 
@@ -65,7 +68,7 @@ def back_up_schema(
 def _manifest(id: str, snapshot: Snapshot, dump: Dump, parts: list[Part], keys: Keys) -> Manifest:
     return Manifest(
         id=id,
-        taken_at=moment_of(id),
+        taken_at=parse_id(id),
         schema=snapshot.schema,
         server=Server(
             version=snapshot.version,
@@ -96,8 +99,8 @@ def _table(name: str, dump: Dump) -> Table:
 
 
 def back_up_file(path: Path, store: Store, *, id: str, keys: Keys) -> Manifest:
-    """Back up an SQLite file as it stands, while others write to it. Raises TransientError."""
-    with Archive(store, id=id, key=keys.first) as archive, TemporaryDirectory() as folder:
+    """Back up an SQLite file, even while other processes write to it. Raises TransientError."""
+    with ArchiveWriter(store, id=id, key=keys.first) as archive, TemporaryDirectory() as folder:
         copy = Path(folder) / "copy.sqlite"
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
@@ -105,7 +108,7 @@ def back_up_file(path: Path, store: Store, *, id: str, keys: Keys) -> Manifest:
         stored = archive.write("00001.sqlite", _read(copy))
         manifest = Manifest(
             id=id,
-            taken_at=moment_of(id),
+            taken_at=parse_id(id),
             schema=path.name,
             server=Server(version=f"SQLite {sqlite3.sqlite_version}"),
             position=None,
@@ -119,7 +122,7 @@ def back_up_file(path: Path, store: Store, *, id: str, keys: Keys) -> Manifest:
 
 
 def _count_rows(connection: sqlite3.Connection) -> Iterator[Table]:
-    # Not of SQLite's own tables, nor of what extensions make up that are perhaps not here.
+    # Not SQLite's own tables, nor virtual tables, whose extension may be missing here.
     of_tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*' AND rootpage > 0"
     for (name,) in connection.execute(of_tables).fetchall():
         quoted = name.replace('"', '""')

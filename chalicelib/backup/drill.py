@@ -1,6 +1,6 @@
-"""The drill: a backup is restored into a schema made for it, compared row by row, and the schema dropped again.
+"""Drill: restore a backup into a temporary schema, compare every row, and drop the schema.
 
-Nothing that it restores can run: triggers come after the rows, nobody calls routines, and events are not made.
+Nothing that it restores can run: triggers are created after the rows, nothing calls routines, and events are left out.
 """
 
 import re
@@ -16,23 +16,23 @@ from chalicelib.backup.archive.parts import Reader
 from chalicelib.backup.connection import quoted
 from chalicelib.backup.restore.comparing import compare_programs
 from chalicelib.backup.restore.contents import read_contents
-from chalicelib.backup.restore.restore import Progress, Restoration
+from chalicelib.backup.restore.restore import Restoration, RestoreProgress
 from chalicelib.backup.restore.screening import Limits, screen
-from chalicelib.backup.restore.target import BEGUN, Journal, Target, schemas_of
+from chalicelib.backup.restore.target import BEGUN, Journal, Target, list_schemas
 from chalicelib.core.errors import ConfigurationError, NightshiftError, TransientError
 from chalicelib.core.grants import DRILL_PREFIX
 from chalicelib.core.telemetry import logger
 
 _SCRATCH = re.compile(f"{DRILL_PREFIX}[0-9a-f]{{8}}")
-# What tells a drill's journal from that of a restore.
+# Marks the journal of a drill.
 _DRILL = "drill"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drilled:
-    """What was restored, and how it differs from the manifest: not at all, if the backup is good.
+class DrillResult:
+    """What was restored, and how it differs from the manifest.
 
-    `broken` are the views that were broken when they were backed up, and cannot be made.
+    `broken` are views that were already broken when they were backed up.
     """
 
     tables: int
@@ -41,32 +41,32 @@ class Drilled:
     differences: Sequence[str]
 
 
-def drill(reader: Reader, connect: Callable[[], Any], *, connections: int, progress: Progress) -> Drilled:
-    """Restore a backup on trial; `connect` as of `restore`. No table may reach out of the schema.
+def drill(reader: Reader, connect: Callable[[], Any], *, connections: int, progress: RestoreProgress) -> DrillResult:
+    """Restore a backup on trial; `connect` is as in `restore`. No table may refer to another schema.
 
-    Raises DamagedError, TransientError, PermanentError, and ConfigurationError for a privilege that is missing.
+    Raises DamagedError, TransientError, PermanentError, and ConfigurationError if a privilege is missing.
     """
     manifest = reader.manifest
     contents = read_contents(reader, rows=True, threads=connections, progress=progress.checked)
     is_trusted = manifest.key_id is not None
-    # A foreign key is not followed while rows are loaded. Programs are not screened: none of them runs.
+    # Foreign keys are not checked while rows are loaded. Programs are not screened, because none of them runs.
     screen(contents.tables, Limits(is_trusted=is_trusted, is_foreign=lambda _: not is_trusted, may_refer=True))
-    drop_left_over(connect)
+    drop_stale_schemas(connect)
     target = Target(connect, schema=f"{DRILL_PREFIX}{secrets.token_hex(4)}")
-    # The lock first: whoever looks for schemas that are left over shall not take this for one.
-    with target.alone(), _made(target):
+    # Take the lock first, so that another drill does not drop this schema as stale.
+    with target.lock(), _made(target):
         journal = Journal(target, avoiding={quoted(table.name) for table in manifest.tables})
         collation = manifest.server.collation or target.collation()
         notes = journal.begin({_DRILL: target.schema, "backup": manifest.id, "collation": collation})
         restoration = Restoration(reader, target, contents, journal, notes)
-        restoration.make_tables()
-        restoration.fill_tables(connections=connections, progress=progress.loaded)
-        broken = restoration.make_programs(own=True, events=False)
+        restoration.create_tables()
+        restoration.load_tables(connections=connections, progress=progress.loaded)
+        broken = restoration.create_programs(set_definer=True, events=False)
         differences = restoration.compare(by_checksum=True, connections=connections)
         differences += [each.reason for each in broken if not each.was_broken]
         programs = msgspec.structs.replace(manifest.programs, events=0)
         differences += compare_programs(target, programs, broken=[each.kind for each in broken])
-    return Drilled(
+    return DrillResult(
         tables=len(manifest.tables),
         rows=manifest.rows,
         broken=[each.reason for each in broken if each.was_broken],
@@ -74,25 +74,25 @@ def drill(reader: Reader, connect: Callable[[], Any], *, connections: int, progr
     )
 
 
-def drop_left_over(connect: Callable[[], Any]) -> list[str]:
-    """Drop the schemas of drills that were killed, and return their names."""
+def drop_stale_schemas(connect: Callable[[], Any]) -> list[str]:
+    """Drop the schemas of killed drills, and return their names."""
     dropped = []
-    for schema in filter(_SCRATCH.fullmatch, schemas_of(connect)):
+    for schema in filter(_SCRATCH.fullmatch, list_schemas(connect)):
         target = Target(connect, schema=schema)
-        if _is_left_over(target):
+        if _is_stale(target):
             target.drop()
             dropped.append(schema)
     return dropped
 
 
-def _is_left_over(target: Target) -> bool:
-    """Return whether a schema with a drill's name is that of one, and of one that is over."""
+def _is_stale(target: Target) -> bool:
+    """Return whether a schema with a drill's name belongs to a drill that is no longer running."""
     try:
-        with target.alone():
+        with target.lock():
             journal = Journal(target, avoiding=())
-            things = target.things()
-            return not things or (
-                journal.thing in things and journal.read().get(BEGUN, {}).get(_DRILL) == target.schema
+            objects = target.objects()
+            return not objects or (
+                journal.table in objects and journal.read().get(BEGUN, {}).get(_DRILL) == target.schema
             )
     except TransientError:
         return False
@@ -104,16 +104,16 @@ def _made(target: Target) -> Iterator[None]:
         target.create()
     except ConfigurationError as error:
         pattern = DRILL_PREFIX.replace("_", r"\_") + "%"
-        raise ConfigurationError(f"{error}; a drill needs it all: GRANT ALL ON `{pattern}`.* to the user") from error
+        raise ConfigurationError(
+            f"{error}; a drill needs all privileges there: GRANT ALL ON `{pattern}`.* to the user"
+        ) from error
     try:
         yield
     except BaseException:
         try:
             target.drop()
         except NightshiftError as error:
-            # The error on its way out says more, and the next drill tries again.
-            logger.warning(
-                "a drill's schema could not be dropped", extra={"schema": target.schema, "error": str(error)}
-            )
+            # The original error matters more, and the next drill tries again.
+            logger.warning("drill schema could not be dropped", extra={"schema": target.schema, "error": str(error)})
         raise
     target.drop()

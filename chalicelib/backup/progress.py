@@ -1,4 +1,4 @@
-"""How far work on a backup has come, as lines of the log: whoever waits for hours wants to know that it does go on."""
+"""Work on several threads, and its progress as log lines."""
 
 import time
 from collections import deque
@@ -9,18 +9,17 @@ from typing import Literal, TypeVar
 
 from chalicelib.core.telemetry import logger
 
-# Often enough for whoever watches, and in a function's log some dozens of lines at most.
+# Frequent enough for a progress bar, and only some dozens of lines in a function's log.
 EVERY_SECONDS = 5.0
-MESSAGE = "backup goes on"
+MESSAGE = "backup progress"
 
 Step = Literal["written", "read", "loaded", "compared"]
 
 
-class Telling:
-    """Tells of one step, at most every five seconds and never of its end; several threads may add to it.
+class ProgressLogger:
+    """Log the progress of one step, at most every five seconds; thread-safe.
 
-    What is written, read and loaded counts bytes of text, what is compared counts rows. `total` is None where nobody
-    knows it.
+    `written`, `read` and `loaded` count bytes of text, `compared` counts rows. `total` is None if it is unknown.
     """
 
     def __init__(self, step: Step, *, backup: str, total: int | None) -> None:
@@ -30,7 +29,7 @@ class Telling:
         self._next = time.monotonic() + EVERY_SECONDS
 
     def add(self, amount: int) -> None:
-        """Tell, if it is time, that so much more is done."""
+        """Add to the amount that is done, and log it if five seconds have passed."""
         with self._lock:
             self._done += amount
             now = time.monotonic()
@@ -44,11 +43,10 @@ class Telling:
 T = TypeVar("T")
 
 
-def share(items: Iterable[T], workers: Sequence[Callable[[T], None]], *, stop: Event) -> None:
-    """Have each worker, in a thread of its own, take one item after the other, in order.
+def run_in_threads(items: Iterable[T], workers: Sequence[Callable[[T], None]], *, stop: Event) -> None:
+    """Run each worker in its own thread; each takes the next item until none is left.
 
-    The first error is raised when all have ended; `stop` is set as soon as there is one, and whoever looks at it in
-    long work may end early.
+    The first error sets `stop`, so that long work can check it and end early, and is raised once all threads ended.
     """
     waiting = deque(items)
 
@@ -60,7 +58,7 @@ def share(items: Iterable[T], workers: Sequence[Callable[[T], None]], *, stop: E
                 return
             worker(item)
 
-    with ThreadPoolExecutor(len(workers), thread_name_prefix="restore") as pool:
+    with ThreadPoolExecutor(len(workers), thread_name_prefix="backup") as pool:
         threads = [pool.submit(work, worker) for worker in workers]
         try:
             done, _ = wait(threads, return_when=FIRST_EXCEPTION)

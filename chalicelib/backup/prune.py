@@ -1,9 +1,9 @@
-"""Pruning: what retention has decided is carried out, and what killed backups left behind is cleared up.
+"""Remove the backups that retention does not keep, and the leftovers of killed backups.
 
-In a versioned bucket, deleting hides an object. Its version can be had back until the bucket's own rule removes it,
-which no rule does before a lock on it ends. Pruning never deletes versions: it needs no permission to, and its mistakes
-and those of whoever calls it can be undone for as long. A backup under a lock is not even hidden, since its bytes would
-stay, and be paid for, where nobody sees them: it is reported, and goes with the first pruning after the lock.
+In a versioned bucket, deleting hides an object; its version can be recovered until the bucket's lifecycle rule removes
+it, which waits for object locks. Pruning never deletes versions and needs no permission to, so its mistakes can be
+undone. A locked backup is not even hidden, because its bytes would stay and be paid for: pruning reports it, and
+removes it once the lock has ended.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from chalicelib.backup.archive.folder import MANIFEST, PREFIX, Backup, key_of
-from chalicelib.backup.archive.parts import delete
-from chalicelib.backup.retention import UNFINISHED, B, Decision
+from chalicelib.backup.archive.parts import delete_objects
+from chalicelib.backup.retention import UNFINISHED, B, RetentionDecision
 from chalicelib.core.store import NotFoundError, Store
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pruned:
-    """What pruning did; `kept` says by id why what should go is still there, `bytes` are those of what went."""
+class PruneResult:
+    """What pruning removed, and its size; `kept` has, by id, the reason why a backup could not be removed."""
 
     removed: tuple[str, ...]
     kept: dict[str, str]
@@ -26,10 +26,10 @@ class Pruned:
     aborted_uploads: int
 
 
-def remove_each(decisions: Iterable[Decision[B]], remove: Callable[[B], str | None]) -> Pruned:
-    """Remove what is not to be kept; `remove` returns why a backup is still there, None where it went.
+def remove_each(decisions: Iterable[RetentionDecision[B]], remove: Callable[[B], str | None]) -> PruneResult:
+    """Call `remove` for each backup that is not to be kept; it returns why it could not remove one, or None.
 
-    One that stays does not stop the others. Raises what `remove` raises.
+    A backup that cannot be removed does not stop the others. Raises what `remove` raises.
     """
     removed: list[str] = []
     kept: dict[str, str] = {}
@@ -40,35 +40,37 @@ def remove_each(decisions: Iterable[Decision[B]], remove: Callable[[B], str | No
             continue
         removed.append(backup.id)
         size += backup.bytes
-    return Pruned(removed=tuple(removed), kept=kept, bytes=size, aborted_uploads=0)
+    return PruneResult(removed=tuple(removed), kept=kept, bytes=size, aborted_uploads=0)
 
 
-def prune(store: Store, decisions: Iterable[Decision[Backup]], *, now: datetime, dry_run: bool) -> Pruned:
-    """Remove what is not to be kept, or only say what would be removed.
+def prune(store: Store, decisions: Iterable[RetentionDecision[Backup]], *, now: datetime, dry_run: bool) -> PruneResult:
+    """Remove backups that are not to be kept, or with `dry_run` only return them.
 
-    Killed at any moment, it leaves backups that are whole, and folders without a manifest that the next one clears up.
-    A backup that S3 refuses to delete does not stop the others. Raises TransientError.
+    A kill at any moment leaves only complete backups and folders without a manifest, which the next pruning removes.
+    Raises TransientError.
     """
 
     def remove(backup: Backup) -> str | None:
         lock = _lock_of(store, backup, now=now)
         if lock is not None:
             return f"locked {lock}"
-        refused = {} if dry_run else delete(store, backup.id, list(backup.objects))
-        return f"S3 does not delete {len(refused)} of its objects: {next(iter(refused.values()))}" if refused else None
+        refused = {} if dry_run else delete_objects(store, backup.id, list(backup.objects))
+        if not refused:
+            return None
+        return f"S3 refused to delete {len(refused)} of its objects: {next(iter(refused.values()))}"
 
     pruned = remove_each(decisions, remove)
     return replace(pruned, aborted_uploads=_abort_uploads(store, now=now, dry_run=dry_run))
 
 
 def _lock_of(store: Store, backup: Backup, *, now: datetime) -> str | None:
-    # The manifest is the last of its objects that was written, and so the last whose lock ends.
+    # The manifest was written last, so its lock ends last.
     if MANIFEST not in backup.objects:
         return None
     try:
         return store.lock_of(key_of(backup.id, MANIFEST), now=now)
     except NotFoundError:
-        # Another pruning is at it.
+        # Another pruning removes it.
         return None
 
 

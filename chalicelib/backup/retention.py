@@ -1,4 +1,4 @@
-"""Retention: which backups are kept and which go, each with its reasons. A pure function of a complete list."""
+"""Retention: decide which backups to keep and which to remove, with reasons. A pure function of a complete list."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _PAIR = re.compile(r"([a-z]+)=(\d{1,4})", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """`all` in days; the others count days, weeks, months and years that have a backup, the newest first."""
+    """`all` is in days; the others count the newest days, weeks, months and years that have a backup."""
 
     all: int
     daily: int
@@ -21,7 +21,7 @@ class Policy:
 
 
 def read_policy(text: str) -> Policy:
-    """Return the policy that a setting names: all=7 daily=14 weekly=8 monthly=12 yearly=3. Raises ValueError."""
+    """Parse the setting BACKUP_KEEP: all=7 daily=14 weekly=8 monthly=12 yearly=3. Raises ValueError."""
     names = [field.name for field in fields(Policy)]
     matches = [_PAIR.fullmatch(word) for word in text.split()]
     numbers = {match[1]: int(match[2]) for match in matches if match}
@@ -30,12 +30,12 @@ def read_policy(text: str) -> Policy:
     return Policy(**numbers)
 
 
-# Longer than any backup takes: an unfinished one may be under way.
+# Longer than any backup takes. A younger unfinished one may still be running.
 UNFINISHED = timedelta(days=2)
 
 
-class Kept(Protocol):
-    """What retention and the catalogue have to know of a backup, be it a dump or a snapshot."""
+class BackupInfo(Protocol):
+    """What retention and the catalogue need to know about a dump or a snapshot."""
 
     @property
     def id(self) -> str:
@@ -43,64 +43,64 @@ class Kept(Protocol):
 
     @property
     def taken_at(self) -> datetime:
-        """The moment that it holds."""
+        """When its data was read."""
 
     @property
     def finished_at(self) -> datetime | None:
-        """When it became a backup; None for what was begun only."""
+        """When it was completed; None if it is unfinished."""
 
     @property
     def verified_at(self) -> datetime | None:
-        """When it was last read whole."""
+        """When it was last verified."""
 
     @property
     def drilled_at(self) -> datetime | None:
-        """When it was last restored on trial."""
+        """When it was last drilled."""
 
     @property
     def touched_at(self) -> datetime:
-        """When anything last happened to it."""
+        """When it was last modified."""
 
     @property
     def bytes(self) -> int:
-        """The bytes that are stored of it."""
+        """Its stored size."""
 
 
-B = TypeVar("B", bound=Kept)
+B = TypeVar("B", bound=BackupInfo)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision(Generic[B]):
-    """What is to become of a backup, and why."""
+class RetentionDecision(Generic[B]):
+    """Whether to keep a backup, and why."""
 
     backup: B
     keep: bool
     reasons: tuple[str, ...]
 
 
-def decide(backups: Sequence[B], *, now: datetime, policy: Policy) -> list[Decision[B]]:
-    """Return a decision on each backup, the newest first; all backups have to be there, as a Listing has them.
+def decide(backups: Sequence[B], *, now: datetime, policy: Policy) -> list[RetentionDecision[B]]:
+    """Return a decision on each backup, newest first. `backups` must be complete, as in a Listing.
 
-    Kept is what any rule keeps. Rules look back from the newest backup, not from now, and count the days that have
-    one: when backups fail to come, or a clock is wrong, those that are there stay. Days are those of UTC.
+    A backup is kept if any rule keeps it. Rules look back from the newest backup, not from now, and count only days
+    that have a backup, so missing backups or a wrong clock never empty the bucket. Days are in UTC.
     """
     newest_first = sorted(backups, key=lambda backup: backup.id, reverse=True)
     reasons = _reasons([backup for backup in newest_first if backup.finished_at is not None], now=now, policy=policy)
     return [_decision(backup, reasons.get(backup.id, ()), now=now) for backup in newest_first]
 
 
-def _decision(backup: B, reasons: tuple[str, ...], *, now: datetime) -> Decision[B]:
+def _decision(backup: B, reasons: tuple[str, ...], *, now: datetime) -> RetentionDecision[B]:
     if backup.finished_at is not None:
-        return Decision(backup=backup, keep=bool(reasons), reasons=reasons or ("no rule keeps it",))
+        return RetentionDecision(backup=backup, keep=bool(reasons), reasons=reasons or ("no rule keeps it",))
     if backup.touched_at + UNFINISHED < now:
-        return Decision(backup=backup, keep=False, reasons=("unfinished, and untouched for two days",))
-    return Decision(backup=backup, keep=True, reasons=("unfinished, and perhaps under way",))
+        return RetentionDecision(backup=backup, keep=False, reasons=("unfinished, and untouched for two days",))
+    return RetentionDecision(backup=backup, keep=True, reasons=("unfinished, and perhaps under way",))
 
 
-def _reasons(newest_first: Sequence[Kept], *, now: datetime, policy: Policy) -> dict[str, tuple[str, ...]]:
+def _reasons(newest_first: Sequence[BackupInfo], *, now: datetime, policy: Policy) -> dict[str, tuple[str, ...]]:
     reasons: dict[str, tuple[str, ...]] = {}
 
-    def keep(backups: Sequence[Kept], reason: str) -> None:
+    def keep(backups: Sequence[BackupInfo], reason: str) -> None:
         for backup in backups:
             reasons[backup.id] = (*reasons.get(backup.id, ()), reason)
 
@@ -127,12 +127,12 @@ def _periods(policy: Policy) -> list[tuple[int, str, str]]:
     ]
 
 
-def _last_of_each(newest_first: Sequence[Kept], form: str) -> list[tuple[str, Kept]]:
-    last: dict[str, Kept] = {}
+def _last_of_each(newest_first: Sequence[BackupInfo], form: str) -> list[tuple[str, BackupInfo]]:
+    last: dict[str, BackupInfo] = {}
     for backup in newest_first:
         name = f"{backup.taken_at:{form}}"
         known = last.setdefault(name, backup)
-        # One that was read back stands for its day rather than a later one that was not.
+        # A verified backup represents its period rather than a later unverified one.
         if known.verified_at is None and backup.verified_at is not None:
             last[name] = backup
     return list(last.items())

@@ -1,4 +1,4 @@
-"""Backups of SQLite files: restored beside the file, judged there, and only then put in its place."""
+"""Back up and restore SQLite files."""
 
 import os
 import sqlite3
@@ -9,50 +9,50 @@ from tempfile import TemporaryDirectory
 
 from chalicelib.backup.archive.manifest import Part
 from chalicelib.backup.archive.parts import Reader
-from chalicelib.backup.drill import Drilled
-from chalicelib.backup.restore.restore import Restored
+from chalicelib.backup.drill import DrillResult
+from chalicelib.backup.restore.restore import RestoreResult
 from chalicelib.core.errors import DamagedError, InvalidRequestError
 
-# What SQLite would take for the rest of a file that lies beside it.
+# SQLite would apply these files to the restored one.
 SIDECARS = ("-wal", "-shm", "-journal")
 TABLES = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
 
 
-def restore_file(reader: Reader, path: Path, *, replace: bool, progress: Callable[[Part], None]) -> Restored:
-    """Restore a backup to a file; with `replace` in place of what is there, which nobody may have open.
+def restore_file(reader: Reader, path: Path, *, replace: bool, progress: Callable[[Part], None]) -> RestoreResult:
+    """Restore a backup to a file; with `replace`, overwrite an existing file, which no process may have open.
 
-    Whatever ends it, the file is the old one or the new one. Raises InvalidRequestError where it is there or the backup
-    is none of a file, DamagedError, TransientError, OSError.
+    After any failure the file is either the old or the new one. Raises InvalidRequestError if the file exists or the
+    backup is not of an SQLite file, DamagedError, TransientError, OSError.
     """
-    beside = [path.with_name(path.name + ending) for ending in SIDECARS]
-    if not replace and any(file.exists() and file.stat().st_size for file in (path, *beside)):
-        raise InvalidRequestError(f"{path} is there: name another file, or say that it may be replaced")
+    sidecars = [path.with_name(path.name + ending) for ending in SIDECARS]
+    if not replace and any(file.exists() and file.stat().st_size for file in (path, *sidecars)):
+        raise InvalidRequestError(f"{path} exists: name another file, or allow replacing it")
     new = path.with_name(f".{path.name}.restoring")
     try:
         tables = _write(reader, new, progress)
-        for file in beside:
+        for file in sidecars:
             file.unlink(missing_ok=True)
         new.replace(path)
         _flush(path.parent)
     finally:
         new.unlink(missing_ok=True)
-    return Restored(
+    return RestoreResult(
         schema=path.name, tables=tables, rows=reader.manifest.rows, is_resumed=False, broken=(), differences=()
     )
 
 
-def drill_file(reader: Reader, *, progress: Callable[[Part], None]) -> Drilled:
-    """Restore a backup of a file on trial. Raises as `restore_file`."""
+def drill_file(reader: Reader, *, progress: Callable[[Part], None]) -> DrillResult:
+    """Restore a backup of a file to a temporary file. Raises as `restore_file`."""
     with TemporaryDirectory() as folder:
         tables = _write(reader, Path(folder) / "trial.sqlite", progress)
-    return Drilled(tables=tables, rows=reader.manifest.rows, broken=(), differences=())
+    return DrillResult(tables=tables, rows=reader.manifest.rows, broken=(), differences=())
 
 
 def _write(reader: Reader, path: Path, progress: Callable[[Part], None]) -> int:
     """Write a backup to a file and return how many tables it has."""
     id = reader.manifest.id
     if [part.kind for part in reader.manifest.parts] != ["sqlite"]:
-        raise InvalidRequestError(f"backup {id} is none of an SQLite file: restore it into a schema of a server")
+        raise InvalidRequestError(f"backup {id} is not of an SQLite file: restore it into a schema on a server")
     [part] = reader.manifest.parts
     with path.open("wb") as file:
         for chunk in reader.read(part):
@@ -61,7 +61,7 @@ def _write(reader: Reader, path: Path, progress: Callable[[Part], None]) -> int:
         os.fsync(file.fileno())
     progress(part)
     try:
-        # As it is: SQLite would put files beside it otherwise. Nothing that the file defines is executed.
+        # Immutable, or SQLite would create sidecar files. Nothing that the file defines is executed.
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             [(found,), *_] = connection.execute("PRAGMA integrity_check(1)").fetchall()
@@ -69,12 +69,12 @@ def _write(reader: Reader, path: Path, progress: Callable[[Part], None]) -> int:
     except sqlite3.DatabaseError as error:
         found, tables = str(error), 0
     if found != "ok":
-        raise DamagedError(f"{part.name} of backup {id} is no whole SQLite file: {found}")
+        raise DamagedError(f"{part.name} of backup {id} is not a valid SQLite file: {found}")
     return int(tables)
 
 
 def _flush(folder: Path) -> None:
-    # So that the file keeps its name when the power fails.
+    # So that the rename survives a power failure.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -9,7 +9,7 @@ from pymysql.err import MySQLError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
-from chalicelib.backup.connection import explained
+from chalicelib.backup.connection import translate_errors
 from chalicelib.backup.settings import BackupSettings
 from chalicelib.core import grants
 from chalicelib.core.config import DatabaseSettings, is_reference
@@ -78,7 +78,7 @@ def grant(context: Context, found: Access) -> None:
             "give the secrets stack another DatabaseUsername in infra/stages.json, and deploy"
         )
     connect = connector_for(settings.database_url, credentials=administrator, ca=settings.database_ca)
-    with explained("the database's user cannot be made"), closing(connect()) as connection:
+    with translate_errors("the database's user cannot be made"), closing(connect()) as connection:
         if found.refusal is not None:
             account = grants.account_of(login["user"]).replace("%", "%%")
             # The second for a user that was there already.

@@ -8,7 +8,7 @@ import msgspec
 
 from chalicelib.backup.archive.manifest import Part
 from chalicelib.backup.backups import Backups
-from chalicelib.backup.restore.restore import Progress, Request
+from chalicelib.backup.restore.restore import RestoreProgress, RestoreRequest
 from chalicelib.backup.settings import BackupSettings
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.context import Context
@@ -40,9 +40,9 @@ class Restore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     schema: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)] | None = None
     tables: Sequence[str] | None = None
     replace: bool = False
-    elsewhere: bool = False
+    allow_cross_schema: bool = False
     programs: bool | None = None
-    own: bool = False
+    set_definer: bool = False
     by_checksum: bool = False
 
 
@@ -97,13 +97,13 @@ def restore(context: Context, asked: Restore) -> dict[str, Any]:
     """
     backups = Backups(context)
     id = backups.list().find(asked.backup).id
-    request = Request(
+    request = RestoreRequest(
         schema=asked.schema or backups.schema,
         tables=asked.tables,
         replace=asked.replace,
-        elsewhere=asked.elsewhere,
+        allow_cross_schema=asked.allow_cross_schema,
         programs=asked.programs,
-        own=asked.own,
+        set_definer=asked.set_definer,
         by_checksum=asked.by_checksum,
         connections=context.settings(BackupSettings).backup_connections,
     )
@@ -113,7 +113,7 @@ def restore(context: Context, asked: Restore) -> dict[str, Any]:
         loaded.append(part.name)
         _check_time(context, id)
 
-    progress = Progress(checked=lambda _: _check_time(context, id), loaded=note)
+    progress = RestoreProgress(checked=lambda _: _check_time(context, id), loaded=note)
     try:
         restored = backups.restore(id, request, plain=asked.plain, progress=progress)
     except OutOfTimeError as error:
@@ -129,11 +129,11 @@ def prune(context: Context, asked: Prune) -> dict[str, Any]:
     return dict(msgspec.to_builtins(Backups(context).prune(dry_run=asked.dry_run)))
 
 
-def _progress(context: Context, id: str) -> Progress:
+def _progress(context: Context, id: str) -> RestoreProgress:
     def check(_part: Part) -> None:
         _check_time(context, id)
 
-    return Progress(checked=check, loaded=check)
+    return RestoreProgress(checked=check, loaded=check)
 
 
 def _check_time(context: Context, id: str) -> None:

@@ -40,7 +40,7 @@ def _watch(context: Context, schedules: Mapping[str, Schedule]) -> Counts:
         ("runs", partial(stale_runs.rescue_stale_runs, context)),
         ("schedules", partial(catch_up.record_schedules, context, schedules)),
         *((name, partial(_check_fires, context, name, schedule)) for name, schedule in schedules.items()),
-        ("backups", partial(ages.tell_ages, context.database, context.clock)),
+        ("backups", partial(ages.emit_ages, context.database, context.clock)),
         # Last: RDS may take its time.
         ("snapshots", partial(_check_snapshots, context)),
     ]
@@ -68,7 +68,7 @@ def _check_snapshots(context: Context) -> None:
         # Few deployments use RDS snapshots, and the import is slow.
         from chalicelib.backup.rds import snapshots
 
-        snapshots.look_after(context)
+        snapshots.advance_snapshots(context)
 
 
 def _store_page(context: Context, schedules: Mapping[str, Schedule]) -> None:

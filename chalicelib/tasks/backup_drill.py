@@ -3,7 +3,7 @@
 from chalicelib.backup.archive.manifest import Part
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.catalogue import relies_on_snapshots
-from chalicelib.backup.restore.restore import Progress
+from chalicelib.backup.restore.restore import RestoreProgress
 from chalicelib.core.context import Context
 from chalicelib.core.errors import OutOfTimeError, PermanentError, Skipped
 from chalicelib.core.outcome import Counts
@@ -31,7 +31,7 @@ def backup_drill(context: Context, run: Run) -> Counts:
             raise OutOfTimeError("the deadline is near")
 
     try:
-        drilled = backups.drill(newest.id, plain=False, progress=Progress(checked=progress, loaded=progress))
+        drilled = backups.drill(newest.id, plain=False, progress=RestoreProgress(checked=progress, loaded=progress))
     except OutOfTimeError as error:
         raise PermanentError(
             f"backup {newest.id} cannot be restored within one function's time: give backup_drill more memory, or "

@@ -119,9 +119,9 @@ def restore(
         "schema": into,
         "tables": table_,
         "replace": replace or None,
-        "elsewhere": allow_cross_schema or None,
+        "allow_cross_schema": allow_cross_schema or None,
         "programs": programs,
-        "own": set_definer or None,
+        "set_definer": set_definer or None,
         "by_checksum": checksum or None,
         "plain": plain_ or None,
     }

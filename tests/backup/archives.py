@@ -6,17 +6,17 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.backup.archive.encryption import Key, keys_of
-from chalicelib.backup.archive.folder import moment_of
+from chalicelib.backup.archive.encryption import Key, make_keys
+from chalicelib.backup.archive.folder import parse_id
 from chalicelib.backup.archive.manifest import Manifest, Part, PartKind, Programs, Server, Table
-from chalicelib.backup.archive.parts import Archive
+from chalicelib.backup.archive.parts import ArchiveWriter
 from chalicelib.core.store import Store
 
 ID = "20261125T010000Z-1a2b3c01"
 OTHER_ID = "20261126T010000Z-4d5e6f01"
-PLAIN = keys_of([])
-KEYS = keys_of(["the first of the keys, which encrypts", "the second, which only decrypts"])
-OTHER_KEYS = keys_of(["a key that nothing was encrypted with"])
+PLAIN = make_keys([])
+KEYS = make_keys(["the first of the keys, which encrypts", "the second, which only decrypts"])
+OTHER_KEYS = make_keys(["a key that nothing was encrypted with"])
 
 HEAD = b"SET NAMES binary;\n"
 END = b"DELIMITER ;\n"
@@ -28,7 +28,7 @@ TEXTS: Mapping[str, tuple[PartKind, list[bytes], int | None]] = {
 }
 
 
-def write_parts(archive: Archive, *, head: bytes = b"") -> list[Part]:
+def write_parts(archive: ArchiveWriter, *, head: bytes = b"") -> list[Part]:
     """Write the parts, with more at the head of each."""
     return [
         Part.of(archive.write(name, [head, *chunks]), kind=kind, table="t" if kind == "rows" else None, rows=rows)
@@ -40,7 +40,7 @@ def describe(id: str, parts: list[Part], *, key: Key | None, **changes: Any) -> 
     """Return the manifest of these parts."""
     manifest = Manifest(
         id=id,
-        taken_at=moment_of(id),
+        taken_at=parse_id(id),
         schema="shop",
         server=Server(version="11.8.6-MariaDB"),
         position=None,
@@ -54,7 +54,7 @@ def describe(id: str, parts: list[Part], *, key: Key | None, **changes: Any) -> 
 
 def back_up(store: Store, *, id: str = ID, key: Key | None, head: bytes = b"") -> Manifest:
     """Write a whole backup."""
-    with Archive(store, id=id, key=key) as archive:
+    with ArchiveWriter(store, id=id, key=key) as archive:
         manifest = describe(id, write_parts(archive, head=head), key=key)
         archive.finish(manifest)
     return manifest

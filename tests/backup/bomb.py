@@ -11,7 +11,7 @@ from itertools import chain, repeat
 
 from chalicelib.backup.archive import manifest as manifests
 from chalicelib.backup.archive.folder import MANIFEST, key_of
-from chalicelib.backup.archive.manifest import MOST_DEFINITION_BYTES, Part, Table, seal
+from chalicelib.backup.archive.manifest import MAX_DEFINITION_BYTES, Part, Table, encode_manifest
 from chalicelib.backup.archive.parts import Reader, zstd
 from chalicelib.backup.restore.contents import read_contents
 from chalicelib.backup.restore.screening import Limits, screen
@@ -33,7 +33,7 @@ def text_of(kind: str) -> Iterable[bytes]:
         return chain([BEGINNING, OPENING], repeat(bytes(MEBIBYTE), 1300), [CLOSING, END])
     if kind == "statements":
         one = b"SET NAMES binary\n$$\n"
-        whole = MOST_DEFINITION_BYTES - len(BEGINNING) - MEBIBYTE
+        whole = MAX_DEFINITION_BYTES - len(BEGINNING) - MEBIBYTE
         return chain([BEGINNING], repeat(one * 1000, whole // len(one) // 1000), [b"SET NAMES binary", END])
     return chain([BEGINNING, OPENING], repeat(b",(" * (MEBIBYTE // 2), 62), [CLOSING, END])
 
@@ -50,9 +50,9 @@ def forge(memory: MemoryS3, kind: str) -> int:
     part = Part(name="00001.sql.zst", plain_bytes=plain_bytes, stored_bytes=len(packed), sha256=digest, kind="tables")
     tables = (Table(name="t", rows=None, checksum=None),)
     # No backup of ours would have either.
-    manifests.MOST_DEFINITION_BYTES, most = plain_bytes, manifests.MOST_DEFINITION_BYTES
-    manifest = seal(describe(ID, [part], key=None, tables=tables), key=None)
-    manifests.MOST_DEFINITION_BYTES = most
+    manifests.MAX_DEFINITION_BYTES, most = plain_bytes, manifests.MAX_DEFINITION_BYTES
+    manifest = encode_manifest(describe(ID, [part], key=None, tables=tables), key=None)
+    manifests.MAX_DEFINITION_BYTES = most
     if kind == "manifest":
         manifest = b"[" + b"{}," * (8 * MEBIBYTE)
     memory.objects |= {key: packed, key_of(ID, MANIFEST): manifest}

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Any
 
-from chalicelib.backup.archive.parts import Archive
+from chalicelib.backup.archive.parts import ArchiveWriter
 from chalicelib.core.store import PIECE, Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
@@ -26,7 +26,7 @@ def main(endpoint: str, operation: str, nth: str, moment: str) -> None:
 
     client = LocalAws(endpoint).client("s3")
     client.meta.events.register(f"{moment}-call.s3.{operation}", die)
-    with Archive(Store(client, bucket=BUCKET), id=ID, key=KEYS.first) as archive:
+    with ArchiveWriter(Store(client, bucket=BUCKET), id=ID, key=KEYS.first) as archive:
         parts = write_parts(archive)
         archive.write("00005.sql", [os.urandom(3 * PIECE + 1)])
         archive.finish(describe(ID, parts, key=KEYS.first))

@@ -14,7 +14,7 @@ from typing import Any
 from pymysql.connections import Connection
 
 from chalicelib.backup.archive.parts import Reader
-from chalicelib.backup.restore.restore import Progress, restore
+from chalicelib.backup.restore.restore import RestoreProgress, restore
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
@@ -37,7 +37,7 @@ def main(url: str, endpoint: str, text: str, nth: str) -> None:
 
     Connection._write_bytes = write_bytes  # type: ignore[attr-defined]
     reader = Reader(Store(LocalAws(endpoint).client("s3"), bucket=BUCKET), id=ID, keys=PLAIN, plain=False)
-    restore(reader, connector(url), ALL, progress=Progress(checked=lambda _: None, loaded=lambda _: None))
+    restore(reader, connector(url), ALL, progress=RestoreProgress(checked=lambda _: None, loaded=lambda _: None))
     print(json.dumps(packets))
 
 

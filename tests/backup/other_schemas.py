@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import make_url
 
-from chalicelib.backup.archive.encryption import keys_of
+from chalicelib.backup.archive.encryption import make_keys
 from chalicelib.backup.archive.parts import Reader
 from chalicelib.backup.restore.contents import verify
-from chalicelib.backup.restore.restore import Progress, Request, restore
+from chalicelib.backup.restore.restore import RestoreProgress, RestoreRequest, restore
 from chalicelib.core.errors import NightshiftError
 from chalicelib.core.store import Store
 from nightshift.local.aws import local_aws, prepare
@@ -37,7 +37,7 @@ from tests.backup import samples
 from tests.backup.archives import id_of
 from tests.backup.whole import back_up, connector
 
-KEYS = keys_of(["a key, so that programs of any kind are restored"])
+KEYS = make_keys(["a key, so that programs of any kind are restored"])
 SYSTEM = {"mysql", "sys", "information_schema", "performance_schema", "nightshift"}
 PREPARE = {"mysql": prepare_mysql, "mariadb": prepare_mariadb}
 
@@ -87,7 +87,7 @@ def run_client(server: Server, name: str, *arguments: str, given: bytes = b"") -
     return subprocess.run(command, input=given, capture_output=True, check=False)
 
 
-def schemas_of(server: Server) -> set[str]:
+def list_schemas(server: Server) -> set[str]:
     """Return the schemas that are not the server's own."""
     with closing(connector(server.url)()) as connection, connection.cursor() as cursor:
         cursor.execute("SHOW DATABASES")
@@ -127,17 +127,17 @@ def try_schema(server: Server, name: str, store: Store, schema: str, id: str) ->
         back_up(connect, store, id=id, keys=KEYS)
         verify(store, id, keys=KEYS, plain=False, threads=2, progress=lambda _: None)
         remake(server, schema, before)
-        request = Request(
+        request = RestoreRequest(
             schema=schema,
             tables=None,
             replace=False,
-            elsewhere=True,
+            allow_cross_schema=True,
             programs=None,
-            own=False,
+            set_definer=False,
             by_checksum=True,
             connections=2,
         )
-        quiet = Progress(checked=lambda _: None, loaded=lambda _: None)
+        quiet = RestoreProgress(checked=lambda _: None, loaded=lambda _: None)
         restored = restore(Reader(store, id=id, keys=KEYS, plain=False), connector(server.url), request, progress=quiet)
     except NightshiftError as error:
         remake(server, schema, before)
@@ -164,7 +164,7 @@ def try_file(path: Path, name: str, store: Store, number: int) -> Iterator[Resul
             cursor.execute("CREATE DATABASE unnamed")
         loaded = run_client(server, name, "mysql", "--force", "unnamed", given=path.read_bytes())
         errors = loaded.stderr.count(b"\nERROR") + loaded.stderr.startswith(b"ERROR")
-        for count, schema in enumerate(sorted(schemas_of(server))):
+        for count, schema in enumerate(sorted(list_schemas(server))):
             before = described(server, schema)
             if len(before) == 2:  # the schema and the order of no triggers
                 continue

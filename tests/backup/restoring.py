@@ -10,7 +10,7 @@ import pytest
 from chalicelib.backup.archive.encryption import Keys
 from chalicelib.backup.archive.manifest import Part
 from chalicelib.backup.archive.parts import Reader
-from chalicelib.backup.restore.restore import Progress, Request, Restored, restore
+from chalicelib.backup.restore.restore import RestoreProgress, RestoreRequest, RestoreResult, restore
 from chalicelib.core.errors import OutOfTimeError
 from chalicelib.core.store import Store
 from tests.backup import samples
@@ -18,17 +18,17 @@ from tests.backup.archives import ID, PLAIN
 from tests.backup.whole import connector
 from tests.dialects import is_mariadb, new_schema, new_user
 
-ALL = Request(
+ALL = RestoreRequest(
     schema="copy",
     tables=None,
     replace=False,
-    elsewhere=False,
+    allow_cross_schema=False,
     programs=True,
-    own=False,
+    set_definer=False,
     by_checksum=True,
     connections=2,
 )
-QUIET = Progress(checked=lambda _: None, loaded=lambda _: None)
+QUIET = RestoreProgress(checked=lambda _: None, loaded=lambda _: None)
 HOSTILE = "20261126T010000Z-4d5e6f01"
 TRIGGER = b"CREATE DEFINER=`root`@`localhost` TRIGGER `told` BEFORE INSERT ON `t` FOR EACH ROW SET NEW.b = 'told'"
 T = b"CREATE TABLE `t` (\n  `a` int NOT NULL,\n  `b` varchar(20) DEFAULT NULL,\n  PRIMARY KEY (`a`)\n) ENGINE=InnoDB"
@@ -77,10 +77,10 @@ def run(
     *,
     id: str = ID,
     keys: Keys = PLAIN,
-    progress: Progress = QUIET,
+    progress: RestoreProgress = QUIET,
     options: dict[str, Any] | None = None,
     **asked: Any,
-) -> Restored:
+) -> RestoreResult:
     """Restore a backup."""
     reader = Reader(store, id=id, keys=keys, plain=False)
     return restore(reader, connector(database.url, **options or {}), replace(ALL, **asked), progress=progress)
@@ -93,7 +93,7 @@ class Counting:
         self.loaded: list[str] = []
         self._parts = parts
         self._end = end
-        self.progress = Progress(checked=lambda _: None, loaded=self._count)
+        self.progress = RestoreProgress(checked=lambda _: None, loaded=self._count)
 
     def _count(self, part: Part) -> None:
         self.loaded.append(part.name)

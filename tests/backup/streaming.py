@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from chalicelib.backup.archive.parts import Archive
+from chalicelib.backup.archive.parts import ArchiveWriter
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
@@ -55,7 +55,7 @@ def main(endpoint: str, mebibytes: str, writers: str, kind: str) -> None:
 
     before, started, cpu = peak(), time.perf_counter(), time.process_time()
     with (
-        Archive(store, id=ID, key=KEYS.first if kind == "encrypted" else None) as archive,
+        ArchiveWriter(store, id=ID, key=KEYS.first if kind == "encrypted" else None) as archive,
         ThreadPoolExecutor(int(writers)) as threads,
     ):
         numbers = range(int(writers))

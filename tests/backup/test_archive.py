@@ -8,8 +8,8 @@ import pytest
 
 from chalicelib.backup.archive.encryption import Keys
 from chalicelib.backup.archive.folder import MANIFEST, key_of
-from chalicelib.backup.archive.manifest import Part, Stored, Table, seal
-from chalicelib.backup.archive.parts import Archive, Reader, zstd
+from chalicelib.backup.archive.manifest import Part, StoredPart, Table, encode_manifest
+from chalicelib.backup.archive.parts import ArchiveWriter, Reader, zstd
 from chalicelib.core.errors import DamagedError, InvalidRequestError, PermanentError
 from chalicelib.core.store import UNDER_WAY, NotFoundError, Store
 from nightshift.local.aws import LocalAws
@@ -70,7 +70,7 @@ def test_an_encrypted_part_says_nothing_and_its_name_no_more_than_a_number(store
 
 def test_parts_of_many_pieces_are_written_side_by_side(aws: LocalAws, store: Store) -> None:
     texts = [[os.urandom(1 << 20) for _ in range(22)] for _ in range(4)]
-    with Archive(store, id=ID, key=KEYS.first) as archive, ThreadPoolExecutor(4) as threads:
+    with ArchiveWriter(store, id=ID, key=KEYS.first) as archive, ThreadPoolExecutor(4) as threads:
         stored = list(threads.map(archive.write, [f"{n:05}.sql" for n in range(4)], texts))
         parts = [Part.of(part, kind="rows", table="t", rows=0) for part in stored]
         archive.finish(describe(ID, parts, key=KEYS.first, tables=(Table(name="t", rows=0, checksum=None),)))
@@ -83,7 +83,7 @@ def test_parts_of_many_pieces_are_written_side_by_side(aws: LocalAws, store: Sto
 
 @ENCRYPTED_OR_NOT
 def test_nothing_at_all_can_be_a_part(store: Store, keys: Keys) -> None:
-    with Archive(store, id=ID, key=keys.first) as archive:
+    with ArchiveWriter(store, id=ID, key=keys.first) as archive:
         part = Part.of(archive.write("00001.sql", []), kind="tables")
         archive.finish(describe(ID, [part], key=keys.first, tables=()))
     assert read_all(open_(store, keys=keys)) == [b""]
@@ -144,7 +144,7 @@ def test_appended_bytes_are_refused(memory: MemoryS3, keys: Keys, more: bytes) -
         memory.objects[key] = content + more
         name = key.rpartition("/")[2]
         sentence = refused(memory, keys, name[:5])
-        assert f"it has more than the {len(content)} bytes that were stored" in sentence or name == MANIFEST
+        assert f"it is longer than the {len(content)} bytes that were stored" in sentence or name == MANIFEST
         memory.objects[key] = content
 
 
@@ -178,12 +178,12 @@ def test_a_part_of_another_backup_does_not_open_whatever_the_manifest_says(memor
     """Even whoever has the key can mix up no two backups by accident: the frames know where they belong."""
     store = in_memory(memory)
     other = back_up(store, id=OTHER_ID, key=KEYS.first)
-    with Archive(store, id=ID, key=KEYS.first) as archive:
+    with ArchiveWriter(store, id=ID, key=KEYS.first) as archive:
         write_parts(archive)
         archive.finish(describe(ID, list(other.parts), key=KEYS.first))
     for part in other.parts:
         memory.objects[key_of(ID, part.name)] = memory.objects[key_of(OTHER_ID, part.name)]
-    assert "its frame 1 is not as it was encrypted" in refused(memory, KEYS, "00002")
+    assert "its frame 1 was altered" in refused(memory, KEYS, "00002")
 
 
 @ENCRYPTED_OR_NOT
@@ -191,14 +191,14 @@ def test_a_manifest_of_another_backup_is_refused(memory: MemoryS3, keys: Keys) -
     for id in (ID, OTHER_ID):
         back_up(in_memory(memory), id=id, key=keys.first)
     memory.objects[key_of(ID, MANIFEST)] = memory.objects[key_of(OTHER_ID, MANIFEST)]
-    reason = "is not as it was encrypted" if keys.all else f"it belongs to the backup {OTHER_ID}"
+    reason = "was altered" if keys.all else f"it belongs to the backup {OTHER_ID}"
     assert reason in refused(memory, keys)
 
 
 def test_a_backup_of_a_key_that_is_not_there_names_it(memory: MemoryS3) -> None:
     manifest = back_up(in_memory(memory), key=KEYS.first)
     for keys in (PLAIN, OTHER_KEYS):
-        assert f"the key {manifest.key_id}, and BACKUP_KEY has {keys}" in refused(memory, keys)
+        assert f"the key {manifest.key_id}, but BACKUP_KEY has {keys}" in refused(memory, keys)
 
 
 def test_a_backup_of_an_earlier_key_is_still_read(memory: MemoryS3) -> None:
@@ -210,36 +210,37 @@ def test_a_backup_of_an_earlier_key_is_still_read(memory: MemoryS3) -> None:
 def test_a_plain_backup_is_no_substitute_for_an_encrypted_one(memory: MemoryS3) -> None:
     store = in_memory(memory)
     back_up(store, key=None)
-    assert "whoever may write to the bucket could have made it" in refused(memory, KEYS)
+    assert "anyone who can write to the bucket could have made it" in refused(memory, KEYS)
     assert len(read_all(open_(store, keys=KEYS, plain=True))) == len(TEXTS)
 
 
 @ENCRYPTED_OR_NOT
 @pytest.mark.parametrize(
-    ("version", "advice"), [(1, "restore it with the release that made it"), (3, "update it"), (99, "update it")]
+    ("version", "advice"),
+    [(1, "restore it with the release that made it"), (3, "update Nightshift"), (99, "update Nightshift")],
 )
 def test_another_format_is_refused_as_such(memory: MemoryS3, keys: Keys, version: int, advice: str) -> None:
     store = in_memory(memory)
-    with Archive(store, id=ID, key=keys.first) as archive:
+    with ArchiveWriter(store, id=ID, key=keys.first) as archive:
         archive.finish(describe(ID, write_parts(archive), key=keys.first, version=version))
     assert f"has format {version}, and this code reads 2; {advice}" in refused(memory, keys)
 
 
 def forge(memory: MemoryS3, content: bytes, *, plain_bytes: int) -> None:
     """Put a part of any content into a backup without a key, as somebody could who may write to the bucket."""
-    stored = Stored(
+    stored = StoredPart(
         name="00001.sql.zst", plain_bytes=plain_bytes, stored_bytes=len(content), sha256=sha256(content).hexdigest()
     )
     memory.objects[key_of(ID, stored.name)] = content
     manifest = describe(ID, [Part.of(stored, kind="tables")], key=None, tables=())
-    memory.objects[key_of(ID, MANIFEST)] = seal(manifest, key=None)
+    memory.objects[key_of(ID, MANIFEST)] = encode_manifest(manifest, key=None)
 
 
 def test_a_part_that_unpacks_to_more_than_the_manifest_says_is_read_no_further(memory: MemoryS3) -> None:
     forge(memory, zstd.compress(bytes(1 << 28)), plain_bytes=1 << 21)
     reader = open_(in_memory(memory), keys=PLAIN)
     given: list[bytes] = []
-    with pytest.raises(DamagedError, match="longer than the 2097152 bytes that it had"):
+    with pytest.raises(DamagedError, match="longer than the expected 2097152 bytes"):
         given.extend(reader.read(reader.manifest.parts[0]))
     assert sum(map(len, given)) == 1 << 21
 
@@ -264,14 +265,14 @@ def test_a_part_that_is_not_one_whole_frame_is_refused(memory: MemoryS3, content
 )
 def test_what_is_no_id_is_refused_before_the_bucket_is_asked(id: str) -> None:
     nowhere = Store(LocalAws("http://127.0.0.1:9").client("s3"), bucket=BUCKET)
-    with pytest.raises(InvalidRequestError, match="is no backup's id"):
+    with pytest.raises(InvalidRequestError, match="is not the id of a backup"):
         Reader(nowhere, id=id, keys=PLAIN, plain=False)
-    with pytest.raises(InvalidRequestError, match="is no backup's id"):
-        Archive(nowhere, id=id, key=None)
+    with pytest.raises(InvalidRequestError, match="is not the id of a backup"):
+        ArchiveWriter(nowhere, id=id, key=None)
 
 
 def test_a_backup_that_was_not_finished_is_none(store: Store) -> None:
-    with Archive(store, id=ID, key=None) as archive:
+    with ArchiveWriter(store, id=ID, key=None) as archive:
         write_parts(archive)
-    with pytest.raises(NotFoundError, match=f"there is no finished backup {ID}"):
+    with pytest.raises(NotFoundError, match=f"there is no complete backup {ID}"):
         open_(store, keys=PLAIN)

@@ -111,5 +111,5 @@ def test_what_was_not_broken_before_and_cannot_be_made_is_a_difference_to_a_dril
     ]
     assert "TRIGGER y" in database.describe("copy")
     differences = drill(store, database).differences
-    assert any("making the view `v`" in difference for difference in differences)
-    assert any("making the trigger `x`" in difference for difference in differences)
+    assert any("creating the view `v`" in difference for difference in differences)
+    assert any("creating the trigger `x`" in difference for difference in differences)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from chalicelib.backup.archive.folder import moment_of
+from chalicelib.backup.archive.folder import parse_id
 from chalicelib.backup.archive.manifest import Manifest, Part
-from chalicelib.backup.catalogue import KILLED, LEAST_OCTETS, RECENT, Catalogue, relies_on_snapshots, tell_ages
+from chalicelib.backup.catalogue import KILLED, MIN_RATED_BYTES, RECENT, Catalogue, emit_ages, relies_on_snapshots
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.database import Database
 from chalicelib.core.engine import engine_for
@@ -36,7 +36,7 @@ class Found:
 
     @property
     def taken_at(self) -> datetime:
-        return moment_of(self.id)
+        return parse_id(self.id)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_backup_is_recorded_from_its_beginning_to_its_drill(
     catalogue: Catalogue, database: Database, clock: FrozenClock
 ) -> None:
     catalogue.begin(ID, run_id="run")
-    begun = {"id": ID, "kind": "dump", "run_id": "run", "taken_at": to_ms(moment_of(ID)), "started_at": to_ms(NOW)}
+    begun = {"id": ID, "kind": "dump", "run_id": "run", "taken_at": to_ms(parse_id(ID)), "started_at": to_ms(NOW)}
     assert rows(database) == [begun | {"status": "running"}]
     clock.advance(60)
     catalogue.finish(ID, manifest())
@@ -82,8 +82,8 @@ def test_a_backup_is_recorded_from_its_beginning_to_its_drill(
     finished = begun | made | {"status": "finished", "finished_at": to_ms(NOW) + 60_000}
     assert rows(database) == [finished]
     clock.advance(60)
-    catalogue.trust(ID, since="verified_at")
-    catalogue.trust(ID, since="drilled_at")
+    catalogue.record_check(ID, since="verified_at")
+    catalogue.record_check(ID, since="drilled_at")
     trusted = {"verified_at": to_ms(NOW) + 120_000, "drilled_at": to_ms(NOW) + 120_000}
     assert rows(database) == [finished | trusted]
 
@@ -100,31 +100,31 @@ def test_a_damaged_backup_is_no_longer_verified_and_says_why_until_it_is_again(
 ) -> None:
     catalogue.begin(ID, run_id=None)
     catalogue.finish(ID, manifest())
-    catalogue.trust(ID, since="verified_at")
-    catalogue.distrust(ID, DamagedError("00001.sql.zst is damaged"))
+    catalogue.record_check(ID, since="verified_at")
+    catalogue.record_defect(ID, DamagedError("00001.sql.zst is damaged"))
     (row,) = rows(database)
     assert (row["status"], row["error"]) == ("finished", "00001.sql.zst is damaged")
     assert "verified_at" not in row
-    catalogue.trust(ID, since="verified_at")
+    catalogue.record_check(ID, since="verified_at")
     (row,) = rows(database)
     assert "error" not in row
 
 
 def test_backups_that_only_the_bucket_knows_are_added(catalogue: Catalogue, database: Database) -> None:
     found = [Found(id=ID, verified_at=NOW + HOUR), Found(id=OTHER_ID, finished_at=None)]
-    assert catalogue.mend(found) == 1
+    assert catalogue.reconcile(found) == 1
     assert rows(database) == [
         {
             "id": ID,
             "kind": "dump",
             "status": "finished",
-            "taken_at": to_ms(moment_of(ID)),
+            "taken_at": to_ms(parse_id(ID)),
             "finished_at": to_ms(NOW),
             "verified_at": to_ms(NOW + HOUR),
             "stored_bytes": 1234,
         }
     ]
-    assert catalogue.mend(found) == 0
+    assert catalogue.reconcile(found) == 0
 
 
 def test_what_agrees_with_the_bucket_is_left_alone_whatever_the_clocks(
@@ -132,10 +132,10 @@ def test_what_agrees_with_the_bucket_is_left_alone_whatever_the_clocks(
 ) -> None:
     catalogue.begin(ID, run_id=None)
     catalogue.finish(ID, manifest())
-    catalogue.trust(ID, since="verified_at")
+    catalogue.record_check(ID, since="verified_at")
     before = rows(database)
     clock.advance(100_000)
-    assert catalogue.mend([Found(id=ID, finished_at=NOW, verified_at=NOW + timedelta(seconds=30))]) == 0
+    assert catalogue.reconcile([Found(id=ID, finished_at=NOW, verified_at=NOW + timedelta(seconds=30))]) == 0
     assert rows(database) == before
 
 
@@ -145,8 +145,8 @@ def test_marks_are_taken_over_and_taken_back(
 ) -> None:
     catalogue.begin(ID, run_id=None)
     catalogue.finish(ID, manifest())
-    catalogue.trust(ID, since="verified_at")
-    assert catalogue.mend([Found(id=ID, verified_at=verified_at, drilled_at=NOW)]) == 1
+    catalogue.record_check(ID, since="verified_at")
+    assert catalogue.reconcile([Found(id=ID, verified_at=verified_at, drilled_at=NOW)]) == 1
     (row,) = rows(database)
     assert row.get("verified_at") == (verified_at and to_ms(verified_at))
     assert row["drilled_at"] == to_ms(NOW)
@@ -157,7 +157,7 @@ def test_a_restored_catalogue_learns_how_the_backup_that_it_came_from_ended(
 ) -> None:
     """Its row was still `running` when the dump saw it."""
     catalogue.begin(ID, run_id="run")
-    assert catalogue.mend([Found(id=ID, verified_at=NOW)]) == 1
+    assert catalogue.reconcile([Found(id=ID, verified_at=NOW)]) == 1
     (row,) = rows(database)
     assert (row["status"], row["run_id"], row["verified_at"]) == ("finished", "run", to_ms(NOW))
 
@@ -170,19 +170,19 @@ def test_what_is_gone_from_the_bucket_was_removed_but_for_what_was_finished_whil
     catalogue.finish(ID, manifest())
     clock.advance(3600.001)
     catalogue.finish(OTHER_ID, manifest())
-    assert catalogue.mend([]) == 1
+    assert catalogue.reconcile([]) == 1
     gone, fresh = rows(database)
     assert (gone["status"], gone["removed_at"]) == ("removed", clock.now_ms())
     assert fresh["status"] == "finished"
-    assert catalogue.mend([]) == 0
+    assert catalogue.reconcile([]) == 0
 
 
 def test_what_was_had_back_is_there_again(catalogue: Catalogue, database: Database, clock: FrozenClock) -> None:
     catalogue.begin(ID, run_id=None)
     catalogue.finish(ID, manifest())
     clock.advance(4000)
-    catalogue.mend([])
-    assert catalogue.mend([Found(id=ID)]) == 1
+    catalogue.reconcile([])
+    assert catalogue.reconcile([Found(id=ID)]) == 1
     (row,) = rows(database)
     assert row["status"] == "finished"
     assert "removed_at" not in row
@@ -194,19 +194,19 @@ def test_a_row_that_still_says_running_after_two_days_was_killed(
 ) -> None:
     catalogue.begin(ID, run_id=None)
     clock.advance(48 * 3600)
-    assert catalogue.mend(found) == 0
+    assert catalogue.reconcile(found) == 0
     clock.advance(1)
-    assert catalogue.mend(found) == 1
+    assert catalogue.reconcile(found) == 1
     (row,) = rows(database)
     assert (row["status"], row["error"]) == ("failed", KILLED)
-    assert catalogue.mend(found) == 0
+    assert catalogue.reconcile(found) == 0
 
 
 def test_dumps_and_snapshots_do_not_mix(database: Database, clock: FrozenClock, catalogue: Catalogue) -> None:
     snapshots = Catalogue(database, clock, kind="snapshot")
-    snapshots.mend([Found(id=ID)])
+    snapshots.reconcile([Found(id=ID)])
     clock.advance(100_000)
-    assert catalogue.mend([]) == 0
+    assert catalogue.reconcile([]) == 0
     assert [(row["kind"], row["status"]) for row in rows(database)] == [("snapshot", "finished")]
 
 
@@ -222,16 +222,16 @@ def test_the_rate_is_that_of_the_slowest_recent_backup(catalogue: Catalogue, clo
 
 
 def test_a_backup_of_a_few_rows_says_nothing_about_the_rate(catalogue: Catalogue, clock: FrozenClock) -> None:
-    for id, octets in ((ID, LEAST_OCTETS), (OTHER_ID, LEAST_OCTETS - 1)):
+    for id, octets in ((ID, MIN_RATED_BYTES), (OTHER_ID, MIN_RATED_BYTES - 1)):
         catalogue.begin(id, run_id=None)
         clock.advance(1 if id == ID else 90)
         catalogue.finish(id, manifest(plain_bytes=octets))
-    assert catalogue.rate() == LEAST_OCTETS
+    assert catalogue.rate() == MIN_RATED_BYTES
 
 
 def test_a_backup_that_did_not_end_says_nothing_about_the_rate(catalogue: Catalogue) -> None:
     catalogue.begin(ID, run_id=None)
-    catalogue.mend([Found(id=OTHER_ID)])
+    catalogue.reconcile([Found(id=OTHER_ID)])
     assert catalogue.rate() is None
 
 
@@ -242,7 +242,7 @@ def ages(
     """What is told of the ages, in hours."""
 
     def tell() -> dict[str, float]:
-        tell_ages(database, clock)
+        emit_ages(database, clock)
         lines = log()
         assert {line["task"] for line in lines} <= {"database_backup"}
         return {name: line[name][0] for line in lines for name in line if name.startswith("backup_")}
@@ -251,7 +251,7 @@ def ages(
 
 
 def made(catalogue: Catalogue, clock: FrozenClock, id: str) -> None:
-    clock.advance((moment_of(id) - from_ms(clock.now_ms())).total_seconds())
+    clock.advance((parse_id(id) - from_ms(clock.now_ms())).total_seconds())
     catalogue.begin(id, run_id=None)
     clock.advance(1800)
     catalogue.finish(id, manifest())
@@ -268,7 +268,7 @@ def test_a_backup_is_as_old_as_what_it_holds_from_when_it_was_read_back(
 ) -> None:
     made(catalogue, clock, ID)
     assert "backup_verified_age" not in ages()
-    catalogue.trust(ID, since="verified_at")
+    catalogue.record_check(ID, since="verified_at")
     assert ages()["backup_verified_age"] == 0.5
     clock.advance(3600)
     assert ages()["backup_verified_age"] == 1.5
@@ -278,17 +278,17 @@ def test_what_is_newer_and_was_not_read_back_is_damaged_or_is_gone_makes_no_youn
     ages: Callable[[], dict[str, float]], catalogue: Catalogue, clock: FrozenClock
 ) -> None:
     made(catalogue, clock, ID)
-    catalogue.trust(ID, since="verified_at")
+    catalogue.record_check(ID, since="verified_at")
     made(catalogue, clock, OTHER_ID)
-    hours = (from_ms(clock.now_ms()) - moment_of(ID)) / HOUR
+    hours = (from_ms(clock.now_ms()) - parse_id(ID)) / HOUR
     assert ages()["backup_verified_age"] == hours
-    catalogue.trust(OTHER_ID, since="verified_at")
+    catalogue.record_check(OTHER_ID, since="verified_at")
     assert ages()["backup_verified_age"] == 0.5
-    catalogue.distrust(OTHER_ID, DamagedError("a part is missing"))
+    catalogue.record_defect(OTHER_ID, DamagedError("a part is missing"))
     assert ages()["backup_verified_age"] == hours
-    catalogue.trust(OTHER_ID, since="verified_at")
+    catalogue.record_check(OTHER_ID, since="verified_at")
     clock.advance(7200)
-    catalogue.mend([Found(id=ID, verified_at=NOW)])
+    catalogue.reconcile([Found(id=ID, verified_at=NOW)])
     assert ages()["backup_verified_age"] == hours + 2
 
 
@@ -298,11 +298,11 @@ def test_the_time_without_a_drill_begins_with_the_first_backup_and_anew_with_eac
     made(catalogue, clock, ID)
     clock.advance(3600)
     assert ages() == {"backup_drilled_age": 1.0}
-    catalogue.trust(ID, since="drilled_at")
+    catalogue.record_check(ID, since="drilled_at")
     clock.advance(7200)
     assert ages() == {"backup_drilled_age": 2.0}
     # Its removal does not undo the drill.
-    catalogue.mend([])
+    catalogue.reconcile([])
     assert [row["status"] for row in rows(database)] == ["removed"]
     assert ages() == {"backup_drilled_age": 2.0}
 
@@ -311,7 +311,7 @@ def test_where_rds_makes_the_backups_no_age_of_a_drill_is_told_until_there_is_a_
     ages: Callable[[], dict[str, float]], catalogue: Catalogue, database: Database, clock: FrozenClock
 ) -> None:
     made(catalogue, clock, ID)
-    catalogue.trust(ID, since="drilled_at")
+    catalogue.record_check(ID, since="drilled_at")
     Catalogue(database, clock, kind="snapshot").begin("20261128T010000Z-00000001", run_id=None)
     assert relies_on_snapshots(database)
     assert ages() == {}
@@ -323,22 +323,22 @@ def test_where_rds_makes_the_backups_no_age_of_a_drill_is_told_until_there_is_a_
 def test_what_is_being_made_or_was_not_read_back_is_open(
     catalogue: Catalogue, database: Database, clock: FrozenClock
 ) -> None:
-    assert not catalogue.is_any_open()
+    assert not catalogue.has_unverified()
     catalogue.begin(ID, run_id=None)
-    assert catalogue.is_any_open()
-    assert not Catalogue(database, clock, kind="snapshot").is_any_open()
-    catalogue.mend([Found(id=ID)])
-    assert catalogue.is_any_open()
-    catalogue.mend([Found(id=ID, verified_at=NOW)])
-    assert not catalogue.is_any_open()
+    assert catalogue.has_unverified()
+    assert not Catalogue(database, clock, kind="snapshot").has_unverified()
+    catalogue.reconcile([Found(id=ID)])
+    assert catalogue.has_unverified()
+    catalogue.reconcile([Found(id=ID, verified_at=NOW)])
+    assert not catalogue.has_unverified()
 
 
 def test_what_kept_a_backup_from_being_read_back_is_forgotten_once_it_was(
     catalogue: Catalogue, database: Database
 ) -> None:
-    catalogue.mend([Found(id=ID)])
-    catalogue.distrust(ID, TransientError("the export cannot be begun"))
-    catalogue.mend([Found(id=ID)])
-    assert rows(database)[0]["error"] == "the export cannot be begun"
-    catalogue.mend([Found(id=ID, verified_at=NOW)])
+    catalogue.reconcile([Found(id=ID)])
+    catalogue.record_defect(ID, TransientError("the export failed"))
+    catalogue.reconcile([Found(id=ID)])
+    assert rows(database)[0]["error"] == "the export failed"
+    catalogue.reconcile([Found(id=ID, verified_at=NOW)])
     assert "error" not in rows(database)[0]

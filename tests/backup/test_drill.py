@@ -9,9 +9,9 @@ from chalicelib.backup.archive.encryption import Keys
 from chalicelib.backup.archive.folder import key_of
 from chalicelib.backup.archive.manifest import Manifest
 from chalicelib.backup.archive.parts import Reader
-from chalicelib.backup.drill import Drilled, drill
+from chalicelib.backup.drill import DrillResult, drill
 from chalicelib.backup.restore.contents import verify
-from chalicelib.backup.restore.restore import Progress
+from chalicelib.backup.restore.restore import RestoreProgress
 from chalicelib.core.errors import ConfigurationError, DamagedError, OutOfTimeError, PermanentError, TransientError
 from chalicelib.core.store import Store
 from tests.backup.archives import ID, KEYS, PLAIN
@@ -23,8 +23,14 @@ EVENT = b"CREATE EVENT `e` ON SCHEDULE EVERY 1 SECOND DO INSERT INTO `t` VALUES 
 
 
 def run(
-    store: Store, database: Database, *, id: str = ID, keys: Keys = PLAIN, progress: Progress = QUIET, **options: Any
-) -> Drilled:
+    store: Store,
+    database: Database,
+    *,
+    id: str = ID,
+    keys: Keys = PLAIN,
+    progress: RestoreProgress = QUIET,
+    **options: Any,
+) -> DrillResult:
     reader = Reader(store, id=id, keys=keys, plain=False)
     return drill(reader, connector(database.url, **options), connections=2, progress=progress)
 
@@ -36,7 +42,7 @@ def test_everything_is_restored_on_trial_and_gone_afterwards(
     seen: set[str] = set()
     look = Counting(1, lambda: seen.update(database.schemas() - before))
     drilled = run(store, database, id=HOSTILE, keys=KEYS, progress=look.progress)
-    assert drilled == Drilled(tables=len(hostile.tables), rows=hostile.rows, broken=[], differences=[])
+    assert drilled == DrillResult(tables=len(hostile.tables), rows=hostile.rows, broken=[], differences=[])
     assert hostile.broken_views == ()
     [schema] = seen
     assert re.fullmatch("nightshift_drill_[0-9a-f]{8}", schema)
@@ -60,7 +66,7 @@ def test_an_event_of_a_backup_is_not_made(store: Store, database: Database) -> N
 @on_both
 def test_what_is_not_as_it_was_is_told(store: Store, database: Database) -> None:
     write_backup(store, tables=[T], rows=[("t", 1, rows_of("t", b"(1,'x')"))], checksum="another")
-    assert run(store, database).differences == ["the rows of t are not those of the backup"]
+    assert run(store, database).differences == ["the rows of t differ from the backup"]
 
 
 def test_the_schema_is_dropped_after_a_failure_too(store: Store, database: Database, small: Manifest) -> None:
@@ -84,7 +90,7 @@ def test_of_a_damaged_backup_no_schema_is_made(store: Store, database: Database,
 
 def test_a_table_whose_rows_are_elsewhere_is_refused(store: Store, database: Database) -> None:
     write_backup(store, tables=[T.replace(b"InnoDB", b"FEDERATED CONNECTION='mysql://x'")], rows=[])
-    with pytest.raises(PermanentError, match="has the engine FEDERATED, which a backup without a key may not"):
+    with pytest.raises(PermanentError, match="has the engine FEDERATED, which an unencrypted backup may not"):
         run(store, database)
 
 

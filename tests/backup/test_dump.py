@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pymysql import err
 
-from chalicelib.backup.connection import ask
+from chalicelib.backup.connection import query_bytes
 from chalicelib.backup.dump import writer as lanes
 from chalicelib.backup.dump.scope import Plan
-from chalicelib.backup.dump.snapshot import take
-from chalicelib.backup.dump.writer import Counted, Dump, Section
+from chalicelib.backup.dump.snapshot import take_snapshot
+from chalicelib.backup.dump.writer import Dump, Section, TableCounts
 from chalicelib.core.errors import TransientError
 from tests.backup import everything, samples
 from tests.backup.whole import connector
@@ -27,12 +27,12 @@ Parts = list[tuple[Section, bytes]]
 @pytest.fixture(scope="module")
 def server(server_url: str) -> Iterator[Any]:
     with connector(server_url, autocommit=True)() as connection:
-        before = ask(connection, b"SELECT @@GLOBAL.max_allowed_packet")[0][0]
+        before = query_bytes(connection, b"SELECT @@GLOBAL.max_allowed_packet")[0][0]
         # A statement has at least one row, and the longest of these rows takes more than the usual 16 MiB.
-        ask(connection, b"SET GLOBAL max_allowed_packet=%d" % LONGEST_STATEMENT)
-        ask(connection, b"SET SESSION foreign_key_checks=0")
+        query_bytes(connection, b"SET GLOBAL max_allowed_packet=%d" % LONGEST_STATEMENT)
+        query_bytes(connection, b"SET SESSION foreign_key_checks=0")
         yield connection
-        ask(connection, b"SET GLOBAL max_allowed_packet=%d" % before)
+        query_bytes(connection, b"SET GLOBAL max_allowed_packet=%d" % before)
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def source(server: Any, server_url: str) -> str:
 
 def make_schema(server: Any, name: str) -> None:
     for statement in new_schema(name):
-        ask(server, statement.encode())
+        query_bytes(server, statement.encode())
 
 
 def dump(url: str, schema: str, *, plan: Plan | None = None, connections: int = 2) -> tuple[Dump, Parts]:
     plan = plan or Plan()
-    with take(connector(url, schema=schema), plan=plan, connections=connections) as snapshot:
+    with take_snapshot(connector(url, schema=schema), plan=plan, connections=connections) as snapshot:
         made = Dump(snapshot, plan)
         parts = made.write(lambda section: (section, b"".join(section.text)))
     return made, parts
@@ -135,14 +135,16 @@ def small(server_url: str, server: Any) -> str:
     make_schema(server, "small")
     with connector(server_url, schema="small", autocommit=True)() as connection:
         for name in ("orders", "order_lines", "tmp_1", "logs"):
-            ask(connection, f"CREATE TABLE {name} (id INT PRIMARY KEY, t TEXT)".encode())
-            ask(connection, f"INSERT INTO {name} SELECT seq, REPEAT('x', 1000) FROM {series(3000)}".encode())
-            ask(connection, f"CREATE TRIGGER of_{name} BEFORE INSERT ON {name} FOR EACH ROW SET @a = 1".encode())
-        ask(connection, b"CREATE TABLE nothing (id INT)")
-        ask(connection, b"CREATE VIEW orders_seen AS SELECT * FROM orders")
-        ask(connection, b"CREATE PROCEDURE tmp_procedure () SELECT 1")
+            query_bytes(connection, f"CREATE TABLE {name} (id INT PRIMARY KEY, t TEXT)".encode())
+            query_bytes(connection, f"INSERT INTO {name} SELECT seq, REPEAT('x', 1000) FROM {series(3000)}".encode())
+            query_bytes(
+                connection, f"CREATE TRIGGER of_{name} BEFORE INSERT ON {name} FOR EACH ROW SET @a = 1".encode()
+            )
+        query_bytes(connection, b"CREATE TABLE nothing (id INT)")
+        query_bytes(connection, b"CREATE VIEW orders_seen AS SELECT * FROM orders")
+        query_bytes(connection, b"CREATE PROCEDURE tmp_procedure () SELECT 1")
         if is_mariadb(connection):
-            ask(connection, b"CREATE SEQUENCE tmp_sequence")
+            query_bytes(connection, b"CREATE SEQUENCE tmp_sequence")
     return "small"
 
 
@@ -173,13 +175,13 @@ def test_patterns_say_what_goes(
 def test_a_big_table_is_cut_into_parts_that_load_by_themselves(
     small: str, server_url: str, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "SECTION_OCTETS", 1)
+    monkeypatch.setattr(lanes, "SECTION_BYTES", 1)
     made, parts = dump(server_url, small)
     by_table = [(section.table, section.rows) for section, _ in parts if section.kind == "rows"]
     assert len(by_table) == 4 * 3
     for name in ("orders", "order_lines", "tmp_1", "logs"):
         assert sum(rows or 0 for table, rows in by_table if table == name) == made.counted[name].rows == 3000
-    assert made.counted["nothing"] == Counted(rows=0, checksum=f"sum-of-sha256:{0:064x}")
+    assert made.counted["nothing"] == TableCounts(rows=0, checksum=f"sum-of-sha256:{0:064x}")
     # Parts of a table stand together and in order; those before and after all rows do so too.
     assert [section.kind for section, _ in parts] == ["tables", *["rows"] * 12, "programs"]
     assert [table for table, _ in by_table] == sorted(
@@ -193,7 +195,7 @@ def test_a_big_table_is_cut_into_parts_that_load_by_themselves(
 
 
 def test_a_row_is_never_cut(source: str, server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "SECTION_OCTETS", 1)
+    monkeypatch.setattr(lanes, "SECTION_BYTES", 1)
     _, parts = dump(server_url, source, plan=Plan(include=["long_ones"]))
     texts = [text for section, text in parts if section.kind == "rows"]
     assert all(text.endswith(b");\n") and text.count(b"INSERT INTO") == 1 for text in texts)
@@ -203,7 +205,7 @@ def test_a_row_is_never_cut(source: str, server_url: str, monkeypatch: pytest.Mo
 def test_each_connection_writes_on_a_thread_of_its_own(small: str, server_url: str) -> None:
     together = threading.Barrier(2, timeout=60)
     plan = Plan()
-    with take(connector(server_url, schema=small), plan=plan, connections=2) as snapshot:
+    with take_snapshot(connector(server_url, schema=small), plan=plan, connections=2) as snapshot:
         seen: list[str | None] = []
 
         def store(section: Section) -> None:
@@ -227,7 +229,7 @@ def test_when_a_part_cannot_be_stored_all_stops_with_that_error(
 ) -> None:
     plan = Plan()
     stopped: list[BaseException] = []
-    with take(connector(server_url, schema=small), plan=plan, connections=2) as snapshot:
+    with take_snapshot(connector(server_url, schema=small), plan=plan, connections=2) as snapshot:
         dump = Dump(snapshot, plan)
         first, is_reading, has_failed = threading.Lock(), threading.Event(), threading.Event()
 
@@ -283,22 +285,22 @@ def test_a_table_that_changes_before_it_is_read_fails_the_backup(
         "CREATE TABLE small.pair (id INT PRIMARY KEY, a INT, b INT)",
         "INSERT INTO small.pair VALUES (1, 1, 2)",
     ):
-        ask(server, statement.encode())
+        query_bytes(server, statement.encode())
     plan = Plan(include=[table])
-    with take(connector(server_url, schema=small), plan=plan, connections=1) as snapshot:
+    with take_snapshot(connector(server_url, schema=small), plan=plan, connections=1) as snapshot:
         dump = Dump(snapshot, plan)
         for statement in change:
-            ask(server, statement.encode())
-        with pytest.raises(TransientError, match=f"the table {table} was changed, renamed or exchanged while"):
+            query_bytes(server, statement.encode())
+        with pytest.raises(TransientError, match=f"the table {table} was changed, renamed or exchanged during"):
             dump.write(lambda section: b"".join(section.text))
 
 
 def test_an_error_of_the_server_ends_all(small: str, server_url: str, server: Any) -> None:
     plan = Plan()
-    with take(connector(server_url, schema=small), plan=plan, connections=2) as snapshot:
+    with take_snapshot(connector(server_url, schema=small), plan=plan, connections=2) as snapshot:
         dump = Dump(snapshot, plan)
         for connection in snapshot.connections:
-            ask(server, b"KILL %d" % connection.thread_id())
+            query_bytes(server, b"KILL %d" % connection.thread_id())
         with pytest.raises(err.OperationalError):
             dump.write(lambda section: b"".join(section.text))
 
@@ -306,15 +308,15 @@ def test_an_error_of_the_server_ends_all(small: str, server_url: str, server: An
 def test_a_table_that_was_read_may_change_while_others_are_read(small: str, server_url: str, server: Any) -> None:
     plan = Plan()
     changed: list[str] = []
-    with take(connector(server_url, schema=small), plan=plan, connections=1) as snapshot:
+    with take_snapshot(connector(server_url, schema=small), plan=plan, connections=1) as snapshot:
         dump = Dump(snapshot, plan)
-        ask(server, b"SET SESSION lock_wait_timeout=1")
+        query_bytes(server, b"SET SESSION lock_wait_timeout=1")
         if is_mariadb(server):
-            ask(server, b"ALTER SEQUENCE small.tmp_sequence RESTART 5")
+            query_bytes(server, b"ALTER SEQUENCE small.tmp_sequence RESTART 5")
 
         def store(section: Section) -> None:
             for table in dump.counted.keys() - set(changed):
-                ask(server, f"ALTER TABLE small.{table} ADD extra INT".encode())
+                query_bytes(server, f"ALTER TABLE small.{table} ADD extra INT".encode())
                 changed.append(table)
             b"".join(section.text)
 
@@ -323,7 +325,7 @@ def test_a_table_that_was_read_may_change_while_others_are_read(small: str, serv
 
 
 def test_a_view_of_what_is_gone_does_not_stop_it(small: str, server_url: str, server: Any) -> None:
-    ask(server, b"DROP TABLE small.orders")
+    query_bytes(server, b"DROP TABLE small.orders")
     made, parts = dump(server_url, small)
     assert [view.name for view in made.views] == ["orders_seen"]
     assert b"VIEW `orders_seen` AS select" in parts[-1][1]
@@ -333,10 +335,10 @@ def test_a_view_whose_definer_is_gone_loads_into_another_schema(small: str, serv
     # MariaDB names the schema in all of a view with such a part.
     part = b"WITH some AS (SELECT id FROM small.logs)"
     view = b"VIEW small.of_nobody AS " + part + b" SELECT some.id, orders.t FROM some JOIN small.orders USING (id)"
-    ask(server, b"CREATE DEFINER=nobody@localhost " + view)
+    query_bytes(server, b"CREATE DEFINER=nobody@localhost " + view)
     _, parts = dump(server_url, small)
     load(server, "loaded", b"".join(text for _, text in parts))
-    assert b"`small`" not in ask(server, b"SHOW CREATE TABLE loaded.of_nobody")[0][1].encode()
+    assert b"`small`" not in query_bytes(server, b"SHOW CREATE TABLE loaded.of_nobody")[0][1].encode()
     assert_equal(described(server_url, "loaded"), described(server_url, small))
 
 

@@ -9,9 +9,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from chalicelib.backup.rds.client import EXPORT_TAG, Rds, Snapshot, id_of, name_of
-from chalicelib.backup.rds.snapshots import Destination, Progress, advance, remove
-from chalicelib.backup.retention import Decision, Policy, decide
+from chalicelib.backup.rds.client import EXPORT_TAG, Snapshot, SnapshotClient, id_of, name_of
+from chalicelib.backup.rds.snapshots import ExportDestination, ExportProgress, export_snapshots, remove_snapshots
+from chalicelib.backup.retention import Policy, RetentionDecision, decide
 from chalicelib.core.errors import PermanentError, TransientError
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
@@ -20,7 +20,7 @@ from tests.backup.archives import ID, OTHER_ID
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 DATABASE = "shop"
-TO = Destination(bucket=BUCKET, role_arn=f"arn:aws:iam::{ACCOUNT}:role/export", key_arn="arn:aws:kms:key")
+TO = ExportDestination(bucket=BUCKET, role_arn=f"arn:aws:iam::{ACCOUNT}:role/export", key_arn="arn:aws:kms:key")
 
 Kind = Literal["instance", "cluster"]
 
@@ -32,7 +32,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def rds(aws: LocalAws, kind: Kind) -> Rds:
+def rds(aws: LocalAws, kind: Kind) -> SnapshotClient:
     """Return those of a database of each kind, beside another one."""
     client = aws.client("rds")
     secret = {"MasterUsername": "admin", "MasterUserPassword": "not-a-secret"}
@@ -42,7 +42,7 @@ def rds(aws: LocalAws, kind: Kind) -> Rds:
         else:
             size: Any = {"DBInstanceClass": "db.t4g.micro", "AllocatedStorage": 20}
             client.create_db_instance(DBInstanceIdentifier=name, Engine="mysql", **size, **secret)
-    return Rds(client, kind=kind, database=DATABASE)
+    return SnapshotClient(client, kind=kind, database=DATABASE)
 
 
 @pytest.fixture
@@ -58,36 +58,38 @@ def stub() -> Iterator[Stubber]:
         stub.assert_no_pending_responses()
 
 
-def step(rds: Rds) -> Progress:
-    return advance(rds, rds.list(), to=TO, now=NOW)
+def step(rds: SnapshotClient) -> ExportProgress:
+    return export_snapshots(rds, rds.list(), to=TO, now=NOW)
 
 
-def test_a_snapshot_is_begun_exported_and_noticed_run_by_run(aws: LocalAws, rds: Rds) -> None:
+def test_a_snapshot_is_begun_exported_and_noticed_run_by_run(aws: LocalAws, rds: SnapshotClient) -> None:
     rds.create(ID)
     (snapshot,) = rds.list()
     assert (snapshot.id, snapshot.taken_at) == (ID, datetime(2026, 11, 25, 1, tzinfo=UTC))
     assert (snapshot.finished_at, snapshot.verified_at) == (snapshot.created_at, None)
-    assert step(rds) == Progress(waiting=(), exporting=(ID,), complete=(), failed={})
+    assert step(rds) == ExportProgress(waiting=(), exporting=(ID,), complete=(), failed={})
     (task,) = aws.client("rds").describe_export_tasks()["ExportTasks"]
     assert (task["ExportTaskIdentifier"], task["S3Bucket"], task["S3Prefix"]) == (name_of(ID), BUCKET, "exports")
     assert (task["SourceArn"], task["IamRoleArn"], task["KmsKeyId"]) == (snapshot.arn, TO.role_arn, TO.key_arn)
-    assert step(rds) == Progress(waiting=(), exporting=(), complete=(ID,), failed={})
+    assert step(rds) == ExportProgress(waiting=(), exporting=(), complete=(ID,), failed={})
     assert rds.list()[0].verified_at is not None
-    assert step(rds) == Progress(waiting=(), exporting=(), complete=(), failed={})
+    assert step(rds) == ExportProgress(waiting=(), exporting=(), complete=(), failed={})
 
 
-def test_beginning_the_same_again_changes_nothing(rds: Rds) -> None:
+def test_beginning_the_same_again_changes_nothing(rds: SnapshotClient) -> None:
     rds.create(ID)
     rds.create(ID)
     before = rds.list()
     assert len(before) == 1
-    advance(rds, before, to=TO, now=NOW)
+    export_snapshots(rds, before, to=TO, now=NOW)
     # As if it had been killed between the export and the note of it.
-    advance(rds, before, to=TO, now=NOW)
+    export_snapshots(rds, before, to=TO, now=NOW)
     assert rds.list()[0].export == "started"
 
 
-def test_snapshots_of_others_and_other_databases_are_not_touched(aws: LocalAws, rds: Rds, kind: Kind) -> None:
+def test_snapshots_of_others_and_other_databases_are_not_touched(
+    aws: LocalAws, rds: SnapshotClient, kind: Kind
+) -> None:
     client = aws.client("rds")
     for name, database in (("before-the-upgrade", DATABASE), (name_of(ID), "other")):
         if kind == "cluster":
@@ -98,19 +100,19 @@ def test_snapshots_of_others_and_other_databases_are_not_touched(aws: LocalAws, 
 
 
 def test_a_database_that_is_not_there_needs_a_person(aws: LocalAws, kind: Kind) -> None:
-    with pytest.raises(PermanentError, match=r"\Ano snapshot of shop can be made: .*not found"):
-        Rds(aws.client("rds"), kind=kind, database=DATABASE).create(ID)
+    with pytest.raises(PermanentError, match=r"\Acreating a snapshot of shop failed: .*not found"):
+        SnapshotClient(aws.client("rds"), kind=kind, database=DATABASE).create(ID)
 
 
 def test_an_rds_that_cannot_be_reached_may_be_reached_later(kind: Kind) -> None:
-    nowhere = Rds(LocalAws("http://127.0.0.1:9").client("rds"), kind=kind, database=DATABASE)
-    with pytest.raises(TransientError, match="no snapshot of shop can be made"):
+    nowhere = SnapshotClient(LocalAws("http://127.0.0.1:9").client("rds"), kind=kind, database=DATABASE)
+    with pytest.raises(TransientError, match="creating a snapshot of shop failed"):
         nowhere.create(ID)
-    with pytest.raises(TransientError, match="the snapshots of shop cannot be listed"):
+    with pytest.raises(TransientError, match="listing the snapshots of shop failed"):
         nowhere.list()
 
 
-def test_what_retention_removes_goes_with_its_export(rds: Rds, store: Store) -> None:
+def test_what_retention_removes_goes_with_its_export(rds: SnapshotClient, store: Store) -> None:
     for id in (ID, OTHER_ID):
         rds.create(id)
         for name in ("export_info.json", "shop/shop.users/1/part-00000.gz.parquet"):
@@ -118,16 +120,16 @@ def test_what_retention_removes_goes_with_its_export(rds: Rds, store: Store) -> 
     for _ in range(2):
         step(rds)
     decisions = decide(rds.list(), now=NOW, policy=Policy(all=1, daily=0, weekly=0, monthly=0, yearly=0))
-    rehearsed = remove(rds, store, decisions, dry_run=True)
+    rehearsed = remove_snapshots(rds, store, decisions, dry_run=True)
     assert len(rds.list()) == 2
-    assert remove(rds, store, decisions, dry_run=False) == rehearsed
+    assert remove_snapshots(rds, store, decisions, dry_run=False) == rehearsed
     assert (rehearsed.removed, rehearsed.kept) == ((ID,), {})
     assert [snapshot.id for snapshot in rds.list()] == [OTHER_ID]
     assert {found.key.split("/")[1] for found in store.list("exports/")} == {name_of(OTHER_ID)}
-    assert remove(rds, store, decisions, dry_run=False) == rehearsed
+    assert remove_snapshots(rds, store, decisions, dry_run=False) == rehearsed
 
 
-def test_nothing_goes_before_an_export_came_to_its_end(rds: Rds) -> None:
+def test_nothing_goes_before_an_export_came_to_its_end(rds: SnapshotClient) -> None:
     for id in (ID, OTHER_ID):
         rds.create(id)
     step(rds)
@@ -139,9 +141,9 @@ ARN = f"arn:aws:rds:{REGION}:{ACCOUNT}:snapshot:{name_of(ID)}"
 SNAPSHOT = Snapshot(id=ID, arn=ARN, status="available", created_at=NOW, bytes=1, export="started")
 
 
-def stubbed(stub: Stubber) -> Rds:
+def stubbed(stub: Stubber) -> SnapshotClient:
     client: Any = stub.client
-    return Rds(client, kind="instance", database=DATABASE)
+    return SnapshotClient(client, kind="instance", database=DATABASE)
 
 
 def expect_task(stub: Stubber, **task: Any) -> None:
@@ -155,7 +157,7 @@ def expect_tag(stub: Stubber, value: str) -> None:
 @pytest.mark.parametrize("status", ["STARTING", "IN_PROGRESS"])
 def test_an_export_that_goes_on_is_left_to(stub: Stubber, status: str) -> None:
     expect_task(stub, Status=status)
-    assert advance(stubbed(stub), [SNAPSHOT], to=TO, now=NOW).exporting == (ID,)
+    assert export_snapshots(stubbed(stub), [SNAPSHOT], to=TO, now=NOW).exporting == (ID,)
 
 
 @pytest.mark.parametrize("end", [NOW - timedelta(hours=1), None])
@@ -163,7 +165,7 @@ def test_an_export_is_complete_since_aws_says_so(stub: Stubber, end: datetime | 
     expect_task(stub, Status="COMPLETE", **({} if end is None else {"TaskEndTime": end}))
     value = f"complete {(end or NOW).replace(tzinfo=None).isoformat()}Z"
     expect_tag(stub, value)
-    assert advance(stubbed(stub), [SNAPSHOT], to=TO, now=NOW).complete == (ID,)
+    assert export_snapshots(stubbed(stub), [SNAPSHOT], to=TO, now=NOW).complete == (ID,)
     assert replace(SNAPSHOT, export=value).verified_at == (end or NOW)
 
 
@@ -178,24 +180,24 @@ def test_an_export_is_complete_since_aws_says_so(stub: Stubber, end: datetime | 
 def test_an_export_that_failed_is_told_once(stub: Stubber, task: dict[str, str], reason: str) -> None:
     expect_task(stub, **task)
     expect_tag(stub, "failed")
-    failed = advance(stubbed(stub), [SNAPSHOT], to=TO, now=NOW).failed
-    assert failed == {ID: f"the export of {name_of(ID)} failed: {reason}; the snapshot itself is there"}
+    failed = export_snapshots(stubbed(stub), [SNAPSHOT], to=TO, now=NOW).failed
+    assert failed == {ID: f"the export of {name_of(ID)} failed: {reason}; the snapshot itself exists"}
     told = replace(SNAPSHOT, export="failed")
     assert told.verified_at is None
-    assert advance(stubbed(stub), [told], to=TO, now=NOW).failed == {}
+    assert export_snapshots(stubbed(stub), [told], to=TO, now=NOW).failed == {}
 
 
 def test_a_snapshot_that_is_being_made_is_waited_for(stub: Stubber) -> None:
     creating = replace(SNAPSHOT, status="creating", export=None)
     assert creating.finished_at is None
-    assert advance(stubbed(stub), [creating], to=TO, now=NOW).waiting == (ID,)
+    assert export_snapshots(stubbed(stub), [creating], to=TO, now=NOW).waiting == (ID,)
 
 
 def test_a_snapshot_that_failed_is_told_once_and_is_no_backup(stub: Stubber) -> None:
     failed = replace(SNAPSHOT, status="failed", export=None)
     expect_tag(stub, "failed")
-    progress = advance(stubbed(stub), [failed], to=TO, now=NOW)
-    assert progress.failed == {ID: f"RDS could not make the snapshot {name_of(ID)}; its events say why"}
+    progress = export_snapshots(stubbed(stub), [failed], to=TO, now=NOW)
+    assert progress.failed == {ID: f"RDS failed to create the snapshot {name_of(ID)}; see its events"}
     assert failed.finished_at is None
 
 
@@ -204,9 +206,9 @@ def test_an_export_that_cannot_begin_stops_no_other_and_is_tried_again(stub: Stu
     stub.add_client_error("start_export_task", code)
     expect_task(stub, Status="IN_PROGRESS")
     begun = [replace(SNAPSHOT, export=None), replace(SNAPSHOT, id=OTHER_ID)]
-    progress = advance(stubbed(stub), begun, to=TO, now=NOW)
+    progress = export_snapshots(stubbed(stub), begun, to=TO, now=NOW)
     assert progress.exporting == (OTHER_ID,)
-    assert f"the export of {name_of(ID)} cannot be begun: " in progress.failed[ID]
+    assert f"the export of {name_of(ID)} failed: " in progress.failed[ID]
     assert code in progress.failed[ID]
 
 
@@ -223,8 +225,10 @@ def test_what_rds_or_s3_refuses_to_delete_is_reported_and_stops_no_other(stub: S
     stub.add_client_error("delete_db_snapshot", "InvalidDBSnapshotState", "an export of it goes on")
     stub.add_response("delete_db_snapshot", {}, {"DBSnapshotIdentifier": name_of(OTHER_ID)})
     snapshots = [SNAPSHOT, replace(SNAPSHOT, id=OTHER_ID)]
-    decisions = [Decision(backup=snapshot, keep=False, reasons=("so it was decided",)) for snapshot in snapshots]
-    removed = remove(stubbed(stub), store, decisions, dry_run=False)
+    decisions = [
+        RetentionDecision(backup=snapshot, keep=False, reasons=("so it was decided",)) for snapshot in snapshots
+    ]
+    removed = remove_snapshots(stubbed(stub), store, decisions, dry_run=False)
     assert removed.removed == (OTHER_ID,)
     assert "an export of it goes on" in removed.kept[ID]
 

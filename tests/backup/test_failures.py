@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from chalicelib.backup.archive.folder import list_backups
-from chalicelib.backup.archive.parts import Archive
+from chalicelib.backup.archive.parts import ArchiveWriter
 from chalicelib.core.errors import TransientError
 from chalicelib.core.store import PIECE, UNDER_WAY, Store
 from nightshift.local.aws import LocalAws
@@ -45,7 +45,7 @@ def noise(pieces: int) -> Iterator[bytes]:
 
 
 def back_up_much(store: Store, chunks: Iterable[bytes]) -> None:
-    with Archive(store, id=ID, key=KEYS.first) as archive:
+    with ArchiveWriter(store, id=ID, key=KEYS.first) as archive:
         parts = write_parts(archive)
         archive.write("00005.sql", chunks)
         archive.finish(describe(ID, parts, key=KEYS.first))
@@ -97,7 +97,7 @@ def test_one_part_that_fails_takes_away_those_that_did_not(aws: LocalAws, store:
         raise LookupError("the server has gone away")
 
     def write() -> None:
-        with Archive(store, id=ID, key=None) as archive, ThreadPoolExecutor(4) as threads:
+        with ArchiveWriter(store, id=ID, key=None) as archive, ThreadPoolExecutor(4) as threads:
             parts = [noise(3), broken(), noise(3), noise(3)]
             list(threads.map(archive.write, [f"{n:05}.sql" for n in range(4)], parts))
 
@@ -122,7 +122,7 @@ def test_the_error_that_ended_a_backup_is_told_even_where_s3_does_not_let_it_be_
     refusal = Refusal(aws, "DeleteObjects", 1, "before")
     with pytest.raises(LookupError, match="the server has gone away"):
         back_up_much(refusal.store, broken())
-    assert log()[1]["message"] == "a failed backup could not be taken away"
+    assert log()[1]["message"] == "failed backup could not be deleted"
     assert list_backups(refusal.store).finished == ()
 
 
@@ -140,7 +140,7 @@ def test_a_connection_that_drops_in_the_middle_of_a_piece_ends_the_backup(aws: L
         dropped = LocalAws(f"http://127.0.0.1:{listener.getsockname()[1]}").client("s3")
         with (
             pytest.raises(TransientError, match="cannot be stored"),
-            Archive(Store(dropped, bucket=BUCKET), id=ID, key=None) as archive,
+            ArchiveWriter(Store(dropped, bucket=BUCKET), id=ID, key=None) as archive,
         ):
             archive.write("00001.sql", noise(2))
         listener.shutdown(socket.SHUT_RDWR)

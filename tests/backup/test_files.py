@@ -10,9 +10,9 @@ import pytest
 from chalicelib.backup.archive.encryption import Keys
 from chalicelib.backup.archive.folder import key_of
 from chalicelib.backup.archive.manifest import Part
-from chalicelib.backup.archive.parts import Archive, Reader
+from chalicelib.backup.archive.parts import ArchiveWriter, Reader
 from chalicelib.backup.create import back_up_file
-from chalicelib.backup.restore.restore import Restored
+from chalicelib.backup.restore.restore import RestoreResult
 from chalicelib.backup.sqlite import drill_file, restore_file
 from chalicelib.core.errors import DamagedError, InvalidRequestError
 from chalicelib.core.store import Store
@@ -40,7 +40,7 @@ def database(tmp_path: Path) -> Path:
     return path
 
 
-def run(store: Store, path: Path, *, keys: Keys = PLAIN, replace: bool = False) -> Restored:
+def run(store: Store, path: Path, *, keys: Keys = PLAIN, replace: bool = False) -> RestoreResult:
     return restore_file(Reader(store, id=ID, keys=keys, plain=False), path, replace=replace, progress=lambda _: None)
 
 
@@ -76,7 +76,7 @@ def test_a_file_that_is_there_is_refused_and_replaced_on_request(store: Store, d
     connection.execute("DELETE FROM t")
     connection.commit()
     assert database.with_name("its own.db-wal").stat().st_size
-    with pytest.raises(InvalidRequestError, match="is there: name another file, or say that it may be replaced"):
+    with pytest.raises(InvalidRequestError, match="exists: name another file, or allow replacing it"):
         run(store, database)
     assert rows_in(database) == []
     run(store, database, replace=True)
@@ -112,17 +112,17 @@ def test_what_was_there_stays_where_a_backup_is_damaged(
 def test_what_was_there_stays_where_a_backup_is_no_database(store: Store, database: Path, content: bytes) -> None:
     whole = database.read_bytes()
     content = whole[: len(whole) // 2] if content == b"half" else content
-    with Archive(store, id=ID, key=None) as archive:
+    with ArchiveWriter(store, id=ID, key=None) as archive:
         part = Part.of(archive.write("00001.sqlite", [content]), kind="sqlite")
         archive.finish(describe(ID, [part], key=None, tables=()))
-    with pytest.raises(DamagedError, match=r"00001.sqlite.zst of backup .* is no whole SQLite file: "):
+    with pytest.raises(DamagedError, match=r"00001.sqlite.zst of backup .* is not a valid SQLite file: "):
         run(store, database, replace=True)
     assert rows_in(database) == ROWS
 
 
 def test_a_backup_of_a_server_does_not_go_into_a_file(store: Store, database: Path) -> None:
     back_up(store, key=None)
-    with pytest.raises(InvalidRequestError, match="is none of an SQLite file"):
+    with pytest.raises(InvalidRequestError, match="is not of an SQLite file"):
         run(store, database, replace=True)
     assert rows_in(database) == ROWS
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup.connection import ask, prepare, tell
-from chalicelib.backup.dump.scope import ROUTINES, SHOWN_BY, check_sight, seen_by
+from chalicelib.backup.connection import prepare_session, query_bytes, query_text
+from chalicelib.backup.dump.scope import ROUTINES, SHOWN_BY, check_privileges, visible_kinds
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.core.grants import read_grants
 from chalicelib.core.store import Store
@@ -42,22 +42,22 @@ def server(server_url: str) -> Iterator[Any]:
             "CREATE ROLE looker",
             *new_user("reader"),
         ):
-            ask(connection, statement.encode())
+            query_bytes(connection, statement.encode())
         yield connection
 
 
 def grant(server: Any, *grants: str) -> None:
     for each in grants:
-        ask(server, f"GRANT {each} TO reader@localhost".encode())
+        query_bytes(server, f"GRANT {each} TO reader@localhost".encode())
 
 
 def named(connection: Any) -> dict[str, set[str]]:
-    return {what: {name for (name,) in tell(connection, b"SELECT " + listed)} for what, listed in LISTS.items()}
+    return {what: {name for (name,) in query_text(connection, b"SELECT " + listed)} for what, listed in LISTS.items()}
 
 
 def refusal(reader: Any) -> str:
     try:
-        check_sight(reader, SCHEMA)
+        check_privileges(reader, SCHEMA)
     except ConfigurationError as error:
         return str(error)
     return ""
@@ -102,22 +102,22 @@ BY_SERVER = {
 def test_who_is_not_shown_all_is_told_what_to_grant_and_then_sees_it(
     server: Any, server_url: str, grants: list[str]
 ) -> None:
-    ask(server, f"GRANT SELECT, TRIGGER ON `{SCHEMA}`.* TO looker".encode())
+    query_bytes(server, f"GRANT SELECT, TRIGGER ON `{SCHEMA}`.* TO looker".encode())
     grant(server, *grants)
     if "looker" in grants:
-        ask(server, b"SET DEFAULT ROLE looker %b reader@localhost" % (b"FOR" if is_mariadb(server) else b"TO"))
+        query_bytes(server, b"SET DEFAULT ROLE looker %b reader@localhost" % (b"FOR" if is_mariadb(server) else b"TO"))
     connect, everything = connector(server_url, schema=SCHEMA, user="reader"), named(server)
     with connect() as reader:
-        prepare(reader)
+        prepare_session(reader)
         shown = named(reader)
         told = refusal(reader)
     hidden = [what for what in (*SHOWN_BY, ROUTINES) if shown[what] != everything[what]]
-    lack = f"a backup by reader@localhost would lack {' and '.join(hidden)} of {SCHEMA}, which it is not shown"
+    lack = f"a backup by reader@localhost would lack {' and '.join(hidden)} of {SCHEMA}, hidden from it"
     assert told.partition(": grant ")[0] == (lack if hidden else "")
 
     grant(server, *filter(None, told.partition(": grant ")[2].split(" and ")))
     with connect() as reader:
-        prepare(reader)
+        prepare_session(reader)
         assert refusal(reader) == ""
         assert named(reader) == everything
 
@@ -136,7 +136,7 @@ def test_who_is_not_shown_all_is_told_what_to_grant_and_then_sees_it(
     ],
 )
 def test_grants_are_read_as_mysql_writes_them(grants: list[str], hidden: list[str]) -> None:
-    assert [what for what in (*SHOWN_BY, ROUTINES) if what not in seen_by(read_grants(grants), "shop")] == hidden
+    assert [what for what in (*SHOWN_BY, ROUTINES) if what not in visible_kinds(read_grants(grants), "shop")] == hidden
 
 
 def test_a_backup_that_would_lack_something_is_not_made(server: Any, server_url: str, store: Store) -> None:

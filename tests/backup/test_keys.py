@@ -1,6 +1,6 @@
 """Keys: the first encrypts, every one is found by its id, and none shows itself."""
 
-from chalicelib.backup.archive.encryption import hkdf, keys_of
+from chalicelib.backup.archive.encryption import hkdf, make_keys
 
 
 def test_a_key_is_derived_as_rfc_5869_says() -> None:
@@ -11,15 +11,15 @@ def test_a_key_is_derived_as_rfc_5869_says() -> None:
 
 
 def test_the_first_key_encrypts_and_every_key_is_found_by_its_id() -> None:
-    keys = keys_of(["a" * 32, "b" * 32])
+    keys = make_keys(["a" * 32, "b" * 32])
     assert keys.first == keys.all[0]
     assert [keys.find(key.id) for key in keys.all] == list(keys.all)
     assert keys.find("12345678") is None
-    assert keys_of([]).first is None
+    assert make_keys([]).first is None
 
 
 def test_a_key_is_called_the_same_for_ever_and_shows_nothing_of_itself() -> None:
-    (key,) = keys_of(["a" * 32]).all
+    (key,) = make_keys(["a" * 32]).all
     assert key.id == "cbc9ebee"
-    assert "aaa" not in repr(key) + repr(keys_of(["a" * 32]))
+    assert "aaa" not in repr(key) + repr(make_keys(["a" * 32]))
     assert len({key.id, key.derive("parts").hex()[:8], key.derive("manifest").hex()[:8]}) == 3

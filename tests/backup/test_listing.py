@@ -15,10 +15,10 @@ from chalicelib.backup.archive.folder import (
     Listing,
     key_of,
     list_backups,
-    moment_of,
     new_id,
+    parse_id,
 )
-from chalicelib.backup.archive.parts import Archive
+from chalicelib.backup.archive.parts import ArchiveWriter
 from chalicelib.core.errors import InvalidRequestError, TransientError
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
@@ -63,7 +63,7 @@ def test_a_bucket_without_backups_has_none(store: Store) -> None:
 
 def test_backups_are_listed_by_time_with_what_is_known_of_each(store: Store) -> None:
     manifest = back_up(store, id=OTHER_ID, key=None)
-    with Archive(store, id=ID, key=None) as archive:
+    with ArchiveWriter(store, id=ID, key=None) as archive:
         write_parts(archive)
     listing = list_backups(store)
     assert ids(listing) == [ID, OTHER_ID]
@@ -196,10 +196,16 @@ def test_a_backup_is_found_by_its_id_or_as_the_last_one_taken_by_a_moment(
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
-        ("20261127T010000Z-00000001", "there is no finished backup for '20261127T010000Z-00000001'; list them"),
-        ("2026-11-25T00:59:59Z", "there is no finished backup for '2026-11-25T00:59:59Z'; list them"),
-        ("2026-11-25T01:00", "nor a moment with its zone such as"),
-        ("yesterday", "'yesterday' is neither `latest`, nor a backup's id, nor a moment"),
+        (
+            "20261127T010000Z-00000001",
+            "there is no complete backup for '20261127T010000Z-00000001'; run `nightshift backup list`",
+        ),
+        (
+            "2026-11-25T00:59:59Z",
+            "there is no complete backup for '2026-11-25T00:59:59Z'; run `nightshift backup list`",
+        ),
+        ("2026-11-25T01:00", "nor a time with its zone such as"),
+        ("yesterday", "'yesterday' is neither `latest`, nor the id of a backup, nor a time"),
         ("", "'' is neither"),
     ],
 )
@@ -215,4 +221,4 @@ def test_an_id_begins_with_the_moment_in_utc_and_tells_runs_and_attempts_apart()
     moment = datetime.fromisoformat("2026-11-25T02:00:00+01:00")
     assert new_id(moment, run_id=run_id, attempt=1) == ID
     assert new_id(moment, run_id=run_id, attempt=300) == "20261125T010000Z-1a2b3c2c"
-    assert moment_of(ID) == moment
+    assert parse_id(ID) == moment

@@ -11,7 +11,15 @@ import pytest
 from pymysql.constants import CLIENT
 from sqlalchemy import make_url
 
-from chalicelib.backup.restore.loading import BATCH_BYTES, MAX_HEAD_BYTES, Lines, Loaded, insert, load, takes_streams
+from chalicelib.backup.restore.loading import (
+    BATCH_BYTES,
+    MAX_HEAD_BYTES,
+    Loaded,
+    RowLines,
+    insert_rows,
+    load_data,
+    supports_load_data,
+)
 from chalicelib.core.errors import ConfigurationError, DamagedError
 from tests.dialects import is_mariadb
 from tests.services import on_both
@@ -21,7 +29,7 @@ HEAD = (
     b"SET NAMES binary;\n"
     b"SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO', foreign_key_checks=0, unique_checks=0, time_zone='+00:00';\n"
 )
-WAYS = pytest.mark.parametrize("way", [load, insert])
+METHODS = pytest.mark.parametrize("method", [load_data, insert_rows])
 
 
 @pytest.fixture
@@ -60,9 +68,9 @@ def part(*rows: bytes, table: str = "t", columns: bytes = b"`a`,`b`", a_statemen
     return HEAD + b"".join(start + b",\n".join(some) + b";\n" for some in several)
 
 
-def lines(text: bytes, *, table: str = "t", size: int = 1 << 20) -> Lines:
+def lines(text: bytes, *, table: str = "t", size: int = 1 << 20) -> RowLines:
     """Read a part in pieces of so many bytes."""
-    return Lines((text[n : n + size] for n in range(0, len(text), size)), table=table, part="00002.sql.zst")
+    return RowLines((text[n : n + size] for n in range(0, len(text), size)), table=table, part="00002.sql.zst")
 
 
 ROWS = [b"(1,'x')", b"(2,NULL)", b"(-3,'it\\'s; \\\\ \\n \\r\\0\\Z\t\"(1),')", b"(4,'')", b"(5,'),')"]
@@ -100,7 +108,7 @@ def test_of_a_row_that_is_too_long_only_the_beginning_is_kept() -> None:
             taken.append(1 << 20)
             yield b"x" * (1 << 20)
 
-    [batch] = Lines(text(), table="t", part="00002.sql.zst").batches(most=16 << 20)
+    [batch] = RowLines(text(), table="t", part="00002.sql.zst").batches(most=16 << 20)
     assert 16 << 20 < len(batch) <= 18 << 20
     assert sum(taken) < 18 << 20
 
@@ -129,7 +137,7 @@ def test_of_a_row_that_is_too_long_only_the_beginning_is_kept() -> None:
     ],
 )
 def test_a_text_that_is_not_rows_of_the_table_is_refused(text: bytes) -> None:
-    with pytest.raises(DamagedError, match=r"^00002.sql.zst is damaged: it holds something else than rows of t$"):
+    with pytest.raises(DamagedError, match=r"^00002.sql.zst is damaged: it contains more than rows of t$"):
         for _ in lines(text):
             pass
 
@@ -265,8 +273,8 @@ def rows_of_every_type() -> list[dict[str, bytes | str | None]]:
 
 
 @on_both
-@WAYS
-def test_a_value_of_every_type_arrives_as_it_was_written(server: Server, way: Callable[..., Loaded]) -> None:
+@METHODS
+def test_a_value_of_every_type_arrives_as_it_was_written(server: Server, method: Callable[..., Loaded]) -> None:
     connection = server()
     types, rows = dict(EVERY_TYPE), rows_of_every_type()
     if is_mariadb(connection):
@@ -275,7 +283,7 @@ def test_a_value_of_every_type_arrives_as_it_was_written(server: Server, way: Ca
             "uuid": bytes.fromhex("123e4567e89b12d3a456426655440000"),
             "host": bytes.fromhex("00000000000000000000ffffc0000201"),
         }
-    elif way is load:
+    elif method is load_data:
         # It refuses binary text, so that rows with it are never streamed.
         del types["json"]
     ask(connection, f"CREATE TABLE loading.t ({', '.join(f'`{name}` {of}' for name, of in types.items())})")
@@ -288,7 +296,7 @@ def test_a_value_of_every_type_arrives_as_it_was_written(server: Server, way: Ca
         *(b"(" + b",".join(written(row, name) for name in types) + b")" for row in rows),
         columns=b",".join(b"`%b`" % name.encode() for name in types),
     )
-    done = way(connection, lines(text), table=b"`loading`.`t`")
+    done = method(connection, lines(text), table=b"`loading`.`t`")
     assert done == Loaded(rows=3, warning=None)
     values = ", ".join(f"CAST({'single + 0e0' if name == 'single' else f'`{name}`'} AS BINARY)" for name in types)
     found = ask(connection, f"SELECT {values} FROM loading.t ORDER BY id")
@@ -302,11 +310,11 @@ def make_table(connection: "pymysql.Connection[Any]", *, definition: str = "a IN
 
 
 @on_both
-@WAYS
-def test_what_the_server_changes_is_told(server: Server, way: Callable[..., Loaded]) -> None:
+@METHODS
+def test_what_the_server_changes_is_told(server: Server, method: Callable[..., Loaded]) -> None:
     connection = server()
     make_table(connection, definition="a INT PRIMARY KEY, b ENUM('x')")
-    done = way(connection, lines(part(b"(1,'x')", b"(2,'')", a_statement=1)), table=b"loading.t")
+    done = method(connection, lines(part(b"(1,'x')", b"(2,'')", a_statement=1)), table=b"loading.t")
     assert done.rows == 2
     assert done.warning is not None
     assert "Data truncated for column 'b'" in done.warning
@@ -315,13 +323,13 @@ def test_what_the_server_changes_is_told(server: Server, way: Callable[..., Load
 def test_rows_that_a_stream_cannot_bring_in_are_not_counted(server: Server) -> None:
     connection = server()
     make_table(connection)
-    done = load(connection, lines(part(b"(1,'x')", b"(1,'y')", b"2,'z'")), table=b"loading.t")
+    done = load_data(connection, lines(part(b"(1,'x')", b"(1,'y')", b"2,'z'")), table=b"loading.t")
     assert done.rows == 1
     assert ask(connection, "SELECT a, b FROM loading.t") == ((1, b"x"),)
 
 
-@WAYS
-def test_nothing_is_left_where_the_text_breaks_off(server: Server, way: Callable[..., Loaded]) -> None:
+@METHODS
+def test_nothing_is_left_where_the_text_breaks_off(server: Server, method: Callable[..., Loaded]) -> None:
     connection = server()
     make_table(connection)
 
@@ -331,13 +339,13 @@ def test_nothing_is_left_where_the_text_breaks_off(server: Server, way: Callable
 
     connection.begin()
     with pytest.raises(DamagedError, match="it broke off"):
-        way(connection, Lines(broken(), table="t", part="00002.sql.zst"), table=b"loading.t")
+        method(connection, RowLines(broken(), table="t", part="00002.sql.zst"), table=b"loading.t")
     connection.rollback()
     assert ask(connection, "SELECT COUNT(*) FROM loading.t") == ((0,),)
 
 
-@WAYS
-def test_nothing_is_left_where_the_process_ends(server: Server, way: Callable[..., Loaded]) -> None:
+@METHODS
+def test_nothing_is_left_where_the_process_ends(server: Server, method: Callable[..., Loaded]) -> None:
     connection, other = server(), server()
     make_table(connection)
 
@@ -350,7 +358,7 @@ def test_nothing_is_left_where_the_process_ends(server: Server, way: Callable[..
 
     connection.begin()
     with pytest.raises(pymysql.err.OperationalError):
-        way(connection, Lines(broken(), table="t", part="00002.sql.zst"), table=b"loading.t")
+        method(connection, RowLines(broken(), table="t", part="00002.sql.zst"), table=b"loading.t")
     # It waits for the end of what the server undoes.
     ask(other, "LOCK TABLES loading.t READ")
     assert ask(other, "SELECT COUNT(*) FROM loading.t") == ((0,),)
@@ -361,19 +369,19 @@ def test_a_row_may_be_longer_than_a_statement(server: Server) -> None:
     make_table(connection, definition="a INT PRIMARY KEY, b LONGBLOB")
     [[longest]] = ask(connection, "SELECT @@max_allowed_packet")
     text = part(b"(1,'%b')" % (b"x" * (longest + 1)), b"(2,'y')")
-    assert load(connection, lines(text), table=b"loading.t") == Loaded(rows=2, warning=None)
+    assert load_data(connection, lines(text), table=b"loading.t") == Loaded(rows=2, warning=None)
     assert ask(connection, "SELECT LENGTH(b) FROM loading.t ORDER BY a") == ((longest + 1,), (1,))
     with pytest.raises(ConfigurationError, match=rf"and max_allowed_packet of the server is {longest:,}: raise it"):
-        insert(connection, lines(text), table=b"loading.t")
+        insert_rows(connection, lines(text), table=b"loading.t")
 
 
 def test_streams_are_taken_where_both_sides_allow_them(server: Server) -> None:
     connection = server()
-    assert takes_streams(connection)
-    assert not takes_streams(server(client_flag=0))
+    assert supports_load_data(connection)
+    assert not supports_load_data(server(client_flag=0))
     ask(connection, "SET GLOBAL local_infile = OFF")
     try:
-        assert not takes_streams(server())
+        assert not supports_load_data(server())
     finally:
         ask(connection, "SET GLOBAL local_infile = ON")
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup.connection import ask, prepare
+from chalicelib.backup.connection import prepare_session, query_bytes
 from chalicelib.backup.dump.definitions import (
     Program,
     define_programs,
     define_tables,
-    in_order,
+    order_views,
     read_routines,
     read_views,
 )
-from chalicelib.backup.dump.tables import Table, read_sequences, read_tables, unqualified, unqualified_trigger
+from chalicelib.backup.dump.tables import Table, read_sequences, read_tables, strip_schema, strip_trigger_schema
 from chalicelib.core.errors import PermanentError
 from tests.backup.whole import connector
 from tests.dialects import client, is_mariadb, new_schema, new_user
@@ -27,9 +27,9 @@ def server(server_url: str) -> Iterator[Any]:
     """A connection to an empty schema `objects`, which reads as a backup does."""
     with connector(server_url, autocommit=True)() as connection:
         for statement in new_schema("objects"):
-            ask(connection, statement.encode())
-        ask(connection, b"USE objects")
-        prepare(connection)
+            query_bytes(connection, statement.encode())
+        query_bytes(connection, b"USE objects")
+        prepare_session(connection)
         yield connection
 
 
@@ -57,7 +57,7 @@ def test_rows_are_ordered_by_a_key_that_tells_all_of_them_apart(
 
 
 def key_of(server: Any, definition: str) -> tuple[str, ...]:
-    ask(server, f"CREATE TABLE t {definition}".encode())
+    query_bytes(server, f"CREATE TABLE t {definition}".encode())
     [table] = read_tables(server, "objects")
     return table.key
 
@@ -88,7 +88,7 @@ def test_a_hash_orders_no_rows_nor_does_what_cannot_be_named(
 def test_an_invisible_key_orders_rows_and_one_of_expressions_does_not(
     definition: str, key: tuple[str, ...], server: Any
 ) -> None:
-    ask(server, b"SET SESSION sql_generate_invisible_primary_key=%d" % (key == ("my_row_id",)))
+    query_bytes(server, b"SET SESSION sql_generate_invisible_primary_key=%d" % (key == ("my_row_id",)))
     assert key_of(server, definition) == key
 
 
@@ -101,15 +101,15 @@ def test_generated_columns_are_not_stored_and_invisible_ones_are(server: Any) ->
             b" PERIOD FOR SYSTEM_TIME (f, u)) WITH SYSTEM VERSIONING"
         )
     columns = b"a INT, v INT AS (a) VIRTUAL, s INT AS (a) STORED, i INT INVISIBLE, d INT DEFAULT (1 + 1)"
-    ask(server, b"CREATE TABLE t (" + columns + (versioned or b")"))
+    query_bytes(server, b"CREATE TABLE t (" + columns + (versioned or b")"))
     [table] = read_tables(server, "objects")
     assert [column.name for column in table.columns] == ["a", "i", "d"]
 
 
 @on_mariadb
 def test_a_sequence_goes_on_where_it_was(server: Any) -> None:
-    ask(server, b"CREATE SEQUENCE s START WITH 5 INCREMENT BY 3 NOCACHE")
-    ask(server, b"DO NEXTVAL(s), NEXTVAL(s)")
+    query_bytes(server, b"CREATE SEQUENCE s START WITH 5 INCREMENT BY 3 NOCACHE")
+    query_bytes(server, b"DO NEXTVAL(s), NEXTVAL(s)")
     text = define_tables(read_sequences(server), [])
     assert b"\n$$\nDO SETVAL(`s`,11,0)\n$$\n" in text
     assert read_tables(server, "objects") == []
@@ -149,7 +149,7 @@ SCHEMA = "sho`p"
     ],
 )
 def test_the_schemas_own_name_goes_and_nothing_else(definition: str, expected: str | None) -> None:
-    assert unqualified(definition.encode(), SCHEMA).decode() == (expected or definition)
+    assert strip_schema(definition.encode(), SCHEMA).decode() == (expected or definition)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_the_schemas_own_name_goes_and_nothing_else(definition: str, expected: s
     ],
 )
 def test_a_triggers_head_loses_the_schemas_name(definition: str, expected: str | None) -> None:
-    found = unqualified_trigger(definition.encode(), "shop", name="t1", table="orders").decode()
+    found = strip_trigger_schema(definition.encode(), "shop", name="t1", table="orders").decode()
     assert (expected or definition) in found
     assert expected is None or "shop" not in found
 
@@ -193,7 +193,7 @@ def view(name: str, definition: str, *named: str, columns: tuple[str, ...] = ())
 
 def test_a_view_comes_after_those_that_it_names() -> None:
     views = [view("a", "a", "b", "d", "elsewhere"), view("b", "b", "c"), view("c", "c"), view("d", "d")]
-    assert [one.name for one in in_order(views)] == ["c", "d", "b", "a"]
+    assert [one.name for one in order_views(views)] == ["c", "d", "b", "a"]
 
 
 def test_views_that_seem_to_need_each_other_are_made_twice() -> None:
@@ -201,7 +201,7 @@ def test_views_that_seem_to_need_each_other_are_made_twice() -> None:
         view("a", "VIEW `a` AS select 1 AS `b`", "b", columns=("b",)),
         view("b", "VIEW `b` AS select `a`.`b` AS `c``;` from `a`", "a", columns=("c`;",)),
     ]
-    assert [one.definition for one in in_order(views)] == [
+    assert [one.definition for one in order_views(views)] == [
         b"CREATE VIEW `a` AS SELECT 1 AS `b`",
         b"CREATE VIEW `b` AS SELECT 1 AS `c``;`",
         b"CREATE OR REPLACE VIEW `a` AS select 1 AS `b`",
@@ -211,16 +211,16 @@ def test_views_that_seem_to_need_each_other_are_made_twice() -> None:
 
 @on_both
 def test_names_in_a_definition_are_found_whatever_its_character_set(server: Any) -> None:
-    ask(server, b"CREATE TABLE t (id INT)")
-    ask(server, b"SET NAMES latin1")
+    query_bytes(server, b"CREATE TABLE t (id INT)")
+    query_bytes(server, b"SET NAMES latin1")
     for definition in ("`ü` AS SELECT id AS `a``b` FROM t", "`ä` AS SELECT * FROM `ü`", "`a``b` AS SELECT 1 AS `t`"):
-        ask(server, f"CREATE VIEW {definition}".encode("latin-1"))
-    prepare(server)
+        query_bytes(server, f"CREATE VIEW {definition}".encode("latin-1"))
+    prepare_session(server)
     named = {one.name: set(one.named) for one in read_views(server, "objects")}
     assert named == {"ü": {"a`b"}, "ä": {"ü", "a`b"}, "a`b": set()}
 
 
-def statements_of(text: bytes) -> list[bytes]:
+def split_statements(text: bytes) -> list[bytes]:
     """Split a part as whoever loads it does."""
     head, _, rest = text.partition(b"DELIMITER ")
     assert head.startswith(b"SET NAMES utf8mb4;\nSET SESSION ")
@@ -234,7 +234,7 @@ def statements_of(text: bytes) -> list[bytes]:
 def test_the_delimiter_occurs_in_no_statement() -> None:
     definition = b"CREATE VIEW `v` AS select '$$\n$$$\n',';\nDELIMITER ;\n'"
     one = Program(kind="VIEW", name="v", definition=definition, charset="utf8mb4", collation="utf8mb4_bin")
-    assert definition in statements_of(define_programs([one], collation="utf8mb4_bin"))
+    assert definition in split_statements(define_programs([one], collation="utf8mb4_bin"))
 
 
 def test_a_program_is_made_under_the_settings_of_its_time() -> None:
@@ -248,7 +248,7 @@ def test_a_program_is_made_under_the_settings_of_its_time() -> None:
         sql_mode="ANSI_QUOTES",
         time_zone="+05:30",
     )
-    assert statements_of(define_programs([one], collation="latin1_german1_ci")) == [
+    assert split_statements(define_programs([one], collation="latin1_german1_ci")) == [
         b"ALTER DATABASE COLLATE utf8mb4_bin",
         b"SET SESSION character_set_client='latin1',collation_connection='latin1_bin',sql_mode='ANSI_QUOTES',"
         b"time_zone='+05:30'",
@@ -261,23 +261,23 @@ def test_a_program_is_made_under_the_settings_of_its_time() -> None:
 
 @on_both
 def test_a_program_that_is_hidden_from_this_user_is_an_error(server: Any, server_url: str) -> None:
-    ask(server, b"CREATE PROCEDURE p () SELECT 1")
+    query_bytes(server, b"CREATE PROCEDURE p () SELECT 1")
     for statement in new_user("reader"):
-        ask(server, statement.encode())
-    ask(server, b"GRANT SELECT, EXECUTE ON objects.* TO reader@localhost")
+        query_bytes(server, statement.encode())
+    query_bytes(server, b"GRANT SELECT, EXECUTE ON objects.* TO reader@localhost")
     with connector(server_url, schema="objects", user="reader")() as reader:
-        prepare(reader)
-        with pytest.raises(PermanentError, match="the procedure 'p' is not shown to this user"):
+        prepare_session(reader)
+        with pytest.raises(PermanentError, match="the procedure 'p' is hidden from this user"):
             read_routines(reader)
 
 
 @on_both
 def test_every_part_of_a_definition_loads_by_the_plain_client(server: Any) -> None:
-    ask(server, b"CREATE TABLE `a``$$;` (id INT PRIMARY KEY COMMENT 'it''s; $$')")
+    query_bytes(server, b"CREATE TABLE `a``$$;` (id INT PRIMARY KEY COMMENT 'it''s; $$')")
     [table] = read_tables(server, "objects")
     assert isinstance(table, Table)
     text = define_tables([], [table])
-    ask(server, b"DROP TABLE `a``$$;`")
+    query_bytes(server, b"DROP TABLE `a``$$;`")
     subprocess.run(client(server, "objects"), input=text, check=True)
     assert read_tables(server, "objects") == [table]
 
@@ -287,13 +287,13 @@ COLLATED = "CONCAT('a', DATE_FORMAT('2026-01-02', '%Y')) COLLATE"
 
 def test_a_view_with_a_collation_of_text_that_a_function_makes_is_read(server: Any) -> None:
     for charset, collation in (("utf8mb4", "utf8mb4_general_ci"), ("latin1", "latin1_german1_ci")):
-        ask(server, f"SET NAMES {charset}".encode())
-        ask(server, f"CREATE VIEW of_{charset} AS SELECT {COLLATED} {collation} AS a".encode())
-    prepare(server)
+        query_bytes(server, f"SET NAMES {charset}".encode())
+        query_bytes(server, f"CREATE VIEW of_{charset} AS SELECT {COLLATED} {collation} AS a".encode())
+    prepare_session(server)
     views = read_views(server, "objects")
     assert [(one.name, one.charset, one.columns) for one in views] == [
         ("of_latin1", "latin1", ("a",)),
         ("of_utf8mb4", "utf8mb4", ("a",)),
     ]
     assert all(b"collate" in one.definition.lower() for one in views)
-    assert ask(server, b"SELECT @@character_set_connection") == [(b"binary",)]
+    assert query_bytes(server, b"SELECT @@character_set_connection") == [(b"binary",)]

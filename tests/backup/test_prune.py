@@ -12,9 +12,9 @@ import pytest
 from botocore.stub import Stubber
 
 from chalicelib.backup.archive.folder import MANIFEST, VERIFIED, Backup, key_of, list_backups
-from chalicelib.backup.archive.parts import Archive, Reader
+from chalicelib.backup.archive.parts import ArchiveWriter, Reader
 from chalicelib.backup.prune import prune
-from chalicelib.backup.retention import Decision, Policy, decide
+from chalicelib.backup.retention import Policy, RetentionDecision, decide
 from chalicelib.core.errors import TransientError
 from chalicelib.core.store import Store, StoredObject
 from nightshift.local.aws import LocalAws
@@ -31,7 +31,7 @@ from datetime import UTC, datetime
 from itertools import count
 from chalicelib.backup.archive.folder import list_backups
 from chalicelib.backup.prune import prune
-from chalicelib.backup.retention import Decision
+from chalicelib.backup.retention import RetentionDecision
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
@@ -45,7 +45,7 @@ def die(**_):
 client = LocalAws(sys.argv[1]).client("s3")
 client.meta.events.register("after-call.s3.DeleteObjects", die)
 store = Store(client, bucket=BUCKET)
-decisions = [Decision(backup=backup, keep=False, reasons=()) for backup in list_backups(store).backups]
+decisions = [RetentionDecision(backup=backup, keep=False, reasons=()) for backup in list_backups(store).backups]
 prune(store, decisions, now=datetime.now(UTC), dry_run=False)
 """
 
@@ -74,10 +74,10 @@ def locking(aws: LocalAws) -> Store:
     return Store(s3, bucket=LOCKING)
 
 
-def removing(store: Store, *ids: str) -> list[Decision[Backup]]:
+def removing(store: Store, *ids: str) -> list[RetentionDecision[Backup]]:
     """Decide to remove these backups and to keep the others."""
     return [
-        Decision(backup=backup, keep=backup.id not in ids, reasons=("so it was decided",))
+        RetentionDecision(backup=backup, keep=backup.id not in ids, reasons=("so it was decided",))
         for backup in list_backups(store).backups
     ]
 
@@ -215,13 +215,13 @@ def test_what_s3_refuses_to_delete_is_reported_and_does_not_stop_the_others(
     stub.add_response("list_multipart_uploads", {"IsTruncated": False})
     pruned = prune(stubbed(stub), decisions, now=now(), dry_run=False)
     assert pruned.removed == (OTHER_ID,)
-    assert pruned.kept == {ID: "S3 does not delete 1 of its objects: AccessDenied: not you"}
+    assert pruned.kept == {ID: "S3 refused to delete 1 of its objects: AccessDenied: not you"}
 
 
 def test_more_objects_than_s3_deletes_at_once_all_go(stub: Stubber) -> None:
     parts = [f"{number:05}.sql.zst" for number in range(1, 2002)]
     found = {name: StoredObject(key=key_of(ID, name), size=1, modified_at=now()) for name in [*parts, MANIFEST]}
-    decision = Decision(backup=Backup(id=ID, objects=found), keep=False, reasons=("so it was decided",))
+    decision = RetentionDecision(backup=Backup(id=ID, objects=found), keep=False, reasons=("so it was decided",))
     stub.add_response("head_object", {})
     for names in ([MANIFEST], parts[:1000], parts[1000:2000], parts[2000:]):
         objects = [{"Key": key_of(ID, name)} for name in names]
@@ -258,7 +258,7 @@ def test_an_aborted_upload_is_gone_and_one_that_is_gone_is_no_error(aws: LocalAw
 
 def test_what_a_killed_backup_left_goes_by_itself(store: Store) -> None:
     back_up(store, id=OTHER_ID, key=None)
-    with Archive(store, id=ID, key=None) as archive:
+    with ArchiveWriter(store, id=ID, key=None) as archive:
         write_parts(archive)
     for when, left in ((now() + timedelta(days=1), {ID: 4, OTHER_ID: 5}), (now() + timedelta(days=3), {OTHER_ID: 5})):
         decisions = decide(list_backups(store).backups, now=when, policy=KEEP)

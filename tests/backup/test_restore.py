@@ -9,7 +9,7 @@ import pytest
 from chalicelib.backup.archive.encryption import Keys
 from chalicelib.backup.archive.folder import key_of
 from chalicelib.backup.archive.manifest import Manifest, Part
-from chalicelib.backup.restore.restore import Progress
+from chalicelib.backup.restore.restore import RestoreProgress
 from chalicelib.core.errors import (
     ConfigurationError,
     DamagedError,
@@ -29,7 +29,7 @@ from tests.sweep import IS_SWEEP
 
 @on_both
 def test_everything_comes_back_as_it_was(store: Store, database: Database, hostile: Manifest) -> None:
-    restored = run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True)
+    restored = run(store, database, id=HOSTILE, keys=KEYS, allow_cross_schema=True)
     assert restored.differences == []
     assert (restored.tables, restored.rows) == (len(hostile.tables), hostile.rows)
     assert database.describe("copy") == database.describe("source")
@@ -42,7 +42,7 @@ def test_everything_comes_back_where_no_stream_is_taken(
     database.ask(f"SET GLOBAL local_infile = {int(how == 'here')}")
     try:
         options = {"client_flag": 0} if how == "here" else {}
-        assert run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True, options=options).differences == []
+        assert run(store, database, id=HOSTILE, keys=KEYS, allow_cross_schema=True, options=options).differences == []
     finally:
         database.ask("SET GLOBAL local_infile = 1")
     assert database.describe("copy") == database.describe("source")
@@ -51,7 +51,7 @@ def test_everything_comes_back_where_no_stream_is_taken(
 def test_what_is_backed_up_from_a_restored_schema_is_the_same(
     store: Store, database: Database, hostile: Manifest
 ) -> None:
-    run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True)
+    run(store, database, id=HOSTILE, keys=KEYS, allow_cross_schema=True)
     again = back_up(connector(database.url, schema="copy"), store)
     assert again.tables == hostile.tables
     assert again.programs == hostile.programs
@@ -92,7 +92,7 @@ def test_rows_that_are_longer_than_a_packet_come_back(store: Store, database: Da
 def test_a_schema_that_is_not_empty_is_refused_and_left_as_it_is(
     store: Store, database: Database, small: Manifest
 ) -> None:
-    for thing in (
+    for object in (
         "TABLE other.mine (a INT)",
         "VIEW other.mine AS SELECT 1",
         *(["SEQUENCE other.mine"] if database.is_mariadb else []),
@@ -100,10 +100,10 @@ def test_a_schema_that_is_not_empty_is_refused_and_left_as_it_is(
         "EVENT other.mine ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 1",
     ):
         database.new_schema("other")
-        database.ask(f"CREATE {thing}")
+        database.ask(f"CREATE {object}")
         before = database.describe("other")
         with pytest.raises(
-            InvalidRequestError, match=r"other is not empty, it holds the .* `mine`: restore into another"
+            InvalidRequestError, match=r"other is not empty, it has the .* `mine`: restore into another"
         ):
             run(store, database, schema="other")
         assert database.describe("other") == before
@@ -139,7 +139,7 @@ def test_what_has_the_names_of_the_backup_is_replaced_on_request_and_nothing_els
 def test_nothing_is_restored_into_the_servers_own_schemas(
     store: Store, database: Database, small: Manifest, schema: str
 ) -> None:
-    with pytest.raises(InvalidRequestError, match="a schema of the server's own"):
+    with pytest.raises(InvalidRequestError, match="a system schema"):
         run(store, database, schema=schema, replace=True)
 
 
@@ -235,7 +235,7 @@ def test_a_definition_of_a_kind_that_no_backup_has_is_refused_before_anything_is
     database.ask("CREATE SCHEMA other")
     write_backup(store, tables=tables, rows=[], programs=programs)
     with pytest.raises(DamagedError):
-        run(store, database, elsewhere=True)
+        run(store, database, allow_cross_schema=True)
     assert "copy" not in database.schemas()
     assert "other" in database.schemas()
     assert database.ask("SELECT * FROM mysql.user WHERE user='forger'") == []
@@ -243,7 +243,7 @@ def test_a_definition_of_a_kind_that_no_backup_has_is_refused_before_anything_is
 
 def test_a_table_that_the_manifest_does_not_tell_of_is_refused(store: Store, database: Database) -> None:
     write_backup(store, tables=[T, b"CREATE TABLE `../../x` (\n  `a` int)"], rows=[])
-    with pytest.raises(DamagedError, match="has other tables than it makes"):
+    with pytest.raises(DamagedError, match="manifest and definitions have different tables"):
         run(store, database)
 
 
@@ -272,7 +272,7 @@ def test_a_program_is_read_as_the_server_reads_it_under_its_settings(
     write_backup(store, tables=[T], rows=[], programs=programs)
     with pytest.raises(PermanentError, match="the procedure `p` of the backup names the schema mysql"):
         run(store, database)
-    run(store, database, elsewhere=True)
+    run(store, database, allow_cross_schema=True)
 
 
 @pytest.mark.parametrize("program", NAMED)
@@ -281,11 +281,11 @@ def test_a_program_that_reaches_elsewhere_is_refused_unless_that_is_allowed(
 ) -> None:
     database.ask("CREATE SCHEMA other")
     write_backup(store, tables=[T], rows=[], programs=[program])
-    with pytest.raises(PermanentError, match="say that definitions may reach elsewhere"):
+    with pytest.raises(PermanentError, match="repeat with --allow-cross-schema"):
         run(store, database)
     assert "copy" not in database.schemas()
     if b"VIEW" not in program:
-        run(store, database, elsewhere=True)
+        run(store, database, allow_cross_schema=True)
 
 
 @pytest.mark.parametrize(
@@ -325,12 +325,14 @@ def test_only_chosen_tables_come_back_with_their_triggers(store: Store, database
     found = database.describe("copy")
     names = ("film", "city", "unseen", "unique_only")
     triggers = ("film_inserted", "film_deleted", "z_first", "y_second", "a_third", "x_before_all")
-    things = {thing for thing in found if thing.partition(" ")[0] in {"TABLE", "ROWS", "VIEW", "TRIGGER", "PROCEDURE"}}
-    assert things == {
+    objects = {
+        object for object in found if object.partition(" ")[0] in {"TABLE", "ROWS", "VIEW", "TRIGGER", "PROCEDURE"}
+    }
+    assert objects == {
         *(f"{kind} {name}" for name in names for kind in ("TABLE", "ROWS")),
         *(f"TRIGGER {name}" for name in triggers),
     }
-    assert all(expected[thing] == found[thing] for thing in things)
+    assert all(expected[object] == found[object] for object in objects)
     with pytest.raises(InvalidRequestError, match="no table like nothing or none"):
         run(store, database, id=HOSTILE, keys=KEYS, tables=["nothing", "none"], schema="other")
 
@@ -363,10 +365,10 @@ def test_the_definer_may_be_whoever_restores(store: Store, database: Database) -
     database.ask("GRANT ALL ON copy.* TO owner@localhost")
     with pytest.raises(
         ConfigurationError,
-        match=r"making the trigger `x`: the database user lacks a privilege: .*SET( USER|_ANY_DEFINER).*; grant it, or",
+        match=r"creating the trigger `x`: the database user lacks a privilege: .*SET( USER|_ANY_DEFINER).*; grant it",
     ):
         run(store, database, options={"user": "owner"})
-    run(store, database, options={"user": "owner"}, own=True, replace=True)
+    run(store, database, options={"user": "owner"}, set_definer=True, replace=True)
     assert database.ask("SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA='copy'") == [
         ("owner@localhost",)
     ]
@@ -409,12 +411,12 @@ def test_a_restore_that_ran_out_of_time_goes_on_where_it_was(
             database,
             id=HOSTILE,
             keys=KEYS,
-            elsewhere=True,
+            allow_cross_schema=True,
             progress=Counting(parts // 2, run_out_of_time).progress,
         )
     [(before,)] = database.ask("SELECT COUNT(*) FROM copy.nightshift_restore WHERE step LIKE '%.zst.enc'")
     assert parts // 2 <= before < parts
-    restored = run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True)
+    restored = run(store, database, id=HOSTILE, keys=KEYS, allow_cross_schema=True)
     assert restored.is_resumed
     assert restored.differences == []
     assert database.describe("copy") == database.describe("source")
@@ -443,12 +445,12 @@ def test_a_restore_that_another_one_completed_meanwhile_is_told_so(
             run(store, database)
 
     with pytest.raises(InvalidRequestError, match="copy is not empty"):
-        run(store, database, progress=Progress(checked=complete, loaded=lambda _: None))
+        run(store, database, progress=RestoreProgress(checked=complete, loaded=lambda _: None))
     checked.clear()
     database.ask("DROP SCHEMA copy")
     half(store, database)
-    with pytest.raises(TransientError, match="was ended by another one; do the same again"):
-        run(store, database, replace=True, progress=Progress(checked=complete, loaded=lambda _: None))
+    with pytest.raises(TransientError, match="was ended by another one; try again"):
+        run(store, database, replace=True, progress=RestoreProgress(checked=complete, loaded=lambda _: None))
 
 
 def test_a_restore_that_lost_the_database_goes_on_where_it_was(
@@ -461,9 +463,18 @@ def test_a_restore_that_lost_the_database_goes_on_where_it_was(
                 cursor.execute(f"KILL {id_}")
 
     parts = sum(part.kind == "rows" for part in hostile.parts)
-    with pytest.raises(TransientError, match=r"the database was lost or busy .*; do the same again"):
-        run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True, progress=Counting(parts // 2, kill_all).progress)
-    assert run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True).differences == []
+    with pytest.raises(
+        TransientError, match=r"the database connection was lost, or the database is busy .*; try again"
+    ):
+        run(
+            store,
+            database,
+            id=HOSTILE,
+            keys=KEYS,
+            allow_cross_schema=True,
+            progress=Counting(parts // 2, kill_all).progress,
+        )
+    assert run(store, database, id=HOSTILE, keys=KEYS, allow_cross_schema=True).differences == []
     assert database.describe("copy") == database.describe("source")
 
 
@@ -472,7 +483,7 @@ def test_a_schema_with_half_a_restore_is_refused_to_any_other(
 ) -> None:
     half(store, database)
     before = database.describe("copy")
-    refused = f"copy holds a restore of backup {ID} that is not complete: ask for the same again"
+    refused = f"copy has an incomplete restore of backup {ID}: repeat the same restore"
     with pytest.raises(InvalidRequestError, match=refused):
         run(store, database, tables=["t"])
     # Of the same name, and another one.
@@ -508,7 +519,7 @@ def test_two_restores_into_one_schema_do_not_meet(store: Store, database: Databa
 
     restored = run(store, database, progress=Counting(1, restore_too).progress)
     assert restored.differences == []
-    assert refusals == ["another restore into copy is under way; wait for its end"]
+    assert refusals == ["another restore into copy is running; wait until it ends"]
 
 
 def test_a_value_that_became_another_is_noticed(store: Store, database: Database) -> None:
@@ -516,7 +527,7 @@ def test_a_value_that_became_another_is_noticed(store: Store, database: Database
     rows = [("t", 2, rows_of("t", b"(1,'x')", b"(2,'y')"))]
     write_backup(store, tables=[table], rows=rows, checksum="another")
     restored = run(store, database, by_checksum=False)
-    assert restored.differences == ["the rows of t are not those of the backup"]
+    assert restored.differences == ["the rows of t differ from the backup"]
 
 
 def test_rows_that_do_not_fit_end_the_restore_with_the_servers_reason(store: Store, database: Database) -> None:
@@ -536,7 +547,7 @@ def test_rows_that_went_astray_are_noticed(store: Store, database: Database, sma
     parts = Counting(3, steal)
     assert run(store, database, by_checksum=False, progress=parts.progress).differences == [
         "t has 2 rows, and the backup 3",
-        "there is no table u",
+        "the table u is missing",
     ]
 
 
@@ -583,7 +594,13 @@ def test_a_user_needs_no_more_privileges_than_the_page_names(
     privileges = page.partition("\n| a restore | `")[2].partition("`")[0]
     database.new_user("owner")
     database.ask(f"GRANT {privileges} ON copy.* TO owner@localhost")
-    asked: dict[str, Any] = {"id": HOSTILE, "keys": KEYS, "elsewhere": True, "own": True, "options": {"user": "owner"}}
+    asked: dict[str, Any] = {
+        "id": HOSTILE,
+        "keys": KEYS,
+        "allow_cross_schema": True,
+        "set_definer": True,
+        "options": {"user": "owner"},
+    }
     with pytest.raises(OutOfTimeError):
         run(store, database, progress=Counting(20, run_out_of_time).progress, **asked)
     assert run(store, database, **asked).differences == []

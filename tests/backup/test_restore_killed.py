@@ -66,8 +66,8 @@ def undisturbed(store: Store, server: Database, emulator: LocalAws) -> Undisturb
     for statement in [*shop.TABLES, *TABLES, *shop.ROWS, *ROWS, *shop.PROGRAMS, *own]:
         server.ask(statement)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lanes, "SECTION_OCTETS", 100_000)
-        patch.setattr(rows, "STATEMENT_OCTETS", 4_000)
+        patch.setattr(lanes, "SECTION_BYTES", 100_000)
+        patch.setattr(rows, "STATEMENT_BYTES", 4_000)
         manifest = back_up(connector(server.url, schema="other"), store)
     assert sum(part.table == "keyless" for part in manifest.parts) > 1
     done = restore_in_a_process(server, emulator)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.backup.archive.folder import moment_of
-from chalicelib.backup.retention import UNFINISHED, Decision, Policy, decide, read_policy
+from chalicelib.backup.archive.folder import parse_id
+from chalicelib.backup.retention import UNFINISHED, Policy, RetentionDecision, decide, read_policy
 from tests.backup.archives import id_of
 
 NOW = datetime(2026, 11, 25, 2, tzinfo=UTC)
@@ -30,7 +30,7 @@ class Made:
 
     @property
     def taken_at(self) -> datetime:
-        return moment_of(self.id)
+        return parse_id(self.id)
 
 
 def made(moment: datetime, *, number: int = 0, finished: bool = True, verified: bool = True) -> Made:
@@ -51,7 +51,7 @@ def kept(backups: Iterable[Made], *, now: datetime = NOW, policy: Policy = POLIC
     return {f"{d.backup.taken_at:%Y-%m-%d}": d.reasons for d in decisions if d.keep}
 
 
-def ids(decisions: Iterable[Decision[Made]], *, keep: bool) -> set[str]:
+def ids(decisions: Iterable[RetentionDecision[Made]], *, keep: bool) -> set[str]:
     return {decision.backup.id for decision in decisions if decision.keep is keep}
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pymysql import err
 
-from chalicelib.backup.connection import ask, prepare
+from chalicelib.backup.connection import prepare_session, query_bytes
 from chalicelib.backup.dump import rows as module
 from chalicelib.backup.dump import wire
-from chalicelib.backup.dump.rows import LEAST_PACKET, Rows
+from chalicelib.backup.dump.rows import MIN_PACKET_BYTES, Rows
 from chalicelib.backup.dump.tables import Table, read_tables
 from chalicelib.core.errors import ConfigurationError, PermanentError
 from tests.backup import samples
@@ -29,8 +29,8 @@ def server(server_url: str) -> Iterator[Any]:
     """A connection to an empty schema `rows`, with the settings of whoever fills it."""
     connection = connector(server_url, autocommit=True)()
     for statement in new_schema("rows"):
-        ask(connection, statement.encode())
-    ask(connection, b"USE `rows`")
+        query_bytes(connection, statement.encode())
+    query_bytes(connection, b"USE `rows`")
     yield connection
     connection.close()
 
@@ -39,7 +39,7 @@ def server(server_url: str) -> Iterator[Any]:
 def reader(server_url: str, server: Any) -> Iterator[Any]:
     """A connection that reads as a backup does."""
     connection = connector(server_url, schema="rows", autocommit=True)()
-    prepare(connection)
+    prepare_session(connection)
     yield connection
     connection.close()
 
@@ -143,7 +143,7 @@ def test_what_looks_like_an_error_or_the_end_is_none(
     error, end = b"\xff\x15\x04#28000Access denied", b"\x05\0\0\3\xfe\0\0\2\0"
     values = [error, end, (error + end) * 30_000, error * 20]
     make(server, "t (id INT PRIMARY KEY, a LONGBLOB)", *enumerate(values))
-    monkeypatch.setattr(module, "STATEMENT_OCTETS", size)
+    monkeypatch.setattr(module, "STATEMENT_BYTES", size)
     _, text = read(reader, "t")
     expected = [b"(%d,%b)" % (number, literal(value)) for number, value in enumerate(values)]
     assert lines_of(text, b"INSERT INTO `t` (`id`,`a`) VALUES") == expected
@@ -161,7 +161,7 @@ def test_however_the_bytes_come_the_text_is_the_same(
         values += [(100 + n, "x" * length, "z") for n, length in enumerate([0x2C1A, *range(65520, 65530)])]
         values += [(1000 + n, "'" * (600_000 * (n % 2)), "z") for n in range(4)]
     make(server, "t (id INT PRIMARY KEY, a LONGTEXT, b VARCHAR(5))", *values)
-    monkeypatch.setattr(module, "STATEMENT_OCTETS", size)
+    monkeypatch.setattr(module, "STATEMENT_BYTES", size)
     rows, text = read(reader, "t")
     expected = [
         b"(%d,%b,%b)" % (n, literal(a.encode()), b"NULL" if b is None else literal(b.encode())) for n, a, b in values
@@ -172,7 +172,7 @@ def test_however_the_bytes_come_the_text_is_the_same(
 
 def test_a_statement_has_a_megabyte_of_rows(server: Any, reader: Any) -> None:
     make(server, "t (id INT PRIMARY KEY, a TEXT NOT NULL)")
-    ask(server, f"INSERT INTO t SELECT seq, REPEAT('x', 1000) FROM {series(5000)}".encode())
+    query_bytes(server, f"INSERT INTO t SELECT seq, REPEAT('x', 1000) FROM {series(5000)}".encode())
     statements = list(Rows(reader, table_of(reader, "t"), packet=PACKET).statements())
     assert len(statements) == 5
     assert all(1_000_000 < len(statement) < 1_400_000 for statement in statements[:-1])
@@ -183,20 +183,22 @@ def test_an_empty_table_has_no_statement(server: Any, reader: Any) -> None:
     rows, text = read(reader, "t")
     assert (rows.count, text) == (0, b"")
     # The connection is free for the next.
-    assert ask(reader, b"SELECT 1") == [(1,)]
+    assert query_bytes(reader, b"SELECT 1") == [(1,)]
 
 
 def test_a_row_of_several_packets_comes_in_pieces(server: Any, reader: Any) -> None:
     samples.fill_long(server)
     rows = Rows(reader, table_of(reader, "long_ones"), packet=PACKET)
     pieces = list(rows.statements())
-    found = dict(ask(reader, b"SELECT id, CONCAT_WS(',',SHA2(a,256),n,SHA2(b,256),c,SHA2(d,256)) FROM long_ones"))
+    found = dict(
+        query_bytes(reader, b"SELECT id, CONCAT_WS(',',SHA2(a,256),n,SHA2(b,256),c,SHA2(d,256)) FROM long_ones")
+    )
     text = b"".join(pieces)
     lines = lines_of(text, b"INSERT INTO `long_ones` (`id`,`a`,`n`,`b`,`c`,`d`) VALUES")
     assert rows.count == len(lines) == len(found) == 6
     # No piece has more than twice what comes from the wire at once: every byte escaped.
     assert max(map(len, pieces)) < 3 << 20
-    ask(server, b"DROP TABLE long_ones")
+    query_bytes(server, b"DROP TABLE long_ones")
 
 
 def test_a_row_that_fills_a_packet_to_its_last_byte_is_read_to_its_end(server: Any, reader: Any) -> None:
@@ -204,12 +206,12 @@ def test_a_row_that_fills_a_packet_to_its_last_byte_is_read_to_its_end(server: A
     # Beside the values a packet has the text LONG, the key, a comma's, and the lengths of all.
     for left in range(12, 20):
         a, b = 9_000_000, wire.FULL_PACKET - 9_000_000 - left
-        ask(server, b"INSERT INTO t VALUES (1, REPEAT('a', %d), REPEAT('b', %d)), (2, 'x', 'y')" % (a, b))
+        query_bytes(server, b"INSERT INTO t VALUES (1, REPEAT('a', %d), REPEAT('b', %d)), (2, 'x', 'y')" % (a, b))
         rows, text = read(reader, "t")
         assert rows.count == 2
         assert len(text) == 2 * len(b"INSERT INTO `t` (`id`,`a`,`b`) VALUES\n(1,'','');\n") + a + b + 2
-        assert ask(reader, b"SELECT 1") == [(1,)]
-        ask(server, b"TRUNCATE TABLE t")
+        assert query_bytes(reader, b"SELECT 1") == [(1,)]
+        query_bytes(server, b"TRUNCATE TABLE t")
 
 
 def test_rows_come_in_the_order_of_their_key(server: Any, reader: Any) -> None:
@@ -227,7 +229,7 @@ def test_equal_rows_have_equal_checksums_wherever_they_are(
     definition: str, server: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = read(reader, make(server, f"t {definition}", *SOME))[0].checksum
-    monkeypatch.setattr(module, "STATEMENT_OCTETS", 100)
+    monkeypatch.setattr(module, "STATEMENT_BYTES", 100)
     assert read(reader, make(server, f"u {definition}", *SOME[::-1]))[0].checksum == one
 
 
@@ -247,7 +249,7 @@ def test_equal_rows_have_equal_checksums_wherever_they_are(
 )
 def test_any_other_row_gives_another_checksum(definition: str, change: str, server: Any, reader: Any) -> None:
     one = read(reader, make(server, f"t {definition}", *SOME))[0].checksum
-    assert ask(server, change.encode()) == []
+    assert query_bytes(server, change.encode()) == []
     assert read(reader, "t")[0].checksum != one
 
 
@@ -273,21 +275,21 @@ def test_a_long_row_counts_alike_wherever_its_pieces_end(
 
 def test_an_error_amid_the_rows_is_raised_and_the_connection_can_be_used_again(server: Any, reader: Any) -> None:
     make(server, "t (id INT PRIMARY KEY, a TEXT NOT NULL)")
-    ask(server, f"INSERT INTO t SELECT seq, REPEAT('x', 10000) FROM {series(4000)}".encode())
+    query_bytes(server, f"INSERT INTO t SELECT seq, REPEAT('x', 10000) FROM {series(4000)}".encode())
     pieces = Rows(reader, table_of(reader, "t"), packet=PACKET).statements()
     next(pieces)
-    ask(server, b"KILL QUERY %d" % reader.thread_id())
+    query_bytes(server, b"KILL QUERY %d" % reader.thread_id())
     with pytest.raises(err.OperationalError, match="interrupted"):
         list(pieces)
-    assert ask(reader, b"SELECT 1") == [(1,)]
+    assert query_bytes(reader, b"SELECT 1") == [(1,)]
 
 
 def test_a_connection_that_ends_amid_the_rows_is_an_error(server: Any, reader: Any) -> None:
     make(server, "t (id INT PRIMARY KEY, a TEXT NOT NULL)")
-    ask(server, f"INSERT INTO t SELECT seq, REPEAT('x', 10000) FROM {series(4000)}".encode())
+    query_bytes(server, f"INSERT INTO t SELECT seq, REPEAT('x', 10000) FROM {series(4000)}".encode())
     pieces = Rows(reader, table_of(reader, "t"), packet=PACKET).statements()
     next(pieces)
-    ask(server, b"KILL CONNECTION %d" % reader.thread_id())
+    query_bytes(server, b"KILL CONNECTION %d" % reader.thread_id())
     with pytest.raises(err.OperationalError):
         list(pieces)
 
@@ -296,18 +298,18 @@ def test_a_connection_that_ends_amid_the_rows_is_an_error(server: Any, reader: A
 def test_a_server_that_says_nothing_for_too_long_is_an_error(server_url: str, server: Any) -> None:
     make(server, "t (id INT PRIMARY KEY)", (1,), (2,))
     with connector(server_url, schema="rows", read_timeout=0.2)() as reader:
-        prepare(reader)
+        prepare_session(reader)
         table = table_of(reader, "t")
-        ask(server, b"LOCK TABLES t WRITE")
+        query_bytes(server, b"LOCK TABLES t WRITE")
         with pytest.raises(err.OperationalError):
             list(Rows(reader, table, packet=PACKET).statements())
-    ask(server, b"UNLOCK TABLES")
+    query_bytes(server, b"UNLOCK TABLES")
 
 
 def test_an_error_before_the_first_row_is_raised(server: Any, reader: Any) -> None:
     make(server, "t (id INT PRIMARY KEY)", (1,))
     table = table_of(reader, "t")
-    ask(server, b"ALTER TABLE t CHANGE id other INT")
+    query_bytes(server, b"ALTER TABLE t CHANGE id other INT")
     with pytest.raises(err.OperationalError, match="Unknown column"):
         list(Rows(reader, table, packet=PACKET).statements())
 
@@ -329,14 +331,14 @@ def test_a_table_of_generated_columns_only_has_rows_that_nothing_tells_of(server
 def test_a_server_with_too_short_packets_is_refused(server: Any, reader: Any) -> None:
     make(server, "t (id INT PRIMARY KEY)")
     with pytest.raises(ConfigurationError, match="max_allowed_packet of the server is 1,048,576 bytes"):
-        Rows(reader, table_of(reader, "t"), packet=LEAST_PACKET // 2)
+        Rows(reader, table_of(reader, "t"), packet=MIN_PACKET_BYTES // 2)
 
 
 def test_a_table_may_be_as_wide_as_a_table_can_be(server: Any, reader: Any) -> None:
     # The longest text of a row whose values are all short, each of them escaped.
     columns = ",".join(f"c{n} VARBINARY(16000)" for n in range(4))
     make(server, f"t (id INT PRIMARY KEY, {columns})", (1, *[b"'" * 16000] * 4))
-    rows, text = read(reader, "t", packet=LEAST_PACKET)
+    rows, text = read(reader, "t", packet=MIN_PACKET_BYTES)
     assert rows.count == 1
     assert text.count(b"\\'") == 64_000
 
@@ -346,11 +348,11 @@ def test_encrypted_connections_are_read_alike_and_statements_cut_alike(
     server_url: str, server: Any, reader: Any
 ) -> None:
     make(server, "t (id INT PRIMARY KEY, a TEXT NOT NULL)")
-    ask(server, f"INSERT INTO t SELECT seq, REPEAT('x', seq % 1000) FROM {series(20000)}".encode())
+    query_bytes(server, f"INSERT INTO t SELECT seq, REPEAT('x', seq % 1000) FROM {series(20000)}".encode())
     with connector(server_url, schema="rows", ssl_disabled=False)() as encrypted:
         if not isinstance(encrypted._sock, ssl.SSLSocket):
             pytest.skip("this server does not encrypt")
-        prepare(encrypted)
+        prepare_session(encrypted)
         one, other = (
             list(Rows(connection, table_of(reader, "t"), packet=PACKET).statements())
             for connection in (reader, encrypted)

@@ -131,10 +131,10 @@ def test_an_export_that_fails_is_told_once_where_people_look_and_fails_no_look(n
     for _ in nights.watch(until=NIGHT + 3 * HOUR):
         pass
     (row,) = nights.rows()
-    reason = f"the export of nightshift-{row.id.lower()} failed: the role may not write; the snapshot itself is there"
+    reason = f"the export of nightshift-{row.id.lower()} failed: the role may not write; the snapshot itself exists"
     assert (row.status, row.verified_at, row.error) == ("finished", None, reason)
     (line,) = (line for line in log() if line.get("level") == "ERROR")
-    assert (line["message"], line["snapshot"], line["error"]) == ("snapshot not read back", row.id, reason)
+    assert (line["message"], line["snapshot"], line["error"]) == ("snapshot not verified", row.id, reason)
 
 
 def test_a_snapshot_that_rds_cannot_make_is_told_once_and_is_no_backup(nights: Nights, log: Log) -> None:
@@ -144,7 +144,7 @@ def test_a_snapshot_that_rds_cannot_make_is_told_once_and_is_no_backup(nights: N
         pass
     (row,) = nights.rows()
     assert (row.status, row.verified_at) == ("failed", None)
-    assert "RDS could not make the snapshot" in row.error
+    assert "RDS failed to create the snapshot" in row.error
     assert [line["error"] for line in log() if line.get("level") == "ERROR"] == [row.error]
 
 
@@ -155,7 +155,7 @@ def refuse() -> None:
 @pytest.mark.parametrize(
     ("refusal", "seconds", "reason"),
     [
-        (refuse, 60.0, "the snapshots of shop cannot be listed"),
+        (refuse, 60.0, "listing the snapshots of shop failed"),
         (threading.Event().wait, 0.05, "it took longer than the 0.05 s"),
     ],
     ids=["refuses", "hangs"],

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.backup import progress as telling
 from chalicelib.backup.archive.manifest import Manifest
-from chalicelib.backup.progress import Telling
+from chalicelib.backup.progress import ProgressLogger
 from chalicelib.backup.restore.contents import verify
 from chalicelib.core.store import Store
 from tests.backup.archives import ID, KEYS, PLAIN
@@ -54,7 +54,7 @@ def test_a_verification_that_is_handed_on_tells_of_what_is_left(store: Store, sm
 def test_a_restore_tells_each_of_its_long_steps(
     store: Store, database: Database, hostile: Manifest, told: Told
 ) -> None:
-    run(store, database, id=HOSTILE, keys=KEYS, elsewhere=True)
+    run(store, database, id=HOSTILE, keys=KEYS, allow_cross_schema=True)
     rows = sum(part.plain_bytes for part in hostile.parts if part.kind == "rows")
     assert max(told("read")) == (hostile.plain_bytes, hostile.plain_bytes)
     assert max(told("loaded")) == (rows, rows)
@@ -64,7 +64,7 @@ def test_a_restore_tells_each_of_its_long_steps(
 def test_it_is_told_every_five_seconds_at_most(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([100.0, 102.0, 105.0, 109.9, 110.0])
     monkeypatch.setattr(telling, "time", SimpleNamespace(monotonic=lambda: next(moments)))
-    step = Telling("read", backup=ID, total=10)
+    step = ProgressLogger("read", backup=ID, total=10)
     for _ in range(4):
         step.add(2)
     assert [(line["backup"], line["done"], line["of"]) for line in log()] == [(ID, 4, 10), (ID, 8, 10)]

@@ -2,12 +2,12 @@
 
 import pytest
 
-from chalicelib.backup.restore.statements import decode, encode, tokens_of
+from chalicelib.backup.restore.statements import decode, encode, tokenize
 from chalicelib.core.errors import DamagedError
 
 
 def texts(text: str, *, has_escapes: bool = True) -> list[str]:
-    return [token.text for token in tokens_of(text, has_escapes=has_escapes) if token.kind != "comment"]
+    return [token.text for token in tokenize(text, has_escapes=has_escapes) if token.kind != "comment"]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_backslash_is_an_escape_or_none() -> None:
     ],
 )
 def test_a_comment_whose_end_depends_on_the_server_is_refused(text: str) -> None:
-    with pytest.raises(DamagedError, match="comments that not all servers understand alike"):
+    with pytest.raises(DamagedError, match="comments that servers interpret differently"):
         texts(text)
 
 
@@ -70,5 +70,5 @@ def test_any_bytes_are_text_of_other_character_sets() -> None:
 
 
 def test_what_is_no_text_of_its_character_set_is_refused() -> None:
-    with pytest.raises(DamagedError, match="is no text of the character set sjis"):
+    with pytest.raises(DamagedError, match="is not text in the character set sjis"):
         decode(b"'\x83", charset="sjis")

@@ -8,8 +8,8 @@ import pytest
 from chalicelib.backup.archive.encryption import Keys
 from chalicelib.backup.archive.folder import MANIFEST, VERIFIED, key_of, list_backups
 from chalicelib.backup.archive.manifest import Part, Table
-from chalicelib.backup.archive.parts import Archive, Reader
-from chalicelib.backup.restore.contents import Verified, verify
+from chalicelib.backup.archive.parts import ArchiveWriter, Reader
+from chalicelib.backup.restore.contents import VerifyResult, verify
 from chalicelib.core.errors import DamagedError, OutOfTimeError, PermanentError, TransientError
 from chalicelib.core.store import NotFoundError, Store
 from nightshift.local.aws import LocalAws
@@ -25,7 +25,9 @@ def store(aws: LocalAws) -> Store:
     return Store(aws.client("s3"), bucket=BUCKET)
 
 
-def run(store: Store, *, keys: Keys, progress: Callable[[int], None] = lambda _: None, threads: int = 2) -> Verified:
+def run(
+    store: Store, *, keys: Keys, progress: Callable[[int], None] = lambda _: None, threads: int = 2
+) -> VerifyResult:
     return verify(store, ID, keys=keys, plain=False, threads=threads, progress=progress)
 
 
@@ -44,7 +46,7 @@ def test_a_whole_backup_is_marked_and_counted(store: Store, keys: Keys) -> None:
     assert not is_marked(store)
     verified = run(store, keys=keys)
     text = b"".join(chunk for _, chunks, _ in TEXTS.values() for chunk in chunks)
-    assert verified == Verified(parts=4, rows=3, stored_bytes=manifest.stored_bytes, plain_bytes=len(text))
+    assert verified == VerifyResult(parts=4, rows=3, stored_bytes=manifest.stored_bytes, plain_bytes=len(text))
     assert is_marked(store)
     # Who may read the bucket without the key learns no more from it.
     assert b"".join(store.read(key_of(ID, VERIFIED))) == b"{}\n"
@@ -62,11 +64,11 @@ def test_damage_to_any_part_is_found_and_takes_the_mark_away(store: Store, keys:
 
 
 def test_a_definition_that_no_restore_would_take_is_damage(store: Store) -> None:
-    with Archive(store, id=ID, key=None) as archive:
+    with ArchiveWriter(store, id=ID, key=None) as archive:
         text = b"DELIMITER $$\nDROP SCHEMA x\n$$\nDELIMITER ;\n"
         part = Part.of(archive.write("00001.sql", [text]), kind="programs")
         archive.finish(describe(ID, [part], key=None, tables=()))
-    with pytest.raises(DamagedError, match="no backup has such a statement"):
+    with pytest.raises(DamagedError, match="unknown kind of statement"):
         run(store, keys=PLAIN)
     assert not is_marked(store)
 
@@ -98,13 +100,13 @@ def test_an_s3_that_fails_says_nothing_about_the_backup_and_leaves_its_mark(stor
 
 
 def test_what_is_no_backup_gets_no_mark(store: Store) -> None:
-    with pytest.raises(NotFoundError, match=f"there is no finished backup {ID}"):
+    with pytest.raises(NotFoundError, match=f"there is no complete backup {ID}"):
         run(store, keys=PLAIN)
     assert list_backups(store).backups == ()
 
 
 def back_up_rows(store: Store, *chunks: bytes, rows: int) -> None:
-    with Archive(store, id=ID, key=None) as archive:
+    with ArchiveWriter(store, id=ID, key=None) as archive:
         part = Part.of(archive.write("00001.sql", chunks), kind="rows", table="t", rows=rows)
         archive.finish(describe(ID, [part], key=None, tables=(Table(name="t", rows=rows, checksum=None),)))
 
@@ -132,7 +134,7 @@ def test_each_part_is_reported_when_it_is_read_in_one_of_so_many_threads(store: 
     run(store, keys=PLAIN, threads=2, progress=lambda parts: seen.append((parts, current_thread().name)))
     assert len(seen) == len(TEXTS)
     assert max(seen)[0] == len(TEXTS)
-    assert {thread for _, thread in seen} <= {"verify_0", "verify_1"}
+    assert {thread for _, thread in seen} <= {"backup_0", "backup_1"}
 
 
 def test_only_what_was_read_with_all_before_it_counts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ from pymysql.constants import CLIENT
 from sqlalchemy import make_url
 
 from chalicelib.backup.archive.encryption import Key, Keys
-from chalicelib.backup.archive.folder import moment_of
+from chalicelib.backup.archive.folder import parse_id
 from chalicelib.backup.archive.manifest import Manifest, Part, PartKind, Programs, Server, Table
-from chalicelib.backup.archive.parts import Archive
+from chalicelib.backup.archive.parts import ArchiveWriter
 from chalicelib.backup.connection import quoted
 from chalicelib.backup.create import back_up_schema
 from chalicelib.backup.dump.scope import Plan
@@ -57,14 +57,14 @@ def write_backup(
     texts += [("rows", table, count, text) for table, count, text in rows]
     texts += [("programs", None, None, definitions(*programs))]
     counts = {name: sum(n for table, n, _ in rows if table == name) for name in ("t", "u")[: len(tables)]}
-    with Archive(store, id=ID, key=key) as archive:
+    with ArchiveWriter(store, id=ID, key=key) as archive:
         parts = tuple(
             Part.of(archive.write(f"{n:05}.sql", [text]), kind=kind, table=table, rows=count)
             for n, (kind, table, count, text) in enumerate(texts, 1)
         )
         manifest = Manifest(
             id=ID,
-            taken_at=moment_of(ID),
+            taken_at=parse_id(ID),
             schema="shop",
             server=Server(version="11.8.6-MariaDB", charset="utf8mb4", collation="utf8mb4_bin"),
             position=None,

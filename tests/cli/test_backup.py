@@ -173,7 +173,7 @@ def test_where_something_is_nothing_is_restored_unless_it_may_be_replaced(shell:
     complaint = shell.complaint("restore", "--into", place)
     assert "may be replaced" in complaint
     assert shell.rows(place) == ROWS | {"posts": 0}
-    assert "may be replaced" in shell.complaint("restore"), "the application's own database"
+    assert "use --replace" in shell.complaint("restore"), "the application's own database"
     assert shell.tell("restore", "--into", place, "--replace").startswith("Restored ")
     assert shell.rows(place) == ROWS
 
@@ -187,7 +187,8 @@ def test_some_tables_are_restored_by_their_names(shell: BackupShell) -> None:
     )
     assert shell.rows(place) == ROWS
     assert (
-        shell.complaint("restore", "--into", place, "--table", "no", "--replace") == "the backup has no table like no"
+        shell.complaint("restore", "--into", place, "--table", "no", "--replace")
+        == "the backup has no table that matches no"
     )
 
 
@@ -195,7 +196,7 @@ def test_some_tables_are_restored_by_their_names(shell: BackupShell) -> None:
 def test_of_a_file_no_tables_are_named_and_it_is_written_where_a_file_can_be(shell: BackupShell) -> None:
     shell.back_up()
     place = shell.place("restored")
-    sentence = "a backup of an SQLite file is restored whole: name no tables"
+    sentence = "a backup of an SQLite file can only be restored as a whole: name no tables"
     assert shell.complaint("restore", "--into", place, "--table", "posts") == sentence
     assert not Path(place).exists()
     nowhere = str(shell.folder / "no folder" / "restored.db")
@@ -251,10 +252,14 @@ def test_an_encrypted_backup_is_restored_with_its_key_alone(shell: BackupShell) 
 @pytest.mark.parametrize(
     ("command", "wanted", "sentence"),
     [
-        ("verify", OLDER, f"there is no finished backup for '{OLDER}'; list them to see which there are"),
-        ("drill", "latest", "there is no finished backup for 'latest'; list them to see which there are"),
-        ("restore", "2026-11-20T00:00", "'2026-11-20T00:00' is neither `latest`, nor a backup's id, nor a moment with"),
-        ("restore", "../secrets", "'../secrets' is neither `latest`, nor a backup's id, nor a moment with its zone"),
+        ("verify", OLDER, f"there is no complete backup for '{OLDER}'; run `nightshift backup list`"),
+        ("drill", "latest", "there is no complete backup for 'latest'; run `nightshift backup list`"),
+        (
+            "restore",
+            "2026-11-20T00:00",
+            "'2026-11-20T00:00' is neither `latest`, nor the id of a backup, nor a time with",
+        ),
+        ("restore", "../secrets", "'../secrets' is neither `latest`, nor a backup's id, nor a time with its zone"),
     ],
 )
 def test_what_is_no_backup_is_said_in_a_sentence(shell: BackupShell, command: str, wanted: str, sentence: str) -> None:
@@ -265,7 +270,7 @@ def test_what_is_no_backup_is_said_in_a_sentence(shell: BackupShell, command: st
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [
-        ("mysql", "mysql is a schema of the server's own; name another to restore into"),
+        ("mysql", "mysql is a system schema; restore into another schema"),
         ("x" * 65, f"creating the schema {'x' * 65}: I"),
         ("", "backup restore cannot be done as asked: Expected `str` of length >= 1 - at `$.schema`"),
     ],
@@ -370,4 +375,10 @@ def test_a_restore_that_differs_is_an_error_after_its_summary() -> None:
     assert done.stderr.startswith("nightshift: the restored data differs from the backup: posts has 1 rows")
     assert done.returncode == 1
     ((_, asked),) = lambda_.asked
-    assert asked == {"command": "backup.restore", "backup": "latest", "schema": "shop", "tables": ["po*"], "own": True}
+    assert asked == {
+        "command": "backup.restore",
+        "backup": "latest",
+        "schema": "shop",
+        "tables": ["po*"],
+        "set_definer": True,
+    }

@@ -81,7 +81,7 @@ def shown(terminal: Terminal) -> Bar:
 
 def goes_on(step: str, done: int, of: int | None) -> str:
     """Return the line of a function's log."""
-    fields = {"level": "INFO", "message": "backup goes on", "backup": "x", "step": step, "done": done}
+    fields = {"level": "INFO", "message": "backup progress", "backup": "x", "step": step, "done": done}
     return json.dumps(fields | ({} if of is None else {"of": of})) + "\n"
 
 

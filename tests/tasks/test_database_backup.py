@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
-from chalicelib.backup.archive.encryption import keys_of
+from chalicelib.backup.archive.encryption import make_keys
 from chalicelib.backup.archive.folder import key_of
-from chalicelib.backup.archive.parts import Archive, Reader
+from chalicelib.backup.archive.parts import ArchiveWriter, Reader
 from chalicelib.backup.backups import Backups
-from chalicelib.backup.catalogue import LEAST_OCTETS, Catalogue
-from chalicelib.backup.drill import Drilled
-from chalicelib.backup.rds.snapshots import look_after
+from chalicelib.backup.catalogue import MIN_RATED_BYTES, Catalogue
+from chalicelib.backup.drill import DrillResult
+from chalicelib.backup.rds.snapshots import advance_snapshots
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import ConfigurationError, OutOfTimeError, PermanentError, RunFailedError, TransientError
 from chalicelib.runs import execution
@@ -24,7 +24,7 @@ from tests.services import on_a_server
 from tests.world import World
 
 A_WEEK_LONG = update(backups_table).values(
-    finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=LEAST_OCTETS
+    finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=MIN_RATED_BYTES
 )
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -60,7 +60,7 @@ def filled(world: World) -> World:
 
 @pytest.fixture
 def _nothing_is_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.backup.backups.LITTLE_OCTETS", 0)
+    monkeypatch.setattr("chalicelib.backup.backups.SMALL_BYTES", 0)
 
 
 def test_a_fire_leaves_a_backup_that_was_read_back_and_a_row_that_says_so(filled: World) -> None:
@@ -128,7 +128,7 @@ def test_a_rotated_key_encrypts_the_next_backup_of_a_warm_process(filled: World)
     backups = backups_of(filled)
     made = sorted(backup.id for backup in backups.list().backups)
     keys = [backups.reader(id, plain=False).manifest.key_id for id in made]
-    assert keys == [key.id for key in keys_of([SECRET, rotated]).all]
+    assert keys == [key.id for key in make_keys([SECRET, rotated]).all]
 
 
 def test_with_a_key_nothing_in_the_bucket_can_be_read_without_it(filled: World) -> None:
@@ -208,7 +208,7 @@ def test_one_that_would_take_longer_than_the_function_has_is_not_begun(filled: W
     back_up(filled)
     # As if the last one had taken a week.
     slow = update(backups_table).values(
-        finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=LEAST_OCTETS
+        finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=MIN_RATED_BYTES
     )
     filled.execute(slow)
     filled.clock.advance(86_400)
@@ -225,7 +225,7 @@ def test_one_that_would_take_longer_than_the_function_has_is_not_begun(filled: W
 def test_one_that_would_take_too_long_is_left_to_rds_where_the_settings_say_how(filled: World) -> None:
     back_up(filled)
     slow = update(backups_table).values(
-        finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=LEAST_OCTETS
+        finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=MIN_RATED_BYTES
     )
     filled.execute(slow)
     size: Any = {"DBInstanceClass": "db.t4g.micro", "AllocatedStorage": 20}
@@ -240,7 +240,7 @@ def test_one_that_would_take_too_long_is_left_to_rds_where_the_settings_say_how(
         assert catalogue(filled)[-1].id == snapshot
         assert catalogue(filled)[-1].status == "running"
         for _ in range(2):
-            look_after(filled.context())
+            advance_snapshots(filled.context())
         assert catalogue(filled)[-1].status == "finished"
         assert catalogue(filled)[-1].verified_at is not None
     assert len(rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]) == 2
@@ -252,7 +252,7 @@ def test_one_that_would_take_too_long_is_left_to_rds_where_the_settings_say_how(
 def test_snapshots_by_rds_without_all_their_settings_are_refused_with_their_names(filled: World) -> None:
     back_up(filled)
     slow = update(backups_table).values(
-        finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=LEAST_OCTETS
+        finished_at=backups_table.c.started_at + 7 * 86_400_000, plain_bytes=MIN_RATED_BYTES
     )
     filled.execute(slow)
     filled.clock.advance(86_400)
@@ -265,14 +265,14 @@ def test_snapshots_by_rds_without_all_their_settings_are_refused_with_their_name
 def test_a_backup_whose_time_runs_out_leaves_nothing_in_the_bucket_and_says_why(
     filled: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Archive.write
+    write = ArchiveWriter.write
 
-    def slow(archive: Archive, name: str, chunks: Iterable[bytes]) -> Any:
+    def slow(archive: ArchiveWriter, name: str, chunks: Iterable[bytes]) -> Any:
         filled.clock.advance(60)
         return write(archive, name, chunks)
 
-    monkeypatch.setattr(Archive, "write", slow)
-    with pytest.raises(RunFailedError, match="too big for a backup within one function's time"):
+    monkeypatch.setattr(ArchiveWriter, "write", slow)
+    with pytest.raises(RunFailedError, match="too large to back up within the function's time"):
         back_up(filled)
     assert backups_of(filled).list().backups == ()
     (row,) = catalogue(filled)
@@ -339,11 +339,11 @@ def test_a_drill_that_finds_a_difference_takes_the_backup_its_mark(
 ) -> None:
     back_up(filled)
 
-    def differ(*_: Any, **__: Any) -> Drilled:
-        return Drilled(tables=1, rows=1, broken=(), differences=["posts has 29 rows instead of 30"])
+    def differ(*_: Any, **__: Any) -> DrillResult:
+        return DrillResult(tables=1, rows=1, broken=(), differences=["posts has 29 rows instead of 30"])
 
     monkeypatch.setattr("chalicelib.backup.backups.drill", differ)
-    with pytest.raises(RunFailedError, match="restores to something else: posts has 29 rows instead of 30"):
+    with pytest.raises(RunFailedError, match="differs after a restore: posts has 29 rows instead of 30"):
         drill(filled)
     assert backups_of(filled).list().newest_verified is None
     assert "posts has 29 rows" in catalogue(filled)[0].error
@@ -352,9 +352,9 @@ def test_a_drill_that_finds_a_difference_takes_the_backup_its_mark(
 @pytest.mark.parametrize(
     ("error", "is_kept"),
     [
-        (PermanentError("making the table `t`: Invalid default value for 'a' (1067)"), False),
+        (PermanentError("creating the table `t`: Invalid default value for 'a' (1067)"), False),
         (ConfigurationError("the database user lacks a privilege"), True),
-        (TransientError("the server is short of memory or space"), True),
+        (TransientError("the server is out of memory or disk space"), True),
         (OutOfTimeError("the deadline is near"), True),
     ],
 )
@@ -364,7 +364,7 @@ def test_a_backup_that_cannot_be_restored_on_trial_is_no_longer_verified(
 ) -> None:
     back_up(filled)
 
-    def fail(*_: Any, **__: Any) -> Drilled:
+    def fail(*_: Any, **__: Any) -> DrillResult:
         raise error
 
     monkeypatch.setattr("chalicelib.backup.backups.drill", fail)

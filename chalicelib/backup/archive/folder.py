@@ -1,4 +1,4 @@
-"""The folder of a backup: `backups/<id>/` in the bucket; ids sort by the time of what the backup holds."""
+"""The folders of backups in the bucket, `backups/<id>/`: ids, names of objects, marks and the list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PREFIX = "backups/"
 MANIFEST = "manifest.json"
-# Written after a backup was read back, and after it was restored on trial.
+# Marks, written after a verification and after a drill. Their age is that of their objects.
 VERIFIED, DRILLED = "verified.json", "drilled.json"
 
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
@@ -24,37 +24,37 @@ _MOMENT = "%Y%m%dT%H%M%SZ"
 
 
 def new_id(taken_at: datetime, *, run_id: str, attempt: int) -> str:
-    """Return the id of a backup of this moment, by this attempt at the run: 20261125T010000Z-1a2b3c01."""
+    """Return the id of a backup taken at this moment by this attempt of the run: 20261125T010000Z-1a2b3c01."""
     return f"{taken_at.astimezone(UTC).strftime(_MOMENT)}-{run_id.replace('-', '')[:6]}{attempt % 256:02x}"
 
 
-def moment_of(id: str) -> datetime:
-    """Return the moment of the backup with this id. Raises InvalidRequestError for what is no id."""
+def parse_id(id: str) -> datetime:
+    """Return when the backup with this id was taken. Raises InvalidRequestError for any other text."""
     if _ID.fullmatch(id):
         try:
             return datetime.strptime(id.partition("-")[0], _MOMENT).replace(tzinfo=UTC)
         except ValueError:
             pass
-    raise InvalidRequestError(f"{id!r} is no backup's id; they look like 20261125T010000Z-1a2b3c01")
+    raise InvalidRequestError(f"{id!r} is not the id of a backup; ids look like 20261125T010000Z-1a2b3c01")
 
 
 def is_id(text: str) -> bool:
     """Return whether a text is a backup's id."""
     try:
-        moment_of(text)
+        parse_id(text)
     except InvalidRequestError:
         return False
     return True
 
 
-def is_part(name: str) -> bool:
-    """Return whether an object of this name can be a part; no such name leads out of the backup's folder."""
+def is_part_name(name: str) -> bool:
+    """Return whether a name is that of a part. Such a name cannot lead out of the backup's folder."""
     return _PART.fullmatch(name) is not None
 
 
-def is_ours(name: str) -> bool:
-    """Return whether an object of this name in a backup's folder was written by a backup."""
-    return name in {MANIFEST, VERIFIED, DRILLED} or is_part(name)
+def is_backup_object(name: str) -> bool:
+    """Return whether an object of this name was written by a backup."""
+    return name in {MANIFEST, VERIFIED, DRILLED} or is_part_name(name)
 
 
 def key_of(id: str, name: str) -> str:
@@ -68,47 +68,47 @@ def mark(store: Store, id: str, name: str) -> None:
 
 
 def unmark(store: Store, id: str, name: str) -> None:
-    """Take a mark away. Raises TransientError."""
+    """Remove a mark. Raises TransientError."""
     for reason in store.delete([key_of(id, name)]).values():
-        raise TransientError(f"the mark {name} of backup {id} cannot be taken away: {reason}")
+        raise TransientError(f"the mark {name} of backup {id} cannot be removed: {reason}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backup:
-    """A folder of the bucket in which a backup was written, or begun."""
+    """A complete or unfinished backup, by the objects in its folder."""
 
     id: str
-    # By name; what a backup does not write is not among them.
+    # By name; only objects that backups write.
     objects: Mapping[str, StoredObject]
 
     @property
     def taken_at(self) -> datetime:
-        """The moment that it holds."""
-        return moment_of(self.id)
+        """When its data was read."""
+        return parse_id(self.id)
 
     @property
     def finished_at(self) -> datetime | None:
-        """When its manifest was written; None: it is not a backup, whatever lies there."""
+        """When its manifest was written; None if it is unfinished."""
         return self._written_at(MANIFEST)
 
     @property
     def verified_at(self) -> datetime | None:
-        """When it was last read back whole."""
+        """When it was last verified."""
         return self._written_at(VERIFIED)
 
     @property
     def drilled_at(self) -> datetime | None:
-        """When it was last restored on trial."""
+        """When it was last drilled."""
         return self._written_at(DRILLED)
 
     @property
     def touched_at(self) -> datetime:
-        """When anything was last written to it."""
+        """When one of its objects was last written."""
         return max(found.modified_at for found in self.objects.values())
 
     @property
     def bytes(self) -> int:
-        """The bytes that it takes up in the bucket."""
+        """Its size in the bucket."""
         return sum(found.size for found in self.objects.values())
 
     def _written_at(self, name: str) -> datetime | None:
@@ -118,22 +118,22 @@ class Backup:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a complete list shows, from the oldest on; an incomplete one never becomes a Listing."""
+    """All backups of a bucket, oldest first. An incomplete list never becomes a Listing."""
 
     backups: tuple[Backup, ...]
 
     @property
     def finished(self) -> tuple[Backup, ...]:
-        """Those that are backups."""
+        """The complete backups."""
         return tuple(backup for backup in self.backups if backup.finished_at is not None)
 
     @property
     def newest_verified(self) -> Backup | None:
-        """The newest one that was read back."""
+        """The newest verified backup."""
         return next((backup for backup in reversed(self.finished) if backup.verified_at is not None), None)
 
     def find(self, wanted: str) -> Backup:
-        """Return a finished backup: `latest`, an id, or the last one taken by a moment such as 2026-11-25T01:00Z.
+        """Return a complete backup: `latest`, by its id, or the last one taken by a time such as 2026-11-25T01:00Z.
 
         Raises InvalidRequestError.
         """
@@ -146,16 +146,16 @@ class Listing:
                 moment = _moment(wanted)
                 finished = tuple(backup for backup in finished if backup.taken_at <= moment)
         if not finished:
-            raise InvalidRequestError(f"there is no finished backup for {wanted!r}; list them to see which there are")
+            raise InvalidRequestError(f"there is no complete backup for {wanted!r}; run `nightshift backup list`")
         return finished[-1]
 
 
 def list_backups(store: Store) -> Listing:
-    """Return the backups of a bucket. Raises TransientError, also when the list may be incomplete."""
+    """List the backups of a bucket. Raises TransientError, also if the list may be incomplete."""
     objects: dict[str, dict[str, StoredObject]] = {}
     for found in store.list(PREFIX):
         id, _, name = found.key.removeprefix(PREFIX).partition("/")
-        if is_id(id) and is_ours(name):
+        if is_id(id) and is_backup_object(name):
             objects.setdefault(id, {})[name] = found
     return Listing(backups=tuple(Backup(id=id, objects=objects[id]) for id in sorted(objects)))
 
@@ -167,6 +167,6 @@ def _moment(text: str) -> datetime:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise InvalidRequestError(
-            f"{text!r} is neither `latest`, nor a backup's id, nor a moment with its zone such as 2026-11-25T01:00Z"
+            f"{text!r} is neither `latest`, nor the id of a backup, nor a time with its zone such as 2026-11-25T01:00Z"
         )
     return moment

@@ -1,8 +1,8 @@
-"""The manifest of a backup: what it holds. It is written last: no manifest, no backup.
+"""The manifest of a backup: what it contains. It is written last; a folder without a manifest is not a backup.
 
-Its first line is JSON. Without a key that line is all, and one with its SHA-256 follows. With a key the line has the
-format and the key's id, and the rest is encrypted as the parts are: names, row counts and checksums say something of
-the rows.
+Without a key, the first line is the manifest as JSON and the second its SHA-256. With a key, the first line has only
+the format and the key's id, and the rest is encrypted like the parts, because names, row counts and checksums reveal
+something about the rows.
 """
 
 import hashlib
@@ -11,16 +11,15 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from chalicelib.backup.archive import encryption as frames
-from chalicelib.backup.archive.encryption import Key, Keys
-from chalicelib.backup.archive.folder import MANIFEST, is_part
+from chalicelib.backup.archive.encryption import Key, Keys, decrypt, encrypt
+from chalicelib.backup.archive.folder import MANIFEST, is_part_name
 from chalicelib.core.errors import DamagedError, PermanentError
 
-# Of the format: any other is refused.
+# The version of the format; others are refused.
 VERSION = 2
-# Both are read into memory as a whole. A manifest of 16 MiB lists 80,000 parts, which is 5 TB of text.
-MOST_BYTES = 16 << 20
-MOST_DEFINITION_BYTES = 64 << 20
+# Manifest and definitions are read into memory. A manifest of 16 MiB lists 80,000 parts, or 5 TB of text.
+MAX_BYTES = 16 << 20
+MAX_DEFINITION_BYTES = 64 << 20
 
 PartKind = Literal["tables", "rows", "programs", "sqlite"]
 
@@ -29,8 +28,8 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pass
 
 
-class Stored(_Record, frozen=True, kw_only=True):
-    """An object: its bytes before and after compression and encryption, and the SHA-256 of the latter."""
+class StoredPart(_Record, frozen=True, kw_only=True):
+    """A stored object: its sizes before and after compression and encryption, and its SHA-256."""
 
     name: str
     plain_bytes: int
@@ -38,21 +37,21 @@ class Stored(_Record, frozen=True, kw_only=True):
     sha256: str
 
 
-class Part(Stored, frozen=True, kw_only=True):
-    """A part of the dump; `table` and `rows` are those of a part of the kind `rows`."""
+class Part(StoredPart, frozen=True, kw_only=True):
+    """A part of the dump; only parts of the kind `rows` have `table` and `rows`."""
 
     kind: PartKind
     table: str | None = None
     rows: int | None = None
 
     @classmethod
-    def of(cls, stored: Stored, *, kind: PartKind, table: str | None = None, rows: int | None = None) -> "Part":
-        """Return the part that an object holds."""
+    def of(cls, stored: StoredPart, *, kind: PartKind, table: str | None = None, rows: int | None = None) -> "Part":
+        """Return the part that a stored object holds."""
         return cls(**msgspec.structs.asdict(stored), kind=kind, table=table, rows=rows)
 
 
 class Table(_Record, frozen=True, kw_only=True):
-    """A table; `rows` and `checksum` are null where only its definition was taken, the latter also in a file."""
+    """A table; `rows` and `checksum` are null if only its definition was taken. SQLite has no `checksum`."""
 
     name: str
     rows: int | None
@@ -60,7 +59,7 @@ class Table(_Record, frozen=True, kw_only=True):
 
 
 class Server(_Record, frozen=True, kw_only=True):
-    """The server that the backup was taken from, as it described itself."""
+    """The server that the backup was taken from."""
 
     version: str
     charset: str | None = None
@@ -70,7 +69,7 @@ class Server(_Record, frozen=True, kw_only=True):
 
 
 class Position(_Record, frozen=True, kw_only=True):
-    """Where the server's log stood at the moment of the backup."""
+    """The position in the server's binary log at the time of the backup."""
 
     gtid: str | None = None
     file: str | None = None
@@ -78,7 +77,7 @@ class Position(_Record, frozen=True, kw_only=True):
 
 
 class Programs(_Record, frozen=True, kw_only=True):
-    """How many there are of each."""
+    """The number of programs of each kind."""
 
     views: int = 0
     triggers: int = 0
@@ -87,9 +86,9 @@ class Programs(_Record, frozen=True, kw_only=True):
 
 
 class Manifest(_Record, frozen=True, kw_only=True):
-    """A backup: `schema` is the database's name, `parts` are in the order of loading, `key_id` is null for no key.
+    """The content of a backup; `parts` are in loading order, and `key_id` is null if it is not encrypted.
 
-    `broken_views` could not be used when it was made, so that perhaps they cannot be made again.
+    `broken_views` were unusable when the backup was taken, and may fail to restore.
     """
 
     version: int = VERSION
@@ -106,17 +105,17 @@ class Manifest(_Record, frozen=True, kw_only=True):
 
     @property
     def rows(self) -> int:
-        """The rows of all tables."""
+        """The number of rows in all tables."""
         return sum(table.rows or 0 for table in self.tables)
 
     @property
     def plain_bytes(self) -> int:
-        """The bytes of the dump."""
+        """The size of the dump's text."""
         return sum(part.plain_bytes for part in self.parts)
 
     @property
     def stored_bytes(self) -> int:
-        """The bytes of the parts in the bucket."""
+        """The size of the parts in the bucket."""
         return sum(part.stored_bytes for part in self.parts)
 
 
@@ -125,36 +124,38 @@ class _Head(msgspec.Struct):
     key_id: str | None = None
 
 
-def seal(manifest: Manifest, *, key: Key | None) -> bytes:
-    """Return the manifest as it is stored. Raises DamagedError for one that contradicts itself or is too long."""
+def encode_manifest(manifest: Manifest, *, key: Key | None) -> bytes:
+    """Return the stored form of a manifest. Raises DamagedError if it contradicts itself or is too long."""
     _check(manifest)
     text = msgspec.json.encode(manifest)
     if key is None:
         content = text + b"\n" + _digest_of(text)
     else:
         head = msgspec.json.encode(_Head(version=manifest.version, key_id=key.id))
-        content = head + b"\n" + b"".join(frames.encrypt([text], **_bound(manifest.id, key)))
-    if len(content) > MOST_BYTES:
-        raise DamagedError(f"its manifest has {len(content):,} bytes, and a restore reads {MOST_BYTES:,}")
+        content = (
+            head + b"\n" + b"".join(encrypt([text], secret=key.derive("manifest"), associated=_associated(manifest.id)))
+        )
+    if len(content) > MAX_BYTES:
+        raise DamagedError(f"its manifest has {len(content):,} bytes, and a restore reads at most {MAX_BYTES:,}")
     return content
 
 
-def unseal(content: bytes, *, id: str, keys: Keys) -> tuple[Manifest, Key | None]:
+def decode_manifest(content: bytes, *, id: str, keys: Keys) -> tuple[Manifest, Key | None]:
     """Return the manifest of the backup with this id, and the key that encrypted it.
 
-    Raises DamagedError where it is not what was written for that backup, PermanentError where the key is missing or
-    this code does not read the format.
+    Raises DamagedError if it was altered or is another backup's, PermanentError if the key is missing or the format is
+    unknown.
     """
     line, _, rest = content.partition(b"\n")
     try:
         head = msgspec.json.decode(line, type=_Head)
         if head.version != VERSION:
-            raise PermanentError(_why_not(head.version, id=id))
+            raise PermanentError(_explain_version(head.version, id=id))
         key = None if head.key_id is None else _find(head.key_id, id=id, keys=keys)
         if key is not None:
-            line = b"".join(frames.decrypt([rest], **_bound(id, key)))
+            line = b"".join(decrypt([rest], secret=key.derive("manifest"), associated=_associated(id)))
         elif rest != _digest_of(line):
-            raise DamagedError("its SHA-256 is another")
+            raise DamagedError("its SHA-256 does not match")
         manifest = msgspec.json.decode(line, type=Manifest)
         if (manifest.id, manifest.version, manifest.key_id) != (id, head.version, head.key_id):
             raise DamagedError(f"it belongs to the backup {manifest.id}")
@@ -164,9 +165,9 @@ def unseal(content: bytes, *, id: str, keys: Keys) -> tuple[Manifest, Key | None
     return manifest, key
 
 
-def _why_not(version: int, *, id: str) -> str:
+def _explain_version(version: int, *, id: str) -> str:
     if version > VERSION:
-        return f"the backup {id} has format {version}, and this code reads {VERSION}; update it"
+        return f"the backup {id} has format {version}, and this code reads {VERSION}; update Nightshift"
     return (
         f"the backup {id} has format {version}, and this code reads {VERSION}; restore it with the release that made it"
     )
@@ -176,7 +177,7 @@ def _find(key_id: str, *, id: str, keys: Keys) -> Key:
     key = keys.find(key_id)
     if key is None:
         raise PermanentError(
-            f"the backup {id} is encrypted with the key {key_id}, and BACKUP_KEY has {keys}; add it there"
+            f"the backup {id} is encrypted with the key {key_id}, but BACKUP_KEY has {keys}; add it there"
         )
     return key
 
@@ -185,29 +186,31 @@ def _digest_of(text: bytes) -> bytes:
     return b"sha256 %s\n" % hashlib.sha256(text).hexdigest().encode()
 
 
-def _bound(id: str, key: Key) -> frames.Binding:
-    return {"secret": key.derive("manifest"), "associated": f"{id}/{MANIFEST}".encode()}
+def _associated(id: str) -> bytes:
+    return f"{id}/{MANIFEST}".encode()
 
 
 def _check(manifest: Manifest) -> None:
-    # A manifest without a key proves nothing about who wrote it.
+    # Anyone who can write to the bucket could have made a manifest without a key.
     names = [part.name for part in manifest.parts]
-    if len(set(names)) != len(names) or not all(map(is_part, names)):
-        raise DamagedError("its parts are not named as parts are")
+    if len(set(names)) != len(names) or not all(map(is_part_name, names)):
+        raise DamagedError("its parts have invalid or duplicate names")
     if any(name.endswith(".enc") is (manifest.key_id is None) for name in names):
-        raise DamagedError("its parts are not encrypted as it says")
+        raise DamagedError("the names of its parts contradict its key")
     if len({table.name for table in manifest.tables}) < len(manifest.tables):
-        raise DamagedError("it has two tables of one name")
+        raise DamagedError("it lists a table twice")
     counted = {table.name: 0 for table in manifest.tables if table.rows is not None}
     for part in manifest.parts:
         if part.kind == "rows":
             if part.table not in counted or part.rows is None:
-                raise DamagedError(f"it has no table for the rows of {part.name}")
+                raise DamagedError(f"it does not list the table of {part.name}")
             counted[part.table] += part.rows
     definitions = sum(part.plain_bytes for part in manifest.parts if part.kind in {"tables", "programs"})
-    if definitions > MOST_DEFINITION_BYTES:
-        raise DamagedError(f"its definitions have {definitions:,} bytes, and a restore reads {MOST_DEFINITION_BYTES:,}")
-    # The one part of a file is all of its tables.
+    if definitions > MAX_DEFINITION_BYTES:
+        raise DamagedError(
+            f"its definitions have {definitions:,} bytes, and a restore reads at most {MAX_DEFINITION_BYTES:,}"
+        )
+    # The single part of an SQLite file holds all tables.
     is_file = [part.kind for part in manifest.parts] == ["sqlite"]
     if not is_file and any(table.rows is not None and counted[table.name] != table.rows for table in manifest.tables):
-        raise DamagedError("its parts do not have the rows that its tables have")
+        raise DamagedError("the rows of its parts do not add up to those of its tables")

@@ -1,13 +1,12 @@
-"""What becomes of a part on its way to the bucket and back: zstd, and where there is a key, encryption around it."""
+"""Write and read the parts of a backup: SQL text, compressed with zstd and encrypted if there is a key."""
 
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from chalicelib.backup.archive import encryption as frames
-from chalicelib.backup.archive.encryption import Key, Keys
-from chalicelib.backup.archive.folder import MANIFEST, key_of, moment_of
-from chalicelib.backup.archive.manifest import MOST_BYTES, Manifest, Stored, seal, unseal
+from chalicelib.backup.archive.encryption import Key, Keys, decrypt, encrypt
+from chalicelib.backup.archive.folder import MANIFEST, key_of, parse_id
+from chalicelib.backup.archive.manifest import MAX_BYTES, Manifest, StoredPart, decode_manifest, encode_manifest
 from chalicelib.core.errors import DamagedError, PermanentError, TransientError
 from chalicelib.core.store import NotFoundError, Store, UploadPool
 from chalicelib.core.telemetry import logger
@@ -20,17 +19,17 @@ else:
 
 
 LEVEL = 3
-# Bytes of text, at least, that are compressed at once into a frame of their own. As one frame for all they take a third
-# longer, since then zstd copies them, and looks back over the seam of its copies.
+# Each zstd frame holds at least this much text. A single frame for all takes a third longer, because zstd then copies
+# its input.
 FRAME = 1 << 19
-# That level looks back on 2 MiB; a text that asks for more memory than every decoder has is not ours.
+# The level needs a window of 2 MiB. A part that asks for more than decoders must support is not ours.
 WINDOW_LOG = 23
-# Bytes that come out of the decoder at once, however few went in.
+# The most that one call of the decoder returns.
 UNPACKED = 1 << 20
 
 
-class Packing:
-    """A part on its way out; when it has been iterated, `stored` is known."""
+class PackedPart:
+    """The stored bytes of a part's text; `stored` is known once it was iterated."""
 
     def __init__(self, chunks: Iterable[bytes], *, backup: str, name: str, key: Key | None) -> None:
         self._chunks, self._backup, self._name, self._key = chunks, backup, name, key
@@ -41,7 +40,7 @@ class Packing:
         stream = self._compressed()
         if self._key is not None:
             associated = _associated(self._backup, self._name)
-            stream = frames.encrypt(stream, secret=self._key.derive("parts"), associated=associated)
+            stream = encrypt(stream, secret=self._key.derive("parts"), associated=associated)
         for chunk in stream:
             self._digest.update(chunk)
             self._stored_bytes += len(chunk)
@@ -57,13 +56,13 @@ class Packing:
             if len(held) >= FRAME:
                 yield compressor.compress(held, mode=compressor.FLUSH_FRAME)
                 held = b""
-        # The last one, and where there is no text at all the only one.
+        # The last frame; the only one for an empty text.
         yield compressor.compress(held, mode=compressor.FLUSH_FRAME)
 
     @property
-    def stored(self) -> Stored:
-        """What the manifest says of it."""
-        return Stored(
+    def stored(self) -> StoredPart:
+        """Its entry for the manifest."""
+        return StoredPart(
             name=self._name,
             plain_bytes=self._plain_bytes,
             stored_bytes=self._stored_bytes,
@@ -71,12 +70,12 @@ class Packing:
         )
 
 
-def unpack(chunks: Iterable[bytes], part: Stored, *, backup: str, key: Key | None) -> Iterator[bytes]:
-    """Yield the text of a part. Raises DamagedError, for an altered one without a key perhaps only at its end."""
+def unpack(chunks: Iterable[bytes], part: StoredPart, *, backup: str, key: Key | None) -> Iterator[bytes]:
+    """Yield the text of a part. Raises DamagedError; without a key, perhaps only after the last byte."""
     stream = _checked(chunks, part)
     if key is not None:
         associated = _associated(backup, part.name)
-        stream = frames.decrypt(stream, secret=key.derive("parts"), associated=associated)
+        stream = decrypt(stream, secret=key.derive("parts"), associated=associated)
     yield from _decompressed(stream, part.plain_bytes)
 
 
@@ -84,18 +83,18 @@ def _associated(backup: str, name: str) -> bytes:
     return f"{backup}/{name}".encode()
 
 
-def _checked(chunks: Iterable[bytes], part: Stored) -> Iterator[bytes]:
+def _checked(chunks: Iterable[bytes], part: StoredPart) -> Iterator[bytes]:
     digest, size = hashlib.sha256(), 0
     for chunk in chunks:
         digest.update(chunk)
         size += len(chunk)
         if size > part.stored_bytes:
-            raise DamagedError(f"it has more than the {part.stored_bytes} bytes that were stored")
+            raise DamagedError(f"it is longer than the {part.stored_bytes} bytes that were stored")
         yield chunk
     if size < part.stored_bytes:
         raise DamagedError(f"it has {size} of the {part.stored_bytes} bytes that were stored")
     if digest.hexdigest() != part.sha256:
-        raise DamagedError("its SHA-256 is not that of what was stored")
+        raise DamagedError("its SHA-256 does not match")
 
 
 def _decompressed(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
@@ -112,66 +111,66 @@ def _decompressed(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
             packed = decompressor.unused_data
             left -= len(text)
             if left < 0:
-                raise DamagedError(f"its text is longer than the {size} bytes that it had")
+                raise DamagedError(f"its text is longer than the expected {size} bytes")
             yield text
     if left or not decompressor.eof:
-        raise DamagedError(f"its text has {size - left} of the {size} bytes that it had")
+        raise DamagedError(f"its text has {size - left} of the expected {size} bytes")
 
 
 def _decompressor() -> zstd.ZstdDecompressor:
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})
 
 
-class Archive:
-    """Written in a `with`; an error in it takes away again what was written."""
+class ArchiveWriter:
+    """Writes one backup as a context manager; an error deletes what was written."""
 
     def __init__(self, store: Store, *, id: str, key: Key | None) -> None:
-        moment_of(id)
+        parse_id(id)
         self.id, self.key = id, key
         self._store = store
         self._pool = UploadPool()
         self._written: list[str] = []
 
-    def __enter__(self) -> "Archive":
+    def __enter__(self) -> "ArchiveWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._pool.close()
         if kind is not None:
-            self._take_away()
+            self._discard()
 
-    def write(self, name: str, chunks: Iterable[bytes]) -> Stored:
-        """Store a part, such as 00001.sql, under the name that is returned; several threads may do so at once.
+    def write(self, name: str, chunks: Iterable[bytes]) -> StoredPart:
+        """Store a part, such as 00001.sql, and return its final name and sizes. Thread-safe.
 
-        Raises TransientError where S3 fails, and what `chunks` raise; nothing of the part remains then.
+        Raises TransientError, and what `chunks` raise; then nothing of the part remains.
         """
         name = f"{name}.zst" if self.key is None else f"{name}.zst.enc"
-        packing = Packing(chunks, backup=self.id, name=name, key=self.key)
-        # Before it is: the answer to a success may be lost.
+        packing = PackedPart(chunks, backup=self.id, name=name, key=self.key)
+        # Record it before the upload, because the answer to a successful upload may be lost.
         self._written.append(name)
         self._store.upload(key_of(self.id, name), packing, content_type="application/octet-stream", pool=self._pool)
         return packing.stored
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest, which makes it a backup. Raises TransientError, DamagedError where it cannot be true."""
-        content = seal(manifest, key=self.key)
+        """Write the manifest, which completes the backup. Raises TransientError, DamagedError."""
+        content = encode_manifest(manifest, key=self.key)
         self._written.append(MANIFEST)
         self._store.put(key_of(self.id, MANIFEST), content, content_type="application/json")
 
-    def _take_away(self) -> None:
+    def _discard(self) -> None:
         try:
-            refused: object = delete(self._store, self.id, self._written)
+            refused: object = delete_objects(self._store, self.id, self._written)
         except TransientError as error:
             refused = str(error)
         if refused:
-            # The error on its way out says more, and pruning removes what is left.
-            logger.warning("a failed backup could not be taken away", extra={"backup": self.id, "error": refused})
+            # The original error matters more, and pruning removes the rest.
+            logger.warning("failed backup could not be deleted", extra={"backup": self.id, "error": refused})
 
 
-def delete(store: Store, id: str, names: Sequence[str]) -> dict[str, str]:
-    """Delete objects of a backup, the manifest first, and return by key why S3 refused. Raises TransientError.
+def delete_objects(store: Store, id: str, names: Sequence[str]) -> dict[str, str]:
+    """Delete objects of a backup, and return by key why S3 refused. Raises TransientError.
 
-    Whatever ends it early, what is left is no backup any more; with the manifest last it would be one that lacks parts.
+    Delete the manifest first, so that an interruption never leaves a backup that lacks parts.
     """
     first = [key_of(id, name) for name in names if name == MANIFEST]
     refused = store.delete(first)
@@ -179,35 +178,35 @@ def delete(store: Store, id: str, names: Sequence[str]) -> dict[str, str]:
 
 
 class Reader:
-    """Reads one backup; several threads may at once."""
+    """Reads one backup; thread-safe."""
 
     def __init__(self, store: Store, *, id: str, keys: Keys, plain: bool) -> None:
         """Read the manifest.
 
-        With keys, a backup without is read only where `plain` says so: whoever may write to the bucket could have made
-        it. Raises InvalidRequestError for what is no id, NotFoundError where there is no such backup, PermanentError
-        where its key is missing or this code does not read its format, DamagedError, TransientError.
+        If there are keys, `plain` must allow an unencrypted backup, because anyone who can write to the bucket could
+        have made it. Raises InvalidRequestError for an invalid id, NotFoundError, PermanentError if its key is missing
+        or its format is unknown, DamagedError, TransientError.
         """
-        moment_of(id)
+        parse_id(id)
         try:
-            content = _read_at_most(store.read(key_of(id, MANIFEST)), MOST_BYTES)
+            content = _read_at_most(store.read(key_of(id, MANIFEST)), MAX_BYTES)
         except NotFoundError:
-            raise NotFoundError(f"there is no finished backup {id}; list them to see which there are") from None
+            raise NotFoundError(f"there is no complete backup {id}; run `nightshift backup list`") from None
         if content is None:
-            raise DamagedError(f"the manifest of backup {id} has more than {MOST_BYTES:,} bytes; use another backup")
-        self.manifest, self._key = unseal(content, id=id, keys=keys)
+            raise DamagedError(f"the manifest of backup {id} has more than {MAX_BYTES:,} bytes; use another backup")
+        self.manifest, self._key = decode_manifest(content, id=id, keys=keys)
         if self._key is None and keys.all and not plain:
             raise PermanentError(
-                f"the backup {id} is not encrypted although BACKUP_KEY is set, so that whoever may write to the bucket "
-                "could have made it; if you know it to be yours, say that a plain one is meant"
+                f"the backup {id} is not encrypted although BACKUP_KEY is set, so anyone who can write to the bucket "
+                "could have made it; if you trust it, repeat with --plain"
             )
         self._store = store
 
-    def read(self, part: Stored) -> Iterator[bytes]:
+    def read(self, part: StoredPart) -> Iterator[bytes]:
         """Yield a part's text as it was written.
 
-        Raises DamagedError, TransientError. What was encrypted is yielded only when it has proven itself; of another
-        part nothing may be done for good before the iteration has ended, since only then its digest is known.
+        Raises DamagedError, TransientError. Encrypted text is authenticated before it is yielded. Without a key, the
+        digest is checked only at the end: commit nothing before.
         """
         id = self.manifest.id
         chunks = self._store.read(key_of(id, part.name))
@@ -218,13 +217,13 @@ class Reader:
         except DamagedError as error:
             raise DamagedError(f"{self.label(part)} is damaged: {error}; use another backup") from None
 
-    def label(self, part: Stored) -> str:
-        """Return what messages call a part."""
+    def label(self, part: StoredPart) -> str:
+        """Return how messages refer to a part."""
         return f"{part.name} of backup {self.manifest.id}"
 
 
 def _read_at_most(chunks: Iterator[bytes], most: int) -> bytes | None:
-    """Return the content, None where there is more of it."""
+    """Return the content, or None if it is longer than `most`."""
     content = bytearray()
     for chunk in chunks:
         content += chunk

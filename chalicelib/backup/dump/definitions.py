@@ -1,4 +1,4 @@
-"""The routines, triggers and events of a schema, as the server defines them."""
+"""The views, routines, triggers and events of a schema, and the SQL text that creates it."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,8 +6,8 @@ from typing import Any
 
 from pymysql import err
 
-from chalicelib.backup.connection import DENIED, LOST, ask, literal, quoted, tell
-from chalicelib.backup.dump.tables import SequenceTable, Table, unqualified, unqualified_trigger
+from chalicelib.backup.connection import DENIED, LOST, literal, query_bytes, query_text, quoted
+from chalicelib.backup.dump.tables import SequenceTable, Table, strip_schema, strip_trigger_schema
 from chalicelib.core.errors import PermanentError
 
 ROUTINES = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE")
@@ -15,27 +15,27 @@ ROUTINES = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE")
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """A program, and the settings of its creation that it keeps; None is what its kind has not."""
+    """A view, routine, trigger or event, and its settings from its creation; None if its kind has none."""
 
     kind: str
     name: str
     definition: bytes
     charset: str
     collation: str
-    # The schema's at that time.
+    # The schema's collation at that time.
     schema_collation: str | None = None
     sql_mode: str | None = None
     time_zone: str | None = None
-    # A trigger's.
+    # Of a trigger.
     table: str | None = None
-    # A view's: its columns' names, and the other views whose names are in its definition.
+    # Of a view: its columns, and the other views whose names occur in its definition.
     columns: tuple[str, ...] = ()
     named: frozenset[str] = frozenset()
 
 
 def read_routines(connection: Any) -> list[Program]:
-    """Return the routines of the connection's schema. Raises pymysql.err.Error, PermanentError."""
-    found = tell(
+    """Return the routines of the schema. Raises pymysql.err.Error, PermanentError."""
+    found = query_text(
         connection,
         b"SELECT ROUTINE_TYPE,ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=DATABASE()"
         b" ORDER BY ROUTINE_NAME",
@@ -44,8 +44,8 @@ def read_routines(connection: Any) -> list[Program]:
 
 
 def read_triggers(connection: Any, schema: str) -> list[Program]:
-    """Return the triggers of the connection's schema, those of one moment in their order. Raises as read_routines."""
-    found = tell(
+    """Return the triggers of the schema in their order of execution. Raises as `read_routines`."""
+    found = query_text(
         connection,
         b"SELECT TRIGGER_NAME,EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=DATABASE()"
         b" ORDER BY EVENT_OBJECT_TABLE,EVENT_MANIPULATION,ACTION_TIMING,ACTION_ORDER",
@@ -53,14 +53,14 @@ def read_triggers(connection: Any, schema: str) -> list[Program]:
     triggers = []
     for name, table in found:
         trigger = read_program(connection, "TRIGGER", name)
-        definition = unqualified_trigger(trigger.definition, schema, name=name, table=table)
+        definition = strip_trigger_schema(trigger.definition, schema, name=name, table=table)
         triggers.append(replace(trigger, table=table, definition=definition))
     return triggers
 
 
 def read_events(connection: Any) -> list[Program]:
-    """Return the events of the connection's schema. Raises as read_routines."""
-    found = tell(
+    """Return the events of the schema. Raises as `read_routines`."""
+    found = query_text(
         connection,
         b"SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA=DATABASE() ORDER BY EVENT_NAME",
     )
@@ -68,13 +68,15 @@ def read_events(connection: Any) -> list[Program]:
 
 
 def read_program(connection: Any, kind: str, name: str) -> Program:
-    """Return a program by its kind and name. Raises pymysql.err.Error, PermanentError where a part of it is hidden."""
-    _, *settings = ask(connection, b"SHOW CREATE " + kind.encode() + b" " + quoted(name))[0]
+    """Return a program by its kind and name. Raises pymysql.err.Error, PermanentError if its text is hidden."""
+    _, *settings = query_bytes(connection, b"SHOW CREATE " + kind.encode() + b" " + quoted(name))[0]
     sql_mode = None if kind == "VIEW" else settings.pop(0).decode()
     time_zone = settings.pop(0).decode() if kind == "EVENT" else None
     definition, charset, collation, *schema_collation = settings
     if definition is None:
-        raise PermanentError(f"the {kind.lower()} {name!r} is not shown to this user: let it see all of the schema")
+        raise PermanentError(
+            f"the {kind.lower()} {name!r} is hidden from this user: grant it access to the whole schema"
+        )
     return Program(
         kind=kind,
         name=name,
@@ -88,19 +90,18 @@ def read_program(connection: Any, kind: str, name: str) -> Program:
 
 
 def read_views(connection: Any, schema: str) -> list[Program]:
-    """Return the views of the connection's schema, by name. Raises pymysql.err.Error, PermanentError."""
-    found = tell(
+    """Return the views of the schema, by name. Raises pymysql.err.Error, PermanentError."""
+    found = query_text(
         connection,
-        # Here the definition is in UTF-8; elsewhere it is in the character set of whoever made the view.
+        # Only here is the definition in UTF-8; SHOW CREATE VIEW uses the character set of the view's author.
         b"SELECT TABLE_NAME,VIEW_DEFINITION,COLLATION_CONNECTION,DEFINER,SECURITY_TYPE FROM information_schema.VIEWS"
         b" WHERE TABLE_SCHEMA=DATABASE() ORDER BY TABLE_NAME",
     )
     quotes = {name: quoted(name).decode() for name, *_ in found}
     views = []
     for name, text, collation, definer, security in found:
-        # The server resolves the view's expressions to show it, and text that a function makes is in the session's
-        # character set: `collate utf8mb4_bin` behind it is refused where that is binary. It was not when the view was
-        # made, so the view is shown under the collation of that time.
+        # The server resolves the view's expressions in the session's character set, and refuses `collate utf8mb4_bin`
+        # for a binary one. So read the view with the collation under which it was created.
         connection.query(b"SET collation_connection=" + collation.encode())
         try:
             view = read_program(connection, "VIEW", name)
@@ -110,22 +111,22 @@ def read_views(connection: Any, schema: str) -> list[Program]:
             view = _listed(name, text, collation=collation, definer=definer, security=security)
         columns = _columns(connection, name)
         named = frozenset(other for other, quote in quotes.items() if other != name and quote in text)
-        views.append(replace(view, definition=unqualified(view.definition, schema), columns=columns, named=named))
+        views.append(replace(view, definition=strip_schema(view.definition, schema), columns=columns, named=named))
     connection.query(b"SET NAMES binary")
     return views
 
 
 def find_broken(connection: Any, views: Sequence[Program]) -> dict[str, str]:
-    """Return the names of views that cannot be used, with the server's reason: what they refer to is gone, perhaps.
+    """Return the names of unusable views, with the server's reason, such as a missing table.
 
-    Raises pymysql.err.Error where the server is lost.
+    Raises pymysql.err.Error if the connection is lost.
     """
     broken = {}
     for view in views:
-        # Or text that a function makes is binary, as above.
+        # For the same reason as in `read_views`.
         connection.query(b"SET collation_connection=" + view.collation.encode())
         try:
-            # Resolves what the view refers to, and reads no row.
+            # PREPARE resolves the view without reading any row.
             connection.query(b"PREPARE nightshift FROM " + literal(b"SELECT * FROM " + quoted(view.name)))
         except err.MySQLError as error:
             code, reason = (*error.args, "")[:2] if error.args else (None, "")
@@ -137,7 +138,7 @@ def find_broken(connection: Any, views: Sequence[Program]) -> dict[str, str]:
 
 
 def _listed(name: str, text: str, *, collation: str, definer: str, security: str) -> Program:
-    """Return a view as the server lists it, where it refuses to show it: MariaDB writes some that it cannot read."""
+    """Return a view from its listing, if SHOW CREATE VIEW fails: MariaDB stores some views that it cannot parse."""
     user, _, host = definer.rpartition("@")
     who = b"DEFINER=%b@%b SQL SECURITY %b" % (quoted(user), quoted(host), security.encode())
     definition = b"CREATE %b VIEW %b AS %b" % (who, quoted(name), text.encode())
@@ -145,8 +146,8 @@ def _listed(name: str, text: str, *, collation: str, definer: str, security: str
 
 
 def _columns(connection: Any, view: str) -> tuple[str, ...]:
-    """Return the names of a view's columns; of a view over what is gone, MariaDB knows none."""
-    found = tell(
+    """Return the names of a view's columns; MariaDB has none for a view on a missing table."""
+    found = query_text(
         connection,
         b"SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE()"
         b" AND TABLE_NAME=%b ORDER BY ORDINAL_POSITION" % literal(view.encode()),
@@ -154,11 +155,10 @@ def _columns(connection: Any, view: str) -> tuple[str, ...]:
     return tuple(name for (name,) in found)
 
 
-def in_order(views: Sequence[Program]) -> Iterator[Program]:
+def order_views(views: Sequence[Program]) -> Iterator[Program]:
     """Yield views, each after those that it names.
 
-    A name may be another thing's, a column's perhaps, so that there is no such order. Then views of the same columns
-    stand in first for all that remain.
+    A name may also be a column's, so there can be cycles. Then placeholders with the same columns come first.
     """
     waiting = {view.name: view for view in views}
     while ready := [view for view in waiting.values() if not view.named & waiting.keys()]:
@@ -172,15 +172,15 @@ def in_order(views: Sequence[Program]) -> Iterator[Program]:
         yield replace(view, definition=view.definition.replace(b"CREATE ", b"CREATE OR REPLACE ", 1))
 
 
-# What each part begins with, so that each loads by itself. Definitions are in UTF-8, as the server keeps them; values
-# are the bytes that their columns keep. No row is refused, and no value made up.
+# Each part begins with these settings, so that it loads on its own. Definitions are in UTF-8, as in the server; values
+# are the stored bytes. The modes neither refuse nor change any value.
 _MODE = b"sql_mode='NO_AUTO_VALUE_ON_ZERO',time_zone='+00:00'"
 _HEADER = b"SET NAMES utf8mb4;\nSET SESSION " + _MODE + b",foreign_key_checks=0,unique_checks=0;\n"
 ROWS_HEADER = _HEADER.replace(b"utf8mb4", b"binary")
 
 
 def define_tables(sequences: Iterable[SequenceTable], tables: Iterable[Table]) -> bytes:
-    """Return the text that makes tables. Their foreign keys may refer to later ones, their defaults to sequences."""
+    """Return the SQL text that creates the sequences and tables. Foreign keys may refer to later tables."""
     statements = []
     for sequence in sequences:
         statements += [sequence.definition, b"DO SETVAL(%b,%d,0)" % (quoted(sequence.name), sequence.next)]
@@ -188,9 +188,9 @@ def define_tables(sequences: Iterable[SequenceTable], tables: Iterable[Table]) -
 
 
 def define_programs(programs: Iterable[Program], *, collation: str) -> bytes:
-    """Return the text that makes programs, in this order.
+    """Return the SQL text that creates the programs, in this order.
 
-    `collation` is the schema's own; a program keeps that of the time when it was made.
+    `collation` is the schema's; each program keeps the collation of its creation.
     """
     statements, now = [], collation
     for program in programs:

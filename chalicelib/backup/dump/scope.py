@@ -1,4 +1,4 @@
-"""What of a schema goes into a backup."""
+"""What a backup includes: the configured plan, the privileges that it needs, and what it cannot hold."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from chalicelib.backup.connection import tell
+from chalicelib.backup.connection import query_text
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.core.grants import Grant, place_of, privileges_on, read_grants, sees_routines
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Patterns of names as a shell has them: what is included and not excluded goes, and with it a table's triggers.
+    """Shell patterns of names: back up what is included and not excluded, and the triggers of these tables.
 
-    Of tables in `schema_only` only the definition goes.
+    Tables in `schema_only` are backed up without rows.
     """
 
     include: Sequence[str] = ("*",)
@@ -24,11 +24,11 @@ class Plan:
     schema_only: Sequence[str] = ()
 
     def takes(self, name: str) -> bool:
-        """Return whether the thing of this name goes into the backup."""
+        """Return whether the object of this name is backed up."""
         return _matches(name, self.include) and not _matches(name, self.exclude)
 
     def takes_rows(self, table: str) -> bool:
-        """Return whether a table's rows go with it."""
+        """Return whether a table's rows are backed up."""
         return not _matches(table, self.schema_only)
 
 
@@ -36,28 +36,28 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-# By what a list shows: the privilege that lets it.
+# The privilege that the server requires to list each kind of object.
 SHOWN_BY = {"tables": "SELECT", "triggers": "TRIGGER", "events": "EVENT"}
-# A routine that is shown without its text is refused where that is read.
+# A routine that is listed without its text fails when its definition is read.
 ROUTINES = "routines"
 
 
-def check_sight(connection: Any, schema: str) -> None:
-    """Raise ConfigurationError, which says what to grant, unless the connection's user sees all of the schema."""
-    # Also what the user's active roles are granted.
-    grants = read_grants(text for (text,) in tell(connection, b"SHOW GRANTS"))
-    seen = seen_by(grants, schema)
+def check_privileges(connection: Any, schema: str) -> None:
+    """Raise ConfigurationError, which says what to grant, unless the user sees the whole schema."""
+    # Includes the grants of the user's active roles.
+    grants = read_grants(text for (text,) in query_text(connection, b"SHOW GRANTS"))
+    seen = visible_kinds(grants, schema)
     if hidden := [what for what in (*SHOWN_BY, ROUTINES) if what not in seen]:
-        user, version = tell(connection, b"SELECT CURRENT_USER(),VERSION()")[0]
+        user, version = query_text(connection, b"SELECT CURRENT_USER(),VERSION()")[0]
         place = place_of(grants, schema, user=user)
         needed = " and ".join(_needed(hidden, place, on_mariadb="MariaDB" in version))
         raise ConfigurationError(
-            f"a backup by {user} would lack {' and '.join(hidden)} of {schema}, which it is not shown: grant {needed}"
+            f"a backup by {user} would lack {' and '.join(hidden)} of {schema}, hidden from it: grant {needed}"
         )
 
 
-def seen_by(grants: Iterable[Grant], schema: str) -> set[str]:
-    """Return what these grants let be seen of all that the schema holds."""
+def visible_kinds(grants: Iterable[Grant], schema: str) -> set[str]:
+    """Return the kinds of objects that these grants make visible in the schema."""
     grants = list(grants)
     privileges = privileges_on(grants, schema)
     seen = {what for what, enough in SHOWN_BY.items() if privileges & {"ALL PRIVILEGES", enough}}
@@ -75,7 +75,7 @@ VERSIONED = text(
     "SELECT table_name FROM information_schema.tables"
     " WHERE table_schema = DATABASE() AND table_type = 'SYSTEM VERSIONED' ORDER BY table_name"
 )
-# MySQL has libraries from 9.2 on.
+# MySQL has libraries since 9.2.
 HAS_LIBRARIES = text(
     "SELECT COUNT(*) FROM information_schema.tables"
     " WHERE table_schema = 'information_schema' AND table_name = 'LIBRARIES'"
@@ -85,11 +85,11 @@ LIBRARIES = text(
 )
 
 
-def find_left_out(connection: Connection, plan: Plan) -> dict[str, list[str]]:
-    """Return the names of what a backup by the plan leaves out, by the summary's field; nothing for what is not there.
+def find_omitted(connection: Connection, plan: Plan) -> dict[str, list[str]]:
+    """Return the names of what a backup cannot hold, by field of the run's summary.
 
-    These are MariaDB's system-versioned tables, of which it holds the present rows and not their history, and MySQL's
-    libraries of JavaScript or WebAssembly. Raises DBAPIError.
+    These are MariaDB's system-versioned tables, which lose their history, and MySQL's libraries of JavaScript or
+    WebAssembly. Raises DBAPIError.
     """
     versioned = connection.scalars(VERSIONED).all()
     libraries = connection.scalars(LIBRARIES).all() if connection.scalar(HAS_LIBRARIES) else []

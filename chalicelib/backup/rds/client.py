@@ -1,6 +1,6 @@
-"""Snapshots of an RDS instance or an Aurora cluster, and their exports to S3, as AWS has them.
+"""The AWS API for snapshots of an RDS instance or Aurora cluster, and for their exports to S3.
 
-All that we know of a snapshot is on it, in its name and its tags: the bucket and the database are not needed.
+The state of a snapshot is in its name and tags, so neither the bucket nor the database is needed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.backup.archive.folder import is_id, moment_of
+from chalicelib.backup.archive.folder import is_id, parse_id
 from chalicelib.core.errors import PermanentError, TransientError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ GIBIBYTE = 1 << 30
 
 Kind = Literal["instance", "cluster"]
 
-# What only a person can mend.
+# Errors that only a person can fix.
 PERMANENT = frozenset({"DBInstanceNotFound", "DBClusterNotFoundFault", "SnapshotQuotaExceeded"})
 EXIST = frozenset({"DBSnapshotAlreadyExists", "DBClusterSnapshotAlreadyExistsFault", "ExportTaskAlreadyExists"})
 MISSING = frozenset({"DBSnapshotNotFound", "DBClusterSnapshotNotFoundFault", "ExportTaskNotFound"})
@@ -38,7 +38,7 @@ MISSING = frozenset({"DBSnapshotNotFound", "DBClusterSnapshotNotFoundFault", "Ex
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A snapshot; for retention, it is a backup when it is available, and read whole when its export is complete."""
+    """A snapshot; for retention, it is complete when it is available, and verified when its export is complete."""
 
     id: str
     arn: str
@@ -50,33 +50,33 @@ class Snapshot:
 
     @property
     def name(self) -> str:
-        """What it and its export are called in AWS."""
+        """The name of the snapshot and of its export in AWS."""
         return name_of(self.id)
 
     @property
     def taken_at(self) -> datetime:
-        """The moment that it holds."""
-        return moment_of(self.id)
+        """When its data was read."""
+        return parse_id(self.id)
 
     @property
     def finished_at(self) -> datetime | None:
-        """When it was made, None while it is being made or when it failed."""
+        """When it was created; None while it is being created, or if that failed."""
         return self.created_at if self.status == "available" else None
 
     @property
     def verified_at(self) -> datetime | None:
-        """When its export, which reads all of it, was complete."""
+        """When its export, which reads all of it, completed."""
         word, _, moment = (self.export or "").partition(" ")
         return datetime.fromisoformat(moment) if word == "complete" else None
 
     @property
     def touched_at(self) -> datetime:
-        """When it was begun."""
+        """When it was started."""
         return self.created_at
 
 
-class Rds:
-    """The snapshots of one instance or cluster. Raises PermanentError for what a person must mend, TransientError."""
+class SnapshotClient:
+    """The snapshots of one instance or cluster. Raises PermanentError for what a person must fix, TransientError."""
 
     def __init__(self, rds: RDSClient, *, kind: Kind, database: str) -> None:
         self._rds = rds
@@ -84,10 +84,10 @@ class Rds:
         self._database = database
 
     def create(self, id: str) -> None:
-        """Begin a snapshot; one that is already begun is left to go on."""
+        """Start a snapshot; do nothing if it already exists."""
         name = name_of(id)
         tags: list[TagTypeDef] = [{"Key": "app", "Value": "nightshift"}]
-        with _asking(f"no snapshot of {self._database} can be made", ignored=EXIST):
+        with _translate_errors(f"creating a snapshot of {self._database} failed", ignored=EXIST):
             if self._is_cluster:
                 self._rds.create_db_cluster_snapshot(
                     DBClusterSnapshotIdentifier=name, DBClusterIdentifier=self._database, Tags=tags
@@ -96,9 +96,9 @@ class Rds:
                 self._rds.create_db_snapshot(DBSnapshotIdentifier=name, DBInstanceIdentifier=self._database, Tags=tags)
 
     def list(self) -> tuple[Snapshot, ...]:
-        """Return all snapshots that were made here, from the oldest on."""
+        """List the snapshots that Nightshift created, oldest first."""
         found = []
-        with _asking(f"the snapshots of {self._database} cannot be listed"):
+        with _translate_errors(f"listing the snapshots of {self._database} failed"):
             for entry in self._entries():
                 name = entry["DBClusterSnapshotIdentifier" if self._is_cluster else "DBSnapshotIdentifier"]
                 if (id := id_of(name)) is None:
@@ -109,8 +109,8 @@ class Rds:
                         id=id,
                         arn=entry["DBClusterSnapshotArn" if self._is_cluster else "DBSnapshotArn"],
                         status=entry["Status"],
-                        # There is none before it is made.
-                        created_at=entry.get("SnapshotCreateTime") or moment_of(id),
+                        # Missing until the snapshot is created.
+                        created_at=entry.get("SnapshotCreateTime") or parse_id(id),
                         bytes=entry.get("AllocatedStorage", 0) * GIBIBYTE,
                         export=tags.get(EXPORT_TAG),
                     )
@@ -118,16 +118,16 @@ class Rds:
         return tuple(sorted(found, key=lambda snapshot: snapshot.id))
 
     def delete(self, snapshot: Snapshot) -> None:
-        """Delete a snapshot for good, if it is still there."""
-        with _asking(f"the snapshot {snapshot.name} cannot be deleted", ignored=MISSING):
+        """Delete a snapshot permanently, if it still exists."""
+        with _translate_errors(f"deleting the snapshot {snapshot.name} failed", ignored=MISSING):
             if self._is_cluster:
                 self._rds.delete_db_cluster_snapshot(DBClusterSnapshotIdentifier=snapshot.name)
             else:
                 self._rds.delete_db_snapshot(DBSnapshotIdentifier=snapshot.name)
 
     def export(self, snapshot: Snapshot, *, bucket: str, role_arn: str, key_arn: str) -> None:
-        """Begin a snapshot's export to `exports/<its name>/`; one that is already begun is left to go on."""
-        with _asking(f"the export of {snapshot.name} cannot be begun", ignored=EXIST):
+        """Start a snapshot's export to `exports/<its name>/`; do nothing if it already exists."""
+        with _translate_errors(f"starting the export of {snapshot.name} failed", ignored=EXIST):
             self._rds.start_export_task(
                 ExportTaskIdentifier=snapshot.name,
                 SourceArn=snapshot.arn,
@@ -139,15 +139,15 @@ class Rds:
         self.tag(snapshot, "started")
 
     def describe_export(self, snapshot: Snapshot) -> Mapping[str, Any]:
-        """Return what AWS says of an export, nothing where it has forgotten it."""
-        with _asking(f"the export of {snapshot.name} cannot be looked at", ignored=MISSING):
+        """Return AWS's description of an export, empty if AWS no longer has it."""
+        with _translate_errors(f"describing the export of {snapshot.name} failed", ignored=MISSING):
             tasks = self._rds.describe_export_tasks(ExportTaskIdentifier=snapshot.name)["ExportTasks"]
             return tasks[0] if tasks else {}
         return {}
 
     def tag(self, snapshot: Snapshot, export: str) -> None:
-        """Write down on a snapshot how its export stands."""
-        with _asking(f"the snapshot {snapshot.name} cannot be tagged"):
+        """Record the state of a snapshot's export in a tag."""
+        with _translate_errors(f"tagging the snapshot {snapshot.name} failed"):
             self._rds.add_tags_to_resource(ResourceName=snapshot.arn, Tags=[{"Key": EXPORT_TAG, "Value": export}])
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:
@@ -162,18 +162,18 @@ class Rds:
 
 
 def name_of(id: str) -> str:
-    """Return the name of a snapshot; RDS makes all letters small."""
+    """Return the name of a snapshot; RDS lower-cases names."""
     return f"{SNAPSHOT_PREFIX}{id.lower()}"
 
 
 def id_of(name: str) -> str | None:
-    """Return the id of the snapshot with this name, None for one that was not made here."""
+    """Return the id of the snapshot with this name, or None if Nightshift did not create it."""
     id = name.removeprefix(SNAPSHOT_PREFIX).replace("t", "T").replace("z", "Z")
     return id if name.startswith(SNAPSHOT_PREFIX) and is_id(id) else None
 
 
 @contextmanager
-def _asking(failure: str, *, ignored: frozenset[str] = frozenset()) -> Iterator[None]:
+def _translate_errors(failure: str, *, ignored: frozenset[str] = frozenset()) -> Iterator[None]:
     try:
         yield
     except ClientError as error:

@@ -1,7 +1,7 @@
-"""Restoring a backup into a schema: everything is read and judged before the first statement, and an end is no loss.
+"""Restore a backup into a schema, in three steps recorded in the schema's journal: tables, then rows, then programs.
 
-Whatever ends it, a process that is killed or a database that goes away, the same restore continues behind the last step
-and the last parts that the schema's journal tells of.
+The whole backup is checked before the first change. After a failure or a kill at any moment, the same restore continues
+after the last recorded step and part.
 """
 
 import hashlib
@@ -14,24 +14,24 @@ import msgspec
 
 from chalicelib.backup.archive.manifest import Manifest, Part
 from chalicelib.backup.archive.parts import Reader
-from chalicelib.backup.connection import DeniedError, explained, quoted
-from chalicelib.backup.progress import Telling
+from chalicelib.backup.connection import MissingPrivilegeError, quoted, translate_errors
+from chalicelib.backup.progress import ProgressLogger
 from chalicelib.backup.restore.comparing import compare_programs, compare_tables
 from chalicelib.backup.restore.contents import Contents, read_contents
-from chalicelib.backup.restore.loading import Filling
+from chalicelib.backup.restore.loading import RowLoader
 from chalicelib.backup.restore.screening import Limits, screen
 from chalicelib.backup.restore.statements import RUNNING, Statement
-from chalicelib.backup.restore.target import BEGUN, SYSTEM, Journal, Target, schemas_of
+from chalicelib.backup.restore.target import BEGUN, SYSTEM, Journal, Target, list_schemas
 from chalicelib.core.errors import ConfigurationError, InvalidRequestError, PermanentError, TransientError
 
 TABLES_MADE, PROGRAMS_MADE = "tables", "programs"
-# They share their names.
+# These share one namespace.
 _OF_TABLES = frozenset({"TABLE", "SEQUENCE", "VIEW"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Broken:
-    """A program that the server refused to make; `was_broken` says that it was so when it was backed up."""
+class BrokenProgram:
+    """A program that the server refused to create; `was_broken` is whether it was already broken in the backup."""
 
     kind: str
     name: str
@@ -40,7 +40,7 @@ class Broken:
 
 
 class Restoration:
-    """A restore under way; `notes` are the journal's when it began. Each step raises as `Target.connection`."""
+    """The steps of a restore; `notes` are the journal's at its start. Each step raises as `Target.connection`."""
 
     def __init__(
         self, reader: Reader, target: Target, contents: Contents, journal: Journal, notes: Mapping[str, Any]
@@ -51,179 +51,180 @@ class Restoration:
         self._journal = journal
         self._notes = notes
 
-    def make_tables(self) -> None:
-        """Make tables and sequences, in place of what has their names or the views'."""
+    def create_tables(self) -> None:
+        """Create tables and sequences, replacing objects with their names or the views'."""
         if TABLES_MADE in self._notes:
             return
         names = {statement.name for statement in self._contents.definitions if statement.kind in _OF_TABLES}
-        self._target.remove(
-            thing for thing in self._target.things() if thing.kind in _OF_TABLES and thing.name in names
+        self._target.drop_objects(
+            each for each in self._target.objects() if each.kind in _OF_TABLES and each.name in names
         )
-        self._target.collate(self._notes[BEGUN]["collation"])
+        self._target.set_collation(self._notes[BEGUN]["collation"])
         with self._target.connection() as connection:
             for statement in self._contents.tables:
-                with explained(f"making {_called(statement)}"):
+                with translate_errors(f"creating {_describe(statement)}"):
                     connection.query(statement.text)
             self._journal.note(connection, TABLES_MADE, {})
             connection.commit()
 
-    def fill_tables(self, *, connections: int, progress: Callable[[Part], None]) -> None:
-        """Load the rows that are not there, as `Filling`."""
+    def load_tables(self, *, connections: int, progress: Callable[[Part], None]) -> None:
+        """Load the rows that are not loaded yet, as `RowLoader`."""
         parts = defaultdict(list)
         made = {table.name for table in self._contents.tables_of(self._reader.manifest)}
         for part in self._reader.manifest.parts:
             if part.kind == "rows" and part.table in made:
                 parts[part.table or ""].append(part)
-        filling = Filling(self._reader, self._target, self._journal, parts)
+        loader = RowLoader(self._reader, self._target, self._journal, parts)
         if TABLES_MADE in self._notes:
-            filling.empty_half_filled()
-        filling.fill(connections=connections, progress=progress)
+            loader.truncate_partial_tables()
+        loader.load(connections=connections, progress=progress)
 
-    def make_programs(self, *, own: bool, events: bool) -> list[Broken]:
-        """Make programs, in place of what has their names, and return those that the server refuses.
+    def create_programs(self, *, set_definer: bool, events: bool) -> list[BrokenProgram]:
+        """Create programs, replacing existing ones, and return those that the server refuses.
 
-        `own` makes the user the definer of each, and `events` says whether those are made too.
+        `set_definer` makes the user the definer of each, and `events` is whether to create events too.
         """
-        broken = {each["name"]: Broken(**each) for each in self._notes.get(PROGRAMS_MADE, {}).get("broken", ())}
+        broken = {each["name"]: BrokenProgram(**each) for each in self._notes.get(PROGRAMS_MADE, {}).get("broken", ())}
         if PROGRAMS_MADE not in self._notes:
-            # A program keeps the schema's collation of its time; the text says where that changes from the backup's.
-            self._target.collate(self._reader.manifest.server.collation or self._target.collation())
+            # A program keeps the schema's collation of its creation; the text sets it where it differs.
+            self._target.set_collation(self._reader.manifest.server.collation or self._target.collation())
             with self._target.connection() as connection:
                 for statement in self._contents.programs:
                     if events or statement.kind != "EVENT":
-                        # A view may come twice: first another stands in for it.
-                        broken.pop(_called(statement), None)
-                        if (reason := _make(connection, statement, own=own)) is not None:
-                            broken[_called(statement)] = self._broken(statement, reason)
+                        # A view can come twice: the first is a placeholder.
+                        broken.pop(_describe(statement), None)
+                        if (reason := _create_program(connection, statement, set_definer=set_definer)) is not None:
+                            broken[_describe(statement)] = self._broken(statement, reason)
                 self._journal.note(connection, PROGRAMS_MADE, {"broken": [asdict(each) for each in broken.values()]})
                 connection.commit()
-        self._target.collate(self._notes[BEGUN]["collation"])
+        self._target.set_collation(self._notes[BEGUN]["collation"])
         return list(broken.values())
 
-    def _broken(self, program: Statement, reason: str) -> Broken:
+    def _broken(self, program: Statement, reason: str) -> BrokenProgram:
         was_broken = program.kind == "VIEW" and program.name in map(quoted, self._reader.manifest.broken_views)
-        return Broken(kind=program.kind, name=_called(program), reason=reason, was_broken=was_broken)
+        return BrokenProgram(kind=program.kind, name=_describe(program), reason=reason, was_broken=was_broken)
 
     def compare(self, *, by_checksum: bool, connections: int) -> list[str]:
-        """Return a sentence for each table that is not as the manifest says.
+        """Return a sentence for each table that differs from the manifest.
 
-        Rows are counted; they are read and compared where `by_checksum` says so, and in tables that changed a value.
+        Count rows, and compare checksums with `by_checksum`, and of tables for which the server warned.
         """
         manifest, notes = self._reader.manifest, self._journal.read()
         tables = self._contents.tables_of(manifest)
         warned = {part.table for part in manifest.parts if part.table and notes.get(part.name, {}).get("warning")}
         summed = {table.name for table in tables} if by_checksum else warned
         rows = sum(table.rows or 0 for table in tables if table.name in summed)
-        told = Telling("compared", backup=manifest.id, total=rows)
-        return compare_tables(self._target, tables, by_checksum=summed, connections=connections, told=told)
+        progress = ProgressLogger("compared", backup=manifest.id, total=rows)
+        return compare_tables(self._target, tables, by_checksum=summed, connections=connections, progress=progress)
 
 
-def _make(connection: Any, program: Statement, *, own: bool) -> str | None:
-    """Make a program, or return why the server refuses it: the others can be made without it."""
+def _create_program(connection: Any, program: Statement, *, set_definer: bool) -> str | None:
+    """Create a program, or return why the server refuses it."""
     try:
-        with explained(f"making {_called(program)}"):
+        with translate_errors(f"creating {_describe(program)}"):
             if program.name:
                 connection.query(b"DROP %b IF EXISTS %b" % (program.kind.encode(), program.name))
-            connection.query(program.without_definer if own and program.name else program.text)
-    except DeniedError as error:
-        hint = "" if own else "; grant it, or say that this user is to be the definer"
+            connection.query(program.without_definer if set_definer and program.name else program.text)
+    except MissingPrivilegeError as error:
+        hint = "" if set_definer else "; grant it, or repeat with --set-definer"
         raise ConfigurationError(f"{error}{hint}") from error
     except PermanentError as error:
-        # What comes after a setting would be made under another.
+        # Without this setting, the next programs would be created under another one.
         if not program.name:
             raise
         return str(error)
     return None
 
 
-def _called(statement: Statement) -> str:
+def _describe(statement: Statement) -> str:
     return f"the {statement.kind.lower()} {statement.name.decode(errors='replace')}".strip()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is asked of a restore into a schema, which is made where it does not exist.
+class RestoreRequest:
+    """What to restore into a schema, which is created if it does not exist.
 
-    `tables` are patterns as a shell has them: only tables of such names, with their triggers. `replace` says that what
-    has the backup's names may go. `elsewhere` allows definitions to reach what lies outside of the schema. `programs`
-    is True to restore the routines, triggers and events of a backup without a key and to trust its definitions, False
-    to restore tables and rows alone. `own` makes the database user the definer of everything. `by_checksum` has all
-    rows read and compared.
+    `tables` are shell patterns: restore only tables of such names, and their triggers. `replace` overwrites existing
+    objects. `allow_cross_schema` allows definitions to refer to other schemas. `programs` is True to trust a backup
+    without a key and restore its routines, triggers and events, False to restore only tables and rows. `set_definer`
+    makes the database user the definer of all programs. `by_checksum` compares the checksums of all rows.
     """
 
     schema: str
     tables: Sequence[str] | None
     replace: bool
-    elsewhere: bool
+    allow_cross_schema: bool
     programs: bool | None
-    own: bool
+    set_definer: bool
     by_checksum: bool
     connections: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restored:
-    """What was restored; `differences` are sentences, none where the schema has what the manifest says.
+class RestoreResult:
+    """What was restored; `differences` has a sentence for each difference from the manifest.
 
-    `broken` are the programs without which it was restored.
+    `broken` are the programs that are missing.
     """
 
     schema: str
     tables: int
     rows: int
     is_resumed: bool
-    broken: Sequence[Broken]
+    broken: Sequence[BrokenProgram]
     differences: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Called after each part that was checked, and loaded; what either raises ends the restore, to be continued."""
+class RestoreProgress:
+    """Called after each part that was checked or loaded; what they raise ends the restore, which can be continued."""
 
     checked: Callable[[Part], None]
     loaded: Callable[[Part], None]
 
 
-def restore(reader: Reader, connect: Callable[[], Any], request: Request, *, progress: Progress) -> Restored:
-    """Restore a backup; `connect` connects to the server, with CLIENT.LOCAL_FILES for rows to go as streams.
+def restore(
+    reader: Reader, connect: Callable[[], Any], request: RestoreRequest, *, progress: RestoreProgress
+) -> RestoreResult:
+    """Restore a backup; `connect` connects to the server, with CLIENT.LOCAL_FILES to allow streams of rows.
 
-    Raises DamagedError, InvalidRequestError where the schema holds something or nothing is to be restored, and
-    PermanentError for what definitions may not do: all before anything was changed. Raises TransientError,
-    ConfigurationError for a privilege that is missing, PermanentError: the same restore continues.
+    Before any change, raises DamagedError, InvalidRequestError if the schema is not empty or no table matches, and
+    PermanentError for a forbidden definition. Later, raises TransientError, PermanentError, and ConfigurationError for
+    a missing privilege; then the same restore continues.
     """
     target = Target(connect, schema=request.schema)
     manifest = reader.manifest
     journal = Journal(target, avoiding={quoted(table.name) for table in manifest.tables})
-    schemas = schemas_of(connect)
-    # So that nobody waits for a refusal; what counts is the look when nobody else can begin one.
-    is_resumed = request.schema in schemas and bool(_look(target, journal, request, manifest))
-    # What begun restores have in their journal was read whole before, and each part is judged again as it is loaded.
+    schemas = list_schemas(connect)
+    # Fail early. The check that counts is the one under the lock.
+    is_resumed = request.schema in schemas and bool(_read_notes(target, journal, request, manifest))
+    # An interrupted restore has checked the whole backup, and each part is checked again when it is loaded.
     contents = read_contents(reader, rows=not is_resumed, threads=request.connections, progress=progress.checked)
-    contents = contents.chosen(request.tables, programs=request.programs is not False)
+    contents = contents.select(request.tables, programs=request.programs is not False)
     limits = _limits(request, manifest, schemas)
     if not limits.is_trusted:
-        _refuse_running(contents, manifest)
+        _refuse_programs(contents, manifest)
     screen(contents.definitions, limits)
-    with target.alone():
+    with target.lock():
         if request.schema not in schemas:
             target.create()
-        notes = _look(target, journal, request, manifest)
+        notes = _read_notes(target, journal, request, manifest)
         if is_resumed and not notes:
-            raise TransientError(f"the restore into {request.schema} was ended by another one; do the same again")
+            raise TransientError(f"the restore into {request.schema} was ended by another one; try again")
         if not notes:
-            is_empty = not [thing for thing in target.things() if thing != journal.thing]
+            is_empty = not [each for each in target.objects() if each != journal.table]
             collation = (manifest.server.collation if is_empty else None) or target.collation()
             notes = journal.begin(_identity(manifest, request) | {"collation": collation})
         restoration = Restoration(reader, target, contents, journal, notes)
-        restoration.make_tables()
-        restoration.fill_tables(connections=request.connections, progress=progress.loaded)
-        broken = restoration.make_programs(own=request.own, events=True)
+        restoration.create_tables()
+        restoration.load_tables(connections=request.connections, progress=progress.loaded)
+        broken = restoration.create_programs(set_definer=request.set_definer, events=True)
         differences = restoration.compare(by_checksum=request.by_checksum, connections=request.connections)
         if request.tables is None and request.programs is not False and not request.replace:
             differences += compare_programs(target, manifest.programs, broken=[each.kind for each in broken])
         journal.remove()
     tables = contents.tables_of(manifest)
-    return Restored(
+    return RestoreResult(
         schema=request.schema,
         tables=len(tables),
         rows=sum(table.rows or 0 for table in tables),
@@ -233,54 +234,54 @@ def restore(reader: Reader, connect: Callable[[], Any], request: Request, *, pro
     )
 
 
-def _limits(request: Request, manifest: Manifest, schemas: set[str]) -> Limits:
+def _limits(request: RestoreRequest, manifest: Manifest, schemas: set[str]) -> Limits:
     is_sealed = manifest.key_id is not None
     is_trusted = is_sealed or request.programs is True
-    # What names the schema that it comes from would have a copy write to the original.
+    # A definition that names the original schema would make a copy write to it.
     foreign = {manifest.schema} if is_sealed else schemas | SYSTEM | {manifest.schema}
     foreign = {schema.lower() for schema in foreign - {request.schema}}
 
     def is_foreign(schema: str) -> bool:
-        if request.elsewhere:
+        if request.allow_cross_schema:
             return False
         return schema.lower() in foreign if is_trusted else schema != request.schema
 
     return Limits(is_trusted=is_trusted, is_foreign=is_foreign)
 
 
-def _refuse_running(contents: Contents, manifest: Manifest) -> None:
+def _refuse_programs(contents: Contents, manifest: Manifest) -> None:
     counts = Counter(program.kind.lower() for program in contents.programs if program.kind in RUNNING)
     if counts:
         found = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in sorted(counts.items()))
         raise PermanentError(
-            f"the backup {manifest.id} is not encrypted, so that whoever may write to the bucket could have made it, "
-            f"and has programs that run with their definers' rights ({found}): say that programs are to be restored, "
-            "if you know it to be yours, or that they are to be left out"
+            f"the backup {manifest.id} is not encrypted, so anyone who can write to the bucket could have made it, "
+            f"and it has programs that run with their definers' rights ({found}): if you trust it, repeat with "
+            "--programs, or leave them out with --no-programs"
         )
 
 
-def _look(target: Target, journal: Journal, request: Request, manifest: Manifest) -> dict[str, Any]:
-    """Return the notes of this very restore, none where it is to begin. Raises InvalidRequestError."""
-    things = target.things()
-    notes = journal.read() if journal.thing in things else {}
+def _read_notes(target: Target, journal: Journal, request: RestoreRequest, manifest: Manifest) -> dict[str, Any]:
+    """Return the notes of this restore, empty if it has not started. Raises InvalidRequestError."""
+    objects = target.objects()
+    notes = journal.read() if journal.table in objects else {}
     if begun := notes.get(BEGUN):
         if begun.items() >= _identity(manifest, request).items():
             return notes
         if not request.replace:
             raise InvalidRequestError(
-                f"{target.schema} holds a restore of backup {begun['backup']} that is not complete: ask for the same "
-                "again to complete it, or say that what is there may be replaced"
+                f"{target.schema} has an incomplete restore of backup {begun['backup']}: repeat the same restore to "
+                "complete it, or use --replace to overwrite it"
             )
-    elif not request.replace and (others := [thing for thing in things if thing != journal.thing]):
+    elif not request.replace and (others := [each for each in objects if each != journal.table]):
         raise InvalidRequestError(
-            f"{target.schema} is not empty, it holds {others[0]}: restore into another schema, or say that what is "
-            "there under the names of the backup may be replaced"
+            f"{target.schema} is not empty, it has {others[0]}: restore into another schema, or use --replace to "
+            "overwrite existing objects"
         )
     return {}
 
 
-def _identity(manifest: Manifest, request: Request) -> dict[str, Any]:
-    """Return what tells a restore from others."""
+def _identity(manifest: Manifest, request: RestoreRequest) -> dict[str, Any]:
+    """Return what identifies a restore in its journal."""
     digest = hashlib.sha256(msgspec.json.encode(manifest)).hexdigest()
     tables = None if request.tables is None else list(request.tables)
     return {"backup": manifest.id, "digest": digest, "tables": tables}

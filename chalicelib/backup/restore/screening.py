@@ -1,9 +1,12 @@
-"""What the definitions of a backup may do.
+"""Screen the definitions of a backup: refuse what they may not do.
 
-Only the owner can write a backup under a key, so its definitions are trusted. Without a key, anyone who may write to
-the bucket may have written them. Then tables, sequences and views may call and ask for nothing but what is known to
-stay within their schema, and programs are made only on request: what was slipped into one runs with its definer's
-rights.
+Only the owner can write an encrypted backup, so its definitions are trusted. Anyone who can write to the bucket could
+have written an unencrypted one. Then tables, sequences and views may only use the functions and options listed here,
+which cannot reach outside their schema, and programs, which run with their definer's rights, need an explicit request.
+
+The server writes names in backticks, so a bare word before a parenthesis is SQL's own. The lists are the functions of
+MySQL 9.7 and MariaDB 11.8 that only compute. They leave out functions that read files, wait, lock or call other systems
+(LOAD_FILE, SLEEP, BENCHMARK, GET_LOCK, SETVAL, Aurora's LAMBDA_SYNC), and all loadable functions.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,13 +100,13 @@ _OPERATORS = _words("""
 """)
 
 FUNCTIONS = _NUMBERS | _TEXTS | _MOMENTS | _SETS | _DOCUMENTS | _SHAPES | _VECTORS | _OTHERS | _TYPES | _OPERATORS
-# What else stands before a parenthesis in a table, and in a view.
+# Other words before a parenthesis, in tables and in views.
 OF_TABLES = _words("ARRAY CHECK HASH INDEX KEY LIST MAXVALUE RANGE SYSTEM_TIME THAN AUTO")
 OF_VIEWS = _words("""
     DISTINCT EXCEPT FROM GROUP HAVING INDEX INTERSECT JOIN KEY LATERAL MATERIALIZED PARTITION SELECT STRAIGHT_JOIN UNION
     WHERE WITH
 """)
-# Behind a table's columns, or a sequence's name. Not among them: CONNECTION, DATA DIRECTORY, SELECT.
+# Options after a table's columns or a sequence's name. Not CONNECTION, DATA DIRECTORY or SELECT.
 OPTIONS = _words("""
     ALGORITHM AUTO AUTOEXTEND_SIZE AUTO_INCREMENT AVG_ROW_LENGTH BY CACHE CHARACTER CHARSET CHECKSUM COLLATE COLUMNS
     COMMENT COMPRESSION CURRENT CYCLE DEFAULT DELAY_KEY_WRITE ENCRYPTED ENCRYPTION ENCRYPTION_KEY_ID ENGINE EVERY HASH
@@ -113,19 +116,19 @@ OPTIONS = _words("""
     STATS_PERSISTENT STATS_SAMPLE_PAGES STORAGE SUBPARTITION SUBPARTITIONS SYSTEM SYSTEM_TIME TABLESPACE THAN TO
     TRANSACTIONAL UNION UNSIGNED VALUES VERSIONING WITH
 """)
-# Their rows are the server's own; those of another engine may be anywhere.
+# Engines that store rows in the server. Others may read rows from anywhere.
 ENGINES = _words("""
     ARCHIVE ARIA BLACKHOLE COLUMNSTORE CSV INNODB MEMORY MERGE MROONGA MRG_MYISAM MYISAM NDB NDBCLUSTER ROCKSDB
 """)
 
 
-# They take memory beside their text. A table of 4,096 columns and 8,192 partitions has half as many.
-MOST_TOKENS = 500_000
+# Limits memory. A table of 4,096 columns and 8,192 partitions has half as many.
+MAX_TOKENS = 500_000
 _SIGNS = frozenset("(),.=<>+-*/%&|^~!:@")
 _PLACED_BY = {"TABLE", "KEY", "INDEX", "REFERENCES", "FOR", "PARTITION", "SEQUENCE"}
 _ENDS_FROM = {"SELECT", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "WINDOW", "UNION", "EXCEPT", "INTERSECT", "MINUS"}
 _OF_SEQUENCES = {"NEXTVAL", "LASTVAL", "SETVAL"}
-# Beside the first and the last token.
+# Before the first and after the last token.
 _NOTHING = Token("space", "")
 
 
@@ -133,8 +136,8 @@ _NOTHING = Token("space", "")
 class Limits:
     """What definitions may do.
 
-    `is_trusted` is true of a backup whose author is known. `is_foreign` says of a schema's name whether definitions may
-    not reach into it. `may_refer` allows foreign keys to do so.
+    `is_trusted` is whether the backup's author is known. `is_foreign` returns whether definitions may not refer to a
+    schema. `may_refer` allows foreign keys to refer to it.
     """
 
     is_trusted: bool
@@ -143,41 +146,41 @@ class Limits:
 
 
 def screen(statements: Iterable[Statement], limits: Limits) -> None:
-    """Raise PermanentError where a definition does what the limits do not allow."""
+    """Raise PermanentError for a definition that violates the limits."""
     for statement in statements:
         name = f"the {statement.kind.lower()} {statement.name.decode(errors='replace')} of the backup"
         try:
-            tokens = list(islice(statement.tokens(), MOST_TOKENS + 1))
-            if len(tokens) > MOST_TOKENS:
-                raise DamagedError(f"has more than {MOST_TOKENS:,} words and signs")
+            tokens = list(islice(statement.tokens(), MAX_TOKENS + 1))
+            if len(tokens) > MAX_TOKENS:
+                raise DamagedError(f"has more than {MAX_TOKENS:,} words and signs")
             code = [token for token in tokens if token.kind != "comment"]
-            strange = next(_strange(statement.kind, tokens), None) if not limits.is_trusted else None
+            unsafe = next(_unsafe(statement.kind, tokens), None) if not limits.is_trusted else None
             foreign = next(_foreign(statement.kind, code, limits), None)
         except DamagedError as error:
-            strange, foreign = str(error), None
-        if strange is not None:
+            unsafe, foreign = str(error), None
+        if unsafe is not None:
             raise PermanentError(
-                f"{name} {strange}, which a backup without a key may not do, since whoever may write to the bucket "
-                "could have made it; if you know it to be yours, say that its programs are to be restored"
+                f"{name} {unsafe}, which an unencrypted backup may not do, because anyone who can write to the bucket "
+                "could have made it; if you trust it, repeat with --programs"
             )
         if foreign is not None:
             raise PermanentError(
-                f"{name} {foreign}, and might reach what lies outside of the schema that it is restored into; if that "
-                "is meant, say that definitions may reach elsewhere"
+                f"{name} {foreign}, outside of the schema that it is restored into; to allow that, repeat with "
+                "--allow-cross-schema"
             )
 
 
-def _strange(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
+def _unsafe(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
     if kind in RUNNING:
         yield "runs"
     elif kind in {"TABLE", "SEQUENCE", "VIEW"}:
-        yield from _strange_text(kind, tokens)
-        yield from _strange_calls(kind, tokens)
-        yield from _strange_query(tokens) if kind == "VIEW" else _strange_options(kind, tokens)
+        yield from _unsafe_text(kind, tokens)
+        yield from _unsafe_calls(kind, tokens)
+        yield from _unsafe_query(tokens) if kind == "VIEW" else _unsafe_options(kind, tokens)
 
 
-def _strange_text(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
-    """Say what the server itself does not write, and what two servers may read differently."""
+def _unsafe_text(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
+    """Find what the server itself never writes, and what servers parse differently."""
     depth, depth_outside, is_within = 0, 0, False
     for n, token in enumerate(tokens):
         if token.kind == "comment" or (token.kind == "mark" and kind == "VIEW"):
@@ -187,25 +190,25 @@ def _strange_text(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
         elif token.text.startswith('"'):
             yield "has a text in double quotes"
         elif token.kind == "mark":
-            # One server reads what is within, another does not: neither may see another call, name or option.
+            # Some servers execute the text inside, others skip it. Neither may see another call, name or option.
             after = tokens[n + 1] if n + 1 < len(tokens) else _NOTHING
             if after.text in {"(", ".", "="} or tokens[n - 1].text in {".", "="} or tokens[n - 1].word == "ENGINE":
-                yield "has a comment within a piece of code"
+                yield "has a comment within an expression"
             is_within = not is_within
             if not is_within and depth != depth_outside:
-                yield "has half a parenthesis in a comment"
+                yield "has an unbalanced parenthesis in a comment"
             depth_outside = depth
         depth += {"(": 1, ")": -1}.get(token.text, 0)
         if depth < 0 or (is_within and depth < depth_outside):
-            yield "has a parenthesis too many"
+            yield "has an unbalanced parenthesis"
     if depth or is_within:
-        yield "has no end"
+        yield "has an unclosed parenthesis or comment"
 
 
-def _strange_calls(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
-    """Say what is called that is not known to stay within the schema."""
+def _unsafe_calls(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
+    """Find calls of functions that are not on the list."""
     allowed = FUNCTIONS | (OF_VIEWS if kind == "VIEW" else OF_TABLES)
-    # Whether the parenthesis is a key's, in which a column may have a length.
+    # Whether each open parenthesis is a key's, in which a column may have a length.
     keys: list[bool] = []
     for n, token in enumerate(tokens):
         if token.text == ")" and keys:
@@ -231,15 +234,15 @@ def _is_length(tokens: Sequence[Token], at: int) -> bool:
 
 
 def _names_columns(tokens: Sequence[Token], at: int) -> bool:
-    """Return whether the parenthesis holds the columns of a common table expression."""
+    """Return whether the parenthesis lists the columns of a common table expression."""
     end = next((n for n in range(at, len(tokens)) if tokens[n].text == ")"), len(tokens))
     is_list = all(token.name is not None or token.text == "," for token in tokens[at + 1 : end])
     return is_list and [token.text.upper() for token in tokens[end + 1 : end + 3]] == ["AS", "("]
 
 
-def _strange_options(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
-    """Say what is asked for behind the columns of a table or the name of a sequence, and of which engine."""
-    # In a partition's expression a column may stand without backticks.
+def _unsafe_options(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
+    """Find options after a table's columns or a sequence's name, and engines, that are not on the lists."""
+    # A partition's expression may have a column without backticks.
     options_within: list[bool] = []
     is_behind = kind == "SEQUENCE"
     for n, token in enumerate(tokens):
@@ -261,13 +264,13 @@ def _strange_options(kind: str, tokens: Sequence[Token]) -> Iterator[str]:
             is_behind = is_behind or not options_within
 
 
-def _strange_query(tokens: Sequence[Token]) -> Iterator[str]:
+def _unsafe_query(tokens: Sequence[Token]) -> Iterator[str]:
     if any(token.word == "INTO" for token in tokens):
         yield "writes what it reads to a file or a variable"
 
 
 def _foreign(kind: str, code: Sequence[Token], limits: Limits) -> Iterator[str]:
-    """Say which schema is named that may not be."""
+    """Find names of schemas that may not be used."""
     schemas = _schemas_of_view(code) if kind == "VIEW" else _schemas_anywhere(code)
     for schema, before in schemas:
         if limits.is_foreign(schema) and not (limits.may_refer and before.word == "REFERENCES"):
@@ -279,21 +282,21 @@ def _schemas_anywhere(code: Sequence[Token]) -> Iterator[tuple[str, Token]]:
     for n, token in enumerate(code):
         if token.text != "." or not n:
             continue
-        # Some servers skip what others execute between a name and its dot.
+        # Between a name and its dot, some servers execute a comment that others skip.
         if "mark" in {near.kind for near in code[n - 1 : n + 2]}:
-            raise DamagedError("has a name with a comment in it")
+            raise DamagedError("has a comment within a name")
         name, before = code[n - 1].name, code[n - 2] if n > 1 else _NOTHING
-        # Of a variable, what stands before the dot is its scope.
+        # Before the dot of a variable is its scope.
         if name and not name.isdigit() and before.text not in {".", "@"}:
             yield name, before
 
 
 def _schemas_of_view(code: Sequence[Token]) -> Iterator[tuple[str, Token]]:
-    """Yield each name before a dot that is a schema's: of a table, a sequence or a function.
+    """Yield each schema's name before a table, a sequence or a function, and the token before it.
 
-    Before a column's name stands a table's or its alias.
+    The name before a column is a table's or an alias.
     """
-    # Of each open parenthesis: whether it has a SELECT, so that a FROM is no function's, and whether it lists tables.
+    # For each open parenthesis: whether it has a SELECT, so that FROM is not a function's, and whether it lists tables.
     selects, lists = [False], [False]
     is_table = False
     for n, token in enumerate(code):

@@ -1,4 +1,7 @@
-"""The statements of a backup that define: each of a kind that backups have, or it is refused."""
+"""The statements of a backup's definitions, each of a known kind, and their tokens.
+
+Any other statement is refused. Tokens separate code from strings and comments.
+"""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +11,7 @@ from typing import Any
 
 from chalicelib.core.errors import DamagedError
 
-# These have characters whose second byte is a quote or a backslash to everybody else.
+# Character sets in which the second byte of a character can be a quote or a backslash.
 _CODECS = {"big5": "big5", "gbk": "gbk", "sjis": "shift_jis", "cp932": "cp932", "gb18030": "gb18030"}
 _PATTERN = r"""
     (?P<space> [\ \t\n\v\f\r]+ )
@@ -21,14 +24,14 @@ _PATTERN = r"""
 """
 _WITH_ESCAPES = re.compile(_PATTERN.format(r"\\", r"\\.|"), re.S | re.X)
 _WITHOUT_ESCAPES = re.compile(_PATTERN.format("", ""), re.S | re.X)
-_AMBIGUOUS = "has comments that not all servers understand alike"
+_AMBIGUOUS = "has comments that servers interpret differently"
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of code: a name in backticks, a string in either quotes, a word, a sign, a comment.
+    """A token: a name in backticks, a string in either quotes, a word, a sign, a comment or a mark.
 
-    A mark begins or ends a comment that some servers execute; what stands within is code.
+    A mark begins or ends a comment that some servers execute, such as /*!80000; the text in it is code.
     """
 
     kind: str
@@ -36,41 +39,41 @@ class Token:
 
     @property
     def name(self) -> str | None:
-        """What it names, where it can be a name: a string in double quotes is one in some modes."""
+        """The name, or None if it cannot be one. A string in double quotes is a name in some modes."""
         if self.kind == "name" or self.text[:1] == '"':
             return self.text[1:-1].replace(self.text[0] * 2, self.text[0])
         return self.text if self.kind == "word" else None
 
     @property
     def word(self) -> str:
-        """The word in capitals, empty for what is none."""
+        """The word in capitals, or an empty string."""
         return self.text.upper() if self.kind == "word" else ""
 
 
 def decode(text: bytes, *, charset: str) -> str:
-    """Return a statement as text in which every byte, or character of several, is one. Raises DamagedError."""
+    """Decode a statement so that no quote or backslash is part of another character. Raises DamagedError."""
     try:
         return text.decode(_CODECS.get(charset, "latin-1"))
     except UnicodeDecodeError:
-        raise DamagedError(f"is no text of the character set {charset}") from None
+        raise DamagedError(f"is not text in the character set {charset}") from None
 
 
 def encode(text: str, *, charset: str) -> bytes:
-    """Return the bytes of a piece of decoded text."""
+    """Encode a piece of decoded text."""
     return text.encode(_CODECS.get(charset, "latin-1"))
 
 
-def tokens_of(text: str, *, has_escapes: bool) -> Iterator[Token]:
-    """Yield the tokens; `has_escapes` says whether a backslash in a string is one.
+def tokenize(text: str, *, has_escapes: bool) -> Iterator[Token]:
+    """Yield the tokens; `has_escapes` is whether backslashes are escapes in strings.
 
-    Raises DamagedError where a server that skips a comment would see another end of it than one that executes it.
+    Raises DamagedError if servers that skip a comment and servers that execute it would disagree about its end.
     """
     pattern = _WITH_ESCAPES if has_escapes else _WITHOUT_ESCAPES
     is_executable, at = False, 0
     while found := pattern.match(text, at):
         kind, piece = found.lastgroup or "", found[0]
         if kind == "mark" and piece == "*/" and not is_executable:
-            # Ends nothing: a product before a comment, perhaps.
+            # It ends no comment. It may be a product before one.
             kind, piece = "sign", "*"
         elif kind == "mark":
             if is_executable and piece != "*/":
@@ -85,27 +88,27 @@ def tokens_of(text: str, *, has_escapes: bool) -> Iterator[Token]:
 
 _BEGINNING = re.compile(rb"((?:SET [^\n]*;\n)*+)DELIMITER (\$\$+)\n")
 _END = b"DELIMITER ;\n"
-# Each takes memory beside its text. A schema has two for a program and one for a table.
-MOST_STATEMENTS = 250_000
+# Limits memory. A schema has two statements per program and one per table.
+MAX_STATEMENTS = 250_000
 
 
-def statements_of(text: bytes, *, part: str) -> Iterator[bytes]:
-    """Yield the statements of a part's text. Raises DamagedError where it is not written as such parts are."""
+def split_statements(text: bytes, *, part: str) -> Iterator[bytes]:
+    """Split a part's text into statements. Raises DamagedError if it has another format."""
     beginning = _BEGINNING.match(text)
     if not beginning:
-        raise DamagedError(f"{part} is damaged: it does not begin as definitions do")
+        raise DamagedError(f"{part} is damaged: it does not begin with the header of definitions")
     settings, delimiter = beginning.groups()
     separator = b"\n" + delimiter + b"\n"
-    if (count := text.count(separator)) > MOST_STATEMENTS:
-        raise DamagedError(f"{part} has {count:,} statements, and a restore reads {MOST_STATEMENTS:,}")
+    if (count := text.count(separator)) > MAX_STATEMENTS:
+        raise DamagedError(f"{part} has {count:,} statements, and a restore reads at most {MAX_STATEMENTS:,}")
     *statements, end = text[beginning.end() :].split(separator)
     if end != _END:
-        raise DamagedError(f"{part} is damaged: it does not end as definitions do")
+        raise DamagedError(f"{part} is damaged: it does not end with the footer of definitions")
     yield from (setting.removesuffix(b";") for setting in settings.splitlines())
     yield from statements
 
 
-# What runs: with the rights of its definer, when a table is used, when it is called, or by itself.
+# Programs that can run code with their definer's rights.
 RUNNING = frozenset({"TRIGGER", "FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY", "EVENT"})
 PROGRAMS = RUNNING | {"VIEW"}
 
@@ -114,7 +117,7 @@ _SETTING = rf"(?:{_SETTINGS})=(?:'[\w,+:/-]*'|[01])"
 _SPACE = r"(?:\s|/\*(?!M?!).*?\*/|--\s[^\n]*\n|\#[^\n]*\n)"
 _QUOTED = r"(?:`(?:[^`]|``)++`|\"(?:[^\"]|\"\")++\")"
 _NAME = rf"(?:{_QUOTED}|[\w$\x80-\uffff]++)"
-# The definer is as the server writes it; what comes behind a trigger's, as its author did.
+# The server writes the definer; what follows it in a trigger is as its author wrote it.
 _DEFINER = rf"(?P<definer>DEFINER=(?:{_QUOTED}@)?{_QUOTED} )?"
 _FORMS = [
     ("SETTING", rf"SET NAMES (?:binary|utf8mb4)|SET SESSION {_SETTING}(?:,{_SETTING})*"),
@@ -137,16 +140,15 @@ _MODE = re.compile(rb"sql_mode='([\w,]*)'")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Statement:
-    """What defines an object, its name quoted and in the statement's own bytes; or a setting, which has no name.
+    """A statement that defines an object, or a setting, which has no name. The name is quoted and encoded.
 
-    `definer` is the clause of the text that names one. `charset` and `has_escapes` are the settings under which the
-    server reads it.
+    `definer` is its DEFINER clause. `charset` and `has_escapes` are the settings under which the server parses it.
     """
 
     kind: str
     text: bytes
     name: bytes = b""
-    # A trigger's.
+    # Of a trigger.
     table: str | None = None
     definer: bytes = b""
     charset: str
@@ -154,20 +156,20 @@ class Statement:
 
     @property
     def without_definer(self) -> bytes:
-        """The text for whoever may not create in the name of others."""
+        """The text without its DEFINER clause, for users who may not set another definer."""
         return self.text.replace(self.definer, b"", 1)
 
     def tokens(self) -> Iterator[Token]:
-        """Yield its code and comments. Raises DamagedError as `tokens_of`."""
-        return tokens_of(decode(self.text, charset=self.charset), has_escapes=self.has_escapes)
+        """Yield all tokens. Raises DamagedError as `tokenize`."""
+        return tokenize(decode(self.text, charset=self.charset), has_escapes=self.has_escapes)
 
     def code(self) -> Iterator[Token]:
-        """Yield its code. Raises DamagedError as `tokens_of`."""
+        """Yield the tokens except comments. Raises DamagedError as `tokenize`."""
         return (token for token in self.tokens() if token.kind != "comment")
 
 
 class Statements:
-    """The statements of a part, each read as the settings before it have it."""
+    """The statements of a part, each parsed under the settings before it."""
 
     def __init__(self, text: bytes, *, part: str) -> None:
         self._text = text
@@ -176,12 +178,12 @@ class Statements:
         self._has_escapes = True
 
     def __iter__(self) -> Iterator[Statement]:
-        """Yield them. Raises DamagedError for what no backup has."""
-        for text in statements_of(self._text, part=self._part):
+        """Yield the statements. Raises DamagedError for an unknown one."""
+        for text in split_statements(self._text, part=self._part):
             try:
                 statement = self._read(text)
             except DamagedError as error:
-                raise DamagedError(f"{self._part} is damaged: {error}: {shortened(text)}") from None
+                raise DamagedError(f"{self._part} is damaged: {error}: {shorten(text)}") from None
             yield statement
 
     def _read(self, text: bytes) -> Statement:
@@ -189,7 +191,7 @@ class Statements:
         for kind, shape in _SHAPES:
             if found := shape.fullmatch(decoded):
                 return self._made(kind, found, text)
-        raise DamagedError("no backup has such a statement")
+        raise DamagedError("unknown kind of statement")
 
     def _made(self, kind: str, found: "re.Match[str]", text: bytes) -> Statement:
         settings: Any = {"charset": self._charset, "has_escapes": self._has_escapes}
@@ -207,7 +209,7 @@ class Statements:
             **settings,
         )
         if kind == "FUNCTION" and "SONAME" in {token.word for token in statement.code()}:
-            raise DamagedError("no backup has a function of a library")
+            raise DamagedError("loadable functions are not part of backups")
         return replace(statement, table=_table_of(statement)) if kind == "TRIGGER" else statement
 
     def _note_settings(self, text: bytes) -> None:
@@ -218,11 +220,11 @@ class Statements:
 
 
 def _table_of(trigger: Statement) -> str:
-    # The first ON is that of the table: only the moment and what happens stand before it.
+    # The first ON precedes the table; only the trigger's time and event come before it.
     after = dropwhile(lambda token: token.word != "ON", trigger.code())
     _, table, dot = (*islice(after, 3), None, None, None)[:3]
     if table is None or table.name is None or (dot and dot.text == "."):
-        raise DamagedError("no backup has such a trigger")
+        raise DamagedError("unknown form of trigger")
     return encode(table.name, charset=trigger.charset).decode(errors="replace")
 
 
@@ -232,6 +234,6 @@ def _in_backticks(name: str) -> str:
     return name if name.startswith("`") else f"`{name}`"
 
 
-def shortened(text: bytes) -> str:
-    """Return the beginning of a statement, for a message."""
+def shorten(text: bytes) -> str:
+    """Return the beginning of a statement for a message."""
     return text[:80].decode(errors="replace")
