@@ -26,7 +26,7 @@ def restore_file(reader: Reader, path: Path, *, replace: bool, progress: Callabl
     """
     sidecars = [path.with_name(path.name + ending) for ending in SIDECARS]
     if not replace and any(file.exists() and file.stat().st_size for file in (path, *sidecars)):
-        raise InvalidRequestError(f"{path} exists: name another file, or allow replacing it")
+        raise InvalidRequestError(f"{path} exists: name another file, or use --replace")
     new = path.with_name(f".{path.name}.restoring")
     try:
         tables = _write(reader, new, progress)

@@ -76,7 +76,7 @@ def test_a_file_that_is_there_is_refused_and_replaced_on_request(store: Store, d
     connection.execute("DELETE FROM t")
     connection.commit()
     assert database.with_name("its own.db-wal").stat().st_size
-    with pytest.raises(InvalidRequestError, match="exists: name another file, or allow replacing it"):
+    with pytest.raises(InvalidRequestError, match="exists: name another file, or use --replace"):
         run(store, database)
     assert rows_in(database) == []
     run(store, database, replace=True)

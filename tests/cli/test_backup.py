@@ -171,7 +171,7 @@ def test_where_something_is_nothing_is_restored_unless_it_may_be_replaced(shell:
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM posts"))
     complaint = shell.complaint("restore", "--into", place)
-    assert "may be replaced" in complaint
+    assert "use --replace" in complaint
     assert shell.rows(place) == ROWS | {"posts": 0}
     assert "use --replace" in shell.complaint("restore"), "the application's own database"
     assert shell.tell("restore", "--into", place, "--replace").startswith("Restored ")
@@ -259,7 +259,7 @@ def test_an_encrypted_backup_is_restored_with_its_key_alone(shell: BackupShell) 
             "2026-11-20T00:00",
             "'2026-11-20T00:00' is neither `latest`, nor the id of a backup, nor a time with",
         ),
-        ("restore", "../secrets", "'../secrets' is neither `latest`, nor a backup's id, nor a time with its zone"),
+        ("restore", "../secrets", "'../secrets' is neither `latest`, nor the id of a backup, nor a time with its zone"),
     ],
 )
 def test_what_is_no_backup_is_said_in_a_sentence(shell: BackupShell, command: str, wanted: str, sentence: str) -> None:
