@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="List and check the schedules of ta
 
 ALL = "*"
 COLUMNS = ("task", "cron", "zone", "last run", "outcome", "schedule and next fires")
-CHECK_COLUMNS = ("task", "where", "schedule", "dropped a day", "EventBridge expression")
+CHECK_COLUMNS = ("task", "where", "schedule", "dropped a day", "EventBridge")
 Task = Annotated[str | None, typer.Argument(metavar="TASK", show_default=False, autocompletion=complete_task)]
 All = Annotated[bool, typer.Option("--all", help="Every task.")]
 

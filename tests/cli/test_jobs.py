@@ -102,8 +102,8 @@ def test_in_a_terminal_of_any_width_ids_are_whole_the_error_folds_and_nothing_ru
 
 
 def test_narrow_terminal_wraps_a_message_at_words(shell: JobsShell) -> None:
-    lines = shell.see("list", width=40).splitlines()
-    assert lines == ["No jobs with status", "dead match."]
+    lines = shell.see("list", width=30).splitlines()
+    assert lines == ["No jobs with status dead", "match."]
 
 
 def test_a_job_is_shown_in_full_for_people_and_as_json(shell: JobsShell) -> None:

@@ -85,7 +85,7 @@ def test_in_a_terminal_in_which_no_row_fits_each_cell_has_its_line(shell: Shell)
 @pytest.mark.parametrize(("width", "is_block"), [(40, True), (60, False)])
 def test_the_check_fits_in_a_terminal_of_any_width(width: int, is_block: bool) -> None:
     lines = [line.rstrip() for line in Shell(environment=BASE).see("schedule", "check", width=width).splitlines()]
-    assert ("  EventBridge expression  cron(0 8 * * ? *)" in lines) == is_block
+    assert ("  EventBridge    cron(0 8 * * ? *)" in lines) == is_block
     assert ("    cron(0 8 * * ? *)" in lines) != is_block
     assert max(map(len, lines)) <= width
 
