@@ -127,9 +127,9 @@ def test_in_a_narrow_terminal_each_backup_is_a_block_and_the_reasons_fold() -> N
         lines = [line.rstrip() for line in shell.see("list", "--stage", "prod", width=40).splitlines()]
     assert lines == [
         OLDER,
-        "  verified   2016-01-01T01:02:00Z",
-        "  drilled    no",
-        "  MB         1,240.0",
+        "  verified  2016-01-01T01:02:00Z",
+        "  drilled   no",
+        "  MB        1,240.0",
         "  retention",
         "    the newest",
         "    the newest of the week that began on",
