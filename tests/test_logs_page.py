@@ -13,8 +13,10 @@ import pytest
 from chalicelib.core.context import Context
 from chalicelib.core.errors import RunFailedError
 from chalicelib.core.outcome import Counts
+from chalicelib.queue import outbox
 from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
+from chalicelib.queue.outbox import NewJob
 from tests.runs.plan import DONE, Plan, fail, utc
 
 ROOT = Path(__file__).parent.parent
@@ -60,7 +62,8 @@ def test_each_field_of_a_run_and_a_job_is_on_the_page_and_no_other(
         with suppress(RunFailedError):
             plan.fire(utc("03 08:00"))
     for data in ({}, {}, {"fails": True}):
-        plan.kit.enqueue("mine", data, traceparent="mine")
+        with outbox.transaction(plan.kit.context()) as connection:
+            outbox.enqueue_many(connection, [NewJob(type="mine", data=data, traceparent="mine")])
     plan.kit.drain()
     lines = [line for line in log() if "_aws" not in line and line["message"] != "fires missed"]
     assert {line["message"] for line in lines} > {"run failed", "run skipped", "jobs succeeded", "job failed"}

@@ -18,7 +18,6 @@ import app
 from chalicelib.backup.archive.folder import DRILLED, VERIFIED
 from chalicelib.backup.archive.parts import Reader
 from chalicelib.backup.rds import snapshots
-from chalicelib.backup.retention import read_policy
 from chalicelib.core import context as context_module
 from chalicelib.core import secrets, store
 from chalicelib.core.clock import to_ms
@@ -315,7 +314,7 @@ def works(queue: str) -> Use:
             worker.work(sqs_event([digest]), world.context(seconds=45.5), queue=queue)
             # Else the next one waits for its turn longer than its time allows.
             world.clock.advance(1)
-        world.configure(mail_rate=None)
+        world.configure(mail_rate="")
         # The emulator does not tell the account's rate, so a mail fails at just that call.
         with pytest.raises(BatchFailedError, match=f"1 of {len(rest)} messages"):
             worker.work(sqs_event(rest), world.context(), queue=queue)
@@ -407,7 +406,7 @@ def looks(world: World) -> Iterator[None]:
         leave_to_rds(world, kind)
         world.clock.advance(3600)
         make_backup(world.context(seconds=5))
-    world.configure(backup_rds=None)
+    world.configure(backup_rds="")
     make_backup(world.context())
     yield
     for command in sorted(READ_ONLY_COMMANDS):
@@ -436,7 +435,7 @@ def leave_to_clear_up(world: World) -> None:
     """Leave what goes once there is a newer backup that was read back, and databases that RDS knows."""
     # S3 and RDS go by the time of day, and what was begun there may be under way for two days.
     world.clock.advance(time.time() - world.clock.now_ms() / 1000 + 3 * DAY)
-    world.configure(backup_keep=read_policy("all=1 daily=1 weekly=0 monthly=0 yearly=0"))
+    world.configure(backup_keep="all=1 daily=1 weekly=0 monthly=0 yearly=0")
     make_backup(world.context())
     world.aws.client("s3").create_multipart_upload(Bucket=world.environment["BUCKET"], Key="backups/begun")
     rds, user = world.aws.client("rds"), {"MasterUsername": "admin", "MasterUserPassword": "not-a-secret"}
@@ -560,7 +559,7 @@ def warms_the_cache(world: World) -> Iterator[None]:
 
 def syncs(world: World) -> Iterator[None]:
     url = f"https://127.0.0.1:{free_port()}/items"
-    world.configure(external_sync_url=url, external_sync_hosts_allowed=frozenset({"127.0.0.1"}))
+    world.configure(external_sync_url=url, external_sync_hosts_allowed="127.0.0.1")
     yield
     # Too late to do anything: the rest continues later.
     execution.execute("external_sync", event=scheduled_event(MORNING), context=world.context(seconds=5))

@@ -13,13 +13,6 @@ if TYPE_CHECKING:
 
 # No Lambda limits a command that runs here.
 TIMEOUT_MS = 3_600_000
-# Settings that a group of commands does not use, so that an operator need not set them to restore a backup.
-_UNUSED = dict.fromkeys(
-    ("WORK_QUEUE_URL", "PRIORITY_QUEUE_URL", "DEAD_LETTER_QUEUE_URL", "SITE_URL", "UNSUBSCRIBE_URL"),
-    "https://unused.invalid/",
-) | {"MAIL_FROM": "unused@unused.invalid", "SITE_NAME": "unused", "UNSUBSCRIBE_SECRETS": 32 * "u"}
-UNUSED = {"backup": _UNUSED, **dict.fromkeys(("schedule", "runs"), _UNUSED | {"BUCKET": "unused"})}
-USING_ALL = frozenset({"backup.create", "schedule.backfill"})
 
 
 def ask(stage: str | None, command: str, **request: Any) -> dict[str, Any]:
@@ -71,12 +64,8 @@ def _invoke(stage: str, function: str, request: Mapping[str, Any]) -> dict[str, 
 
 
 def _run_here(request: Mapping[str, Any]) -> dict[str, Any]:
-    from nightshift.local.environment import changed
-
     _check_settings()
-    command = request["command"]
-    unused = {} if command in USING_ALL else UNUSED.get(command.partition(".")[0], {})
-    with _logging_to_stderr(), changed(**unused | os.environ):
+    with _logging_to_stderr():
         from chalicelib import operate
         from chalicelib.core.context import from_lambda
         from nightshift.local.invocation import LocalContext

@@ -333,7 +333,7 @@ def test_only_chosen_tables_come_back_with_their_triggers(store: Store, database
         *(f"TRIGGER {name}" for name in triggers),
     }
     assert all(expected[object] == found[object] for object in objects)
-    with pytest.raises(InvalidRequestError, match="no table like nothing or none"):
+    with pytest.raises(InvalidRequestError, match="no table that matches nothing or none"):
         run(store, database, id=HOSTILE, keys=KEYS, tables=["nothing", "none"], schema="other")
 
 

@@ -269,7 +269,9 @@ PROGRAMS = [
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_programs_without_a_key_are_restored_only_on_request(store: Store, database: Database, program: bytes) -> None:
     write_backup(store, tables=[T], rows=[], programs=[program])
-    with pytest.raises(PermanentError, match=r"programs that run with their definers' rights \(1 \w+\): say"):
+    with pytest.raises(
+        PermanentError, match=r"programs that run with their definers' rights \(1 \w+\): if you trust it"
+    ):
         run(store, database, programs=None)
     assert "copy" not in database.schemas()
     assert refused(program)

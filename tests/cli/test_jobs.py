@@ -272,10 +272,12 @@ def test_what_cannot_be_done_is_said_in_a_sentence(shell: JobsShell, arguments: 
     assert (shell.statuses(), shell.letters()) == ({ID: "dead"}, 1)
 
 
-def test_without_settings_a_sentence_says_which_are_missing() -> None:
+def test_missing_setting_is_named_by_the_command_that_needs_it(shell: JobsShell) -> None:
     nothing = Shell(environment=isolated(BASE), group=GROUP)
     assert nothing.complaint("list").startswith("no stage and no database: name a stage")
-    assert "WORK_QUEUE_URL is not set" in nothing.complaint("list", DATABASE_URL="sqlite:///nowhere.db")
+    url = shell.environment["DATABASE_URL"]
+    assert nothing.tell("list", DATABASE_URL=url) == "No jobs with status dead match.\n"
+    assert "WORK_QUEUE_URL is not set" in nothing.complaint("redrive", DATABASE_URL=url)
 
 
 def test_a_database_that_cannot_be_used_is_a_sentence_without_its_statements(tmp_path: Path) -> None:

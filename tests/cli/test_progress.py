@@ -19,7 +19,7 @@ from nightshift.cli import progress
 from nightshift.cli.progress import Bar, Elapsed
 from tests.shell import NIGHTSHIFT, Lambda
 
-LIMIT_SECONDS = 20
+LIMIT_SECONDS = 60
 CREATED = {"outcome": "succeeded", "backup": "20160101T010000Z-00000000", "succeeded": 3}
 STARTED = {"level": "INFO", "message": "run started", "task": "database_backup", "timestamp": "2016-01-01T01:00:00Z"}
 

@@ -98,7 +98,7 @@ def test_a_run_that_takes_its_time_goes_on_behind_the_page(visitor: Visitor, mon
     ("action", "fields", "sentence"),
     [
         ("retry", {"id": "nobody"}, "no matching dead job has the id nobody"),
-        ("forget", {"id": ""}, "no job that was given up"),
+        ("forget", {"id": ""}, "no matching dead job"),
         ("pause-task", {"name": "daily_digest", "reason": ""}, "Expected `str` of length >= 1"),
         ("pause-task", {"name": "<b>", "reason": "x"}, "there is no task '<b>'"),
         ("pause-jobs", {"name": "nothing", "reason": "x"}, "there is no handler for jobs of type 'nothing'"),

@@ -148,7 +148,7 @@ def test_outside_of_a_projects_root_nothing_is_written_and_the_sentence_says_whe
         complaint = shell_in(tmp_path).complaint(*arguments)
         assert complaint.startswith(f"{tmp_path / path}")
         assert complaint.endswith(
-            "cannot be read: No such file or directory; go to the root of the project, where app.py is"
+            "cannot be read: No such file or directory; run it in the root of the project, where app.py is"
         )
     assert list(tmp_path.iterdir()) == []
 

@@ -276,7 +276,7 @@ def test_a_backup_whose_time_runs_out_leaves_nothing_in_the_bucket_and_says_why(
         back_up(filled)
     assert backups_of(filled).list().backups == ()
     (row,) = catalogue(filled)
-    assert (row.status, "too big" in row.error) == ("failed", True)
+    assert (row.status, "too large" in row.error) == ("failed", True)
 
 
 @on_a_server

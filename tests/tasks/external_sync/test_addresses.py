@@ -181,5 +181,5 @@ def test_unresolved_name_is_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_invalid_host_name_is_refused() -> None:
-    with pytest.raises(PermanentError, match="is not a host's name"):
+    with pytest.raises(PermanentError, match="is not a valid host name"):
         connection.resolve("x" * 70 + ".example", 443, is_internal=False)
