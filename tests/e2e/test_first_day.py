@@ -68,7 +68,7 @@ def test_one_that_is_interrupted_says_where_and_what_to_run(first_day: Cloud, tm
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     last = output.read_text().splitlines()[-1]
-    assert last.startswith("nightshift: interrupted after 'stack nightshift-e2e-")
+    assert last.startswith("nightshift: interrupted after '")
     assert last.endswith(f"To continue: nightshift deploy --stage {STAGE}")
 
 
