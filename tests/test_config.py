@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from chalicelib import backup, mail
 from chalicelib.core.config import Environment, read_secrets
+from chalicelib.core.context import from_lambda
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.core.part import settings_of
 from chalicelib.mail import unsubscribe
+from nightshift.local.invocation import LocalContext
 from tests.sweep import examples
 
 REQUIRED = {
@@ -260,3 +262,14 @@ def test_no_value_whatever_is_repeated_by_the_error_or_what_led_to_it(variable: 
 @pytest.mark.parametrize("days", ["14", "1", "0", "-1", "soon"])
 def test_rows_of_jobs_are_kept_longer_than_any_message_lives(days: str) -> None:
     assert refusal(JOBS_RETENTION_DAYS=days).startswith("JOBS_RETENTION_DAYS must be ")
+
+
+def test_a_warm_process_reads_its_settings_once_whatever_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    def environment(trace: str) -> Environment:
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
+        return from_lambda(LocalContext(function_name="work")).environment
+
+    first = environment("Root=1")
+    assert environment("Root=2") is first
+    monkeypatch.setenv("SITE_NAME", "Another")
+    assert environment("Root=2") is not first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache, cached_property, wraps
+from functools import cache, cached_property, lru_cache, wraps
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from chalicelib.core.clock import Clock, SystemClock
@@ -144,13 +144,15 @@ def from_lambda(
     from chalicelib.core import telemetry
 
     telemetry.sample()
-    environment = _environment_of(kinds, tuple(os.environ.items()))
+    # Not Lambda's own, such as the trace's id, which is another one in each invocation.
+    variables = tuple((name, text) for name, text in os.environ.items() if not name.startswith("_"))
+    environment = _environment_of(kinds, variables)
     # The local runtime brings a clock of its own, which a night passes on in seconds.
     clock = getattr(lambda_context, "clock", None) or SYSTEM_CLOCK
     return Context(lambda_context, environment=environment, clock=clock, client=client, patience_ms=patience_ms)
 
 
-@cache
+@lru_cache(maxsize=1)
 def _environment_of(kinds: tuple[type, ...], pairs: tuple[tuple[str, str], ...]) -> Environment:
     # A warm process has the same ones each time, and validating them takes as long as several small jobs.
     environment = Environment(dict(pairs))
