@@ -13,7 +13,7 @@ from chalicelib.schedule.schedule import Schedule, schedule_of
 # Chalice's own log handler off: the logger of telemetry.py bears the same name, and each line would come twice.
 app = Chalice(app_name="nightshift", configure_logs=False)
 
-# What this deployment has besides the engine; leave a part out, and its settings and commands go with it.
+# The parts of this deployment. Their settings are validated whenever a function starts.
 PARTS = (mail.PART, backup.PART)
 
 if os.environ.get("AWS_CHALICE_CLI_MODE"):
@@ -138,11 +138,10 @@ def work_priority(event: SQSEvent) -> Any:
 @app.schedule("rate(1 minute)")
 def dispatch(event: CloudWatchEvent) -> Any:
     """Every minute: put the jobs that are due on their queues."""
-    from chalicelib.core.context import from_lambda
     from chalicelib.queue import dispatch
     from chalicelib.runs import catch_up
 
-    context = from_lambda(event.context, kinds=settings_of(PARTS))
+    context = _context(event.context)
     summary = dispatch.dispatch(context)
     # Here too: with the watch late or switched off, the fires of a replaced schedule would be lost.
     catch_up.record_or_raise(context, SCHEDULES)
@@ -153,20 +152,18 @@ def dispatch(event: CloudWatchEvent) -> Any:
 @app.schedule("rate(5 minutes)")
 def watch(event: CloudWatchEvent) -> Any:
     """Every five minutes: catch up missed fires, rescue stale runs, and report."""
-    from chalicelib.core.context import from_lambda
     from chalicelib.runs import watch
 
-    return watch.watch(from_lambda(event.context, kinds=settings_of(PARTS)), SCHEDULES)
+    return watch.watch(_context(event.context), SCHEDULES)
 
 
 @answers_people
 @app.on_sns_message(topic=os.environ.get("MAIL_FEEDBACK_TOPIC_NAME", "nightshift-mail-feedback"))
 def mail_feedback(event: SNSEvent) -> Any:
     """Record the bounces and complaints that SES publishes."""
-    from chalicelib.core.context import from_lambda
     from chalicelib.mail import feedback
 
-    return feedback.receive(event.to_dict()["detail"], from_lambda(event.context, kinds=settings_of(PARTS)))
+    return feedback.receive(event.to_dict()["detail"], _context(event.context))
 
 
 if os.environ.get("UNSUBSCRIBE_ROUTE") == "on":
@@ -174,45 +171,39 @@ if os.environ.get("UNSUBSCRIBE_ROUTE") == "on":
     @app.route("/unsubscribe", methods=["GET", "POST"], content_types=FORMS)
     def unsubscribe() -> Response:
         """Show the question, and unsubscribe when the button or a mail client posts."""
-        from chalicelib.core.context import PATIENCE_OF_PEOPLE_MS, from_lambda
         from chalicelib.mail.unsubscribe import respond
 
-        context = from_lambda(app.lambda_context, kinds=settings_of(PARTS), patience_ms=PATIENCE_OF_PEOPLE_MS)
-        return respond(app.current_request, context)
+        return respond(app.current_request, _context(app.lambda_context, for_a_person=True))
 
 
 @app.lambda_function(name="operate")
 def operate(event: Any, context: Any) -> Any:
     """Do what an operator asks, inside the deployment; who may invoke it, IAM says."""
     from chalicelib import operate
-    from chalicelib.core.context import PATIENCE_OF_PEOPLE_MS, from_lambda
     from chalicelib.operate.answers import fit
 
-    return fit(
-        operate.operate(
-            event, from_lambda(context, kinds=settings_of(PARTS), patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES
-        )
-    )
+    return fit(operate.operate(event, _context(context, for_a_person=True), SCHEDULES))
 
 
 @app.lambda_function(name="look")
 def look(event: Any, context: Any) -> Any:
     """Answer what an operator asks without changing anything; who may invoke it, IAM says."""
     from chalicelib import operate
-    from chalicelib.core.context import PATIENCE_OF_PEOPLE_MS, from_lambda
     from chalicelib.operate.answers import fit
 
-    return fit(
-        operate.look(
-            event, from_lambda(context, kinds=settings_of(PARTS), patience_ms=PATIENCE_OF_PEOPLE_MS), SCHEDULES
-        )
-    )
+    return fit(operate.look(event, _context(context, for_a_person=True), SCHEDULES))
+
+
+def _context(lambda_context: Any, *, for_a_person: bool = False) -> Any:
+    from chalicelib.core.context import LONGEST_PATIENCE_MS, PATIENCE_OF_PEOPLE_MS, from_lambda
+
+    # A person waits for the answer, so a database that refuses connections is reported early.
+    patience_ms = PATIENCE_OF_PEOPLE_MS if for_a_person else LONGEST_PATIENCE_MS
+    return from_lambda(lambda_context, kinds=settings_of(PARTS), patience_ms=patience_ms)
 
 
 def _work(event: SQSEvent, *, queue: str) -> Any:
-    from chalicelib.core.context import from_lambda
-
-    context = from_lambda(event.context, kinds=settings_of(PARTS))
+    context = _context(event.context)
     if event.to_dict() == {"command": "check"}:
         # The doctor checks the function that sends: another function's permissions would prove nothing.
         from chalicelib.mail.trial import send_trials
@@ -229,7 +220,6 @@ def _execute(task: str, event: CloudWatchEvent) -> Any:
     if not is_due(event.detail, SCHEDULES[task]):
         # The rule fires whenever the schedule may be due, since EventBridge knows no zones.
         return {"task": task, "outcome": "dropped"}
-    from chalicelib.core.context import from_lambda
     from chalicelib.runs import execution
 
-    return execution.execute(task, event=event.detail, context=from_lambda(event.context, kinds=settings_of(PARTS)))
+    return execution.execute(task, event=event.detail, context=_context(event.context))
