@@ -17,8 +17,8 @@ from nightshift.deploy.configuration import settings_of
 
 ROOT = Path(__file__).parent.parent
 
-# What each folder of chalicelib/ may import, besides itself. The engine is `core` to `operate`; `mail` and `backup` are
-# parts that can be left out; `tasks` and `handlers` belong to the application.
+# What each folder of chalicelib/ may import, apart from itself. The engine is `core` to `operate`; `mail` and `backup`
+# are parts that can be left out; `tasks` and `handlers` belong to the application.
 BASE = {"application", "schema", "core"}
 ENGINE = BASE | {"schedule", "migrations", "queue", "runs", "operate"}
 MAY_IMPORT = {

@@ -182,7 +182,7 @@ class Place(TypedDict):
 
 
 class UploadPool:
-    """The threads that send pieces; whoever makes them waits while all are busy."""
+    """The threads that send pieces; the caller waits while all are busy."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(UNDER_WAY, thread_name_prefix="upload")

@@ -25,7 +25,7 @@ class Task:
     `overlap` says what becomes of a fire while an earlier run is not over: it is missed, or it waits.
     `catch_up` says which of the fires that never came are made up for: none, the latest, or all, as far as the latest
     `catch_up_limit`; a fire has not come when it is `grace` late.
-    `options` are the keys that a payload may have beside those of every task.
+    `options` are the payload's keys that only this task has.
     """
 
     name: str

@@ -76,7 +76,7 @@ def run(
     """
     with friendly_errors():
         request = _read_options(option or ())
-        # Asked even without --for: its error tells a misspelled task from a function that is not deployed.
+        # Asked even without --for: its error distinguishes a misspelled task from a function that is not deployed.
         zone = _zone_of(task, stage)
         if for_ is not None:
             request["scheduled_for"] = read_time(for_, zone).isoformat()

@@ -17,7 +17,7 @@ INDENT = "    "
 COUNTS = ("succeeded", "failed", "skipped")
 # The first fields of a line. The others follow in their own order.
 FIRST = ("task", "type", "run_id", "job_id", "attempt", "scheduled_for", "duration_ms", *COUNTS)
-# Fields that the line shows in another form, or that help nobody read it.
+# Fields that the line shows in another form, or that do not help to read it.
 HIDDEN = {"level", "location", "message", "timestamp", "service", "sampling_rate", "outcome", "total"}
 HIDDEN |= {"error", "error_type", "reason", "exception", "exception_name", "stack_trace"}
 HIDDEN |= {"request_id", "message_id", "trigger", "traceparent", "trace_id", "trace_ids", "xray_trace_id"}

@@ -11,7 +11,7 @@ from nightshift.logs.stream import Event, Log, NoLogError
 WORKERS = ("work", "work_priority")
 # It creates the run of a manual request, and does nothing else in that invocation.
 OPERATOR = "operate"
-# The functions that may log about a run, besides its task's own.
+# The functions that may log about a run, apart from its task's own.
 OTHERS = (*WORKERS, "watch", "dispatch", OPERATOR)
 _ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 

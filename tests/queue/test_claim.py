@@ -24,7 +24,7 @@ PERFORMS = {Action.PERFORM, Action.PERFORM_ALONE}
 
 
 def row(status: Status = Status.PENDING, **values: Any) -> Any:
-    """A row that is due, held by nobody, and has used no attempt."""
+    """A row that is due, unclaimed, and has used no attempt."""
     standing: dict[str, Any] = {"attempts": 0, "due_at": 0, "expires_at": None, "slot_at": None, "lease_until": 0}
     return SimpleNamespace(
         **{"id": "j1", "type": "note", "status": status, "claimed_by": "r1", "last_error": None, **standing, **values}
