@@ -29,9 +29,12 @@ SIGNALS: dict[Outcome, Signal] = {
 def execute(name: str, *, event: object, context: Context) -> dict[str, Any]:
     """Execute a task for the fire that the event asks for, at most once, and return its summary.
 
-    Raises RunFailedError for a failed or dead run, so that Lambda's retries and alarms see it.
+    Raises RunFailedError for a failed or dead run, so that Lambda's retries and alarms see it, and ConfigurationError
+    before anything is claimed.
     """
     task = find_task(name)
+    if task.settings is not None:
+        context.settings(task.settings)
     with bound(task=name, request_id=context.request_id):
         claimed = attempt(lambda: _claim(task, event, context), clock=context.clock, last=False)
         ended: Attempt[Any] = claimed

@@ -25,7 +25,8 @@ class Task:
     `overlap` says what becomes of a fire while an earlier run is not over: it is missed, or it waits.
     `catch_up` says which of the fires that never came are made up for: none, the latest, or all, as far as the latest
     `catch_up_limit`; a fire has not come when it is `grace` late.
-    `options` are the payload's keys that only this task has.
+    `options` are the payload's keys that only this task has, and `settings` is the class of its own settings, which are
+    validated before a run is claimed.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Task:
     grace: timedelta = timedelta(minutes=15)
     catch_up_limit: int = 1
     options: tuple[str, ...] = ()
+    settings: type | None = None
 
     def __call__(self, context: Context, run: Run) -> Counts:
         """Perform a run; a function that returns nothing has done one item."""
@@ -56,6 +58,7 @@ def task(
     grace: timedelta = ...,
     catch_up_limit: int = ...,
     options: tuple[str, ...] = ...,
+    settings: type = ...,
 ) -> Callable[[Perform], Task]: ...
 def task(function: Perform | None = None, /, **policy: Any) -> Any:
     """Make a function the task of its name; its file, and its function in app.py, have the same name."""

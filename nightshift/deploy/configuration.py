@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from chalicelib.backup.rds.client import EXPORT_PREFIX, SNAPSHOT_PREFIX
 from chalicelib.core import part
 from chalicelib.core.config import PING, is_reference
-from chalicelib.tasks.external_sync.settings import SyncSettings
+from chalicelib.runs.task import find_task
 from nightshift.deploy import policies, route, triggers
 from nightshift.deploy.functions import ROUTES, name_of
 from nightshift.deploy.packaged import merge_file, merge_template
@@ -54,8 +55,9 @@ def read(project: Path) -> dict[str, Any]:
 def settings_of(project: Path) -> list[type]:
     """Return the classes of settings that a project's engine, parts and tasks have."""
     listed = [import_module(f"chalicelib.{name}").PART for name in triggers.parts(project)]
-    tasks = triggers.functions_of(triggers.read(project), "task")
-    return [*part.settings_of(listed), *([SyncSettings] if "external_sync" in tasks else [])]
+    names = triggers.functions_of(triggers.read(project), "task")
+    tasks = [find_task(name) for name in names if find_spec(f"chalicelib.tasks.{name}")]
+    return [*part.settings_of(listed), *(task.settings for task in tasks if task.settings is not None)]
 
 
 def write(project: Path, place: Place, outputs: Mapping[str, str]) -> list[str]:

@@ -25,6 +25,7 @@ from chalicelib.tasks.external_sync.sources import all_sources
     max_failed_share=0.5,
     catch_up="skip",
     options=("full_refresh", "accept_loss"),
+    settings=SyncSettings,
 )
 def external_sync(context: Context, run: Run) -> Counts:
     """Read every source that this run has not read yet; a failed source does not stop the others.

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from chalicelib.core.clock import from_ms, to_ms
-from chalicelib.core.errors import RunFailedError
+from chalicelib.core.errors import ConfigurationError, RunFailedError
 from chalicelib.runs import execution
 from chalicelib.schema import quarantine, sync_states
 from chalicelib.schema import runs as runs_table
@@ -73,6 +73,13 @@ def test_without_a_source_the_run_is_skipped_with_the_reason(lite: Deployment) -
     summary = lite.fire()
     assert summary["outcome"] == "skipped"
     assert "EXTERNAL_SYNC_URL is not set" in summary["reason"]
+
+
+def test_wrong_setting_is_refused_before_a_run_is_claimed(lite: Deployment) -> None:
+    lite.kit.environment["EXTERNAL_SYNC_PAGES"] = "all"
+    with pytest.raises(ConfigurationError, match="EXTERNAL_SYNC_PAGES must be one of none, link, cursor, page"):
+        lite.fire()
+    assert lite.rows(runs_table) == []
 
 
 def test_settings_describe_a_source_that_is_sent_the_token(lite: Deployment) -> None:
