@@ -130,8 +130,9 @@ class Function:
 @contextlib.contextmanager
 def _held_back(*numbers: signal.Signals) -> Iterator[None]:
     """Have a process that is started within get these signals only when it is ready for them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # Not what was there before: of two that start at once, the later one found the signals blocked by the other.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)

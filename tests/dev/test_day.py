@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -121,6 +122,20 @@ class Stage:
 def stage(tmp_path: Path, aws: LocalAws) -> Stage:
     (tmp_path / "app.py").write_text(APP)
     return Stage(project=tmp_path, aws=aws)
+
+
+def test_functions_that_start_together_leave_ctrl_c_working(stage: Stage) -> None:
+    clock = LocalClock(ahead_ms=0)
+
+    async def start_both() -> None:
+        # Each start waits for its process while the other begins.
+        functions = [stage.function("quick", clock) for _ in range(4)]
+        await asyncio.gather(*(function.invoke({}) for function in functions))
+        for function in functions:
+            await function.close()
+
+    asyncio.run(start_both())
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 
 
 async def until(is_so: Callable[[], object]) -> None:
