@@ -33,8 +33,15 @@ MINUTES ?= 10
 soak: $(STAMP) ## Live up to a year in MINUTES=10 a server with all failing that may fail, and check every promise
 	@.venv/bin/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(SERVER),--server $(SERVER)) --write docs
 
-lint: $(STAMP) ## Check the style of the code, and the templates of CloudFormation
+CHECK_SCHEMA := .venv/bin/check-jsonschema -q --builtin-schema vendor
+
+lint: $(STAMP) ## Check the style of the code, the templates of CloudFormation and the workflows
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/cfn-lint infra/*.yaml
+	@$(CHECK_SCHEMA).github-workflows .github/workflows/*.yml && $(CHECK_SCHEMA).dependabot .github/dependabot.yml
+	@$(CHECK_SCHEMA).github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	@.venv/bin/zizmor -q --offline --persona pedantic .github
+	@# Its package for Python downloads a program when it is installed, so it is not among the pinned ones.
+	@if command -v actionlint >/dev/null; then actionlint; fi
 
 types: $(STAMP) ## Check the types
 	@.venv/bin/mypy
