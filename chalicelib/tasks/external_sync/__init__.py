@@ -16,17 +16,11 @@ from chalicelib.core.telemetry import logger
 from chalicelib.runs.claims import Run, save_checkpoint
 from chalicelib.runs.task import task
 from chalicelib.tasks.external_sync.reader import SourceReader
-from chalicelib.tasks.external_sync.settings import SyncSettings
-from chalicelib.tasks.external_sync.sources import all_sources
+from chalicelib.tasks.external_sync.sources import SyncSettings, all_sources
 
 
-@task(
-    # A larger share looks like a change of the source's format.
-    max_failed_share=0.5,
-    catch_up="skip",
-    options=("full_refresh", "accept_loss"),
-    settings=SyncSettings,
-)
+# A larger share of failed items looks like a change of the source's format.
+@task(max_failed_share=0.5, catch_up="skip", options=("full_refresh", "accept_loss"), settings=SyncSettings)
 def external_sync(context: Context, run: Run) -> Counts:
     """Read every source that this run has not read yet; a failed source does not stop the others.
 
@@ -41,7 +35,8 @@ def external_sync(context: Context, run: Run) -> Counts:
     full_refresh, accept_loss = (
         _read_option(run, key, [source.name for source in sources]) for key in external_sync.options
     )
-    done, counts = _read_progress(run)
+    saved = run.checkpoint or {"done": [], "counts": {}}
+    done, counts = list(saved["done"]), Counts(**saved["counts"])
     errors: dict[str, NightshiftError] = {}
     for source in sources:
         if source.name in done:
@@ -60,9 +55,9 @@ def external_sync(context: Context, run: Run) -> Counts:
         except NightshiftError as error:
             logger.warning("source not read", extra={"source": source.name, "reason": str(error)})
             errors[source.name] = error
-            continue
-        done.append(source.name)
-        save_checkpoint(context, run, {"done": done, "counts": counts.as_dict()})
+        else:
+            done.append(source.name)
+            save_checkpoint(context, run, {"done": done, "counts": counts.as_dict()})
     _raise_for(errors, counts)
     return counts
 
@@ -72,12 +67,6 @@ def _read_option(run: Run, key: str, names: list[str]) -> Any:
     if value is not None and value not in names:
         raise InvalidRequestError(f"{key} must name a source, one of {', '.join(names)}")
     return value
-
-
-def _read_progress(run: Run) -> tuple[list[str], Counts]:
-    if run.checkpoint is None:
-        return [], Counts()
-    return list(run.checkpoint["done"]), Counts(**run.checkpoint["counts"])
 
 
 def _raise_for(errors: dict[str, NightshiftError], counts: Counts) -> None:

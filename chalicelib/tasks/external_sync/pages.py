@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from chalicelib.core.errors import PermanentError
@@ -24,33 +24,26 @@ class Page:
     items: int
 
 
-class Pages(Protocol):
+class Pages:
     """A style of pagination."""
 
     def url(self, url: str, position: str | None) -> str:
         """Return the URL of the page at a position."""
+        return position or url
 
-    def following(self, page: Page) -> str | None:
+    def following(self, page: Page) -> str | None:  # noqa: ARG002 (for subclasses)
         """Return the position after a page, None after the last. Raises PermanentError for an invalid one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnePage:
-    """One response lists everything."""
-
-    def url(self, url: str, position: str | None) -> str:  # noqa: ARG002 (the protocol's signature)
-        return url
-
-    def following(self, page: Page) -> str | None:  # noqa: ARG002
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Links:
-    """The header `Link` names the next page with rel="next" (RFC 8288)."""
+class OnePage(Pages):
+    """One response lists everything."""
 
-    def url(self, url: str, position: str | None) -> str:
-        return position or url
+
+@dataclass(frozen=True, kw_only=True)
+class Links(Pages):
+    """The header `Link` names the next page with rel="next" (RFC 8288)."""
 
     def following(self, page: Page) -> str | None:
         for target, parameters in _LINK.findall(page.link):
@@ -61,7 +54,7 @@ class Links:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cursors:
+class Cursors(Pages):
     """A field of the response, with dots for nesting (`meta.next`), is the next page's query parameter."""
 
     field: str = "next_cursor"
@@ -82,7 +75,7 @@ class Cursors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbers:
+class Numbers(Pages):
     """A query parameter counts the pages. The first page without items is the last; a shorter page is not."""
 
     parameter: str = "page"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import NoReturn
 
 from msgspec.structs import replace
+from sqlalchemy import delete
 
 from chalicelib.core import secrets
 from chalicelib.core.clock import to_ms
@@ -21,14 +21,14 @@ from chalicelib.core.errors import ConfigurationError, OutOfTimeError, Permanent
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
 from chalicelib.queue.services import payloads
-from chalicelib.tasks.external_sync import batches, state
-from chalicelib.tasks.external_sync.batches import BatchResult, BatchWriter
-from chalicelib.tasks.external_sync.connection import RetryableError
-from chalicelib.tasks.external_sync.http_client import Limits, Response, Validators, check_origin, get
+from chalicelib.schema import quarantine
+from chalicelib.tasks.external_sync import state
+from chalicelib.tasks.external_sync.http_client import Limits, Response, RetryableError, Validators, check_origin, get
 from chalicelib.tasks.external_sync.pages import OnePage, Page
 from chalicelib.tasks.external_sync.sources import Credential, Source
 from chalicelib.tasks.external_sync.splitting import Splitter
-from chalicelib.tasks.external_sync.state import Position, States
+from chalicelib.tasks.external_sync.state import Position, State
+from chalicelib.tasks.external_sync.storage import BatchResult, BatchWriter
 
 NOT_MODIFIED = 304
 RETRYABLE = frozenset({408, 425, 429})
@@ -42,6 +42,8 @@ BATCH = 2000
 MAX_STALLS = 3
 # Refused items in the log; quarantine has all of them.
 MAX_LOGGED = 10
+# How long a refused item stays that a source without snapshots no longer lists.
+QUARANTINE_MS = 30 * 24 * 3_600_000
 
 
 class SourceReader:
@@ -65,8 +67,7 @@ class SourceReader:
         self._is_dry_run = run_id is None
         self._accept_loss = accept_loss
         self._writer = BatchWriter(context.database, source, is_dry_run=self._is_dry_run)
-        self._states = States(context.database, context.clock, source=source.name)
-        self._state = self._states.load(is_dry_run=self._is_dry_run)
+        self._state = State(context.database, context.clock, source=source.name, is_dry_run=self._is_dry_run)
         self._seen = state.SeenIds()
         self._new_validators = Validators()
         self._visited: set[str] = set()
@@ -101,9 +102,9 @@ class SourceReader:
                 self._advance(following)
             return Counts()
         except PermanentError:
-            reset = dataclasses.replace(self._state, position=None, validators=Validators())
-            if reset != self._state and not self._is_dry_run:
-                self._states.save(reset)
+            if (self._state.position or self._state.validators != Validators()) and not self._is_dry_run:
+                self._state.position, self._state.validators = None, Validators()
+                self._state.save()
             raise
 
     def _read_page(self) -> Page | None:
@@ -159,7 +160,8 @@ class SourceReader:
             self._new_validators = Validators.of(response.headers, url=response.url, declared=self._declared)
         if self._state.validators != Validators() and not self._is_dry_run:
             # From the first item that is written, the stored validators no longer describe the stored items.
-            self._state = self._states.save(self._state, validators=Validators())
+            self._state.validators = Validators()
+            self._state.save()
 
     def _record(self, batch: BatchResult) -> None:
         self._has_progressed |= batch.counts.succeeded > 0
@@ -182,7 +184,8 @@ class SourceReader:
         self._position = replace(self._position, next=following, pages=pages, stalls=0)
         # A snapshot's position is useless without the ids that were seen before it.
         if not self._source.is_snapshot and not self._is_dry_run:
-            self._state = self._states.save(self._state, position=self._position)
+            self._state.position = self._position
+            self._state.save()
 
     def _continue_later(self) -> NoReturn:
         if self._is_dry_run:
@@ -191,39 +194,41 @@ class SourceReader:
         if stalls > MAX_STALLS:
             raise TransientError("one response takes longer than an invocation may; request smaller pages")
         listed = self._seen.store(payloads(self._context)) if len(self._seen) else []
-        position = replace(self._position, listed=listed, stalls=stalls)
-        self._states.save(self._state, position=position)
-        raise OutOfTimeError(f"{position.pages} pages of {self._source.name} are read, the next invocation continues")
+        self._state.position = replace(self._position, listed=listed, stalls=stalls)
+        self._state.save()
+        pages, name = self._position.pages, self._source.name
+        raise OutOfTimeError(f"{pages} pages of {name} are read, the next invocation continues")
 
     def _finish(self) -> Counts:
         # A snapshot may have to be compared with every row: at least a hundred a millisecond.
         if self._context.is_out_of_time(needed_ms=len(self._seen) // 100):
             self._continue_later()
-        counts, since = Counts(**self._position.counts), self._position.started_at
+        counts, since, name = Counts(**self._position.counts), self._position.started_at, self._source.name
         if self._is_dry_run:
             return counts
-        database, name = self._context.database, self._source.name
         known, missing = self._mark_missing(counts) if self._source.is_snapshot else (None, 0)
-        before_ms = since if self._source.is_snapshot else since - batches.QUARANTINE_MS
-        database.transact(lambda connection: batches.delete_unseen(connection, source=name, before_ms=before_ms))
+        unseen = quarantine.c.seen_at < (since if self._source.is_snapshot else since - QUARANTINE_MS)
+        statement = delete(quarantine).where(quarantine.c.source == name, unseen)
+        self._context.database.transact(lambda connection: connection.execute(statement))
+        self._state.position, self._state.known = None, known
         # After refused items the next read must read them again, and count them.
-        validators = self._new_validators if counts.failed == 0 else Validators()
-        self._states.save(self._state, position=None, known=known, validators=validators)
+        self._state.validators = self._new_validators if counts.failed == 0 else Validators()
+        self._state.save()
         fields = {"source": name, "pages": self._position.pages + 1, **counts.as_dict(), "missing": missing}
         logger.info("source read", extra=fields)
         return counts
 
     def _mark_missing(self, counts: Counts) -> tuple[int, int]:
         """Mark the items that the snapshot lacks; return how many items are left, and how many were marked."""
-        database, since = self._context.database, self._position.started_at
-        present = state.count_present(database, self._source)
+        database, name, since = self._context.database, self._source.name, self._position.started_at
+        present = state.count_present(database, name)
         if counts.failed == 0 and present == len(self._seen):
             return present, 0
         # Not the items that are present now: an earlier run may have inserted some and then failed.
         known = present - self._position.inserted if self._state.known is None else self._state.known
         allowed = math.inf if self._accept_loss else self._source.max_lost_share * known if len(self._seen) else 0
-        ids = state.find_missing(database, self._source, self._seen, since=since, allowed=allowed)
-        state.mark_missing(database, ids, since=since, lock_state=lambda c: self._states.lock(c, self._state))
+        ids = state.find_missing(database, name, self._seen, since=since, allowed=allowed)
+        state.mark_missing(database, ids, since=since, lock_state=self._state.lock)
         return present - len(ids), len(ids)
 
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from chalicelib.core.config import one_of, optional, setting, url
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.tasks.external_sync.pages import Cursors, Links, Numbers, OnePage, Pages
-from chalicelib.tasks.external_sync.settings import SyncSettings
 
 MEBIBYTE = 1024 * 1024
 # The width of the column.
@@ -89,6 +89,23 @@ class Source:
         return sha256(repr((self.url, self.pages, kept, self.is_snapshot)).encode()).hexdigest()[:16]
 
 
+def _hosts(text: str) -> frozenset[str]:
+    hosts = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
+    if any("/" in host or "*" in host for host in hosts):
+        raise ValueError("must be names or addresses of hosts, separated by commas, without scheme or path")
+    return hosts
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncSettings:
+    """The one source that needs no code, and the hosts of private networks that may be asked."""
+
+    external_sync_url: str | None = setting(optional(url("https", "http")), default="")
+    external_sync_token: str | None = setting(optional(str), default="")
+    external_sync_pages: str = setting(one_of("none", "link", "cursor", "page"), default="none")
+    external_sync_hosts_allowed: frozenset[str] = setting(_hosts, default="")
+
+
 # In addition to the source that settings describe.
 SOURCES: tuple[Source, ...] = ()
 
@@ -105,19 +122,18 @@ def all_sources(settings: SyncSettings) -> tuple[Source, ...]:
 
 
 def _source_of_settings(settings: SyncSettings) -> tuple[Source, ...]:
-    url = settings.external_sync_url
-    if url is None:
+    address, token = settings.external_sync_url, settings.external_sync_token
+    if address is None:
         return ()
-    host, token = urlsplit(url).hostname, settings.external_sync_token
-    is_internal = host in settings.external_sync_hosts_allowed
-    if url.startswith("http://") and not is_internal:
+    is_internal = urlsplit(address).hostname in settings.external_sync_hosts_allowed
+    if address.startswith("http://") and not is_internal:
         raise ConfigurationError(
             "EXTERNAL_SYNC_URL must begin with https://, or EXTERNAL_SYNC_HOSTS_ALLOWED must name its host"
         )
     return (
         Source(
             name="default",
-            url=url,
+            url=address,
             credential=Credential(secret=token) if token else None,
             pages=STYLES[settings.external_sync_pages],
             is_internal=is_internal,

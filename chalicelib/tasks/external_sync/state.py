@@ -1,11 +1,10 @@
-"""The saved state of each source in `sync_states`, and the ids that a snapshot has seen."""
+"""The saved state of each source in `sync_states`, and the items that a snapshot lacks."""
 
 from __future__ import annotations
 
 from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from chalicelib.core.database import Database, insert_missing
 from chalicelib.core.errors import AlreadyClaimed, PermanentError, TransientError
 from chalicelib.schema import external_data, sync_states
 from chalicelib.tasks.external_sync.http_client import Validators
-from chalicelib.tasks.external_sync.sources import Source
 
 if TYPE_CHECKING:
     from chalicelib.queue.payloads import Payloads
@@ -47,19 +45,6 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     stalls: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """A source's row as it was last read; each change increases `version`.
-
-    `known` is the number of items at the end of the last snapshot.
-    """
-
-    version: int
-    position: Position | None = None
-    known: int | None = None
-    validators: Validators = field(default_factory=Validators)
-
-
 class _Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The JSON in the column `cursor`; `address` and `declared` belong to the validators."""
 
@@ -69,61 +54,58 @@ class _Cursor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     declared: str = ""
 
 
-class States:
-    """The row of one source."""
+class State:
+    """The row of one source, inserted where there is none except in a dry run.
 
-    def __init__(self, database: Database, clock: Clock, *, source: str) -> None:
-        self._database = database
-        self._clock = clock
-        self._source = source
+    `position` is where an unfinished read continues, `known` the number of items at the end of the last snapshot, and
+    `validators` are those of the last complete response.
+    """
 
-    def load(self, *, is_dry_run: bool) -> State:
-        """Return the source's state; insert its row where there is none, except in a dry run."""
-
+    def __init__(self, database: Database, clock: Clock, *, source: str, is_dry_run: bool) -> None:
         def work(connection: Connection) -> Any:
             if not is_dry_run:
-                new = {"source": self._source, "updated_at": 0}
+                new = {"source": source, "updated_at": 0}
                 connection.execute(insert_missing(sync_states, connection.dialect), new)
-            return connection.execute(select(sync_states).where(sync_states.c.source == self._source)).one_or_none()
+            return connection.execute(select(sync_states).where(sync_states.c.source == source)).one_or_none()
 
-        row = self._database.transact(work)
-        if row is None:
-            return State(version=0)
-        cursor = msgspec.json.decode(row.cursor or "{}", type=_Cursor)
-        validators = Validators(
-            url=cursor.address, declared=cursor.declared, etag=row.etag, last_modified=row.last_modified
-        )
-        return State(version=row.updated_at, position=cursor.position, known=cursor.known, validators=validators)
+        self._database, self._clock, self._source = database, clock, source
+        row = database.transact(work)
+        cursor = msgspec.json.decode((row and row.cursor) or "{}", type=_Cursor)
+        self._version = row.updated_at if row else 0
+        self.position, self.known, self.validators = cursor.position, cursor.known, Validators()
+        if row:
+            self.validators = Validators(
+                url=cursor.address, declared=cursor.declared, etag=row.etag, last_modified=row.last_modified
+            )
 
-    def save(self, state: State, **changed: Any) -> State:
-        """Save a changed state and return it. Raises AlreadyClaimed when another run has changed it since."""
-        new = replace(state, **changed, version=max(self._clock.now_ms(), state.version + 1))
-        validators = new.validators
-        cursor = msgspec.json.encode(
-            _Cursor(position=new.position, known=new.known, address=validators.url, declared=validators.declared)
-        ).decode()
-        if len(cursor.encode()) > MAX_POSITION:
+    def save(self) -> None:
+        """Save what was assigned. Raises AlreadyClaimed when another run has saved since."""
+        validators = self.validators
+        cursor = _Cursor(position=self.position, known=self.known, address=validators.url, declared=validators.declared)
+        encoded = msgspec.json.encode(cursor)
+        if len(encoded) > MAX_POSITION:
             raise PermanentError(f"the next page's position has more than the {MAX_POSITION:,} bytes that can be kept")
+        version = max(self._clock.now_ms(), self._version + 1)
         values = {
-            "cursor": cursor,
+            "cursor": encoded.decode(),
             "etag": validators.etag,
             "last_modified": validators.last_modified,
-            "snapshot_started_at": None if new.position is None else new.position.started_at,
-            "updated_at": new.version,
+            "snapshot_started_at": None if self.position is None else self.position.started_at,
+            "updated_at": version,
         }
-        statement = update(sync_states).where(self._is(state)).values(values)
+        statement = update(sync_states).where(self._is_unchanged()).values(values)
         if self._database.transact(lambda connection: connection.execute(statement).rowcount) == 0:
             raise AlreadyClaimed("another run is reading it")
-        return new
+        self._version = version
 
-    def lock(self, connection: Connection, state: State) -> None:
-        """Lock the row to the end of the transaction. Raises AlreadyClaimed when another run has changed it."""
-        query = select(sync_states.c.source).where(self._is(state)).with_for_update()
+    def lock(self, connection: Connection) -> None:
+        """Lock the row to the end of the transaction. Raises AlreadyClaimed when another run has saved since."""
+        query = select(sync_states.c.source).where(self._is_unchanged()).with_for_update()
         if connection.execute(query).one_or_none() is None:
             raise AlreadyClaimed("another run is reading it")
 
-    def _is(self, state: State) -> Any:
-        return (sync_states.c.source == self._source) & (sync_states.c.updated_at == state.version)
+    def _is_unchanged(self) -> Any:
+        return (sync_states.c.source == self._source) & (sync_states.c.updated_at == self._version)
 
 
 class SeenIds:
@@ -160,14 +142,14 @@ def _digest(id_: str) -> int:
     return int.from_bytes(blake2b(id_.encode(), digest_size=7).digest(), "big")
 
 
-def count_present(database: Database, source: Source) -> int:
+def count_present(database: Database, source: str) -> int:
     """Return how many items of a source are not marked as missing."""
-    present = (external_data.c.source == source.name, external_data.c.missing_since.is_(None))
+    present = (external_data.c.source == source, external_data.c.missing_since.is_(None))
     query = select(func.count()).select_from(external_data).where(*present)
     return database.transact(lambda connection: connection.execute(query).scalar_one())
 
 
-def find_missing(database: Database, source: Source, seen: SeenIds, *, since: int, allowed: float) -> list[str]:
+def find_missing(database: Database, source: str, seen: SeenIds, *, since: int, allowed: float) -> list[str]:
     """Return the ids of the rows that a snapshot, started at `since`, does not list.
 
     Raises TransientError for more than `allowed` rows: that looks like a fault of the source.
@@ -176,7 +158,7 @@ def find_missing(database: Database, source: Source, seen: SeenIds, *, since: in
     after = ""
     query = select(external_data.c.id, external_data.c.external_id).where(
         # A row that another run has written since is newer than this snapshot.
-        external_data.c.source == source.name,
+        external_data.c.source == source,
         external_data.c.missing_since.is_(None),
         external_data.c.synced_at <= since,
     )

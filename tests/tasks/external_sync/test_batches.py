@@ -14,7 +14,7 @@ from chalicelib.core.engine import engine_for
 from chalicelib.core.outcome import Counts
 from chalicelib.schema import external_data
 from chalicelib.tasks.external_sync import storage
-from chalicelib.tasks.external_sync.batches import BatchWriter
+from chalicelib.tasks.external_sync.storage import BatchWriter
 from tests.tasks.external_sync.deployment import Deployment
 
 OLD, NEW = b'{"id": "1", "v": "old"}', b'{"id": "1", "v": "new"}'

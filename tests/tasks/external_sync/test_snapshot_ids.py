@@ -66,12 +66,12 @@ def test_missing_rows_are_found_among_many(deployment: Deployment) -> None:
     deployment.insert(row(3002, missing_since=1))
     listed = SeenIds()
     listed.add(str(n) for n in range(2500) if n not in {0, 999, 1000, 2499})
-    database, source = deployment.context().database, deployment.source()
-    found = state.find_missing(database, source, listed, since=10, allowed=4)
+    database = deployment.context().database
+    found = state.find_missing(database, "shop", listed, since=10, allowed=4)
     assert found == ["row-00000", "row-00999", "row-01000", "row-02499"]
-    assert state.count_present(database, source) == 2501
+    assert state.count_present(database, "shop") == 2501
     with pytest.raises(TransientError, match="lacks at least 4 items"):
-        state.find_missing(database, source, listed, since=10, allowed=3.9)
+        state.find_missing(database, "shop", listed, since=10, allowed=3.9)
     state.mark_missing(database, found, since=10, lock_state=lambda connection: None)
     assert deployment.missing() == ["0", "1000", "2499", "3002", "999"]
 

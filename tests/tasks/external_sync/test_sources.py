@@ -9,8 +9,7 @@ from chalicelib.core.config import Environment
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.tasks.external_sync import sources
 from chalicelib.tasks.external_sync.pages import Cursors, Links, Numbers, OnePage, Page
-from chalicelib.tasks.external_sync.settings import SyncSettings
-from chalicelib.tasks.external_sync.sources import Credential, Source, all_sources
+from chalicelib.tasks.external_sync.sources import Credential, Source, SyncSettings, all_sources
 from nightshift.local.environment import local_environment
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:sync-x"
