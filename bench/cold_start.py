@@ -37,7 +37,7 @@ from bench.tabulate import tabulate
 from chalicelib.application import posts, users
 from chalicelib.core.engine import engine_for
 from nightshift.demo.blog import make_posts, make_users
-from nightshift.demo.loading import load, prepare_database
+from nightshift.demo.database import load, prepare_database
 from nightshift.deploy import package, triggers
 from nightshift.local.aws import local_aws
 from nightshift.local.environment import local_environment

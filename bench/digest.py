@@ -26,7 +26,7 @@ from bench.tabulate import tabulate
 from chalicelib.application import posts, users
 from chalicelib.core.engine import engine_for
 from nightshift.demo.blog import make_posts, make_users
-from nightshift.demo.loading import load, prepare_database
+from nightshift.demo.database import load, prepare_database
 from nightshift.demo.run import FIRE_HOUR, SEED
 from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.environment import QUEUE, enter, isolated, local_environment

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from nightshift.local.serving import serving
+from nightshift.local.servers import serving
 
 
 class FakeS3(BaseHTTPRequestHandler):

@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from nightshift.local.serving import serving
+from nightshift.local.servers import serving
 
 
 def write_items(path: Path, count: int, *, version: int) -> None:

@@ -15,8 +15,7 @@ from chalicelib.core.config import QueueSettings
 from chalicelib.core.context import Context, from_lambda
 from chalicelib.core.errors import NightshiftError
 from chalicelib.queue import outbox
-from nightshift.local.clock import LocalClock
-from nightshift.local.invocation import LocalContext
+from nightshift.local.invocation import LocalClock, LocalContext
 
 WAYS = ("outbox", "insert", "message")
 MOST_AT_ONCE = 4

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from chalicelib.schedule.schedule import Schedule
-from nightshift.dev.timetable import Due
+from nightshift.dev.scheduler import DueCall
 
 # Every so many days on average. Each strikes while some task is at work, or so it would seem by its schedule.
 DAYS_BETWEEN = {"database": 6, "redis": 6, "killer": 2}
@@ -17,22 +17,22 @@ LONGEST_OUTAGE = {"database": timedelta(seconds=5), "redis": timedelta(minutes=2
 DAYS_BETWEEN_PAUSES, LONGEST_PAUSE = 20, timedelta(days=2)
 
 
-def chaos(planned: Mapping[str, Schedule], *, start: datetime, days: int, seed: int) -> Iterator[Due]:
+def chaos(planned: Mapping[str, Schedule], *, start: datetime, days: int, seed: int) -> Iterator[DueCall]:
     """Yield what strikes in so many days: outages of `database` and `redis`, the `killer`, the `operator`'s acts."""
     rng = Random(f"chaos {seed}")  # noqa: S311 (no secret)
     end = start + timedelta(days=days)
     for name, between in DAYS_BETWEEN.items():
         for _ in range(days // between):
             at = _while_at_work(planned, rng, rng.random() * (end - start) + start)
-            yield Due(function=name, at=at, event=_event("kill"))
+            yield DueCall(function=name, at=at, event=_event("kill"))
             if name != "killer":
-                yield Due(function=name, at=at + rng.random() * LONGEST_OUTAGE[name], event=_event("start"))
+                yield DueCall(function=name, at=at + rng.random() * LONGEST_OUTAGE[name], event=_event("start"))
     for n in range(days // DAYS_BETWEEN_PAUSES):
         at = start + timedelta(days=DAYS_BETWEEN_PAUSES) * (n + rng.random())
         kind, name = rng.choice([("task", task) for task in planned] + [("job", "send_email"), ("task", "*")])
         told = {"kind": kind, "name": name}
-        yield Due(function="operator", at=at, event=_event("pause", **told))
-        yield Due(function="operator", at=at + rng.random() * LONGEST_PAUSE, event=_event("resume", **told))
+        yield DueCall(function="operator", at=at, event=_event("pause", **told))
+        yield DueCall(function="operator", at=at + rng.random() * LONGEST_PAUSE, event=_event("resume", **told))
 
 
 def _while_at_work(planned: Mapping[str, Schedule], rng: Random, after: datetime) -> datetime:

@@ -9,8 +9,7 @@ from chalicelib.core.context import from_lambda
 from chalicelib.core.pauses import ALL_TASKS
 from chalicelib.operate import operate
 from chalicelib.schedule.schedule import Schedule
-from nightshift.local.clock import LocalClock
-from nightshift.local.invocation import LocalContext
+from nightshift.local.invocation import LocalClock, LocalContext
 
 
 class Operator:

@@ -14,10 +14,10 @@ from chalicelib.application import posts, users
 from chalicelib.core.clock import from_ms
 from chalicelib.core.engine import engine_for
 from nightshift.demo.blog import make_posts, make_users
-from nightshift.demo.loading import load
+from nightshift.demo.database import load
 from nightshift.local.aws import LocalAws, local_aws
-from nightshift.local.clock import LocalClock
 from nightshift.local.environment import enter, isolated, local_environment
+from nightshift.local.invocation import LocalClock
 from nightshift.local.servers import Server, prepare_mariadb, prepare_mysql, prepare_redis
 from soak.proxy import proxy
 from soak.settings import POSTS_A_DAY, SETTINGS, START, USERS

@@ -4,8 +4,7 @@ import re
 from collections import Counter
 from datetime import date
 
-from nightshift.demo.mailbox import parse
-from nightshift.local.aws import LocalAws
+from nightshift.local.aws import LocalAws, parse_mail
 
 _DAY = re.compile(r" posts? from \w+, (\d+ \w+ \d+)$")
 
@@ -21,7 +20,7 @@ class Post:
     def collect(self) -> None:
         """Count what was sent since."""
         for mail in self._aws.take_sent():
-            subject = " ".join(str(parse(mail.content)["Subject"]).split())
+            subject = " ".join(str(parse_mail(mail.content)["Subject"]).split())
             day = _DAY.search(subject)
             if day:
                 self.digests[mail.recipient, day[1]] += 1

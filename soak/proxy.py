@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from nightshift.local.serving import serving
+from nightshift.local.servers import serving
 from soak.serving import Handler, Server
 from soak.weather import Trouble
 

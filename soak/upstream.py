@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from nightshift.local.serving import serving
+from nightshift.local.servers import serving
 from soak.serving import Handler, Server
 from soak.weather import Trouble
 

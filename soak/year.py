@@ -16,9 +16,9 @@ from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.telemetry import logger
 from chalicelib.schedule.schedule import Schedule
 from nightshift.cli.requests import project_schedules
-from nightshift.dev.day import QUEUES, Day
-from nightshift.dev.timetable import schedules_of
-from nightshift.local.clock import LocalClock
+from nightshift.dev.runtime import QUEUES, Runtime
+from nightshift.dev.scheduler import schedules_of
+from nightshift.local.invocation import LocalClock
 from soak.acts import Act, Counted, Killer, Outages
 from soak.application import Application
 from soak.chaos import chaos
@@ -67,22 +67,22 @@ class Year:
         deadline, end = time.monotonic() + seconds, self.now + timedelta(days=days)
         works: dict[str, Callable[[Any], None]] = {name: each.act for name, each in self.outages.items()}
         works |= {"killer": self.killer.act, "operator": self.operator.act, "application": self.application.ask}
-        day = Day(
+        runtime = Runtime(
             functions={**self.functions, **{name: Act(work) for name, work in works.items()}},
-            timetable=self.rules,
+            scheduler=self.rules,
             aws=self.here.aws,
             clock=self.clock,
             speed=SPEED,
-            tell=self.story.add,
+            log=self.story.add,
         )
         while time.monotonic() < deadline and self.now < end:
-            await day.live(until=self.now + timedelta(days=1))
+            await runtime.run(until=self.now + timedelta(days=1))
             self.post.collect()
         self._calm_down()
         for _ in range(CALM_DAYS):
-            await day.live(until=self.now + timedelta(days=1))
+            await runtime.run(until=self.now + timedelta(days=1))
             self.post.collect()
-        await day.close()
+        await runtime.close()
 
     def left(self, connection: Connection) -> Left:
         """Return what is left to be inspected; the watch has seen each schedule after the first day."""
@@ -127,9 +127,9 @@ def year(folder: Path, project: Path, *, server: str, days: int, seed: int) -> I
             {**schedules, **RATES, "application": APPLICATION}, start=START, seed=seed, steady={"application"}
         )
         for due in chaos(planned, start=START, days=days, seed=seed):
-            rules.put(due)
+            rules.add(due)
         functions = {
-            name: Counted(name, project=project, clock=clock, tell=partial(story.add, name))
+            name: Counted(name, project=project, clock=clock, log=partial(story.add, name))
             for name in (*schedules, *QUEUES)
         }
         # Making all this took time, which belongs to no day.

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from nightshift.local.environment import isolated, local_environment
-from nightshift.local.serving import serving
+from nightshift.local.servers import serving
 from nightshift.testkit.database import empty_file
 from tests import warm
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, inspect
 
-from nightshift.demo.mailbox import parse
+from nightshift.local.aws import parse_mail
 from tests.world import World
 
 ROOT = Path(__file__).parent.parent
@@ -52,4 +52,4 @@ def test_the_digest_runs_on_tables_and_columns_of_other_names(world: World, tmp_
     assert "mail_address" in [column["name"] for column in inspect(engine).get_columns("members")]
     engine.dispose()
     assert world.recipients() == ["ann@example.com"]
-    assert "Hello" in parse(world.aws.sent()[0].content).get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert "Hello" in parse_mail(world.aws.sent()[0].content).get_body(("plain",)).get_content()  # type: ignore[union-attr]

@@ -26,8 +26,7 @@ from chalicelib.runs import execution
 from chalicelib.schema import jobs
 from nightshift.demo.queue import show_queue
 from nightshift.local.aws import LocalAws
-from nightshift.local.database import engine_of
-from nightshift.local.environment import local_environment
+from nightshift.local.environment import engine_of, local_environment
 from nightshift.local.servers import Server, prepare_mariadb, prepare_mysql
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import NOON, Kit

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chalicelib.operate.status import page
 from docs.pictures.browser import take_page
-from nightshift.demo.nights import read_example
+from nightshift.demo.history import read_example
 
 PICTURE = Path(__file__).with_suffix(".png")
 WIDE = 1200

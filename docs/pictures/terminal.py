@@ -11,7 +11,7 @@ from rich.terminal_theme import DIMMED_MONOKAI, TerminalTheme
 
 from docs.pictures.browser import take
 from nightshift.cli.status_view import lines
-from nightshift.demo.nights import read_example
+from nightshift.demo.history import read_example
 
 PICTURE = Path(__file__).with_suffix(".png")
 COLUMNS, WIDTH = 113, 1064

@@ -40,7 +40,7 @@ def migrate() -> None:
     Example: nightshift migrate
     """
     from chalicelib import migrations
-    from nightshift.local.database import engine_of
+    from nightshift.local.environment import engine_of
 
     with friendly_errors():
         if not os.environ.get("DATABASE_URL"):

@@ -65,7 +65,7 @@ def dev(
 
     Example: nightshift dev --at 2026-03-29T00:00 --speed 3600
     """
-    from nightshift.dev.place import check_database
+    from nightshift.dev.workspace import check_database
 
     with friendly_errors():
         if at is not None:
@@ -73,7 +73,7 @@ def dev(
             return
         if until is not None or speed is not None:
             raise UsageError("--until and --speed are for a replay: add --at")
-        check_database(os.environ.get("DATABASE_URL"), may_be_remote=remote)
+        check_database(os.environ.get("DATABASE_URL"), allow_remote=remote)
         from nightshift.dev.run import live
         from nightshift.dev.server import Server
 

@@ -1,1 +1,1 @@
-"""Data to try Nightshift with: a generated blog, and posts read from a CSV file."""
+"""`nightshift demo`: every task and the queue on a sample blog, or on posts from a CSV file."""

@@ -1,4 +1,4 @@
-"""The demo's backup: made and read back, refused where one bit of it is another, and restored."""
+"""The demo's backup: created, verified, rejected when damaged, and restored."""
 
 import sqlite3
 from contextlib import closing
@@ -11,47 +11,44 @@ from sqlalchemy import Engine
 from chalicelib.backup.archive.folder import MANIFEST
 from chalicelib.core.errors import DamagedError, RunFailedError
 from nightshift.cli.output import plain
-from nightshift.demo.part import Part, fire
+from nightshift.demo.section import Section, fire
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET, changed
 from nightshift.local.invocation import invoke
 
 DAMAGED_BUCKET = f"{BUCKET}-damaged"
-# What a backup itself goes on writing: of its run, and of itself.
-WRITTEN_SINCE = {"runs", "backups"}
+# A backup updates its own rows here after it was taken.
+CHANGED = {"runs", "backups"}
 
 
-def back_up_and_restore(aws: LocalAws, engine: Engine, folder: Path, moment: datetime) -> Part:
-    """Back up the demo's database at a moment of the night, and restore it.
-
-    Raises ValueError where a damaged copy is restored, or the restored one is another.
-    """
+def back_up_and_restore(aws: LocalAws, engine: Engine, folder: Path, moment: datetime) -> Section:
+    """Back up and restore the demo's database. Raises ValueError if a damaged copy is restored, or rows differ."""
     made = fire("database_backup", moment)
     verified = invoke("operate", {"command": "backup.verify", "backup": made["backup"]})
-    told = [
+    lines = [
         f"Backup    {made['backup']} has the {verified['rows']:,} rows of {made['succeeded']} tables, "
-        f"{verified['stored_bytes'] / 1e6:.1f} MB compressed, and was read back",
-        "          with one bit of a copy changed, that copy is refused before anything is restored:",
-        f"          {plain(_refusal(aws, made['backup'], place=str(folder / 'damaged.db')))}",
+        f"{verified['stored_bytes'] / 1e6:.1f} MB compressed, and is verified",
+        "          a copy with one changed bit is rejected before anything is restored:",
+        f"          {plain(_rejection(aws, made['backup'], schema=str(folder / 'damaged.db')))}",
     ]
     if engine.dialect.name == "sqlite":
-        told.append(_restore(made["backup"], Path(engine.url.database or ""), to=folder / "restored.db"))
+        lines.append(_restore(made["backup"], Path(engine.url.database or ""), to=folder / "restored.db"))
     summaries = [made]
     try:
         summaries.append(fire("backup_drill", _sunday(moment)))
-        told.append(f"          the drill has restored it on trial, with all {summaries[-1]['succeeded']} tables")
+        lines.append(f"          the drill restored all {summaries[-1]['succeeded']} tables into a temporary schema")
     except RunFailedError as error:
-        # A user of a server may do less there than a drill needs.
-        told.append(f"          it was not restored on trial: {plain(error)}")
-    return Part(summaries=summaries, told=told)
+        # A database user may lack the rights that a drill needs.
+        lines.append(f"          the drill could not run: {plain(error)}")
+    return Section(summaries=summaries, lines=lines)
 
 
 def _sunday(moment: datetime) -> datetime:
     return moment.replace(hour=4) - timedelta(days=moment.isoweekday() % 7)
 
 
-def _refusal(aws: LocalAws, id: str, *, place: str) -> str:
-    """Return what is said to a restore from a copy of the bucket in which one bit is another."""
+def _rejection(aws: LocalAws, id: str, *, schema: str) -> str:
+    """Return the error of a restore from a copy of the bucket with one changed bit."""
     s3 = aws.client("s3")
     s3.create_bucket(Bucket=DAMAGED_BUCKET)
     contents: dict[str, bytes] = {}
@@ -64,7 +61,7 @@ def _refusal(aws: LocalAws, id: str, *, place: str) -> str:
         s3.put_object(Bucket=DAMAGED_BUCKET, Key=key, Body=content)
     with changed(BUCKET=DAMAGED_BUCKET):
         try:
-            invoke("operate", {"command": "backup.restore", "backup": id, "schema": place})
+            invoke("operate", {"command": "backup.restore", "backup": id, "schema": schema})
         except DamagedError as error:
             return str(error)
     raise ValueError("a damaged backup was restored")
@@ -75,11 +72,11 @@ def _restore(id: str, database: Path, *, to: Path) -> str:
     invoke("operate", {"command": "backup.restore", "backup": id, "schema": str(to)})
     before, after = _rows(database), _rows(to)
     others = {table for table, rows in before.items() if after.get(table) != rows} | after.keys() - before.keys()
-    if others - WRITTEN_SINCE:
-        raise ValueError(f"the restored database has other rows in {', '.join(sorted(others))}")
+    if others - CHANGED:
+        raise ValueError(f"the restored database has different rows in {', '.join(sorted(others))}")
     return (
-        f"          {to} has the very rows of {len(before) - len(WRITTEN_SINCE)} tables; "
-        f"{' and '.join(sorted(WRITTEN_SINCE))} have gone on"
+        f"          {to} has the same rows in {len(before) - len(CHANGED)} tables; "
+        f"{' and '.join(sorted(CHANGED))} have changed since"
     )
 
 

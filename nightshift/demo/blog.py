@@ -1,16 +1,16 @@
-"""A believable small blog, made from a seed, with the readers and titles that break careless e-mails."""
+"""A sample blog, generated from a seed: its posts and users, with difficult names and titles, and their activity."""
 
 import re
 import unicodedata
 from bisect import bisect
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from itertools import accumulate
 from random import Random
 from typing import Any
+from uuid import UUID
 
-from chalicelib.core.clock import to_ms
-from nightshift.demo.chance import new_id, seeded
+from chalicelib.core.clock import from_ms, to_ms
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -85,17 +85,31 @@ HOSTILE = [
     "'; DROP TABLE posts; -- and Bobby's other tricks",
     "An invisible \u202eyrros\u202c in the middle of a headline",
 ]
-# How likely a post is at each hour of the day in UTC: few at night, most after breakfast and after lunch.
+# The weight of each hour of the day, in UTC.
 HOURS = [0.3, 0.2, 0.2, 0.2, 0.3, 1, 8, 22, 40, 44, 38, 30, 24, 34, 38, 32, 26, 22, 18, 16, 14, 10, 5, 2]
 WEEKEND_SHARE = 0.45
-PLAIN = str.maketrans({"ł": "l", "ı": "i", "ß": "ss", "đ": "d", "'": "", "’": ""})
+ASCII = str.maketrans({"ł": "l", "ı": "i", "ß": "ss", "đ": "d", "'": "", "’": ""})
+# How long ago a session was last used: weight, and range in milliseconds.
+IDLE = [(35, 0, 3 * DAY), (30, 3 * DAY, 30 * DAY), (35, 30 * DAY, 120 * DAY)]
+AGENTS = ("Mozilla/5.0 (X11; Linux x86_64)", "Mozilla/5.0 (iPhone)", "Mozilla/5.0 (Macintosh)", None)
+# One user is active every day or two, another every other month.
+MIN_GAP_DAYS, MAX_GAP_DAYS = 3, 120
+
+User = Mapping[str, Any]
+
+
+def seeded(kind: str, seed: int) -> Random:
+    """Return a generator for one kind of row, independent of the other kinds."""
+    return Random(f"{kind}-{seed}")  # noqa: S311 (repeatable, not secret)
+
+
+def new_id(rng: Random) -> str:
+    """Return a UUID of version 4."""
+    return str(UUID(int=rng.getrandbits(128), version=4))
 
 
 def make_users(count: int, *, now: datetime, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield `count` rows of the `users` table, who joined in the three years before an aware `now`.
-
-    Times are epoch milliseconds. Raises ValueError when `now` has no time zone.
-    """
+    """Yield `count` rows of `users`, who joined in the three years before an aware `now`."""
     rng, now_ms = seeded("users", seed), _aware_ms(now)
     for number in range(1, count + 1):
         name, zone = _person(rng)
@@ -116,9 +130,9 @@ def make_users(count: int, *, now: datetime, seed: int) -> Iterator[dict[str, An
 
 
 def make_posts(count: int, *, until: datetime, days: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield `count` rows of the `posts` table, day by day over the `days` before an aware `until`.
+    """Yield `count` rows of `posts`, in order, over the `days` before `until`.
 
-    Times are epoch milliseconds. Raises ValueError when `days` is less than 1 or `until` has no time zone.
+    Raises ValueError if `days` is less than 1 or `until` is naive.
     """
     if days < 1:
         raise ValueError(f"Posts need at least 1 day to be spread over, not {days}.")
@@ -127,7 +141,7 @@ def make_posts(count: int, *, until: datetime, days: int, seed: int) -> Iterator
     authors = [_person(rng)[0] for _ in range(12)]
     edges = list(accumulate(_weight(start + hour * HOUR) for hour in range(days * 24)))
     for number in range(count):
-        # Each post owns an equal slice of the total weight, so that no day is left out by chance.
+        # Each post has an equal slice of the total weight, so that no day is empty by chance.
         hour = bisect(edges, (number + rng.random()) / count * edges[-1], hi=len(edges) - 1)
         created = start + hour * HOUR + rng.randrange(HOUR)
         post_id = new_id(rng)
@@ -150,9 +164,58 @@ def make_posts(count: int, *, until: datetime, days: int, seed: int) -> Iterator
         }
 
 
+def make_sessions(users: Sequence[User], *, now_ms: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield up to four sessions of each user, last used between now and months ago."""
+    rng = seeded("sessions", seed)
+    for user in users:
+        for _ in range(rng.randrange(5)):
+            ((_, latest, earliest),) = rng.choices(IDLE, weights=[weight for weight, _, _ in IDLE])
+            used = max(user["created_at"], now_ms - rng.randrange(latest, earliest))
+            created = max(user["created_at"], used - rng.randrange(20 * DAY))
+            yield {
+                "id": new_id(rng),
+                "user_id": user["id"],
+                "user_agent": rng.choice(AGENTS),
+                "created_at": created,
+                "updated_at": used,
+            }
+
+
+def make_password_reset_tokens(users: Sequence[User], *, now_ms: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield a token for about every fourth user, valid for an hour, most of them expired."""
+    rng = seeded("password-reset-tokens", seed)
+    for user in users:
+        if rng.random() < 0.25:
+            age = rng.randrange(HOUR if rng.random() < 0.1 else 20 * DAY)
+            created = max(user["created_at"], now_ms - age)
+            yield {"email": user["email"], **_token(rng, created=created, life=HOUR)}
+
+
+def make_email_verification_tokens(users: Sequence[User], *, now_ms: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield a token, valid for a day, for each unverified user: from the sign-up, or from yesterday's reminder."""
+    rng = seeded("email-verification-tokens", seed)
+    for user in users:
+        if not user["is_verified"]:
+            is_reminded = rng.random() < 0.2
+            created = max(user["created_at"], now_ms - rng.randrange(DAY)) if is_reminded else user["created_at"]
+            yield {"user_id": user["id"], **_token(rng, created=created, life=DAY)}
+
+
+def make_activity(users: Sequence[User], *, first: date, days: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of `activity` for the days from the first one on."""
+    rng = seeded("activity", seed)
+    for user in users:
+        joined = (from_ms(user["created_at"]).date() - first).days
+        gap = rng.randrange(MIN_GAP_DAYS, MAX_GAP_DAYS)
+        day = max(0, joined) + rng.randrange(gap)
+        while day < days:
+            yield {"day": (first + timedelta(days=day)).isoformat(), "user_id": user["id"]}
+            day += rng.randrange(1, gap)
+
+
 def _aware_ms(moment: datetime) -> int:
     if moment.tzinfo is None:
-        raise ValueError(f"{moment} has no time zone, so it names no one moment.")
+        raise ValueError(f"{moment} has no time zone.")
     return to_ms(moment)
 
 
@@ -177,5 +240,10 @@ def _weight(slot: int) -> float:
 
 def _ascii(text: str, separator: str) -> str:
     """Return the Latin letters and digits of a text in lower case, its words joined by the separator."""
-    plain = unicodedata.normalize("NFKD", text.lower().translate(PLAIN)).encode("ascii", "ignore").decode()
+    plain = unicodedata.normalize("NFKD", text.lower().translate(ASCII)).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", separator, plain).strip(separator)
+
+
+def _token(rng: Random, *, created: int, life: int) -> dict[str, Any]:
+    token = f"{rng.getrandbits(256):064x}"
+    return {"id": new_id(rng), "token": token, "created_at": created, "expires_at": created + life}

@@ -1,4 +1,4 @@
-"""Posts from a CSV file in the form of the public Hacker News data set."""
+"""Posts from a CSV file in the format of the public Hacker News data set."""
 
 import csv
 import re
@@ -14,25 +14,24 @@ from chalicelib.core.clock import to_ms
 COLUMNS = ("id", "title", "url", "num_points", "num_comments", "author", "created_at")
 NAMESPACE = UUID("7c0f5b0e-5d0c-4b53-9a63-1c3f6b1f2f57")
 TITLE_LENGTH, URL_LENGTH, AUTHOR_LENGTH = 500, 2048, 255
-LARGEST_INTEGER = 2**31 - 1
+MAX_INTEGER = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot become a post, and the physical line, counted from 1, on which it starts."""
+    """An invalid row, and the line of the file on which it starts, from 1."""
 
     line: int
     reason: str
 
 
 def read_posts(path: Path) -> Iterator[dict[str, Any] | BadRow]:
-    """Yield each row of a UTF-8 CSV file as a row of the `posts` table, or as what is wrong with it.
+    """Yield each row of a UTF-8 CSV file as a row of `posts`, or as a BadRow. A time without a zone is in UTC.
 
-    The file is read as the rows are taken. Times become epoch milliseconds; one without a zone is in UTC.
-    Raises ValueError when the file is missing, empty, not UTF-8, or lacks a column.
+    Raises ValueError if the file is missing, empty, not UTF-8, or lacks a column.
     """
     try:
-        # Bytes that are not UTF-8 come through as surrogates, so that _checked can name their line.
+        # Other bytes than UTF-8 become surrogates, so that _checked can name their line.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             yield from _read(_checked(file, path), path)
     except OSError as error:
@@ -44,7 +43,7 @@ def _checked(lines: Iterable[str], path: Path) -> Iterator[str]:
         try:
             line.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"{path} is not UTF-8: line {number} has bytes that are not.") from error
+            raise ValueError(f"{path} is not UTF-8: line {number} has invalid bytes.") from error
         yield line
 
 
@@ -65,7 +64,7 @@ def _read(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any] | BadRow]
         line = reader.line_num + 1
         try:
             cells = next(reader)
-            if cells:  # a blank line is no row
+            if cells:  # skip blank lines
                 yield _post(header, cells, seen)
         except StopIteration:
             return
@@ -76,7 +75,7 @@ def _read(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any] | BadRow]
 
 
 class _RowError(Exception):
-    """Why a row cannot become a post."""
+    """A row is invalid."""
 
 
 def _post(header: list[str], cells: list[str], seen: set[bytes]) -> dict[str, Any]:
@@ -108,8 +107,8 @@ def _post(header: list[str], cells: list[str], seen: set[bytes]) -> dict[str, An
 
 
 def _number(name: str, row: dict[str, str]) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", row[name]) or int(row[name]) > LARGEST_INTEGER:
-        raise _RowError(f"{name} is not a whole number from 0 to {LARGEST_INTEGER}: {_quote(row[name])}")
+    if not re.fullmatch(r"[0-9]{1,10}", row[name]) or int(row[name]) > MAX_INTEGER:
+        raise _RowError(f"{name} is not a whole number from 0 to {MAX_INTEGER}: {_quote(row[name])}")
     return int(row[name])
 
 

@@ -1,4 +1,4 @@
-"""The demo's third part: jobs put in by each of three ways, and where those ended that fail, are retried and die."""
+"""The demo's queue: jobs from three sources, and how each ends: completed, retried or dead."""
 
 import json
 import uuid
@@ -24,22 +24,22 @@ LIMIT_MINUTES = 24 * 60
 
 @dataclass(frozen=True, kw_only=True)
 class Enqueued:
-    """A job of the demo: what it shows, how it came in, and its id."""
+    """A job of the demo: what it shows, its source and its id."""
 
     shows: str
-    way: str
+    source: str
     job_id: str
 
 
-class TroubledSes(MemorySes):
-    """SES on a bad night: it throttles one recipient's mail twice, and another's for ever."""
+class ThrottlingSes(MemorySes):
+    """SES that throttles one recipient's mail twice, and another's forever."""
 
     def __init__(self) -> None:
         super().__init__()
         self.throttles = {"patient@example.com": 2, "unlucky@example.com": 1000}
 
     def send_email(self, **call: Any) -> dict[str, Any]:
-        """Accept a mail, or ask for a slower pace."""
+        """Accept a mail, or throttle it."""
         (to,) = call["Destination"]["ToAddresses"]
         if self.throttles.get(to, 0) > 0:
             self.throttles[to] -= 1
@@ -49,18 +49,16 @@ class TroubledSes(MemorySes):
 
 
 def show_queue(console: Console, environment: Mapping[str, str]) -> None:
-    """Enqueue, let a day pass on a clock of the demo's own, and print what became of every job."""
+    """Enqueue jobs, run them on a simulated clock, and print how each ended."""
     url, ca = environment["DATABASE_URL"], environment.get("DATABASE_CA", "")
     kit = Kit(url, clock=FrozenClock(datetime.now(UTC)), DATABASE_CA=ca)
-    kit.ses = TroubledSes()
+    kit.ses = ThrottlingSes()
     started_ms = kit.clock.now_ms()
     enqueued = list(_enqueue(kit))
     kit.settle(minutes=LIMIT_MINUTES)
     hours = (kit.clock.now_ms() - started_ms) / 3_600_000
     rows = {job.id: job for job in kit.jobs()}
-    console.print(
-        f"\nQueue     {len(enqueued)} jobs, put in three ways; {hours:.1f} hours pass on a clock of the demo's own\n"
-    )
+    console.print(f"\nQueue     {len(enqueued)} jobs from three sources; {hours:.1f} hours pass on a simulated clock\n")
     console.print(_table(rows, enqueued, started_ms=started_ms))
     console.print(f"\nSent      {len(kit.ses.sent)} mails, {len(kit.s3.objects)} report stored")
     console.print(f"Dead      {len(kit.sqs.messages(DEAD))} messages on the dead-letter queue:")
@@ -79,30 +77,30 @@ def _enqueue(kit: Kit) -> Iterator[Enqueued]:
         welcome = outbox.enqueue(connection, "send_email", mail("reader@example.com"))
         later = from_ms(kit.clock.now_ms()) + timedelta(hours=2)
         report = outbox.enqueue(connection, "generate_report", {"to": "editor@example.com"}, run_at=later)
-    yield Enqueued(shows="a mail, with its transaction", way="enqueue()", job_id=welcome)
-    yield Enqueued(shows="a report two hours later", way="enqueue()", job_id=report)
+    yield Enqueued(shows="a mail, with its transaction", source="enqueue()", job_id=welcome)
+    yield Enqueued(shows="a report two hours later", source="enqueue()", job_id=report)
     rolled_back = _roll_back(kit, mail("nobody@example.com"))
-    yield Enqueued(shows="its transaction was rolled back", way="enqueue()", job_id=rolled_back)
+    yield Enqueued(shows="a transaction that was rolled back", source="enqueue()", job_id=rolled_back)
 
     body = {"type": "send_email", "data": mail("once@example.com"), "idempotency_key": "welcome-42"}
-    yield Enqueued(shows="a mail from another service", way="SQS message", job_id=kit.send(body))
-    yield Enqueued(shows="the same again, by its key", way="SQS message", job_id=kit.send(body))
+    yield Enqueued(shows="a mail from another service", source="SQS message", job_id=kit.send(body))
+    yield Enqueued(shows="the same again, with the same key", source="SQS message", job_id=kit.send(body))
     patient = {"type": "send_email", "data": mail("patient@example.com")}
-    yield Enqueued(shows="SES throttles it twice", way="SQS message", job_id=kit.send(patient))
+    yield Enqueued(shows="SES throttles it twice", source="SQS message", job_id=kit.send(patient))
     yield Enqueued(
-        shows="a type that nobody handles", way="SQS message", job_id=kit.send({"type": "resize", "data": {}})
+        shows="a type without a handler", source="SQS message", job_id=kit.send({"type": "resize", "data": {}})
     )
-    yield Enqueued(shows="no JSON at all", way="SQS message", job_id=kit.send("resize, please"))
+    yield Enqueued(shows="invalid JSON", source="SQS message", job_id=kit.send("resize, please"))
 
-    yield Enqueued(shows="a row as the guide has it", way="INSERT", job_id=_insert(kit, mail("old@example.com")))
-    yield Enqueued(shows="SES throttles it for ever", way="INSERT", job_id=_insert(kit, mail("unlucky@example.com")))
+    yield Enqueued(shows="a row of another service", source="INSERT", job_id=_insert(kit, mail("old@example.com")))
+    yield Enqueued(shows="SES throttles it forever", source="INSERT", job_id=_insert(kit, mail("unlucky@example.com")))
     yield Enqueued(
-        shows="two addresses in one", way="INSERT", job_id=_insert(kit, mail("a@example.com, b@example.com"))
+        shows="two addresses in one field", source="INSERT", job_id=_insert(kit, mail("a@example.com, b@example.com"))
     )
 
 
-class _ChangedMindError(Exception):
-    """What makes the application roll back."""
+class _RollbackError(Exception):
+    """Rolls the application's transaction back."""
 
 
 def _roll_back(kit: Kit, data: dict[str, Any]) -> str:
@@ -110,8 +108,8 @@ def _roll_back(kit: Kit, data: dict[str, Any]) -> str:
     try:
         with outbox.transaction(kit.context()) as connection:
             job_id = outbox.enqueue(connection, "send_email", data)
-            raise _ChangedMindError
-    except _ChangedMindError:
+            raise _RollbackError
+    except _RollbackError:
         return job_id
 
 
@@ -123,14 +121,14 @@ def _insert(kit: Kit, data: dict[str, Any]) -> str:
 
 
 def _table(rows: Mapping[str, Any], enqueued: list[Enqueued], *, started_ms: int) -> Table:
-    table = Table("job", "way in", "ended", box=None, header_style="dim", pad_edge=False)
+    table = Table("job", "source", "status", box=None, header_style="dim", pad_edge=False)
     table.add_column("attempts", justify="right")
     table.add_column("after", justify="right")
     for each in enqueued:
         row = rows.get(each.job_id)
         if row is None:
-            table.add_row(each.shows, each.way, "no job", "", "")
+            table.add_row(each.shows, each.source, "no job", "", "")
         else:
             minutes = ((row.ended_at or started_ms) - started_ms) / 60_000
-            table.add_row(each.shows, each.way, row.status, str(row.attempts), f"{minutes:.0f} min")
+            table.add_row(each.shows, each.source, row.status, str(row.attempts), f"{minutes:.0f} min")
     return table

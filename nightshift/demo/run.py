@@ -1,7 +1,8 @@
-"""The demo: a blog, a digest's fire, a drained queue, the mails as files, the same fire again, and all the rest."""
+"""The demo: the digest for a sample blog, the same fire again, then the other tasks and the queue."""
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,15 +22,12 @@ from chalicelib.mail.ledger import Deliveries
 from nightshift.cli import schedule
 from nightshift.cli.output import print_lines
 from nightshift.cli.requests import ask
-from nightshift.demo.filling import fill_posts, fill_readers
-from nightshift.demo.loading import prepare_database
-from nightshift.demo.mailbox import write_mails
-from nightshift.demo.part import columns
+from nightshift.demo.database import fill_posts, fill_readers, prepare_database
 from nightshift.demo.queue import show_queue
+from nightshift.demo.section import columns
 from nightshift.demo.tasks import show_tasks
 from nightshift.local.aws import LocalAws, local_aws
-from nightshift.local.database import engine_of
-from nightshift.local.environment import enter, isolated, local_environment
+from nightshift.local.environment import engine_of, enter, isolated, local_environment
 from nightshift.local.invocation import drain, invoke, scheduled_event
 
 SEED = 20160804
@@ -39,7 +37,7 @@ FIRE_HOUR = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Fired:
-    """What one fire of the digest came to."""
+    """The result of a fire of the digest."""
 
     outcome: str
     recipients: int
@@ -48,10 +46,9 @@ class Fired:
 
 
 def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path | None) -> None:
-    """Run the demo and print what happened.
+    """Run the demo and print its results; write mails, the report and log.jsonl to the folder.
 
-    Mails go to `folder`/mail, the report to `folder`/report, log lines to `folder`/log.jsonl. Raises ValueError, with
-    a sentence, for a CSV that cannot be read and for a database that is not the demo's to fill.
+    Raises ValueError for an invalid CSV file, and for a database that has other users.
     """
     folder.mkdir(parents=True, exist_ok=True)
     enter(isolated(os.environ))
@@ -63,13 +60,13 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
         now = datetime.now(UTC)
         fill_posts(console, engine, now=now, seed=SEED, posts_csv=posts_csv)
         moment = _latest_fire(now) if posts_csv is None else fire_after_busiest_day(engine)
-        # Readers of posts of another year are of that year too.
+        # The users joined before the posts of the CSV file.
         as_of = now if posts_csv is None else moment
         fill_readers(console, engine, user_count=user_count, now=as_of, today=moment.date(), seed=SEED)
-        console.print(f"Fire      daily_digest for {iso(moment)}, as EventBridge sends it\n")
+        console.print(f"Fire      daily_digest for {iso(moment)}, as sent by EventBridge\n")
 
         first = _fire(console, aws, moment, label="Sending")
-        write_mails(aws.sent(), folder / "mail")
+        _write_mails(aws, folder / "mail")
         again = _fire(console, aws, moment, label="Again")
         _print_table(console, {"first fire": first, "the same fire again": again})
         _print_ledger(console, engine, moment)
@@ -78,13 +75,13 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
         show_tasks(console, aws, engine, folder, moment=moment, seed=SEED)
         show_queue(console, os.environ)
         console.print(f"\nMails     {folder / 'mail'}/*.html and *.eml\nLog       {folder / 'log.jsonl'}")
-        console.print("\nSchedules with their latest runs and next fires, as nightshift schedule list has them\n")
+        console.print("\nSchedules with their latest runs and next fires, as in nightshift schedule list\n")
         print_lines(schedule.table_lines(ask(None, "schedule.list")["tasks"]))
 
 
 @contextlib.contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Send what functions print to a file: on Lambda it goes to CloudWatch, here it would bury the demo."""
+    """Write the output of functions to a file."""
     with path.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
         for handler in logger.handlers:
             handler.setStream(file)  # type: ignore[attr-defined]
@@ -97,13 +94,13 @@ def _latest_fire(now: datetime) -> datetime:
 
 
 def fire_after_busiest_day(engine: Engine) -> datetime:
-    """Return the fire whose digest tells of the UTC day with the most posts. Raises ValueError without any post."""
+    """Return the fire of the digest about the UTC day with the most posts. Raises ValueError if there are no posts."""
     day = (posts.c.created_at - posts.c.created_at % DAY_MS).label("day")
     query = select(day).group_by(day).order_by(func.count().desc(), day).limit(1)
     with engine.connect() as connection:
         start_ms = connection.execute(query).scalar_one_or_none()
     if start_ms is None:
-        raise ValueError("the CSV holds no post that could be read; there is nothing to send")
+        raise ValueError("the CSV file has no valid post, so there is nothing to send")
     return from_ms(int(start_ms)) + timedelta(days=1, hours=FIRE_HOUR)
 
 
@@ -129,7 +126,7 @@ def _fire(console: Console, aws: LocalAws, moment: datetime, *, label: str) -> F
 
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # Not its own redirection: standard output is the log file here.
+    # Standard output is the log file.
     return Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False)
 
 
@@ -140,6 +137,14 @@ def _print_table(console: Console, fires: dict[str, Fired]) -> None:
         table.add_row(name, fired.outcome, str(fired.recipients), str(fired.mails), f"{fired.seconds:.1f}")
     console.print()
     console.print(table)
+
+
+def _write_mails(aws: LocalAws, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for mail in aws.sent():
+        # An address may contain a slash.
+        mail.write(folder / mail.recipient.replace("/", "_"))
 
 
 def _print_ledger(console: Console, engine: Engine, moment: datetime) -> None:

@@ -1,4 +1,4 @@
-"""The demo's second part: every other task, fired as EventBridge does, and where its result lies."""
+"""The demo's tasks, except the digest: each fired as EventBridge does, with its results."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from chalicelib.tasks import cache_warming
 from chalicelib.tasks.database_cleanup.rules import RULES
 from chalicelib.tasks.monthly_report.month import Month
 from nightshift.demo.backups import back_up_and_restore
-from nightshift.demo.part import Part, columns, fire, overview
+from nightshift.demo.section import Section, columns, fire, overview
 from nightshift.demo.sync import sync_twice
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET, changed
@@ -29,12 +29,12 @@ REPORT_HOUR = 9
 
 
 def show_tasks(console: Console, aws: LocalAws, engine: Engine, folder: Path, *, moment: datetime, seed: int) -> None:
-    """Run every task but the digest, of which `moment` is the fire, and print what each did.
+    """Run the tasks around the digest's fire at `moment`, and print their results. Raises ValueError for a wrong one.
 
-    The report's files go to `folder`/report. Raises ValueError when a task does not keep its promise.
+    The report's files go to `folder`/report.
     """
     midnight = moment.replace(hour=0, minute=0)
-    parts = [
+    sections = [
         _record_activity(midnight + timedelta(minutes=5)),
         back_up_and_restore(aws, engine, folder, midnight + timedelta(hours=1)),
         _clean_up(engine, midnight + timedelta(hours=2)),
@@ -43,29 +43,27 @@ def show_tasks(console: Console, aws: LocalAws, engine: Engine, folder: Path, *,
         sync_twice(engine, moment, seed=seed),
         _hear_back(aws),
     ]
-    console.print("\nTasks     the others, each fired for its own hour\n")
-    console.print(overview(parts))
-    for part in parts:
+    console.print("\nTasks     the other tasks, each fired at its own time\n")
+    console.print(overview(sections))
+    for section in sections:
         console.print()
-        for told in part.told:
-            console.print(told, markup=False)
+        for line in section.lines:
+            console.print(line, markup=False)
 
 
-def _record_activity(moment: datetime) -> Part:
+def _record_activity(moment: datetime) -> Section:
     summary = fire("record_activity", moment)
     day = (moment - timedelta(days=1)).date().isoformat()
-    return Part(
-        summaries=[summary], told=[f"Activity  {summary['total']} users are recorded in activity as active on {day}"]
-    )
+    return Section(summaries=[summary], lines=[f"Activity  {summary['total']} users were active on {day}"])
 
 
-def _clean_up(engine: Engine, moment: datetime) -> Part:
-    rehearsal = invoke("database_cleanup", {"scheduled_for": iso(moment), "dry_run": True})
+def _clean_up(engine: Engine, moment: datetime) -> Section:
+    dry_run = invoke("database_cleanup", {"scheduled_for": iso(moment), "dry_run": True})
     summary = fire("database_cleanup", moment)
-    table = columns("rule", "keeps", "would go", "deleted", "left", numbers=("would go", "deleted", "left"))
+    table = columns("rule", "keeps", "dry run", "deleted", "left", numbers=("dry run", "deleted", "left"))
     idle = []
     for rule in RULES:
-        due, gone = rehearsal["rules"][rule.name]["skipped"], summary["rules"][rule.name]["succeeded"]
+        due, gone = dry_run["rules"][rule.name]["skipped"], summary["rules"][rule.name]["succeeded"]
         if due != gone:
             raise ValueError(f"the dry run counted {due} of {rule.name}, and {gone} were deleted")
         if due == 0:
@@ -75,15 +73,15 @@ def _clean_up(engine: Engine, moment: datetime) -> Part:
             left = connection.execute(select(func.count()).select_from(rule.table)).scalar_one()
         keeps = f"{rule.keep.days} days" if rule.keep else "until they expire"
         table.add_row(rule.name, keeps, str(due), str(gone), str(left))
-    told: list[RenderableType] = [
-        "Cleanup   counted in a dry run, which changes nothing, and then deleted\n",
+    lines: list[RenderableType] = [
+        "Cleanup   a dry run, which only counts, and then the deletion\n",
         table,
-        f"\n          with users their sessions and tokens; nothing was due of {', '.join(idle)}",
+        f"\n          users are deleted with their sessions and tokens; nothing expired in {', '.join(idle)}",
     ]
-    return Part(summaries=[summary], told=told)
+    return Section(summaries=[summary], lines=lines)
 
 
-def _report(aws: LocalAws, folder: Path, moment: datetime) -> Part:
+def _report(aws: LocalAws, folder: Path, moment: datetime) -> Section:
     before = aws.sent_count()
     summary = fire("monthly_report", moment)
     drain(aws.client("sqs"), os.environ["WORK_QUEUE_URL"])
@@ -91,13 +89,13 @@ def _report(aws: LocalAws, folder: Path, moment: datetime) -> Part:
     _fetch(aws, folder)
     months = json.loads((folder / "report.json").read_text(encoding="utf-8"))["months"]
     last, gaps = months[-1], sum(month["active_users"] is None for month in months)
-    told = [
+    lines = [
         f"Report    {Month.parse(last['month']).name}: {last['new_users']} new users, {last['new_posts']} new posts, "
         f"{last['active_users']} active users; {mails} mail{'' if mails == 1 else 's'} to administrators",
-        f"          {len(months)} months are in it; for {gaps} it says that nobody recorded who was active",
+        f"          it has {len(months)} months, {gaps} of them without data on active users",
         f"          {folder}/report.html, .csv and .json",
     ]
-    return Part(summaries=[summary], told=told)
+    return Section(summaries=[summary], lines=lines)
 
 
 def _fetch(aws: LocalAws, folder: Path) -> None:
@@ -110,24 +108,24 @@ def _fetch(aws: LocalAws, folder: Path) -> None:
 
 
 def report_fire(moment: datetime) -> datetime:
-    """Return the latest fire of the report that is not after `moment`."""
+    """Return the latest fire of the report up to `moment`."""
     first = moment.replace(day=1, hour=REPORT_HOUR, minute=0)
     return first if first <= moment else (first - timedelta(days=1)).replace(day=1)
 
 
-def _warm(folder: Path, moment: datetime) -> Part:
+def _warm(folder: Path, moment: datetime) -> Section:
     folder.mkdir(exist_ok=True)
     with ExitStack() as stack:
         try:
-            # Always the demo's own: made-up posts have no place in a cache that an application reads.
+            # Never the application's Redis: it would serve sample posts.
             url = stack.enter_context(redis_server(folder.resolve()))
         except NotInstalledError as error:
             with changed(REDIS_URL=""):
                 summary = fire("cache_warming", moment)
-            return Part(summaries=[summary], told=[f"Cache     not warmed, for want of a Redis: {error}"])
+            return Section(summaries=[summary], lines=[f"Cache     not warmed, without Redis: {error}"])
         with changed(REDIS_URL=url, REDIS_PASSWORD=""), Redis.from_url(url) as redis:
             summary = fire("cache_warming", moment)
-            return Part(summaries=[summary], told=_cached(redis))
+            return Section(summaries=[summary], lines=_cached(redis))
 
 
 def _cached(redis: Any) -> list[str]:
@@ -139,11 +137,11 @@ def _cached(redis: Any) -> list[str]:
         f"Cache     {{cache}}:current is version {redis.get(cache_warming.CURRENT).decode()}",
         f"          {{cache}}:popular_posts:<version> has {len(values['popular_posts']['value'])} posts, "
         f"{{cache}}:active_users:<version> says {values['active_users']['value']}",
-        f"          for {minutes:.0f} minutes, in a Redis of the demo's own, which is gone by now",
+        f"          for {minutes:.0f} minutes, in a temporary Redis",
     ]
 
 
-def _hear_back(aws: LocalAws) -> Part:
+def _hear_back(aws: LocalAws) -> Section:
     readers = [mail.recipient for mail in aws.sent()[:1]]
     bounce = {
         "eventType": "Bounce",
@@ -152,5 +150,5 @@ def _hear_back(aws: LocalAws) -> Part:
     }
     summaries = [invoke("mail_feedback", sns_event(json.dumps(bounce))) for _ in range(2)]
     names = mask_addresses(", ".join(readers)) or "nobody"
-    line = f"Feedback  SES told twice that the mail to {names} bounced; it is recorded once, and no more go there"
-    return Part(summaries=summaries, told=[line])
+    line = f"Feedback  SES reported twice that the mail to {names} bounced: the address is suppressed once"
+    return Section(summaries=summaries, lines=[line])

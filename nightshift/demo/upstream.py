@@ -1,4 +1,4 @@
-"""Another system's API: it pages, throttles, knows what has not changed, and lists an item that nobody can take."""
+"""The API of another system: it has pages and ETags, and throttles."""
 
 import json
 import time
@@ -10,17 +10,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from nightshift.local.serving import serving
+from nightshift.local.servers import serving
 
 PAGE = 25
-# Whoever has had so many answers of one list must wait before the next.
+# After this many answers from a list, a client must wait.
 BURST, WAIT_SECONDS = 3, 1
 
 Items = Sequence[Mapping[str, Any]]
 
 
 class Upstream:
-    """The API: each path is a list of items. `answered` counts the answers to each path by status."""
+    """The API: each path is a list of items. `answered` counts the answers by path and status."""
 
     def __init__(self, lists: Mapping[str, Items], *, clock: Callable[[], float]) -> None:
         self.answered: Counter[tuple[str, int]] = Counter()
@@ -28,20 +28,14 @@ class Upstream:
         self._clock = clock
         self._granted: Counter[str] = Counter()
         self._closed_until: dict[str, float] = {}
-        self._server = HTTPServer(("127.0.0.1", 0), _handler(self))
+        self.server = HTTPServer(("127.0.0.1", 0), _handler(self))
 
     def url(self, path: str) -> str:
         """Return the URL of a list."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}{path}"
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Answer on a free port of the loopback interface."""
-        with serving(self._server):
-            yield
+        return f"http://127.0.0.1:{self.server.server_address[1]}{path}"
 
     def answer(self, target: str, *, known: str | None) -> tuple[int, dict[str, str], bytes]:
-        """Return status, headers and body for a path and query; `known` is the ETag that the client has."""
+        """Return status, headers and body for a path and query; `known` is the client's ETag."""
         parts = urlsplit(target)
         status, headers, body = self._answer(parts.path, parse_qs(parts.query).get("page", ["1"])[0], known)
         self.answered[parts.path, status] += 1
@@ -85,14 +79,14 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing: standard error is the demo's."""
+            """Log nothing."""
 
     return Handler
 
 
 @contextmanager
-def upstream(lists: Mapping[str, Items]) -> Iterator[Upstream]:
-    """Run the API in this process."""
-    api = Upstream(lists, clock=time.monotonic)
-    with api.running():
+def upstream(lists: Mapping[str, Items], *, clock: Callable[[], float] = time.monotonic) -> Iterator[Upstream]:
+    """Run the API on a free port of the loopback interface."""
+    api = Upstream(lists, clock=clock)
+    with serving(api.server):
         yield api

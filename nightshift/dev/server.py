@@ -1,39 +1,48 @@
-"""The server of the live page: this machine's own, and small. It changes nothing but by a form of its own page."""
+"""The status page with buttons, on this machine only, for those who know its token."""
 
+import hmac
 import sys
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from secrets import token_urlsafe
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from nightshift.cli.requests import run
+from chalicelib.core.context import from_lambda
+from chalicelib.operate.status.page import content, environment
+from chalicelib.operate.status.status import read
+from chalicelib.queue.handler import known_types
+from nightshift.cli.requests import project_schedules, run
 from nightshift.cli.user_errors import message_of
-from nightshift.dev import page
 from nightshift.dev.actions import ACTIONS, Run, perform
-from nightshift.dev.gate import refuse_host, refuse_origin, refuse_token
+from nightshift.local.invocation import LocalContext
 
-LONGEST_FORM = 8192
+TEMPLATES = Path(__file__).parent / "templates"
+# A page of another site can resolve its own name to this machine, so only the Host header identifies this page; the
+# Origin header identifies forms that other sites send here. Cookies would not: they are shared by all ports.
+HOSTS = ("127.0.0.1", "localhost")
+MAX_FORM = 8192
 FORM = "application/x-www-form-urlencoded"
-# The policy of the page itself, and that no other page may show it and have somebody press its buttons unawares.
+# The page's own policy, and no embedding: another page could trick the user into pressing buttons.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves on the loopback interface, on a free port where none is given; `url` is for whoever may come in."""
+    """Listens on the loopback interface. Port 0 is any free port."""
 
     daemon_threads = True
 
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.token = token_urlsafe(32)
-        # What has a task run: here, in this process, or as whoever serves the page has functions run.
+        # Runs a task: in this process, unless replaced.
         self.run: Run = partial(run, None)
-        # What the last button did, for the next page to tell.
+        # The result of the last action, for the next page.
         self.notice: str | None = None
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a visitor who is gone in the middle; anything else is told as ever."""
+        """Ignore a client that disconnects."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
@@ -44,67 +53,73 @@ class Server(ThreadingHTTPServer):
 
     @property
     def path(self) -> str:
-        """The page below whichever name of the server."""
+        """The path of the page, with its token."""
         return f"/?token={quote(self.token)}"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """A request."""
 
     server: Server
     server_version, sys_version = "nightshift", ""
     timeout = 10
 
     def parse_request(self) -> bool:
-        """Read the request's head, and refuse an address that is none."""
+        """Read the head of the request, and reject an invalid URL."""
         if not super().parse_request():
             return False
         try:
             urlsplit(self.path)
         except ValueError:
-            self._answer(HTTPStatus.BAD_REQUEST, "that is no address")
+            self._answer(HTTPStatus.BAD_REQUEST, "the URL is invalid")
             return False
         return True
 
     def do_GET(self) -> None:
         """Answer with the page."""
-        asked = urlsplit(self.path)
-        if reason := refuse_host(self.headers.get("Host"), port=self.server.server_port):
-            self._answer(HTTPStatus.FORBIDDEN, reason)
-        elif asked.path[1:] in ACTIONS:
-            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "press a button of the page for that", Allow="POST")
-        elif asked.path != "/":
-            self._answer(HTTPStatus.NOT_FOUND, "there is nothing here")
-        elif reason := refuse_token(dict(parse_qsl(asked.query)).get("token", ""), self.server.token):
-            self._answer(HTTPStatus.FORBIDDEN, reason)
-        else:
+        url = urlsplit(self.path)
+        if not self._check_host():
+            return
+        if url.path[1:] in ACTIONS:
+            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "use the buttons of the page", Allow="POST")
+        elif url.path != "/":
+            self._answer(HTTPStatus.NOT_FOUND, "not found")
+        elif self._check_token(dict(parse_qsl(url.query))):
             self._show()
 
     def do_POST(self) -> None:
-        """Do what a button asks for, and lead back to the page."""
-        host, origin = self.headers.get("Host"), self.headers.get("Origin")
-        if reason := refuse_host(host, port=self.server.server_port) or refuse_origin(origin, host=host):
-            self._answer(HTTPStatus.FORBIDDEN, reason)
+        """Perform the action of a button, and redirect to the page."""
+        if not self._check_host():
             return
         action = urlsplit(self.path).path[1:]
-        if action not in ACTIONS:
-            self._answer(HTTPStatus.NOT_FOUND, "there is nothing here")
-            return
-        form = self._read_form()
-        if form is None:
-            self._answer(HTTPStatus.BAD_REQUEST, "that is no form of the page")
-        elif reason := refuse_token(form.get("token", ""), self.server.token):
-            self._answer(HTTPStatus.FORBIDDEN, reason)
-        else:
+        if self.headers.get("Origin") != f"http://{self.headers.get('Host')}":
+            self._answer(HTTPStatus.FORBIDDEN, "only this server's own page can do this")
+        elif action not in ACTIONS:
+            self._answer(HTTPStatus.NOT_FOUND, "not found")
+        elif (form := self._read_form()) is None:
+            self._answer(HTTPStatus.BAD_REQUEST, "the form is invalid")
+        elif self._check_token(form):
             self._perform(action, form)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer in a sentence what is neither of these two methods, or not HTTP."""
+        """Answer any other method, or invalid HTTP, in one sentence."""
         if code == HTTPStatus.NOT_IMPLEMENTED:
             allowed = "POST" if urlsplit(self.path).path[1:] in ACTIONS else "GET"
-            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "open the page, and press its buttons", Allow=allowed)
+            self._answer(HTTPStatus.METHOD_NOT_ALLOWED, "open the page and use its buttons", Allow=allowed)
         else:
             self._answer(HTTPStatus(code), message or explain or HTTPStatus(code).phrase)
+
+    def _check_host(self) -> bool:
+        if self.headers.get("Host") in {f"{name}:{self.server.server_port}" for name in HOSTS}:
+            return True
+        self._answer(HTTPStatus.FORBIDDEN, "this server is available as 127.0.0.1 only")
+        return False
+
+    def _check_token(self, fields: dict[str, str]) -> bool:
+        if hmac.compare_digest(fields.get("token", "").encode(), self.server.token.encode()):
+            return True
+        self._answer(HTTPStatus.FORBIDDEN, "open the address that nightshift dev has printed, with its token")
+        return False
 
     def _perform(self, action: str, form: dict[str, str]) -> None:
         try:
@@ -117,7 +132,7 @@ class Handler(BaseHTTPRequestHandler):
     def _show(self) -> None:
         notice, self.server.notice = self.server.notice, None
         try:
-            source = page.html(token=self.server.token, notice=notice)
+            source = _html(token=self.server.token, notice=notice)
         except Exception as error:
             message = message_of(error)
             if message is None:
@@ -129,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
     def _read_form(self) -> dict[str, str] | None:
         length = self.headers.get("Content-Length", "")
         kind = self.headers.get_content_type()
-        if kind != FORM or not length.isascii() or not length.isdigit() or int(length) > LONGEST_FORM:
+        if kind != FORM or not length.isascii() or not length.isdigit() or int(length) > MAX_FORM:
             return None
         try:
             text = self.rfile.read(int(length)).decode("ascii")
@@ -157,4 +172,12 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Write nothing: the address of each request holds the token."""
+        """Log nothing: each URL contains the token."""
+
+
+def _html(*, token: str, notice: str | None) -> str:
+    context = from_lambda(LocalContext(function_name="dev"), patience_ms=0)
+    status = read(context, project_schedules())
+    place = context.database.engine.url.render_as_string(hide_password=True)
+    live = {"token": token, "notice": notice, "types": known_types(), "place": place}
+    return environment(TEMPLATES).get_template("live.html.j2").render(content(status) | live)

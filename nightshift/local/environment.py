@@ -1,9 +1,15 @@
-"""The environment in which functions run locally: nothing of the user's AWS set-up gets in."""
+"""The environment of functions that run locally, without the user's AWS configuration, and its database."""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 QUEUE, PRIORITY_QUEUE, DEAD_LETTER_QUEUE = "nightshift-work", "nightshift-priority", "nightshift-dead-letters"
@@ -12,7 +18,7 @@ SENDER = "digest@slow-harbour.example"
 
 
 def isolated(base: Mapping[str, str]) -> dict[str, str]:
-    """Return `base` with credentials and settings of AWS that lead nowhere, in place of the user's own."""
+    """Return `base` with AWS credentials and settings that reach nothing, instead of the user's own."""
     kept = {name: value for name, value in base.items() if not name.upper().startswith(("AWS_", "BOTO"))}
     return kept | {
         "AWS_REGION": REGION,
@@ -31,10 +37,9 @@ def isolated(base: Mapping[str, str]) -> dict[str, str]:
 
 
 def local_environment(base: Mapping[str, str], *, endpoint: str, folder: Path) -> dict[str, str]:
-    """Return the environment of functions that run on the emulator at `endpoint`.
+    """Return the environment of functions that use the emulator at `endpoint`.
 
-    DATABASE_URL and REDIS_URL are taken from `base` where it sets them; otherwise the database is an SQLite file
-    in the folder, and there is no Redis.
+    Without DATABASE_URL in `base`, the database is an SQLite file in the folder.
     """
     return isolated(base) | {
         "AWS_ENDPOINT_URL": endpoint,
@@ -54,15 +59,23 @@ def local_environment(base: Mapping[str, str], *, endpoint: str, folder: Path) -
     }
 
 
+def engine_of(environment: Mapping[str, str]) -> Engine:
+    """Return the engine of DATABASE_URL, with DATABASE_CREDENTIALS and DATABASE_CA. Raises ConfigurationError."""
+    from chalicelib.core.engine import engine_for
+
+    credentials, ca = environment.get("DATABASE_CREDENTIALS"), environment.get("DATABASE_CA")
+    return engine_for(environment["DATABASE_URL"], credentials=credentials or None, ca=ca or None)
+
+
 def enter(environment: Mapping[str, str]) -> None:
-    """Make this the environment of the whole process."""
+    """Replace the environment of this process."""
     os.environ.clear()
     os.environ.update(environment)
 
 
 @contextmanager
 def changed(**variables: str) -> Iterator[None]:
-    """Set variables of the process's environment, and afterwards restore all of it."""
+    """Set variables of this process until the block ends."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:

@@ -1,4 +1,4 @@
-"""A function of app.py in a process of its own: started when it is first asked, one invocation at a time."""
+"""A function of app.py in its own process, as Lambda keeps it warm: one invocation at a time."""
 
 import asyncio
 import contextlib
@@ -12,40 +12,39 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nightshift.local.clock import LocalClock
-from nightshift.local.invocation import TIMEOUT_MS
-from nightshift.local.process import HELD_BACK
+from nightshift.local.function_process import EARLY_SIGNALS
+from nightshift.local.invocation import TIMEOUT_MS, LocalClock
 
-# Of a line of a log, and of an answer.
-LONGEST_LINE = 16 * 1024 * 1024
-# What an invocation that keeps to its limit may still take, to be recorded.
+# The longest log line or answer, in bytes.
+MAX_LINE = 16 * 1024 * 1024
+# An invocation that respects its time limit may still need this to record its outcome.
 GRACE_SECONDS = 5
 
 
 class InvocationError(Exception):
-    """An invocation that failed, by an error or with its process."""
+    """An invocation failed, by an error or because its process ended."""
 
 
 class Function:
-    """One function; `tell` is given each line that it prints."""
+    """One function. `log` receives each line that it prints."""
 
-    def __init__(self, name: str, *, project: Path, clock: LocalClock, tell: Callable[[str], None]) -> None:
+    def __init__(self, name: str, *, project: Path, clock: LocalClock, log: Callable[[str], None]) -> None:
         self.name = name
         self._project = project
         self._clock = clock
-        self._tell = tell
-        self._turn = asyncio.Lock()
+        self._log = log
+        self._lock = asyncio.Lock()
         self._running: tuple[Process, asyncio.StreamReader, asyncio.Task[None]] | None = None
         self._hurries = False
 
     @property
     def is_busy(self) -> bool:
-        """Whether an invocation is in work."""
-        return self._turn.locked()
+        """Whether an invocation is in progress."""
+        return self._lock.locked()
 
     async def invoke(self, event: object, *, request_id: str | None = None, timeout_ms: int = TIMEOUT_MS) -> Any:
-        """Return the answer to an event, after those that were asked before. Raises InvocationError."""
-        async with self._turn:
+        """Return the answer to an event, after any earlier invocation. Raises InvocationError."""
+        async with self._lock:
             process, answers, _ = self._running or await self._start()
             request = {
                 "event": event,
@@ -55,7 +54,7 @@ class Function:
             }
             line = b""
             with contextlib.suppress(ConnectionError, TimeoutError):
-                assert process.stdin is not None  # noqa: S101 (it was made with a pipe)
+                assert process.stdin is not None  # noqa: S101 (it has a pipe)
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 async with asyncio.timeout(timeout_ms / 1000 + GRACE_SECONDS):
                     line = await answers.readline()
@@ -67,40 +66,40 @@ class Function:
             return answer["answer"]
 
     def hurry(self) -> None:
-        """Leave the invocation in work no time, nor any that is to come."""
+        """Leave no time to the current invocation and to later ones."""
         self._hurries = True
         self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the process at once, as a machine that fails does."""
+        """Kill the process, as a machine failure would."""
         self._send(signal.SIGKILL)
 
     async def close(self) -> None:
-        """End the process when it has answered."""
-        async with self._turn:
+        """End the process after its current invocation."""
+        async with self._lock:
             if self._running:
                 await self._end(None)
 
     def _send(self, number: signal.Signals) -> None:
         if self._running and self._running[0].returncode is None:
-            # Its own send_signal would reap what has ended already, and nobody would learn how it did.
+            # Process.send_signal would reap a process that has just ended, and its exit code would be lost.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._running[0].pid, number)
 
     async def _start(self) -> tuple[Process, asyncio.StreamReader, asyncio.Task[None]]:
         receiving, sending = os.pipe()
-        with _held_back(*HELD_BACK):
+        with _blocked(*EARLY_SIGNALS):
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "nightshift.local.process", self.name, str(sending)),
+                *(sys.executable, "-m", "nightshift.local.function_process", self.name, str(sending)),
                 cwd=self._project,
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=STDOUT,
                 pass_fds=(sending,),
-                limit=LONGEST_LINE,
+                limit=MAX_LINE,
             )
         os.close(sending)
-        answers = asyncio.StreamReader(limit=LONGEST_LINE)
+        answers = asyncio.StreamReader(limit=MAX_LINE)
         await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(answers), os.fdopen(receiving, "rb")
         )
@@ -110,12 +109,12 @@ class Function:
         return self._running
 
     async def _read(self, process: Process) -> None:
-        assert process.stdout is not None  # noqa: S101 (it was made with a pipe)
+        assert process.stdout is not None  # noqa: S101 (it has a pipe)
         async for line in process.stdout:
-            self._tell(line.decode("utf-8", "replace").rstrip("\n"))
+            self._log(line.decode("utf-8", "replace").rstrip("\n"))
 
     async def _end(self, number: signal.Signals | None) -> str:
-        assert self._running is not None  # noqa: S101 (only what was started is ended)
+        assert self._running is not None  # noqa: S101 (only a started process is ended)
         process, _, reading = self._running
         if number is not None:
             self._send(number)
@@ -128,11 +127,11 @@ class Function:
 
 
 @contextlib.contextmanager
-def _held_back(*numbers: signal.Signals) -> Iterator[None]:
-    """Have a process that is started within get these signals only when it is ready for them."""
+def _blocked(*numbers: signal.Signals) -> Iterator[None]:
+    """Block signals, so that a process started in this block receives them only once it is ready."""
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:
-        # Not what was there before: of two that start at once, the later one found the signals blocked by the other.
+        # Not the previous mask: if two functions start at once, the second found the signals blocked by the first.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)

@@ -1,4 +1,4 @@
-"""Invoking functions of app.py as Lambda does, and feeding the worker as SQS's trigger does."""
+"""Invoke functions of app.py as Lambda, EventBridge, SQS and SNS do, on a clock that can be set."""
 
 import importlib
 import json
@@ -14,9 +14,28 @@ from chalicelib.core.clock import Clock, SystemClock, iso
 TIMEOUT_MS = 300_000
 
 
+class LocalClock(SystemClock):
+    """The system clock, shifted by some milliseconds."""
+
+    def __init__(self, *, ahead_ms: int) -> None:
+        self.ahead_ms = ahead_ms
+
+    def now_ms(self) -> int:
+        """Return the time as epoch milliseconds."""
+        return super().now_ms() + self.ahead_ms
+
+    def set(self, milliseconds: int) -> None:
+        """Set the time, in epoch milliseconds."""
+        self.ahead_ms = milliseconds - super().now_ms()
+
+    def advance(self, milliseconds: float) -> None:
+        """Move the time forward."""
+        self.ahead_ms += round(milliseconds)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LocalContext:
-    """Lambda's context object, as far as functions look at it, with a clock; once `hurry` is set, no time is left."""
+    """The part of Lambda's context object that functions use, with a clock. Once `hurry` is set, no time remains."""
 
     function_name: str
     aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -26,22 +45,21 @@ class LocalContext:
     hurry: Event = field(default_factory=Event)
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds that are left of the time-out."""
+        """Return the remaining milliseconds of the time-out."""
         if self.hurry.is_set():
             return 0
         return self.timeout_ms - round((time.monotonic() - self.started) * 1000)
 
 
 def invoke(function: str, event: object, *, timeout_ms: int = TIMEOUT_MS) -> Any:
-    """Call a function of app.py, with the event and the answer through JSON as on Lambda."""
-    app = importlib.import_module("app")
+    """Call a function of app.py; event and answer pass through JSON, as on Lambda."""
     context = LocalContext(function_name=function, timeout_ms=timeout_ms)
-    answer = getattr(app, function)(json.loads(json.dumps(event)), context)
-    return json.loads(json.dumps(answer))
+    call = getattr(importlib.import_module("app"), function)
+    return json.loads(json.dumps(call(json.loads(json.dumps(event)), context)))
 
 
 def scheduled_event(moment: datetime) -> dict[str, Any]:
-    """Return what EventBridge sends at this moment."""
+    """Return the event that EventBridge sends at this time."""
     return {
         "version": "0",
         "id": str(uuid.uuid4()),
@@ -56,7 +74,7 @@ def scheduled_event(moment: datetime) -> dict[str, Any]:
 
 
 def sqs_event(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what Lambda's SQS trigger sends for messages as received from the queue."""
+    """Return the event of Lambda's SQS trigger for messages received from the queue."""
     return {
         "Records": [
             {
@@ -75,26 +93,33 @@ def sqs_event(messages: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def sns_event(message: str) -> dict[str, Any]:
-    """Return what Lambda is called with when somebody publishes this to a topic."""
+    """Return the event of a message published to the SNS topic."""
     topic = "arn:aws:sns:us-east-1:123456789012:nightshift-mail-feedback"
-    told = {"Type": "Notification", "MessageId": str(uuid.uuid4()), "TopicArn": topic, "Subject": None}
+    notification: dict[str, Any] = {
+        "Type": "Notification",
+        "MessageId": str(uuid.uuid4()),
+        "TopicArn": topic,
+        "Subject": None,
+        "Message": message,
+        "MessageAttributes": {},
+    }
     record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": f"{topic}:local"}
-    return {"Records": [{**record, "Sns": {**told, "Message": message, "MessageAttributes": {}}}]}
+    return {"Records": [{**record, "Sns": notification}]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drained:
-    """What became of a queue's messages: invocations that deleted their batch, and that did not."""
+    """How many invocations of the worker succeeded, and how many failed."""
 
     succeeded: int = 0
     failed: int = 0
 
 
 def drain(sqs: Any, queue_url: str, *, batch_size: int = 10) -> Drained:
-    """Invoke the worker with batches of messages until the queue has none that is visible.
+    """Invoke the worker with batches of messages until none is visible.
 
-    Like the trigger of a plain `chalice deploy`: a batch is deleted whole when the worker returns, and stays whole,
-    invisible, when it raises.
+    As with the trigger of a plain `chalice deploy`, a batch is deleted as a whole if the worker returns, and kept as a
+    whole if it raises.
     """
     succeeded = failed = 0
     while True:

@@ -1,4 +1,4 @@
-"""MySQL, MariaDB and Redis as private throw-away servers: own folder, free port, checked to be our own process."""
+"""Temporary servers on free ports: MySQL, MariaDB and Redis, each with its own folder, and HTTP servers."""
 
 import os
 import shutil
@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pymysql
 import redis
@@ -19,11 +21,11 @@ MYSQL_FOLDER = Path("/opt/nightshift-mysql")
 
 
 class NotInstalledError(Exception):
-    """A server program is not on this machine."""
+    """A server program is not installed on this machine."""
 
 
 def find_program(program: str) -> str:
-    """Return the path of a server's program; for `mysqld`, of a real MySQL. Raises NotInstalledError."""
+    """Return the path of a server's program; for `mysqld`, of MySQL and not MariaDB. Raises NotInstalledError."""
     if program == "mysqld":
         return _find_mysql()
     path = _on_path(program)
@@ -42,29 +44,29 @@ def _find_mysql() -> str:
 
 
 def _on_path(program: str) -> str | None:
-    # Debian puts servers where a user's PATH does not look.
+    # Debian installs servers outside a user's PATH.
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 def _version(path: str) -> str:
-    # Debian's `mysqld` on the PATH is a link to MariaDB's server.
+    # On Debian, `mysqld` may be a link to MariaDB's server.
     return subprocess.run([path, "--no-defaults", "--version"], capture_output=True, text=True, check=True).stdout
 
 
 @dataclass(kw_only=True)
 class Server:
-    """A server of our own: it can be killed and started again, on the same port and with the same data."""
+    """A server that can be killed and started again, on the same port and with the same data."""
 
     url: str
     arguments: list[str]
     log: Path
-    # Raises `retry_on` until the server is ready, and AssertionError for another that has our port.
+    # Raises `retry_on` until the server is ready, and AssertionError if another server has the port.
     check: Callable[[], None]
     retry_on: type[Exception]
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     def start(self) -> None:
-        """Start it and wait until it is ready."""
+        """Start the server and wait until it is ready."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(self.arguments, stdout=output, stderr=output)
         deadline = time.monotonic() + START_SECONDS
@@ -77,17 +79,14 @@ class Server:
                 time.sleep(0.05)
 
     def kill(self) -> None:
-        """Kill it, as a machine that fails does."""
+        """Kill the server, as a machine failure would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
 
 
 def prepare_mysql(folder: Path, *options: str) -> Server:
-    """Return a MySQL, yet to be started, with its data in the folder and an empty database.
-
-    Raises NotInstalledError.
-    """
+    """Return a MySQL that is not started yet, with an empty database in the folder. Raises NotInstalledError."""
     program = find_program("mysqld")
     return _prepare_database(
         folder,
@@ -98,10 +97,7 @@ def prepare_mysql(folder: Path, *options: str) -> Server:
 
 
 def prepare_mariadb(folder: Path, *options: str) -> Server:
-    """Return a MariaDB, yet to be started, with its data in the folder and an empty database.
-
-    Raises NotInstalledError.
-    """
+    """Return a MariaDB that is not started yet, with an empty database in the folder. Raises NotInstalledError."""
     program, installer = find_program("mariadbd"), find_program("mariadb-install-db")
     return _prepare_database(
         folder,
@@ -114,12 +110,11 @@ def prepare_mariadb(folder: Path, *options: str) -> Server:
 def _prepare_database(folder: Path, install: list[str], serve: list[str], options: tuple[str, ...]) -> Server:
     user = ["--user=root"] if os.geteuid() == 0 else []
     data, temporary = folder / "data", folder / "temporary"
-    # Its own: a server that starts removes what it takes for another's remains.
+    # Not shared: a server removes what it finds here when it starts.
     temporary.mkdir(exist_ok=True)
     installed = subprocess.run(
         [*install, f"--datadir={data}", *user],
-        # The installer starts a server too. By its option for this, which it does not quote, no folder could have a
-        # space.
+        # The installer starts a server too. It does not quote its own option, so a path could not contain spaces.
         env=os.environ | {"TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -135,7 +130,7 @@ def _prepare_database(folder: Path, install: list[str], serve: list[str], option
         f"--port={port}",
         f"--socket={folder / 'server.sock'}",
         f"--pid-file={folder / 'server.pid'}",
-        # The data is deleted after the test, so nothing waits for the disk.
+        # The data is temporary, so no commit has to wait for the disk.
         "--innodb-flush-log-at-trx-commit=0",
         "--innodb-buffer-pool-size=256M",
         *user,
@@ -160,9 +155,8 @@ def _prepare_database(folder: Path, install: list[str], serve: list[str], option
 
 
 def prepare_redis(folder: Path, *options: str) -> Server:
-    """Return a Redis, yet to be started, that keeps nothing on disk. Raises NotInstalledError."""
+    """Return a Redis that is not started yet and stores nothing on disk. Raises NotInstalledError."""
     port = free_port()
-    only_here = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
 
     def check() -> None:
         with redis.Redis(port=port) as client:
@@ -170,7 +164,11 @@ def prepare_redis(folder: Path, *options: str) -> Server:
 
     return Server(
         url=f"redis://127.0.0.1:{port}/0",
-        arguments=[find_program("redis-server"), *only_here, *options],
+        arguments=[
+            find_program("redis-server"),
+            *("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)),
+            *options,
+        ],
         log=folder / "redis.log",
         check=check,
         retry_on=redis.ConnectionError,
@@ -179,21 +177,21 @@ def prepare_redis(folder: Path, *options: str) -> Server:
 
 @contextmanager
 def mysql_server(folder: Path, *options: str) -> Iterator[str]:
-    """Run a MySQL with its data in the folder; give the URL of an empty database. Raises NotInstalledError."""
+    """Run a MySQL and yield the URL of an empty database. Raises NotInstalledError."""
     with _running(prepare_mysql(folder, *options)) as url:
         yield url
 
 
 @contextmanager
 def mariadb_server(folder: Path, *options: str) -> Iterator[str]:
-    """Run a MariaDB with its data in the folder; give the URL of an empty database. Raises NotInstalledError."""
+    """Run a MariaDB and yield the URL of an empty database. Raises NotInstalledError."""
     with _running(prepare_mariadb(folder, *options)) as url:
         yield url
 
 
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[str]:
-    """Run a Redis that keeps nothing on disk; give its URL. Raises NotInstalledError."""
+    """Run a Redis and yield its URL. Raises NotInstalledError."""
     with _running(prepare_redis(folder, *options)) as url:
         yield url
 
@@ -204,12 +202,25 @@ def _running(server: Server) -> Iterator[str]:
         server.start()
         yield server.url
     finally:
-        # Its data is thrown away, so it need not take the time to write it.
+        # The data is temporary: a clean shutdown would only take time.
         server.kill()
 
 
+@contextmanager
+def serving(server: HTTPServer) -> Iterator[str]:
+    """Run an HTTP server in a thread and yield its URL."""
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 def free_port() -> int:
-    """Return a port of the loopback interface that nothing listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

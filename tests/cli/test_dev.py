@@ -28,7 +28,7 @@ def test_what_is_no_time_is_refused(shell: Shell, arguments: list[str], complain
 def test_a_database_of_another_machine_is_refused_unless_it_is_meant(shell: Shell) -> None:
     url = "mysql+pymysql://app:hunter2@db.example.com/blog"
     complaint = shell.complaint("dev", DATABASE_URL=url)
-    assert complaint.startswith("DATABASE_URL is on db.example.com: every task would run on it here")
+    assert complaint.startswith("DATABASE_URL is on db.example.com: every task would run on it from here")
     assert "hunter2" not in complaint
 
 

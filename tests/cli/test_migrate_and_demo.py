@@ -24,7 +24,7 @@ def run(*arguments: str, folder: Path = ROOT, **environment: str) -> "subprocess
     [
         ("id,title\n1,x\n", "url"),
         ("", "posts.csv"),
-        (HEADER, "no post that could be read"),
+        (HEADER, "no valid post"),
     ],
 )
 def test_a_csv_that_cannot_be_used_stops_with_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
@@ -44,7 +44,7 @@ def test_the_demo_refuses_a_database_with_users_of_its_own(tmp_path: Path) -> No
         connection.execute(text("INSERT INTO users VALUES ('u1', 'Ann', 'ann@real.org', 1, 0, 1, NULL, 0, 0)"))
     done = run("demo", "--folder", str(tmp_path / "demo"), DATABASE_URL=url)
     assert done.returncode == 1
-    assert "holds 1 users of its own" in done.stderr
+    assert "has 1 users of its own" in done.stderr
     with engine.connect() as connection:
         assert connection.execute(text("SELECT COUNT(*) FROM users")).scalar_one() == 1
     engine.dispose()

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, insert
 from sqlalchemy.pool import NullPool
 
 from chalicelib.schema import jobs, pauses
-from nightshift.demo.nights import fill_nights
+from nightshift.demo.history import fill_history
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import isolated, local_environment
 from tests.shell import BASE, Lambda, Shell, migrated
@@ -33,7 +33,7 @@ def fill(shell: Shell, *, is_well: bool) -> None:
     engine = create_engine(shell.environment["DATABASE_URL"], poolclass=NullPool)
     planned = import_module("app").SCHEDULES
     with engine.begin() as connection:
-        fill_nights(connection, planned, now=datetime.now(UTC), seed=1, is_well=is_well)
+        fill_history(connection, planned, now=datetime.now(UTC), seed=1, is_well=is_well)
 
 
 def give_up(shell: Shell, **changed: Any) -> None:

@@ -235,7 +235,7 @@ def test_a_header_that_is_not_csv_is_refused(tmp_path: Path) -> None:
 def test_another_encoding_is_refused_by_path_and_line(tmp_path: Path, encoding: str) -> None:
     path = write(tmp_path, row(id="1"), row(id="2", title="Café"), encoding=encoding)
     line = 3 if encoding == "latin-1" else 1
-    with pytest.raises(ValueError, match=re.escape(f"{path} is not UTF-8: line {line} has bytes that are not.")):
+    with pytest.raises(ValueError, match=re.escape(f"{path} is not UTF-8: line {line} has invalid bytes.")):
         list(read_posts(path))
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from nightshift.demo.upstream import BURST, PAGE, WAIT_SECONDS, Items, Upstream
+from nightshift.demo.upstream import BURST, PAGE, WAIT_SECONDS, Items, Upstream, upstream
 
 MANY = [{"id": n} for n in range(2 * PAGE + 1)]
 
@@ -30,8 +30,7 @@ def time() -> Time:
 @pytest.fixture
 def api(time: Time) -> Iterator[Upstream]:
     lists: dict[str, Items] = {"/many": MANY, "/few": [{"id": "ü"}], "/none": [], "/exactly": MANY[:PAGE]}
-    running = Upstream(lists, clock=time)
-    with running.running():
+    with upstream(lists, clock=time) as running:
         yield running
 
 

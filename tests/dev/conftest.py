@@ -16,7 +16,7 @@ from chalicelib import migrations
 from chalicelib.core.engine import engine_for
 from chalicelib.schema import jobs, pauses
 from nightshift.dev.server import Server
-from nightshift.local.serving import serving
+from nightshift.local.servers import serving
 from tests.world import World
 
 FORM = "application/x-www-form-urlencoded"

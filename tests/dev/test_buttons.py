@@ -41,14 +41,14 @@ def test_a_job_is_tried_again(visitor: Visitor) -> None:
     (row,) = visitor.world.execute(select(jobs))
     assert row.status == "pending"
     assert visitor.world.messages_left() == 1
-    assert visitor.notice() == "Job dead is tried again."
+    assert visitor.notice() == "Job dead is retried."
 
 
 def test_a_job_is_forgotten(visitor: Visitor) -> None:
     visitor.give_up()
     visitor.press("forget", id="dead")
     assert visitor.world.execute(select(jobs)) == []
-    assert visitor.notice() == "Job dead is forgotten."
+    assert visitor.notice() == "Job dead is deleted."
 
 
 def test_what_a_button_did_is_told_once(visitor: Visitor) -> None:

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 import pytest
 
 from nightshift.dev.actions import ACTIONS
-from nightshift.dev.server import LONGEST_FORM, Server
+from nightshift.dev.server import MAX_FORM, Server
 from tests.dev.conftest import FORM, Visitor
 
 PORT = "{port}"
@@ -70,14 +70,14 @@ def test_a_form_of_another_page_changes_nothing(visitor: Visitor, origin: str | 
     before = visitor.state()
     body = urlencode({"token": visitor.server.token, "id": "dead"})
     answer = visitor.submit("forget", body, Origin=with_port(origin, visitor))
-    assert (answer.status, answer.text) == (403, "only the page of this server may ask for that")
+    assert (answer.status, answer.text) == (403, "only this server's own page can do this")
     assert visitor.state() == before
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 def test_what_is_no_address_is_refused_with_a_sentence(visitor: Visitor, method: str) -> None:
     answer = visitor.ask(method, "http://[::1", Host=visitor.host)
-    assert (answer.status, answer.text) == (400, "that is no address")
+    assert (answer.status, answer.text) == (400, "the URL is invalid")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_any_other_method_is_refused_in_a_sentence(visitor: Visitor, method: str
     answer = visitor.ask(method, f"/{action}?token={visitor.server.token}", Host=visitor.host)
     assert (answer.status, answer.headers["Allow"]) == (405, allowed)
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
-    assert answer.text == ("" if method == "HEAD" else "open the page, and press its buttons")
+    assert answer.text == ("" if method == "HEAD" else "open the page and use its buttons")
 
 
 def test_what_is_no_request_is_refused_in_a_sentence(visitor: Visitor) -> None:
@@ -150,7 +150,7 @@ def test_what_is_not_there_is_not_found(visitor: Visitor, path: str) -> None:
         ("token={token}&id=dead", {"Content_Length": None}),
         ("", {"Content_Length": "-1"}),
         ("", {"Content_Length": "²"}),
-        ("", {"Content_Length": str(LONGEST_FORM + 1)}),
+        ("", {"Content_Length": str(MAX_FORM + 1)}),
         ("token={token}&id", {}),
         ("token={token}&id=%ff", {}),
         ("token={token}", {}),

@@ -149,12 +149,12 @@ def test_the_database_is_backed_up_refused_where_a_copy_is_damaged_and_restored_
     assert not (demo.folder / "damaged.db").exists()
     restored = replace(demo, database="restored.db")
     assert (
-        f"{demo.folder / 'restored.db'} has the very rows of {int(tables) - 2} tables; backups and runs" in demo.printed
+        f"{demo.folder / 'restored.db'} has the same rows in {int(tables) - 2} tables; backups and runs" in demo.printed
     )
     assert restored.query("SELECT * FROM posts") == demo.query("SELECT * FROM posts")
     # As it was then, in the middle of its own backup.
     assert restored.query("SELECT status, verified_at FROM backups") == [("running", None)]
-    assert f"restored it on trial, with all {tables} tables" in demo.printed
+    assert f"the drill restored all {tables} tables" in demo.printed
 
 
 def test_the_cleanup_deletes_what_the_dry_run_counted_and_says_what_is_left(demo: Demo) -> None:
@@ -173,7 +173,7 @@ def test_the_report_is_there_to_be_opened_and_honest_about_what_nobody_recorded(
     months = json.loads(report.read_text())["months"]
     gaps = [month["month"] for month in months if month["active_users"] is None]
     assert 0 < len(gaps) < len(months) == 13
-    assert f"13 months are in it; for {len(gaps)} it says that nobody recorded" in demo.printed
+    assert f"it has 13 months, {len(gaps)} of them without data" in demo.printed
     assert months[-1]["active_users"] > months[len(gaps)]["active_users"] > 0
     assert all(month["new_posts"] > 0 for month in months[1:])
     assert "no data" in page.read_text()
@@ -216,7 +216,7 @@ def test_without_redis_it_says_in_one_line_that_the_cache_is_not_warmed(tmp_path
         pytest.skip("redis-server lies where it is found without a PATH")
     demo = run(tmp_path / "demo", "--users", "5", PATH="/nonexistent")
     assert [row[-5] for row in demo.rows("cache_warming")] == ["skipped"]
-    assert demo.lines("Cache") == ["Cache     not warmed, for want of a Redis: redis-server is not installed"]
+    assert demo.lines("Cache") == ["Cache     not warmed, without Redis: redis-server is not installed"]
 
 
 def shape(line: str, folder: Path) -> str:

@@ -119,7 +119,7 @@ def begun(process: "subprocess.Popen[str]", output: Iterable[str]) -> Living:
     head = ""
     for line in output:
         head += line
-        if line.startswith("Day "):
+        if line.startswith("Time "):
             break
     page, aws = re.search(r"^Page      (\S+)$", head, re.M), re.search(r"(\S+) is SQS, SES and S3$", head, re.M)
     assert page, head
@@ -225,7 +225,7 @@ def test_the_page_is_served_until_the_end_and_its_port_and_folder_are_nobody_els
             complaint = shell.complaint("dev", option, port)
             assert complaint == f"cannot listen on port {port}: Address already in use"
         folder = project / ".nightshift/dev"
-        assert shell.complaint("dev").startswith(f"another nightshift dev is at work in {folder}: ")
+        assert shell.complaint("dev").startswith(f"another nightshift dev uses {folder}: ")
         assert (folder / "mail").exists()
         day.end()
         with pytest.raises(urllib.error.URLError):

@@ -15,8 +15,7 @@ import pytest
 from chalicelib.queue.message import decode
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import ACCOUNT, QUEUE, local_environment
-from nightshift.local.servers import NotInstalledError
-from nightshift.local.serving import serving
+from nightshift.local.servers import NotInstalledError, serving
 from tests.e2e.clients import CLIENTS
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -16,7 +16,7 @@ from chalicelib.core import context
 from chalicelib.mail.ledger import SENDING_LIMIT_MS
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import deliveries
-from nightshift.demo.mailbox import parse
+from nightshift.local.aws import parse_mail
 from nightshift.testkit.kit import Killed
 from tests.handlers.bulk_faults import (
     Entries,
@@ -100,7 +100,7 @@ def test_bulk_and_single_call_send_the_same_mail(world: World) -> None:
 
 def read(content: bytes) -> dict[str, str]:
     """Return what a reader gets: the headers but the date, and the parts by their type."""
-    mail = parse(content)
+    mail = parse_mail(content)
     assert mail.get_content_type() == "multipart/alternative"
     headers = {
         name: mail[name] for name in ("From", "To", "Cc", "Bcc", "Subject", "List-Unsubscribe", "List-Unsubscribe-Post")

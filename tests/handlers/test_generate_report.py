@@ -19,7 +19,7 @@ from chalicelib.core.text import clean
 from chalicelib.handlers.generate_report import generate_report
 from chalicelib.queue import outbox
 from nightshift.demo.blog import HOSTILE
-from nightshift.demo.mailbox import parse
+from nightshift.local.aws import parse_mail
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, Killed, Kit
 from nightshift.testkit.memory import MemoryS3
@@ -79,7 +79,7 @@ def work_once(kit: Kit) -> None:
 
 
 def mails(kit: Kit) -> list[EmailMessage]:
-    return [parse(call["Content"]["Raw"]["Data"]) for call in kit.ses.sent]
+    return [parse_mail(call["Content"]["Raw"]["Data"]) for call in kit.ses.sent]
 
 
 def parts(message: EmailMessage) -> dict[str, str]:
@@ -400,7 +400,7 @@ def test_link_in_the_mail_opens_the_page_without_credentials(world: World) -> No
     world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=body)
     assert world.drain() == 0
     (mail,) = world.aws.sent()
-    texts = parts(parse(mail.content))
+    texts = parts(parse_mail(mail.content))
     (link,) = re.findall(r"^http://127\.0\.0\.1:.*$", texts["plain"], re.MULTILINE)
     assert link.strip() in Page(texts["html"]).links
     with urllib.request.urlopen(link.strip()) as answer:

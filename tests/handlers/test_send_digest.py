@@ -19,7 +19,7 @@ from chalicelib.mail.services import unsubscribe_secrets
 from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import deliveries
-from nightshift.demo.mailbox import parse
+from nightshift.local.aws import parse_mail
 from tests.world import MORNING, YESTERDAY, World
 
 
@@ -34,7 +34,7 @@ def readers(world: World) -> list[str]:
 
 def test_each_mail_has_its_users_unsubscribe_link(world: World, readers: list[str]) -> None:
     world.drain()
-    links = [parse(mail.content)["List-Unsubscribe"] for mail in world.aws.sent()]
+    links = [parse_mail(mail.content)["List-Unsubscribe"] for mail in world.aws.sent()]
     tokens = [str(link).rstrip(">").partition("token=")[2] for link in links]
     secrets = unsubscribe_secrets(world.context())
     assert sorted(unsubscribe.verify(token, secrets=secrets) or () for token in tokens) == [

@@ -19,7 +19,7 @@ from chalicelib.queue import claim
 from chalicelib.queue.claim import BACKUP_MS
 from chalicelib.schema import emails, jobs
 from nightshift.demo.blog import HOSTILE
-from nightshift.demo.mailbox import parse
+from nightshift.local.aws import parse_mail
 from nightshift.local.environment import SENDER
 from nightshift.testkit.kit import DEAD, WORK, Killed, Kit
 from nightshift.testkit.memory import MemorySes
@@ -82,7 +82,7 @@ def deliver(kit: Kit, data: dict[str, Any]) -> EmailMessage:
 
 
 def read(kit: Kit) -> EmailMessage:
-    message = parse(kit.ses.sent[-1]["Content"]["Raw"]["Data"])
+    message = parse_mail(kit.ses.sent[-1]["Content"]["Raw"]["Data"])
     assert not message.defects
     assert not any(part.defects for part in message.iter_parts())
     return message

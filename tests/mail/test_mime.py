@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from chalicelib.core.text import clean
 from chalicelib.mail.letter import Composition, MimeMail
-from nightshift.demo.mailbox import parse
+from nightshift.local.aws import parse_mail
 from tests.sweep import examples
 
 MORNING = datetime(2016, 8, 4, 8, 0, tzinfo=UTC)
@@ -42,13 +42,13 @@ def write(
 
 
 def part(mail: bytes, subtype: str) -> str:
-    body = parse(mail).get_body((subtype,))
+    body = parse_mail(mail).get_body((subtype,))
     assert isinstance(body, EmailMessage)
     return str(body.get_content()).replace("\r\n", "\n")
 
 
 def test_mail_has_text_and_html_parts() -> None:
-    mail = parse(write())
+    mail = parse_mail(write())
     assert mail.get_content_type() == "multipart/alternative"
     assert [alternative.get_content_type() for alternative in mail.iter_parts()] == ["text/plain", "text/html"]
     assert [alternative.get_content_charset() for alternative in mail.iter_parts()] == ["utf-8", "utf-8"]
@@ -104,7 +104,7 @@ def test_any_name_is_plain_text_and_adds_no_line(name: str) -> None:
     assert part(mail, "plain") == f"Hello {clean(name)}\n"
     assert part(mail, "html") == f"<p>Hello {html.escape(clean(name))}</p>"
     assert mail.partition(b"\r\n\r\n")[0] == write().partition(b"\r\n\r\n")[0]
-    assert len(list(parse(mail).iter_parts())) == 2
+    assert len(list(parse_mail(mail).iter_parts())) == 2
 
 
 @settings(max_examples=examples(150))
@@ -140,7 +140,7 @@ def test_each_address_gets_its_own_mail() -> None:
     composition = Composition(subject="News", html=("", "name", ""), text=("", "name", ""))
     mime = MimeMail(composition, sender_name="Slow Harbour", sender="digest@example.org", date=MORNING)
     mails = [
-        parse(mime.encode(f"{name}@example.org", {"name": name, "unsubscribe_url": f"https://x.org/{name}"}))
+        parse_mail(mime.encode(f"{name}@example.org", {"name": name, "unsubscribe_url": f"https://x.org/{name}"}))
         for name in ("ann", "bob")
     ]
     assert [mail.get_all("To") for mail in mails] == [["ann@example.org"], ["bob@example.org"]]
@@ -161,7 +161,7 @@ def test_each_address_gets_its_own_mail() -> None:
 )
 def test_subject_is_decoded_as_written(subject: str) -> None:
     mail = write(subject=clean(subject))
-    assert parse(mail)["Subject"] == clean(subject)
+    assert parse_mail(mail)["Subject"] == clean(subject)
     head, _, _ = mail.partition(b"\r\n\r\n")
     assert max(len(line) for line in head.split(b"\r\n")) <= 998
 
@@ -169,7 +169,7 @@ def test_subject_is_decoded_as_written(subject: str) -> None:
 @settings(max_examples=examples(150))
 @given(st.text(st.characters(categories=["L", "M", "N", "P", "S"]) | st.just(" "), max_size=120).map(clean))
 def test_any_subject_is_decoded_as_written(subject: str) -> None:
-    assert parse(write(subject=subject))["Subject"] == subject
+    assert parse_mail(write(subject=subject))["Subject"] == subject
 
 
 # Runs of spaces and words of other scripts, in lines that must be broken.
@@ -179,7 +179,7 @@ def test_any_subject_is_decoded_as_written(subject: str) -> None:
 )
 def test_folded_subject_keeps_its_spaces(pieces: list[str]) -> None:
     subject = clean("".join(pieces))
-    assert parse(write(subject=subject))["Subject"] == subject
+    assert parse_mail(write(subject=subject))["Subject"] == subject
 
 
 @pytest.mark.parametrize(("length", "raw"), [(69, f"Subject: {'x' * 69}"), (70, "Subject: =?utf-8?")])
@@ -195,7 +195,7 @@ def test_subject_is_encoded_only_if_needed(length: int, raw: str) -> None:
     ["=?utf-8?q?hello?=", "=?utf-8?q?hi=0D=0ABcc:_eve=40x.org?=", "=?utf-8?b?aGVsbG8=?="],
 )
 def test_subject_or_sender_like_encoded_word_stays_text(disguised: str) -> None:
-    mail = parse(write(subject=disguised, sender_name=disguised))
+    mail = parse_mail(write(subject=disguised, sender_name=disguised))
     assert "Bcc" not in mail
     assert mail["Subject"] == disguised
     assert [address.display_name for address in mail["From"].addresses] == [disguised]
@@ -205,7 +205,7 @@ def test_subject_or_sender_like_encoded_word_stays_text(disguised: str) -> None:
     "sender_name", ["Slow Harbour", "Zoë's 🐙", 'Slow, "Harbour" <eve@example.org>', "Harbour; eve@example.org", ""]
 )
 def test_sender_is_one_address(sender_name: str) -> None:
-    (address,) = parse(write(sender_name=sender_name))["From"].addresses
+    (address,) = parse_mail(write(sender_name=sender_name))["From"].addresses
     assert (address.display_name, address.addr_spec) == (sender_name, "digest@example.org")
 
 
@@ -221,7 +221,7 @@ def test_sender_is_one_address(sender_name: str) -> None:
 )
 def test_any_sender_name_gives_one_address(sender_name: str) -> None:
     head, _, _ = write(sender_name=sender_name).partition(b"\r\n\r\n")
-    mail = parse(head + b"\r\n\r\n")
+    mail = parse_mail(head + b"\r\n\r\n")
     assert [address.addr_spec for address in mail["From"].addresses] == ["digest@example.org"]
     assert not mail["From"].defects
     assert head.isascii()
@@ -232,7 +232,7 @@ def test_any_sender_name_gives_one_address(sender_name: str) -> None:
 
 
 def test_line_breaks_in_the_sender_name_add_no_header() -> None:
-    mail = parse(write(sender_name="Slow\r\nBcc: eve@example.org"))
+    mail = parse_mail(write(sender_name="Slow\r\nBcc: eve@example.org"))
     assert "Bcc" not in mail
     assert mail["From"].addresses[0].display_name == "Slow Bcc: eve@example.org"
 
@@ -240,7 +240,7 @@ def test_line_breaks_in_the_sender_name_add_no_header() -> None:
 def test_single_mail_has_no_unsubscribe_headers() -> None:
     composition = Composition(subject="News", html=("Hello ", "name", ""), text=("Hello ", "name", ""))
     mime = MimeMail(composition, sender_name="Slow Harbour", sender="digest@example.org", date=MORNING)
-    mail = parse(mime.encode("jane@example.org", {"name": "Jane"}))
+    mail = parse_mail(mime.encode("jane@example.org", {"name": "Jane"}))
     assert [header for header in mail if "subscribe" in header.lower()] == []
     assert mail["To"] == "jane@example.org"
 
@@ -256,6 +256,6 @@ def test_single_mail_has_no_unsubscribe_headers() -> None:
 def test_mail_has_only_the_parts_of_its_composition(
     html_parts: tuple[str, ...], text_parts: tuple[str, ...], arriving: dict[str, str]
 ) -> None:
-    mail = parse(write(html_parts=html_parts, text_parts=text_parts))
+    mail = parse_mail(write(html_parts=html_parts, text_parts=text_parts))
     assert {part.get_content_type(): part.get_content() for part in mail.iter_parts()} == arriving
     assert not mail.defects

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chalicelib.core.text import clean
 from chalicelib.mail.letter import Composition, SesTemplate
-from nightshift.local.bulk import VARIABLE
+from nightshift.local.ses_bulk import VARIABLE
 from tests.sweep import examples
 
 URL = "https://example.org/unsubscribe?lang=en&token=T-_"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from nightshift.local.serving import serving
+from nightshift.local.servers import serving
 
 
 @dataclass(frozen=True, kw_only=True)

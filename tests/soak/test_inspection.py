@@ -17,7 +17,7 @@ from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups, deliveries, jobs, runs
 from nightshift.demo.blog import make_users
 from nightshift.local.aws import LocalAws
-from nightshift.local.clock import LocalClock
+from nightshift.local.invocation import LocalClock
 from soak.application import Request
 from soak.inspection import Left, inspect
 from soak.post import Post

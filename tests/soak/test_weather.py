@@ -64,7 +64,7 @@ def test_some_fires_are_lost_some_come_twice_by_another_request_and_steady_ones_
 def test_what_is_dropped_never_comes() -> None:
     rules = Rules(PLANNED, start=START, seed=1, steady=())
     for due in chaos(PLANNED, start=START, days=DAYS, seed=1):
-        rules.put(due)
+        rules.add(due)
     rules.drop({"database", "redis", "killer", "operator"})
     assert {due.function for due in rules.take(until=END)} == set(PLANNED)
 

@@ -14,7 +14,7 @@ from chalicelib.operate.status.status import Status, read
 from chalicelib.operate.status.tasks import TaskStatus
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups, jobs, pauses, runs, schedules
-from nightshift.demo.nights import fill_nights
+from nightshift.demo.history import fill_history
 from nightshift.testkit.kit import Kit
 
 # A Monday, and noon.
@@ -122,7 +122,7 @@ def with_history(deployment: Deployment) -> Deployment:
     """A deployment with a month behind it, of thousands of runs."""
     database = deployment.kit.context().database
     count = database.transact(
-        lambda connection: fill_nights(connection, deployment.planned, now=NOW, seed=1, is_well=False)
+        lambda connection: fill_history(connection, deployment.planned, now=NOW, seed=1, is_well=False)
     )
     assert count > 1000
     return deployment

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from nightshift.cli.status_view import lines
-from nightshift.demo.nights import read_example
+from nightshift.demo.history import read_example
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "status.md"
 

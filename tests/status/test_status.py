@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import event
 
 from chalicelib.operate.status import page
-from nightshift.demo.nights import fill_nights
+from nightshift.demo.history import fill_history
 from nightshift.testkit.kit import Kit
 from tests.status.conftest import NOW, PLANNED, Deployment
 
@@ -35,7 +35,7 @@ def test_a_history_of_thousands_of_runs_takes_as_few_queries_as_none(deployment:
     nothing = queries_of(deployment)
     assert len(nothing) == QUERIES
     deployment.kit.context().database.transact(
-        lambda connection: fill_nights(connection, deployment.planned, now=NOW, seed=1, is_well=False)
+        lambda connection: fill_history(connection, deployment.planned, now=NOW, seed=1, is_well=False)
     )
     full = queries_of(deployment)
     assert len(full) == QUERIES

@@ -10,12 +10,12 @@ from chalicelib.application import posts
 from chalicelib.core.errors import RunFailedError
 from chalicelib.mail import suppressions
 from chalicelib.mail.suppressions import Incident, Reason
-from nightshift.demo.mailbox import html_part, parse
+from nightshift.local.aws import html_part, parse_mail
 from tests.world import MORNING, World
 
 
 def subject_of(world: World) -> str:
-    return str(parse(world.aws.sent()[0].content)["Subject"])
+    return str(parse_mail(world.aws.sent()[0].content)["Subject"])
 
 
 def html_of(world: World) -> str:
@@ -127,7 +127,7 @@ def test_titles_and_names_cannot_inject_anything(world: World) -> None:
     world.fire()
     world.drain()
     (mail,) = world.aws.sent()
-    assert parse(mail.content).get_all("Bcc") is None
+    assert parse_mail(mail.content).get_all("Bcc") is None
     assert "<script" not in html_part(mail.content)
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in html_part(mail.content)
     assert "<b>" not in html_part(mail.content)

@@ -59,5 +59,5 @@ def test_a_page_of_another_site_cannot_press_a_button(chromium: Browser, visitor
     chromium.open(file.as_uri())
     chromium.evaluate("document.forms[0].submit()")
     chromium.wait()
-    assert "only the page of this server" in chromium.evaluate("document.body.textContent")
+    assert "only this server's own page" in chromium.evaluate("document.body.textContent")
     assert [row.status for row in visitor.world.execute(select(jobs))] == ["dead"]

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from nightshift.local.serving import serving
+from nightshift.local.servers import serving
 
 JSON = {"Content-Type": "application/json"}
 

@@ -19,7 +19,7 @@ from chalicelib.runs import claims, execution
 from chalicelib.runs.fire import Trigger
 from chalicelib.schema import activity, activity_days, jobs, month_figures, sessions
 from chalicelib.tasks.monthly_report.month import Month
-from nightshift.demo.mailbox import html_part, parse
+from nightshift.local.aws import html_part, parse_mail
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import Killed
@@ -230,7 +230,7 @@ def test_verified_administrators_get_one_mail_each_and_nobody_else_does(world: W
     world.drain()
     assert sorted(world.recipients()) == ["admin0@example.com", "admin1@example.com"]
     mail = world.aws.sent()[0].content
-    assert str(parse(mail)["Subject"]) == "Slow Harbour: February 2026 in figures"
+    assert str(parse_mail(mail)["Subject"]) == "Slow Harbour: February 2026 in figures"
     assert "The best one" in html_part(mail)
     assert "reports/2026-02/report.html" in html_part(mail)
 
@@ -271,7 +271,7 @@ def test_the_next_months_mail_goes_out_again(world: World) -> None:
     world.clock.advance(31 * 86_400)
     fire(world, FIRST + timedelta(days=31))
     world.drain()
-    subjects = {str(parse(mail.content)["Subject"]).partition(": ")[2] for mail in world.aws.sent()}
+    subjects = {str(parse_mail(mail.content)["Subject"]).partition(": ")[2] for mail in world.aws.sent()}
     assert subjects == {"February 2026 in figures", "March 2026 in figures"}
     assert len(world.recipients()) == 4
 
@@ -379,7 +379,7 @@ def test_a_site_name_with_odd_spaces_makes_a_subject_that_a_mail_takes(world: Wo
     world.configure(site_name=" Slow\tHarbour\u2028")
     fire(world)
     world.drain()
-    assert str(parse(world.aws.sent()[0].content)["Subject"]) == "Slow Harbour : February 2026 in figures"
+    assert str(parse_mail(world.aws.sent()[0].content)["Subject"]) == "Slow Harbour : February 2026 in figures"
 
 
 def test_titles_cannot_inject_anything_into_the_page_or_the_mail(world: World) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.local.aws import LocalAws, prepare
+from nightshift.local.aws import LocalAws, SavedState, prepare
 from nightshift.local.environment import BUCKET, DEAD_LETTER_QUEUE, QUEUE
-from nightshift.local.keeping import Keeping
 
 
 def test_what_was_kept_comes_back_whole(aws: LocalAws, tmp_path: Path) -> None:
@@ -21,10 +20,10 @@ def test_what_was_kept_comes_back_whole(aws: LocalAws, tmp_path: Path) -> None:
     sqs.send_message(QueueUrl=dead, MessageBody="given up", MessageAttributes=reason)
     taken = sqs.receive_message(QueueUrl=work)["Messages"][0]
     s3.put_object(Bucket=BUCKET, Key="reports/2026-10/report.json", Body=b"{}")
-    Keeping(aws, tmp_path).keep()
+    SavedState(aws, tmp_path).save()
     forget(aws)
 
-    Keeping(aws, tmp_path).bring_back()
+    SavedState(aws, tmp_path).restore()
     first, second = aws.messages(QUEUE)
     assert (first.id, first.body, first.visible, first.approximate_receive_count) == (
         taken["MessageId"],
@@ -39,56 +38,56 @@ def test_what_was_kept_comes_back_whole(aws: LocalAws, tmp_path: Path) -> None:
 
 
 def test_the_newest_is_what_is_kept(aws: LocalAws, tmp_path: Path) -> None:
-    s3, keeping = aws.client("s3"), Keeping(aws, tmp_path)
+    s3, state = aws.client("s3"), SavedState(aws, tmp_path)
     for key in ("deleted", "replaced"):
         s3.put_object(Bucket=BUCKET, Key=key, Body=b"old")
-    keeping.keep()
+    state.save()
     s3.delete_object(Bucket=BUCKET, Key="deleted")
     s3.put_object(Bucket=BUCKET, Key="replaced", Body=b"new")
-    keeping.keep()
+    state.save()
     assert kept(tmp_path) == {"replaced": b"new"}
 
 
 def test_what_came_back_and_was_deleted_does_not_come_back_again(aws: LocalAws, tmp_path: Path) -> None:
     s3 = aws.client("s3")
     s3.put_object(Bucket=BUCKET, Key="report", Body=b"")
-    Keeping(aws, tmp_path).keep()
+    SavedState(aws, tmp_path).save()
     forget(aws)
-    keeping = Keeping(aws, tmp_path)
-    keeping.bring_back()
+    state = SavedState(aws, tmp_path)
+    state.restore()
     s3.delete_object(Bucket=BUCKET, Key="report")
-    keeping.keep()
+    state.save()
     assert kept(tmp_path) == {}
 
 
 def test_what_is_as_it_was_is_not_written_again(aws: LocalAws, tmp_path: Path) -> None:
     aws.client("s3").put_object(Bucket=BUCKET, Key="report", Body=b"{}")
-    keeping, files = Keeping(aws, tmp_path), (tmp_path / "bucket" / "report", tmp_path / "queues.json")
-    keeping.keep()
+    state, files = SavedState(aws, tmp_path), (tmp_path / "bucket" / "report", tmp_path / "queues.json")
+    state.save()
     written = [path.stat().st_ino for path in files]
-    keeping.keep()
+    state.save()
     assert [path.stat().st_ino for path in files] == written
     aws.client("sqs").send_message(QueueUrl=f"{aws.endpoint}/queue/{QUEUE}", MessageBody="new")
-    keeping.keep()
+    state.save()
     assert [path.stat().st_ino == before for path, before in zip(files, written, strict=True)] == [True, False]
 
 
 def test_an_object_of_which_only_a_part_could_be_written_is_kept_as_it_was_until_it_is_whole(
     aws: LocalAws, tmp_path: Path
 ) -> None:
-    s3, keeping = aws.client("s3"), Keeping(aws, tmp_path)
+    s3, state = aws.client("s3"), SavedState(aws, tmp_path)
     s3.put_object(Bucket=BUCKET, Key="report", Body=b"old")
-    keeping.keep()
+    state.save()
     s3.put_object(Bucket=BUCKET, Key="report", Body=b"new" * 10_000)
     with files_of_at_most(9000), pytest.raises(OSError, match="File too large"):
-        keeping.keep()
+        state.save()
     assert kept(tmp_path) == {"report": b"old"}
-    keeping.keep()
+    state.save()
     assert kept(tmp_path) == {"report": b"new" * 10_000}
 
 
 def test_where_nothing_was_kept_nothing_comes_back(aws: LocalAws, tmp_path: Path) -> None:
-    Keeping(aws, tmp_path).bring_back()
+    SavedState(aws, tmp_path).restore()
     assert aws.messages(QUEUE) == []
 
 

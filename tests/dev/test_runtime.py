@@ -14,12 +14,12 @@ import pytest
 
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.schedule.schedule import Schedule
-from nightshift.dev.day import QUEUES, Day
-from nightshift.dev.timetable import Timetable
+from nightshift.dev.runtime import QUEUES, Runtime
+from nightshift.dev.scheduler import Scheduler
 from nightshift.local.aws import LocalAws
-from nightshift.local.clock import LocalClock
 from nightshift.local.environment import PRIORITY_QUEUE, QUEUE
 from nightshift.local.function import Function, InvocationError
+from nightshift.local.invocation import LocalClock
 
 # What each function is called with it notes in a file, with the time that it is told.
 APP = """
@@ -78,7 +78,7 @@ class Stage:
 
     def function(self, name: str, clock: LocalClock) -> Function:
         """Return one of the functions."""
-        return Function(name, project=self.project, clock=clock, tell=lambda line: self.told.append((name, line)))
+        return Function(name, project=self.project, clock=clock, log=lambda line: self.told.append((name, line)))
 
     def notes(self, function: str | None = None) -> list[dict[str, Any]]:
         """Return what the functions noted, in order."""
@@ -92,7 +92,7 @@ class Stage:
         *,
         hours: float = 1,
         speed: float = 20_000,
-        meanwhile: Callable[[Day, dict[str, Function]], Coroutine[Any, Any, None]] | None = None,
+        meanwhile: Callable[[Runtime, dict[str, Function]], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """Live some hours from START on, with these schedules."""
         clock = LocalClock(ahead_ms=0)
@@ -101,19 +101,19 @@ class Stage:
 
         async def live() -> None:
             functions = {name: self.function(name, clock) for name in (*schedules, *QUEUES)}
-            day = Day(
+            runtime = Runtime(
                 functions=functions,
-                timetable=Timetable(planned, start=START),
+                scheduler=Scheduler(planned, start=START),
                 aws=self.aws,
                 clock=clock,
                 speed=speed,
-                tell=lambda function, line: self.told.append((function, line)),
+                log=lambda function, line: self.told.append((function, line)),
             )
-            beside: asyncio.Task[None] | None = asyncio.create_task(meanwhile(day, functions)) if meanwhile else None
-            await day.live(until=START + timedelta(hours=hours))
-            await day.close()
-            if beside is not None:
-                await beside
+            other: asyncio.Task[None] | None = asyncio.create_task(meanwhile(runtime, functions)) if meanwhile else None
+            await runtime.run(until=START + timedelta(hours=hours))
+            await runtime.close()
+            if other is not None:
+                await other
 
         asyncio.run(live())
 
@@ -163,7 +163,7 @@ def test_what_is_due_at_the_start_belongs_to_it_and_what_is_due_at_the_end_to_wh
 @pytest.mark.parametrize("text", ["0 1 * * *", "30 2 * * * Europe/Berlin", "0 3 * * * Europe/Berlin", "* * * * *"])
 def test_a_start_at_which_clocks_go_forward_is_due_as_any_other(text: str) -> None:
     start = datetime(2026, 3, 29, 1, tzinfo=UTC)
-    assert Timetable({"quick": Schedule(text)}, start=start).next_at == start
+    assert Scheduler({"quick": Schedule(text)}, start=start).next_at == start
 
 
 def test_an_interval_begins_to_count_with_the_day(stage: Stage) -> None:
@@ -183,16 +183,16 @@ def test_a_fire_that_fails_is_tried_twice_again_under_the_same_request(stage: St
     assert len({note["request_id"] for note in notes}) == 1
     assert [round((note["at"] - notes[0]["at"]) / 60_000) for note in notes] == [0, 1, 3]
     assert [line for _, line in stage.told] == [
-        "ValueError: it broke; it is tried again",
-        "ValueError: it broke; it is tried again",
-        "ValueError: it broke; it is not tried again",
+        "ValueError: it broke; will be retried",
+        "ValueError: it broke; will be retried",
+        "ValueError: it broke; no more retries",
     ]
 
 
 def test_a_process_that_dies_is_a_failed_invocation_and_the_next_has_another(stage: Stage) -> None:
     stage.live({"dying": "5 0 * * *"})
     assert len(stage.notes()) == 3
-    assert stage.told[0] == ("dying", "dying: its process ended with code 3; it is tried again")
+    assert stage.told[0] == ("dying", "dying: its process ended with code 3; will be retried")
 
 
 def test_messages_come_in_batches_and_are_gone_when_the_worker_has_returned(stage: Stage) -> None:
@@ -216,9 +216,9 @@ def test_a_batch_stays_when_the_worker_fails(stage: Stage) -> None:
 
 
 def test_the_end_leaves_what_is_in_work_no_time_and_begins_nothing_more(stage: Stage) -> None:
-    async def end(day: Day, _: object) -> None:
+    async def end(runtime: Runtime, _: object) -> None:
         await until(lambda: stage.notes("slow"))
-        day.end()
+        runtime.stop()
 
     stage.live({"slow": "5 0 * * *", "quick": "30 0 * * *"}, hours=9, speed=1000, meanwhile=end)
     began, handed_on = stage.notes()
@@ -226,22 +226,22 @@ def test_the_end_leaves_what_is_in_work_no_time_and_begins_nothing_more(stage: S
 
 
 def test_an_end_that_comes_before_a_process_is_ready_is_not_lost(stage: Stage) -> None:
-    async def end(day: Day, functions: dict[str, Function]) -> None:
+    async def end(runtime: Runtime, functions: dict[str, Function]) -> None:
         await until(lambda: functions["slow"].is_busy)
-        day.end()
+        runtime.stop()
 
     stage.live({"slow": "5 0 * * *"}, hours=9, meanwhile=end)
     assert stage.notes()[-1]["left"] == 0
 
 
 def test_what_is_killed_fails(stage: Stage) -> None:
-    async def kill(day: Day, _: object) -> None:
+    async def kill(runtime: Runtime, _: object) -> None:
         await until(lambda: stage.notes("deaf"))
-        day.end()
-        day.kill()
+        runtime.stop()
+        runtime.kill()
 
     stage.live({"deaf": "5 0 * * *"}, meanwhile=kill)
-    assert ("deaf", "deaf: its process was ended by signal 9; it is tried again") in stage.told
+    assert ("deaf", "deaf: its process was ended by signal 9; will be retried") in stage.told
 
 
 def test_an_invocation_that_outlives_its_time_is_ended(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 from rich.console import Console
 
-from nightshift.dev.stream import Stream
-from nightshift.local.clock import LocalClock
+from nightshift.dev.log_printer import LogPrinter
+from nightshift.local.invocation import LocalClock
 
 NO_REDIS, PAUSED = "there is no Redis: set REDIS_URL", "paused: we move house"
 
@@ -20,12 +20,12 @@ class Terminal:
     written: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
-        self.stream = Stream(Console(file=self.written, width=400), LocalClock(ahead_ms=0))
+        self.printer = LogPrinter(Console(file=self.written, width=400), LocalClock(ahead_ms=0))
 
     def hear(self, task: str, message: str, *, trigger: str = "schedule", **fields: object) -> None:
         """Have a task's function log a line."""
         line = {"level": "INFO", "message": message, "task": task, "trigger": trigger, **fields}
-        self.stream.tell(task, json.dumps(line))
+        self.printer.print(task, json.dumps(line))
 
     def skip(self, task: str, reason: str, **fields: str) -> None:
         """Have a run begin and be skipped."""
@@ -83,10 +83,10 @@ def test_at_the_end_a_job_that_goes_back_to_its_queue_alarms_nobody_and_one_that
     def tell() -> int:
         before = len(terminal.written.getvalue().splitlines())
         for each in (put_back, json.dumps({**line, "error_type": "TransientError", "error": "SES is down"}), batch):
-            terminal.stream.tell("work", each)
+            terminal.printer.print("work", each)
         return len(terminal.written.getvalue().splitlines()) - before
 
     assert tell() == 3
-    terminal.stream.is_ending = True
+    terminal.printer.is_stopping = True
     assert tell() == 1
     assert "SES is down" in terminal.written.getvalue().splitlines()[-1]

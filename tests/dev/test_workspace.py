@@ -11,7 +11,7 @@ from sqlalchemy import Table, func, select
 from chalicelib.application import users
 from chalicelib.core.engine import engine_for
 from chalicelib.schema import activity
-from nightshift.dev.place import USERS, held, make_blog
+from nightshift.dev.workspace import USERS, locked, make_blog
 
 NOW = datetime(2026, 3, 29, tzinfo=UTC)
 
@@ -28,25 +28,25 @@ class Breaking(StringIO):
 @pytest.mark.parametrize("is_emptied", [False, True])
 def test_a_folder_that_is_held_is_refused_and_stays_as_it_is(tmp_path: Path, is_emptied: bool) -> None:
     folder = tmp_path / "dev"
-    with held(folder, is_emptied=False):
+    with locked(folder, empty=False):
         (folder / "mail").mkdir()
         (folder / "mail" / "000001.eml").touch()
         with (
-            pytest.raises(ValueError, match=f"^another nightshift dev is at work in {folder}: .*Ctrl-C$"),
-            held(folder, is_emptied=is_emptied),
+            pytest.raises(ValueError, match=f"^another nightshift dev uses {folder}: .*Ctrl-C$"),
+            locked(folder, empty=is_emptied),
         ):
             pass
         assert (folder / "mail" / "000001.eml").exists()
 
 
 def test_a_folder_is_free_again_and_emptied_where_that_is_wanted(tmp_path: Path) -> None:
-    with held(tmp_path, is_emptied=False):
+    with locked(tmp_path, empty=False):
         (tmp_path / "mail").mkdir()
         (tmp_path / "mail" / "000001.eml").touch()
         (tmp_path / "nightshift.db").touch()
-    with held(tmp_path, is_emptied=False):
+    with locked(tmp_path, empty=False):
         assert len(list(tmp_path.iterdir())) == 2
-    with held(tmp_path, is_emptied=True):
+    with locked(tmp_path, empty=True):
         assert list(tmp_path.iterdir()) == []
 
 

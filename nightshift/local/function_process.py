@@ -1,6 +1,6 @@
-"""A function's own process, as Lambda keeps it: what it is asked comes in a line each, and so go out its answers.
+"""The process of one function: it reads an invocation a line from standard input, and writes an answer a line.
 
-Told to hurry by SIGTERM, the invocation in work has no time left: its task saves where it is, and hands the rest on.
+SIGTERM leaves the current invocation no time: its task saves a checkpoint and continues elsewhere.
 """
 
 import importlib
@@ -12,17 +12,16 @@ from collections.abc import Iterable
 from threading import Event
 from typing import Any, TextIO
 
-from nightshift.local.clock import LocalClock
-from nightshift.local.invocation import LocalContext
+from nightshift.local.invocation import LocalClock, LocalContext
 
-# What a process may be sent before it is ready.
-HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Signals that may arrive before the process is ready for them.
+EARLY_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def serve(function: str, asked: Iterable[str], answers: TextIO, *, hurry: Event) -> None:
-    """Answer each line with what a function of app.py returns or raises, until there are no more."""
+def serve(function: str, requests: Iterable[str], answers: TextIO, *, hurry: Event) -> None:
+    """Answer each request with what a function of app.py returns or raises."""
     call = getattr(importlib.import_module("app"), function)
-    for line in asked:
+    for line in requests:
         request: dict[str, Any] = json.loads(line)
         context = LocalContext(
             function_name=function,
@@ -39,14 +38,14 @@ def serve(function: str, asked: Iterable[str], answers: TextIO, *, hurry: Event)
 
 
 def main() -> None:
-    """Serve the function that is named first, and answer on the descriptor that is named second."""
+    """Serve the function of the first argument, and answer on the file descriptor of the second."""
     hurry = Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: hurry.set())
-    # A terminal sends Ctrl-C, and that it is closed, to everyone; what becomes of it is the runtime's to say.
+    # A terminal sends these to every process; the runtime decides what happens.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # Held back by who started this, since before they would have ended the process.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+    # The parent blocked them, since without their handlers they would have ended this process.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, EARLY_SIGNALS)
     _, function, descriptor = sys.argv
     with os.fdopen(int(descriptor), "w", encoding="utf-8") as answers:
         serve(function, sys.stdin, answers, hurry=hurry)

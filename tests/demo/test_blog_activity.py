@@ -9,7 +9,7 @@ from sqlalchemy import Table
 
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.schema import activity, email_verification_tokens, password_reset_tokens, sessions
-from nightshift.demo import visits
+from nightshift.demo import blog
 from nightshift.demo.blog import make_users
 
 NOW = datetime(2025, 3, 14, 8, 30, tzinfo=UTC)
@@ -19,9 +19,9 @@ USERS = list(make_users(300, now=NOW, seed=1))
 HOUR, DAY = 3_600_000, 86_400_000
 
 MAKERS = {
-    "sessions": (visits.make_sessions, sessions),
-    "password reset tokens": (visits.make_password_reset_tokens, password_reset_tokens),
-    "email verification tokens": (visits.make_email_verification_tokens, email_verification_tokens),
+    "sessions": (blog.make_sessions, sessions),
+    "password reset tokens": (blog.make_password_reset_tokens, password_reset_tokens),
+    "email verification tokens": (blog.make_email_verification_tokens, email_verification_tokens),
 }
 every_kind = pytest.mark.parametrize("kind", MAKERS)
 
@@ -31,7 +31,7 @@ def make(kind: str, *, seed: int = 1) -> list[dict[str, Any]]:
 
 
 def days_of(*, seed: int = 1, days: int = 100) -> list[dict[str, Any]]:
-    return list(visits.make_activity(USERS, first=TODAY - timedelta(days=days), days=days, seed=seed))
+    return list(blog.make_activity(USERS, first=TODAY - timedelta(days=days), days=days, seed=seed))
 
 
 @every_kind

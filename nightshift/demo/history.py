@@ -1,4 +1,4 @@
-"""A believable month of a deployment's nights, made from a seed: its runs, jobs, backups and pauses."""
+"""A month of a sample deployment's history, generated from a seed: its runs, jobs, backups and pauses."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -14,10 +14,10 @@ from chalicelib.core.clock import to_ms
 from chalicelib.operate.status.status import Status, read
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups, jobs, pauses, runs, schedules
-from nightshift.demo.chance import new_id, seeded
+from nightshift.demo.blog import new_id, seeded
 
 DAYS = 30
-# What a run of each task takes, in seconds, and how many items it has.
+# By task: the seconds that a run takes, and its number of items.
 TYPICAL = {
     "daily_digest": (1.6, 172),
     "record_activity": (0.3, 65),
@@ -63,15 +63,15 @@ DEAD_JOBS = (
 OPEN_JOBS = {"pending": 12, "processing": 3, "failed": 2, "later": 41, "priority": 1}
 
 
-def fill_nights(
-    connection: Connection, planned: Mapping[str, Schedule], *, now: datetime, seed: int, is_well: bool
+def fill_history(
+    connection: Connection, tasks: Mapping[str, Schedule], *, now: datetime, seed: int, is_well: bool
 ) -> int:
-    """Insert the last days up to an aware `now`, with a few troubles that are over, or not; return how many runs."""
+    """Insert the last days up to an aware `now`, with troubles that are over if `is_well`; return how many runs."""
     rng = seeded("nights", seed)
-    fires = [(name, fire) for name, schedule in planned.items() for fire in _fires(schedule, now, rng)]
+    fires = [(name, fire) for name, schedule in tasks.items() for fire in _fires(schedule, now, rng)]
     history = [_run(rng, name, fire, now=now, is_well=is_well) for name, fire in fires]
     _insert(connection, runs, history)
-    watched = [{"task": name, "text": each.text, "checked_until": to_ms(now)} for name, each in planned.items()]
+    watched = [{"task": name, "text": each.text, "checked_until": to_ms(now)} for name, each in tasks.items()]
     _insert(connection, schedules, watched)
     _insert(connection, backups, list(_backups(rng, now=now, is_well=is_well)))
     _insert(connection, jobs, list(_jobs(rng, now=now, is_well=is_well)))
@@ -84,19 +84,19 @@ def fill_nights(
 
 
 def read_example() -> Status:
-    """Return the status that the documents show: the same each time, of a database that is thrown away."""
+    """Return the status that the documentation shows, always the same, from a temporary database."""
     from nightshift.testkit.clock import FrozenClock
     from nightshift.testkit.kit import Kit
 
-    planned = {name: Schedule(text) for name, text in SCHEDULES.items()}
+    tasks = {name: Schedule(text) for name, text in SCHEDULES.items()}
     with TemporaryDirectory() as folder:
         kit = Kit(f"sqlite:///{folder}/example.db", clock=FrozenClock(EXAMPLE), SITE_NAME="The Night Owl")
         context = kit.context()
         context.database.transact(
-            lambda connection: fill_nights(connection, planned, now=EXAMPLE, seed=1, is_well=False)
+            lambda connection: fill_history(connection, tasks, now=EXAMPLE, seed=1, is_well=False)
         )
         try:
-            return replace(read(context, planned), service="nightshift-prod")
+            return replace(read(context, tasks), service="nightshift-prod")
         finally:
             context.database.engine.dispose()
 
@@ -121,7 +121,7 @@ def _run(rng: Random, task: str, fire: datetime, *, now: datetime, is_well: bool
     seconds, items = TYPICAL.get(task, (1, 1))
     started = to_ms(fire) + rng.randrange(300, 2500)
     took = round(1000 * seconds * rng.lognormvariate(0, 0.25))
-    status, error = _fate(task, fire, now=now, is_well=is_well)
+    status, error = _outcome(task, fire, now=now, is_well=is_well)
     is_running, is_done = status == "running", status == "succeeded"
     return {
         "id": new_id(rng),
@@ -142,13 +142,13 @@ def _run(rng: Random, task: str, fire: datetime, *, now: datetime, is_well: bool
     }
 
 
-def _fate(task: str, fire: datetime, *, now: datetime, is_well: bool) -> tuple[str, str | None]:
+def _outcome(task: str, fire: datetime, *, now: datetime, is_well: bool) -> tuple[str, str | None]:
     if now - fire < timedelta(minutes=1):
         return "running", None
     ago = (now.astimezone(UTC).date() - fire.astimezone(UTC).date()).days
     is_hit = True
     if task == "external_sync":
-        # Of its many fires a day one is in trouble, and the next mends it.
+        # One of its many fires a day fails, and the next one recovers.
         is_hit = now - fire < timedelta(minutes=15) if ago == 0 else fire.hour == 3 and fire.minute < 15
     if ago == 0 and is_well:
         is_hit = False

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nightshift.local.emulator import BULK, SINGLE, questions
+from nightshift.local.ministack_program import BULK, SINGLE, iam_checks
 from tests.iam.authorization import exists, keys_of
 
 PLACE = "arn:aws:ses:us-east-1:1"
@@ -33,7 +33,7 @@ NAMED = ["identity/digest@example.com", "identity/reader@example.org", "configur
 def test_iam_is_asked_about_sender_recipients_and_whatever_a_mail_names(
     path: str, content: dict[str, Any], actions: list[str], more: list[str]
 ) -> None:
-    asked = list(questions(path, MAIL | content, place=PLACE))
+    asked = list(iam_checks(path, MAIL | content, place=PLACE))
     resources = [f"{PLACE}:{name}" for name in NAMED + more]
     assert [(action, resource) for action, resource, _ in asked] == [
         (action, resource) for action in actions for resource in resources

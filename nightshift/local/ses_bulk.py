@@ -1,8 +1,8 @@
-"""SES's SendBulkEmail, which moto lacks: checked against the service's own model, rendered, and put into moto's outbox.
+"""SES's SendBulkEmail for moto, which lacks it.
 
-As strict as SES where its pages and its behaviour differ: an inline template has plain variables only, named without
-underscores, and what a recipient is given stands in for all of the template's data. A mail that lacks a variable is
-accepted and never sent. Nothing is escaped.
+As strict as SES itself where that differs from its documentation: an inline template has only plain variables, without
+underscores in their names; a recipient's data replaces all of the template's; a mail that lacks a variable is accepted
+and never sent. Nothing is escaped.
 """
 
 import json
@@ -20,36 +20,32 @@ from moto.ses.exceptions import InvalidParameterValue, SesError
 from moto.sesv2 import urls
 from moto.sesv2.responses import SESV2Response
 
-MOST_RECIPIENTS, MOST_BYTES = 50, 1_000_000
-HEADER = 996
+MAX_RECIPIENTS, MAX_BYTES = 50, 1_000_000
+MAX_HEADER = 996
 VARIABLE = re.compile(r"(?<![{\\])\{\{([A-Za-z][A-Za-z0-9]*)\}\}(?!\})")
 
 
 class BadRequestError(SesError):
-    """The request as such is refused, and no mail of it is sent."""
+    """The whole request is rejected, and no mail is sent."""
 
     code = "BadRequestException"
 
 
-class MissingError(Exception):
-    """A template has a variable that a recipient is not given."""
-
-
 def register() -> None:
-    """Let every emulator of this process know the operation."""
+    """Add the operation to the emulators of this process."""
     SESV2Response.send_bulk_email = _send_bulk_email  # type: ignore[attr-defined]
     urls.url_paths["{0}/v2/email/outbound-bulk-emails$"] = SESV2Response.dispatch
 
 
 def _send_bulk_email(self: SESV2Response) -> str:
-    if len(self.body) > MOST_BYTES:
+    if len(self.body) > MAX_BYTES:
         raise BadRequestError("the request is too large")
     request = json.loads(self.body)
     for problem in _problems(_model(), request, "the request"):
         raise BadRequestError(problem)
     template = request["DefaultContent"].get("Template", {})
-    if not 1 <= len(request["BulkEmailEntries"]) <= MOST_RECIPIENTS:
-        raise BadRequestError(f"one request has 1 to {MOST_RECIPIENTS} entries")
+    if not 1 <= len(request["BulkEmailEntries"]) <= MAX_RECIPIENTS:
+        raise BadRequestError(f"one request has 1 to {MAX_RECIPIENTS} entries")
     content = template.get("TemplateContent", {})
     if "TemplateData" not in template or not content.get("Subject") or not {"Html", "Text"} & content.keys():
         raise BadRequestError("an inline template has a subject, a part and data")
@@ -65,7 +61,7 @@ def _model() -> Any:
 
 
 def _problems(shape: Shape, value: Any, where: str) -> Iterator[str]:
-    """Yield where a value breaks the model, as botocore itself does not look: lengths, patterns, unknown members."""
+    """Yield where a value violates the model in ways that botocore ignores: lengths, patterns, unknown members."""
     known: Any = shape
     if shape.type_name == "structure":
         for name in known.required_members:
@@ -78,7 +74,7 @@ def _problems(shape: Shape, value: Any, where: str) -> Iterator[str]:
                 yield f"{where} has no {name}"
         return
     limits = shape.metadata
-    if not limits.get("min", 0) <= len(value) <= limits.get("max", MOST_BYTES):
+    if not limits.get("min", 0) <= len(value) <= limits.get("max", MAX_BYTES):
         yield f"{where} has a length of {len(value)}"
     if shape.type_name == "list":
         for member in value:
@@ -92,12 +88,12 @@ def _send(ses: SESV2Response, sender: str, template: Mapping[str, Any], entry: M
     data = json.loads(given or "{}") or json.loads(template["TemplateData"])
     content = template["TemplateContent"]
     try:
-        rendered = {part: VARIABLE.sub(lambda found: _filled(found[1], data), content[part]) for part in content}
-    except MissingError:
+        rendered = {part: VARIABLE.sub(lambda found: str(data[found[1]]), text) for part, text in content.items()}
+    except KeyError:
         return {"Status": "SUCCESS", "MessageId": str(uuid.uuid4())}
     headers = {header["Name"]: header["Value"] for header in template.get("Headers", ())}
     headers |= {header["Name"]: header["Value"] for header in entry.get("ReplacementHeaders", ())}
-    if any(len(name) + len(value) > HEADER for name, value in headers.items()):
+    if any(len(name) + len(value) > MAX_HEADER for name, value in headers.items()):
         return {"Status": "INVALID_PARAMETER", "Error": "a header is too long"}
     (to,) = entry["Destination"]["ToAddresses"]
     raw = f"From: {sender}\r\n".encode() + _write(to, headers, rendered)
@@ -106,12 +102,6 @@ def _send(ses: SESV2Response, sender: str, template: Mapping[str, Any], entry: M
     except InvalidParameterValue as error:
         return {"Status": "INVALID_PARAMETER", "Error": str(error)}
     return {"Status": "SUCCESS", "MessageId": sent.id}
-
-
-def _filled(variable: str, data: Mapping[str, Any]) -> str:
-    if variable not in data:
-        raise MissingError(variable)
-    return str(data[variable])
 
 
 def _write(to: str, headers: Mapping[str, str], rendered: Mapping[str, str]) -> bytes:

@@ -1,4 +1,4 @@
-"""A part of the demo: the runs that it made, and what it has to tell of them."""
+"""A section of the demo's output: its runs, and lines and tables about their results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ COUNTS = ("succeeded", "skipped", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """Summaries of runs, as functions return them, and lines and tables that say where the results lie."""
+class Section:
+    """The summaries of runs, and the lines and tables to print."""
 
     summaries: Sequence[Mapping[str, Any]]
-    told: Sequence[RenderableType]
+    lines: Sequence[RenderableType]
 
 
 def fire(task: str, moment: datetime) -> dict[str, Any]:
-    """Fire a task as EventBridge does at this moment, and return its summary. Raises RunFailedError."""
+    """Fire a task as EventBridge does at this time, and return its summary. Raises RunFailedError."""
     summary: dict[str, Any] = invoke(task, scheduled_event(moment))
     return summary
 
 
-def overview(parts: Sequence[Part]) -> Table:
-    """Return the table of all runs."""
+def overview(sections: Sequence[Section]) -> Table:
+    """Return a table of all runs."""
     table = columns("task", "fire", "outcome", *COUNTS, "seconds", numbers=(*COUNTS, "seconds"))
-    for summary in (summary for part in parts for summary in part.summaries):
+    for summary in (summary for section in sections for summary in section.summaries):
         counts = [str(summary[name]) for name in COUNTS]
         seconds = f"{summary['duration_ms'] / 1000:.1f}"
         table.add_row(summary["task"], _moment(summary), summary["outcome"], *counts, seconds)
@@ -38,7 +38,7 @@ def overview(parts: Sequence[Part]) -> Table:
 
 
 def columns(*names: str, numbers: Sequence[str]) -> Table:
-    """Return an empty table as the demo has them, numbers to the right."""
+    """Return an empty table, with numbers aligned to the right."""
     table = Table(box=None, header_style="dim", pad_edge=False)
     for name in names:
         table.add_column(name, justify="right" if name in numbers else "left")
@@ -46,7 +46,7 @@ def columns(*names: str, numbers: Sequence[str]) -> Table:
 
 
 def _moment(summary: Mapping[str, Any]) -> str:
-    # What a topic delivers has none.
+    # Messages of a topic have no scheduled time.
     if "scheduled_for" not in summary:
         return ""
     moment = datetime.fromisoformat(summary["scheduled_for"])

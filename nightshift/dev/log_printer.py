@@ -1,4 +1,4 @@
-"""What the functions log, on the terminal: readable, by the day's own clock, and without what nothing came of."""
+"""The log lines of functions on the terminal: readable, by the runtime's clock, without the routine ones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,34 +6,34 @@ from typing import Any
 from rich.console import Console
 
 from chalicelib.core.clock import from_ms
-from nightshift.local.clock import LocalClock
+from nightshift.local.invocation import LocalClock
 from nightshift.logs.lines import fields_of, readable
 
-# They come every few minutes, and mostly there is nothing for them to do.
+# They run every few minutes, mostly with nothing to do.
 ROUTINE = ("dispatch", "watch")
 
 
-class Stream:
-    """Prints the lines of functions; `is_ending` once what is left of the day's work is put back."""
+class LogPrinter:
+    """Prints log lines. Set `is_stopping` once unfinished jobs go back to their queue."""
 
     def __init__(self, console: Console, clock: LocalClock) -> None:
-        self.is_ending = False
+        self.is_stopping = False
         self._console = console
         self._clock = clock
-        # Why each task was skipped the last time, of those that were.
+        # The reason of each task whose last run was skipped.
         self._skipped: dict[str, Any] = {}
 
-    def tell(self, function: str, line: str) -> None:
-        """Print a line that a function has logged, or that there is to say of it."""
+    def print(self, function: str, line: str) -> None:
+        """Print a log line of a function, unless it is routine."""
         fields = fields_of(line)
-        if _is_routine(fields) or self._is_skipped_again(fields) or (self.is_ending and _is_put_back(line, fields)):
+        if _is_routine(fields) or self._is_repeated_skip(fields) or (self.is_stopping and _is_put_back(line, fields)):
             return
         text = readable(line, at=from_ms(self._clock.now_ms()), function=function)
         if text is not None:
             self._console.print(text, markup=False)
 
-    def _is_skipped_again(self, fields: Mapping[str, Any]) -> bool:
-        """Return whether a schedule's run is skipped for the reason that was told before, or begins and may be."""
+    def _is_repeated_skip(self, fields: Mapping[str, Any]) -> bool:
+        """Return whether a scheduled run is skipped for the same reason as the last one, or starts and may be."""
         if fields.get("trigger") != "schedule":
             return False
         task, reason = fields["task"], fields.get("reason")
@@ -50,5 +50,5 @@ def _is_routine(fields: Mapping[str, Any]) -> bool:
 
 
 def _is_put_back(line: str, fields: Mapping[str, Any]) -> bool:
-    # A job for which no time was left, and the batch that it came in.
+    # A job that had no time left, and its batch.
     return fields.get("error_type") == "OutOfTimeError" or line.startswith("BatchFailedError: ")
