@@ -152,9 +152,9 @@ def dispatch(event: CloudWatchEvent) -> Any:
 @app.schedule("rate(5 minutes)")
 def watch(event: CloudWatchEvent) -> Any:
     """Every five minutes: catch up missed fires, rescue stale runs, and report."""
-    from chalicelib.runs import watch
+    from chalicelib.operate import watch
 
-    return watch.watch(_context(event.context), SCHEDULES)
+    return watch.watch(_context(event.context), SCHEDULES, PARTS)
 
 
 @answers_people
@@ -182,7 +182,7 @@ def operate(event: Any, context: Any) -> Any:
     from chalicelib import operate
     from chalicelib.operate.answers import fit
 
-    return fit(operate.operate(event, _context(context, for_a_person=True), SCHEDULES))
+    return fit(operate.operate(event, _context(context, for_a_person=True), SCHEDULES, PARTS))
 
 
 @app.lambda_function(name="look")
@@ -191,7 +191,7 @@ def look(event: Any, context: Any) -> Any:
     from chalicelib import operate
     from chalicelib.operate.answers import fit
 
-    return fit(operate.look(event, _context(context, for_a_person=True), SCHEDULES))
+    return fit(operate.look(event, _context(context, for_a_person=True), SCHEDULES, PARTS))
 
 
 def _context(lambda_context: Any, *, for_a_person: bool = False) -> Any:

@@ -29,7 +29,7 @@ from chalicelib.core.engine import engine_for
 from chalicelib.operate import operate
 from chalicelib.queue.dispatch import send_backlogs
 from chalicelib.queue.outbox import NewJob, enqueue_many
-from nightshift.cli.requests import project_schedules
+from nightshift.cli.requests import project_parts, project_schedules
 from nightshift.local.environment import enter, local_environment
 from nightshift.local.invocation import LocalContext
 
@@ -185,7 +185,7 @@ def look(request: dict[str, Any]) -> float:
     """Ask as an operator does; return the milliseconds."""
     context = from_lambda(LocalContext(function_name="operate"))
     began = time.perf_counter()
-    operate(request, context, project_schedules())
+    operate(request, context, project_schedules(), project_parts())
     return 1000 * (time.perf_counter() - began)
 
 

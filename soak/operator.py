@@ -9,6 +9,7 @@ from chalicelib.core.context import from_lambda
 from chalicelib.core.pauses import ALL_TASKS
 from chalicelib.operate import operate
 from chalicelib.schedule.schedule import Schedule
+from nightshift.cli.requests import project_parts
 from nightshift.local.invocation import LocalClock, LocalContext
 
 
@@ -40,4 +41,4 @@ class Operator:
     def ask(self, command: str, **request: Any) -> dict[str, Any]:
         """Return what the operator's function answers."""
         context = from_lambda(LocalContext(function_name="operate", clock=self._clock))
-        return operate({"command": command, **request}, context, self._planned)
+        return operate({"command": command, **request}, context, self._planned, project_parts())

@@ -36,29 +36,6 @@ MAY_IMPORT = {
     "tasks": ENGINE | {"api", "mail", "backup"},
     "handlers": ENGINE | {"api", "mail", "backup", "tasks"},
 }
-# Imports that point up, each to be removed.
-UPWARD = {
-    ("operate.access", "backup.catalogue"),
-    ("operate.access", "backup.connection"),
-    ("runs.watch", "backup.settings"),
-    ("operate.status.status", "mail.settings"),
-    ("operate.checks", "mail.services"),
-    ("operate.checks", "backup.settings"),
-    ("operate.access", "backup.settings"),
-    ("operate.backups", "backup.settings"),
-    ("operate.backups", "backup.backups"),
-    ("operate.backups", "backup.archive.manifest"),
-    ("operate.backups", "backup.restore.restore"),
-    ("operate.checks", "backup.catalogue"),
-    ("operate.suppressions", "mail"),
-    ("operate.suppressions", "mail.suppressions"),
-    ("runs.watch", "backup"),
-    ("runs.watch", "backup.catalogue"),
-    ("runs.watch", "backup.rds"),
-    ("runs.watch", "backup.rds.snapshots"),
-    ("runs.watch", "operate.status"),
-    ("runs.watch", "operate.status.page"),
-}
 
 
 def shipped_modules() -> dict[str, Path]:
@@ -88,7 +65,7 @@ def test_imports_point_down_only() -> None:
         for imported in imports_of(path)
         if imported in known and folder_of(imported) not in {folder_of(name), *MAY_IMPORT[folder_of(name)]}
     }
-    assert found == UPWARD
+    assert found == set()
 
 
 def test_the_folders_import_each_other_in_one_direction() -> None:

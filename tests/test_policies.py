@@ -27,14 +27,14 @@ from chalicelib.core.errors import InvalidRequestError, RunFailedError
 from chalicelib.mail import feedback, unsubscribe
 from chalicelib.mail import services as mail_services
 from chalicelib.mail.services import unsubscribe_secrets
-from chalicelib.operate import look
+from chalicelib.operate import commands_of, look, watch
 from chalicelib.operate import operate as do
-from chalicelib.operate.read_only import READ_ONLY_COMMANDS
+from chalicelib.operate.read_only import is_read_only
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.payloads import LIMIT
 from chalicelib.queue.services import payloads
 from chalicelib.queue.worker import BatchFailedError
-from chalicelib.runs import catch_up, execution, watch
+from chalicelib.runs import catch_up, execution
 from chalicelib.schema import jobs, schedules, sessions
 from chalicelib.schema import runs as runs_table
 from chalicelib.tasks.database_cleanup import rules
@@ -362,11 +362,11 @@ def watches(world: World) -> Iterator[None]:
         make_backup(world.context(seconds=5))
     yield
     context = world.context(function_name="nightshift-test-watch")
-    assert watch.watch(context, app.SCHEDULES)["succeeded"] > 2
+    assert watch.watch(context, app.SCHEDULES, app.PARTS)["succeeded"] > 2
     for kind in ("instance", "cluster"):
         leave_to_rds(world, kind)
         for _ in range(2):
-            watch.watch(world.context(), app.SCHEDULES)
+            watch.watch(world.context(), app.SCHEDULES, app.PARTS)
 
 
 def operate(world: World) -> Iterator[None]:
@@ -409,16 +409,16 @@ def looks(world: World) -> Iterator[None]:
     world.configure(backup_rds="")
     make_backup(world.context())
     yield
-    for command in sorted(READ_ONLY_COMMANDS):
+    for command in filter(is_read_only, commands_of(app.SCHEDULES, app.PARTS)):
         request = {"jobs.show": {"id": large}, "runs.show": {"id": "none"}}.get(command, {})
         for kind in ("instance", "cluster"):
             leave_to_rds(world, kind)
             with suppress(InvalidRequestError) if command == "runs.show" else nullcontext():
-                look({"command": command, **request}, world.context(), app.SCHEDULES)
+                look({"command": command, **request}, world.context(), app.SCHEDULES, app.PARTS)
 
 
 def ask(world: World, command: str, *, context: Context | None = None, **request: Any) -> Any:
-    return do({"command": command, **request}, context or world.context(), {})
+    return do({"command": command, **request}, context or world.context(), {}, app.PARTS)
 
 
 def backs_up(world: World) -> Iterator[None]:

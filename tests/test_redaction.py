@@ -21,7 +21,7 @@ from chalicelib.application import metadata
 from chalicelib.core.context import Context
 from chalicelib.core.errors import PermanentError, RunFailedError, TransientError
 from chalicelib.core.telemetry import logger
-from chalicelib.operate import COMMANDS, OF_SCHEDULES, operate
+from chalicelib.operate import commands_of, operate
 from chalicelib.queue.handler import Handler
 from chalicelib.runs.claims import Run
 from nightshift.local.invocation import invoke, sns_event, sqs_event
@@ -166,7 +166,7 @@ def call_all(world: World) -> dict[str, str]:
 
 def operate_all() -> dict[str, str]:
     """Have all done that an operator may ask for, and return the answers."""
-    commands = (*COMMANDS, *OF_SCHEDULES)
+    commands = commands_of(app.SCHEDULES, app.PARTS)
     return {command: call("operate", {"command": command, **REQUESTS.get(command, {})}) for command in commands}
 
 
@@ -294,9 +294,9 @@ def test_an_error_tells_no_secret_in_a_jobs_line_nor_to_who_looks_at_it(
     ids = [kit.enqueue("leaky", {"number": n, "password": PLANTED, "to": ADDRESS}) for n in range(len(errors))]
     kit.settle()
     assert {kit.job(id_).status for id_ in ids} == {"dead"}
-    answers = [operate({"command": "jobs.list"}, kit.context(), {})]
-    answers += [operate({"command": "jobs.show", "id": id_}, kit.context(), {}) for id_ in ids]
-    answers += [operate({"command": "status"}, kit.context(), {})]
+    answers = [operate({"command": "jobs.list"}, kit.context(), {}, app.PARTS)]
+    answers += [operate({"command": "jobs.show", "id": id_}, kit.context(), {}, app.PARTS) for id_ in ids]
+    answers += [operate({"command": "status"}, kit.context(), {}, app.PARTS)]
     said = output()
     assert said.count("job dead") == len(errors)
     assert PLANTED not in said + json.dumps(answers, default=str)
@@ -316,8 +316,10 @@ def test_an_error_tells_no_secret_in_a_runs_line_nor_when_it_is_raised(
         with pytest.raises(RunFailedError) as failed:
             plan.fire(utc(f"{3 + number:02} 08:00"))
         assert PLANTED not in str(failed.value)
-    listed = operate({"command": "runs.list"}, plan.kit.context(), plan.planned)
-    shown = [operate({"command": "runs.show", "id": row["id"]}, plan.kit.context(), {}) for row in listed["runs"]]
+    listed = operate({"command": "runs.list"}, plan.kit.context(), plan.planned, app.PARTS)
+    shown = [
+        operate({"command": "runs.show", "id": row["id"]}, plan.kit.context(), {}, app.PARTS) for row in listed["runs"]
+    ]
     assert PLANTED not in output() + json.dumps([listed, shown])
 
 

@@ -16,10 +16,10 @@ from rich.console import Console
 from sqlalchemy import Connection, Engine, create_engine, make_url, select, text
 
 from chalicelib import migrations
-from chalicelib.backup.connection import translate_errors
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import ConfigurationError
+from chalicelib.core.server_errors import translate_errors
 from chalicelib.queue import dispatch, outbox
 from chalicelib.queue.job import Job
 from chalicelib.runs import execution

@@ -9,4 +9,4 @@ take snapshots where a dump would take too long. `sqlite` backs up and restores 
 from chalicelib.backup.settings import BackupSettings
 from chalicelib.core.part import Part
 
-PART = Part(name="backup", settings=BackupSettings)
+PART = Part(name="backup", settings=BackupSettings, operations="chalicelib.backup.operations")

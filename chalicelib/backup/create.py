@@ -15,11 +15,11 @@ from chalicelib.backup.archive.encryption import Keys
 from chalicelib.backup.archive.folder import parse_id
 from chalicelib.backup.archive.manifest import Manifest, Part, Position, Programs, Server, Table
 from chalicelib.backup.archive.parts import ArchiveWriter
-from chalicelib.backup.connection import translate_errors
 from chalicelib.backup.dump.scope import Plan
 from chalicelib.backup.dump.snapshot import Snapshot, take_snapshot
 from chalicelib.backup.dump.writer import Dump, Section
 from chalicelib.backup.progress import ProgressLogger
+from chalicelib.core.server_errors import translate_errors
 from chalicelib.core.store import Store
 from chalicelib.core.telemetry import logger
 

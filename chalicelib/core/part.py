@@ -8,10 +8,15 @@ from chalicelib.core.config import ENGINE
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One part, as app.py lists it; `settings` is the class of its settings."""
+    """One part, as app.py lists it.
+
+    `settings` is the class of its settings. `operations` is the module whose OPERATIONS says what it adds to the
+    operation of a deployment; it is named, because only a few functions import it.
+    """
 
     name: str
     settings: type
+    operations: str
 
 
 def settings_of(parts: Iterable[Part]) -> tuple[type, ...]:

@@ -3,4 +3,4 @@
 from chalicelib.core.part import Part
 from chalicelib.mail.settings import MailSettings
 
-PART = Part(name="mail", settings=MailSettings)
+PART = Part(name="mail", settings=MailSettings, operations="chalicelib.mail.operations")

@@ -1,16 +1,13 @@
 """Whether the database lets the functions in, and the statements that its administrator must run."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing, suppress
-from importlib.util import find_spec
 
 import msgspec
 from pymysql.err import MySQLError
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from chalicelib.backup.connection import translate_errors
-from chalicelib.backup.settings import BackupSettings
 from chalicelib.core import grants
 from chalicelib.core.config import DatabaseSettings, is_reference
 from chalicelib.core.context import Context
@@ -18,11 +15,14 @@ from chalicelib.core.engine import connector_for, greeting, login_of
 from chalicelib.core.error_text import sentence_of
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.core.grants import Grant, privileges_on, read_grants
+from chalicelib.core.part import Part
+from chalicelib.core.server_errors import translate_errors
+from chalicelib.operate.operations import operations_of
 
 # A user or a password that the server does not know, and a user who has no right on the schema.
 REFUSED = frozenset({1044, 1045, 1698})
-# By what a right is for: the task that needs it, where the project has that.
-TASKS = {"backups": "database_backup", "drills": "backup_drill"}
+# What every deployment needs rights for.
+PURPOSES = frozenset({"tasks", "migrations"})
 # Who has one of these on every schema may make functions and triggers anyway.
 TRUSTED = frozenset({"ALL PRIVILEGES", "SUPER", "BINLOG ADMIN"})
 DISTRUSTED = """
@@ -50,18 +50,18 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     is_migrated: bool = False
 
 
-def read_access(context: Context) -> Access:
-    """Log in and return what is missing. Raises DBAPIError where the database gives no answer."""
+def read_access(context: Context, parts: Collection[Part]) -> Access:
+    """Log in and return what a deployment with these parts lacks. Raises DBAPIError where no database answers."""
     engine = context.database.engine
     if engine.dialect.name == "sqlite":
         return Access(is_migrated=_is_migrated(context))
     try:
         with engine.connect() as connection:
-            return _granted(context, connection)
+            return _granted(context, connection, parts)
     except OperationalError as error:
         if error.orig is None or error.orig.args[0] not in REFUSED:
             raise
-        return _refused(context, sentence_of(error))
+        return _refused(context, sentence_of(error), parts)
 
 
 def grant(context: Context, found: Access) -> None:
@@ -92,16 +92,17 @@ def grant(context: Context, found: Access) -> None:
     context.database.engine.dispose()
 
 
-def _granted(context: Context, connection: Connection) -> Access:
+def _granted(context: Context, connection: Connection, parts: Collection[Part]) -> Access:
     user, version = connection.exec_driver_sql("SELECT CURRENT_USER(), VERSION()").one()
     granted = read_grants(connection.exec_driver_sql("SHOW GRANTS").scalars())
     schema = context.database.engine.url.database or ""
+    needed = _purposes(context, parts)
     lacking = grants.lacking(schema, on_mariadb="MariaDB" in version, grants=granted, user=user)
-    missing = [right for right in lacking if _is_needed(context, right.purpose)]
+    missing = [right for right in lacking if right.purpose in needed]
     name, _, host = user.rpartition("@")
     account = grants.account_of(name, host)
     purposes, statements = [right.purpose for right in missing], [right.grant(account) for right in missing]
-    if _is_needed(context, "drills") and _is_distrusted(connection, granted):
+    if "drills" in needed and _is_distrusted(connection, granted):
         purposes, statements = [*purposes, "drills"], [*statements, grants.TRUST]
     return Access(
         lacks=list(dict.fromkeys(purposes)),
@@ -110,18 +111,17 @@ def _granted(context: Context, connection: Connection) -> Access:
     )
 
 
-def _refused(context: Context, refusal: str) -> Access:
+def _refused(context: Context, refusal: str, parts: Collection[Part]) -> Access:
     settings = context.settings(DatabaseSettings)
     where = {"credentials": settings.database_credentials, "ca": settings.database_ca}
     user, version = greeting(settings.database_url, **where)
     account, schema = grants.account_of(user), context.database.engine.url.database or ""
-    needed = [
-        right for right in grants.lacking(schema, on_mariadb="MariaDB" in version) if _is_needed(context, right.purpose)
-    ]
+    needed = _purposes(context, parts)
+    missing = [right for right in grants.lacking(schema, on_mariadb="MariaDB" in version) if right.purpose in needed]
     secret = settings.database_credentials or settings.database_url
     return Access(
         refusal=refusal,
-        statements=[grants.create_user(account), *(right.grant(account) for right in needed)],
+        statements=[grants.create_user(account), *(right.grant(account) for right in missing)],
         secret=secret if is_reference(secret) else None,
     )
 
@@ -133,19 +133,9 @@ def _is_distrusted(connection: Connection, grants: Sequence[Grant]) -> bool:
     return bool(connection.exec_driver_sql(DISTRUSTED).scalar_one())
 
 
-def _is_needed(context: Context, purpose: str) -> bool:
-    task = TASKS.get(purpose)
-    return task is None or (find_spec(f"chalicelib.tasks.{task}") is not None and not _relies_on_snapshots(context))
-
-
-def _relies_on_snapshots(context: Context) -> bool:
-    from chalicelib.backup.catalogue import relies_on_snapshots
-
-    try:
-        return context.settings(BackupSettings).backup_rds is not None and relies_on_snapshots(context.database)
-    except DBAPIError:
-        # There is no table yet, so there is no backup either.
-        return False
+def _purposes(context: Context, parts: Collection[Part]) -> frozenset[str]:
+    """Return what the user needs rights for."""
+    return PURPOSES.union(*(operations.rights(context) for operations in operations_of(parts)))
 
 
 def _is_migrated(context: Context) -> bool:

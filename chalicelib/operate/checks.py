@@ -1,8 +1,7 @@
 """Whether everything that the functions need is there, and the migrations that make it so."""
 
-from collections.abc import Callable
-from dataclasses import asdict
-from importlib.util import find_spec
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,17 +9,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from chalicelib.backup.settings import BackupSettings
 from chalicelib.core.config import DatabaseSettings
 from chalicelib.core.context import Context
 from chalicelib.core.error_text import sentence_of
 from chalicelib.core.errors import ConfigurationError, NightshiftError, TransientError
-from chalicelib.mail.services import mail_account
+from chalicelib.core.part import Part
+from chalicelib.operate.operations import Nothing, operations_of
 from chalicelib.queue.services import queues
-
-
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A request that needs no more than its command."""
 
 
 def migrate(context: Context, _request: Nothing) -> dict[str, Any]:
@@ -33,23 +28,31 @@ def migrate(context: Context, _request: Nothing) -> dict[str, Any]:
     return {"before": before, "after": migrations.current(engine), "advice": migrations.advice(engine)}
 
 
-def access(context: Context, _request: Nothing) -> dict[str, Any]:
+def access(context: Context, _request: Nothing, parts: Collection[Part]) -> dict[str, Any]:
     """Return what an administrator of the database must do before the functions can use it: nothing, if all is well.
 
     Where the administrator's credentials are known, it is done first.
     """
     from chalicelib.operate.access import grant, read_access
 
-    found = read_access(context)
+    found = read_access(context, parts)
     if found.statements and context.settings(DatabaseSettings).database_admin_credentials is not None:
         grant(context, found)
-        found = read_access(context)
+        found = read_access(context, parts)
     return dict(msgspec.to_builtins(found))
 
 
-def check(context: Context, _request: Nothing) -> dict[str, Any]:
+def check(context: Context, _request: Nothing, parts: Collection[Part]) -> dict[str, Any]:
     """Try everything that the functions need, and return for each either what answered or why nothing did."""
-    return {name: _try(probe, context) for name, probe in PROBES.items()}
+    probes: dict[str, Callable[[Context], dict[str, Any]]] = {
+        "database": _check_database,
+        "user": partial(_check_user, parts=parts),
+        "cache": _check_cache,
+        "queue": _check_queue,
+    }
+    for operations in operations_of(parts):
+        probes |= operations.probes
+    return {name: _try(probe, context) for name, probe in probes.items()}
 
 
 def _try(probe: Callable[[Context], dict[str, Any]], context: Context) -> dict[str, Any]:
@@ -70,22 +73,14 @@ def _check_database(context: Context) -> dict[str, Any]:
     return {"server": f"{engine.dialect.name} {found}", "revision": revision, "newest": newest}
 
 
-def _check_user(context: Context) -> dict[str, Any]:
+def _check_user(context: Context, parts: Collection[Part]) -> dict[str, Any]:
     from chalicelib.operate.access import read_access
 
-    found = read_access(context)
+    found = read_access(context, parts)
     if found.statements:
         reason = found.refusal or f"the user's rights are not enough for {' and '.join(found.lacks)}"
         raise ConfigurationError(f"{reason}: as an administrator of the database, run {'; '.join(found.statements)}")
     return {"rights": "all"}
-
-
-def _check_backup(context: Context) -> dict[str, Any]:
-    from chalicelib.backup.catalogue import relies_on_snapshots
-
-    if relies_on_snapshots(context.database):
-        return {"rds": context.settings(BackupSettings).backup_rds}
-    return {"reads": context.database.engine.url.database}
 
 
 def _check_cache(context: Context) -> dict[str, Any]:
@@ -99,10 +94,6 @@ def _check_cache(context: Context) -> dict[str, Any]:
         raise TransientError(f"Redis does not answer: {error}") from error
 
 
-def _check_mail(context: Context) -> dict[str, Any]:
-    return asdict(mail_account(context))
-
-
 def _check_queue(context: Context) -> dict[str, Any]:
     found = queues(context)
     return {
@@ -110,14 +101,3 @@ def _check_queue(context: Context) -> dict[str, Any]:
         "priority_waiting": found.priority.describe()["waiting"],
         "dead_letters": found.dead_letters.count(),
     }
-
-
-PROBES = {
-    "database": _check_database,
-    "user": _check_user,
-    # Of a project that has the task.
-    **({"backup": _check_backup} if find_spec("chalicelib.tasks.database_backup") else {}),
-    "cache": _check_cache,
-    "mail": _check_mail,
-    "queue": _check_queue,
-}

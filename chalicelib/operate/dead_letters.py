@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError, NightshiftError
-from chalicelib.operate.checks import Nothing
+from chalicelib.operate.operations import Nothing
 from chalicelib.queue import claim, outbox
 from chalicelib.queue.job import OUTGOING, OVER, Status, message_of
 from chalicelib.queue.message import Message, decode

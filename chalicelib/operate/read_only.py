@@ -1,14 +1,6 @@
-"""The commands that only read. The function `look` runs these, so read access needs no right to change anything."""
+"""Which commands only read. The function `look` runs these, so read access needs no right to change anything."""
 
-READ_ONLY_COMMANDS = frozenset(
-    {
-        "backup.list",
-        "jobs.list",
-        "jobs.show",
-        "runs.list",
-        "runs.show",
-        "schedule.list",
-        "status",
-        "suppressions.list",
-    }
-)
+
+def is_read_only(command: str) -> bool:
+    """Return whether a command only reads, which its name says: it lists or shows something, or is `status`."""
+    return command == "status" or command.endswith((".list", ".show"))

@@ -42,8 +42,8 @@ LAYERS = (
         ("yours", "handlers/", "one a job type", 1),
     ),
     (("part", "mail/", "a part", 1), ("part", "backup/", "a part", 1)),
-    (("engine", "operate/", "commands, status page", 1),),
-    (("engine", "runs/", "fires, claims, watch", 1), ("engine", "queue/", "jobs, worker, outbox", 1)),
+    (("engine", "operate/", "commands, watch, status page", 1),),
+    (("engine", "runs/", "fires, claims, catch-up", 1), ("engine", "queue/", "jobs, worker, outbox", 1)),
     (("engine", "schedule/", "cron and time zones", 1), ("engine", "migrations/", "", 1)),
     (
         ("engine", "core/", "settings, database, errors, logs", 2),

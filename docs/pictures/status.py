@@ -5,6 +5,7 @@ Run from the root of the repository: PYTHONPATH=. python docs/pictures/status.py
 
 from pathlib import Path
 
+from chalicelib import backup
 from chalicelib.operate.status import page
 from docs.pictures.browser import take_page
 from nightshift.demo.history import read_example
@@ -14,4 +15,4 @@ WIDE = 1200
 
 
 if __name__ == "__main__":
-    take_page(page.html(read_example()), PICTURE, wide=WIDE)
+    take_page(page.html(read_example(), [backup.PART]), PICTURE, wide=WIDE)

@@ -3,12 +3,13 @@
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chalicelib.core.part import Part
     from chalicelib.schedule.schedule import Schedule
 
 # No Lambda limits a command that runs here.
@@ -20,9 +21,9 @@ def ask(stage: str | None, command: str, **request: Any) -> dict[str, Any]:
     payload = {"command": command} | {key: value for key, value in request.items() if value not in (None, [], ())}
     if stage is None:
         return _run_here(payload)
-    from chalicelib.operate.read_only import READ_ONLY_COMMANDS
+    from chalicelib.operate.read_only import is_read_only
 
-    return _invoke(stage, "look" if command in READ_ONLY_COMMANDS else "operate", payload)
+    return _invoke(stage, "look" if is_read_only(command) else "operate", payload)
 
 
 def run(stage: str | None, task: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,6 +57,12 @@ def project_schedules() -> "Mapping[str, Schedule]":
     return schedules
 
 
+def project_parts() -> "Collection[Part]":
+    """Return the parts that this project's app.py lists."""
+    parts: Collection[Part] = importlib.import_module("app").PARTS
+    return parts
+
+
 def _invoke(stage: str, function: str, request: Mapping[str, Any]) -> dict[str, Any]:
     from nightshift.deploy import functions
     from nightshift.deploy.session import invoker
@@ -72,7 +79,7 @@ def _run_here(request: Mapping[str, Any]) -> dict[str, Any]:
 
         # Without retries: a database of this machine that refuses a connection is not failing over.
         context = from_lambda(LocalContext(function_name="operate", timeout_ms=TIMEOUT_MS), patience_ms=0)
-        return operate.operate(request, context, project_schedules())
+        return operate.operate(request, context, project_schedules(), project_parts())
 
 
 @contextmanager

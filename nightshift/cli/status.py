@@ -1,6 +1,7 @@
 """`nightshift status`: what ran, what did not, and what to check first."""
 
 import webbrowser
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,7 +31,7 @@ def status(
     """
     with friendly_errors():
         answer = ask(stage, "status.page" if open_ else "status")
-        found = None if as_json or open_ else _read(answer)
+        found = None if as_json or open_ else read_status(answer)
     if as_json:
         print_json(answer)
     elif open_:
@@ -46,12 +47,17 @@ def status(
         raise typer.Exit(PROBLEMS)
 
 
-def _read(answer: dict[str, Any]) -> "Status":
+def read_status(answer: dict[str, Any]) -> "Status":
+    """Return the status of an answer. Raises ValueError if a deployment of another version gave it."""
     import msgspec
 
+    from chalicelib.backup.status import BackupsStatus
     from chalicelib.operate.status.status import Status
 
+    # A deployment without a part has no section of it.
+    kinds = {"backups": BackupsStatus}
     try:
-        return msgspec.convert(answer, Status)
+        sections = {name: msgspec.convert(answer[name], kind) for name, kind in kinds.items() if name in answer}
+        return replace(msgspec.convert(answer, Status), sections=sections)
     except msgspec.ValidationError as error:
         raise ValueError(f"CLI and deployment versions differ: redeploy ({error})") from None

@@ -122,13 +122,10 @@ def _other_lines(status: Status) -> Iterator[tuple[str, str]]:
         yield "dead", f"{plain(job.id)} {plain(job.type)}, {some(job.attempts, 'attempt')}: {reason}"
     if status.queue.dead_count > MAX_DEAD:
         yield "", f"{some(status.queue.dead_count, 'dead job')} in total: nightshift jobs list"
-    if newest := status.backups.verified:
-        yield (
-            "backup",
-            f"newest verified: {at(newest.taken_at, now=now)}, {between(newest.taken_at, now)} ago",
-        )
-    else:
-        yield "backup", "none verified"
+    if backups := status.sections.get("backups"):
+        newest = backups.verified
+        ago = newest and f"newest verified: {at(newest.taken_at, now=now)}, {between(newest.taken_at, now)} ago"
+        yield "backup", ago or "none verified"
     for pause in status.pauses:
         is_type = pause.kind == "job" and pause.name != ALL_JOBS
         name = f"jobs of {pause.name}" if is_type else pause.subject

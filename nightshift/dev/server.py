@@ -13,7 +13,7 @@ from chalicelib.core.context import from_lambda
 from chalicelib.operate.status.page import content, environment
 from chalicelib.operate.status.status import read
 from chalicelib.queue.handler import known_types
-from nightshift.cli.requests import project_schedules, run
+from nightshift.cli.requests import project_parts, project_schedules, run
 from nightshift.cli.user_errors import message_of
 from nightshift.dev.actions import ACTIONS, Run, perform
 from nightshift.local.invocation import LocalContext
@@ -177,7 +177,8 @@ class Handler(BaseHTTPRequestHandler):
 
 def _html(*, token: str, notice: str | None) -> str:
     context = from_lambda(LocalContext(function_name="dev"), patience_ms=0)
-    status = read(context, project_schedules())
+    parts = project_parts()
+    status = read(context, project_schedules(), parts)
     place = context.database.engine.url.render_as_string(hide_password=True)
     live = {"token": token, "notice": notice, "types": known_types(), "place": place}
-    return environment(TEMPLATES).get_template("live.html.j2").render(content(status) | live)
+    return environment(parts, TEMPLATES).get_template("live.html.j2").render(content(status, parts) | live)

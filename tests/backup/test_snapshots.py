@@ -9,15 +9,15 @@ import pytest
 from botocore.exceptions import ClientError
 from sqlalchemy import select
 
+from chalicelib import backup
 from chalicelib.backup.rds import snapshots
+from chalicelib.backup.status import find, read_backups
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.config import Environment
 from chalicelib.core.context import Context
 from chalicelib.core.errors import RunFailedError
-from chalicelib.operate.status.backups import read_backups
-from chalicelib.operate.status.findings import find
-from chalicelib.operate.status.queue import QueueStatus
-from chalicelib.runs import execution, watch
+from chalicelib.operate import watch
+from chalicelib.runs import execution
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups
 from nightshift.testkit.clock import FrozenClock
@@ -63,7 +63,7 @@ class Nights:
         """Have the watch look every five minutes, and yield each moment."""
         while self.now < until:
             self.kit.clock.advance(300)
-            watch.watch(self.context(seconds=60), {})
+            watch.watch(self.context(seconds=60), {}, [backup.PART])
             yield self.now
 
     def rows(self) -> list[Any]:
@@ -72,8 +72,7 @@ class Nights:
 
     def findings(self) -> list[str]:
         status = self.kit.context().database.autocommit(read_backups)
-        queue = QueueStatus(depths=(), dead=())
-        found = find((), (), queue, status, backup_schedule=Schedule("0 1 * * *"), now=self.now)
+        found = find(status, {"database_backup": Schedule("0 1 * * *")}, self.now)
         return [f"{each.subject} {each.matter}" for each in found]
 
 
@@ -177,5 +176,5 @@ def test_an_rds_that_does_not_answer_keeps_the_watch_from_no_other_look(
     nights.rds.refuse = refusal
     monkeypatch.setattr(snapshots, "LONGEST_SECONDS", seconds)
     with pytest.raises(RunFailedError, match=rf"it could not check snapshots \({reason}"):
-        watch.watch(nights.context(seconds=60), {})
+        watch.watch(nights.context(seconds=60), {}, [backup.PART])
     assert told(log(), "backup_verified_age") == [24.0]

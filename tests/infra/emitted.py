@@ -19,7 +19,8 @@ from chalicelib.core.clock import to_ms
 from chalicelib.core.context import Context
 from chalicelib.core.errors import RunFailedError
 from chalicelib.mail import feedback
-from chalicelib.runs import execution, watch
+from chalicelib.operate import watch
+from chalicelib.runs import execution
 from chalicelib.schema import backups, pauses, schedules
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.kit import NOON, Kit
@@ -138,14 +139,14 @@ def _jobs(kit: Kit) -> None:
 
 def _fires(kit: Kit) -> None:
     # It sees each schedule for the first time.
-    watch.watch(kit.context(), app.SCHEDULES)
+    watch.watch(kit.context(), app.SCHEDULES, app.PARTS)
     # Now each has been in force for as long as nobody has looked.
     _execute(kit, update(schedules).values(checked_until=to_ms(NOON - timedelta(days=40)), history=None))
     _execute(kit, insert(backups).values(BACKUP))
     _execute(kit, insert(pauses).values(PAUSE))
     _ask("database_cleanup", scheduled_event(NOON - timedelta(hours=10)), kit.context())
     _execute(kit, delete(pauses))
-    watch.watch(kit.context(), app.SCHEDULES)
+    watch.watch(kit.context(), app.SCHEDULES, app.PARTS)
 
 
 def _execute(kit: Kit, statement: Executable) -> None:

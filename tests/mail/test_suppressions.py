@@ -12,8 +12,8 @@ from chalicelib.core.clock import SystemClock
 from chalicelib.core.database import Database
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.mail import suppressions
+from chalicelib.mail.commands import Address, Newest, lift, list_suppressions
 from chalicelib.mail.suppressions import Incident, Reason
-from chalicelib.operate.suppressions import Address, Newest, lift, list_suppressions
 from chalicelib.schema import suppressions as table
 from nightshift.testkit.kit import Kit
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from sqlalchemy import insert
 
+from app import PARTS
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError, PermanentError
 from chalicelib.core.outcome import Counts
@@ -63,7 +64,7 @@ class Desk:
     def ask(self, command: str, *, seconds: float = 300, **request: Any) -> dict[str, Any]:
         """Ask for one thing, with the request and the answer through JSON as on Lambda."""
         asked = json.loads(json.dumps({"command": f"jobs.{command}", **request}))
-        answer: dict[str, Any] = json.loads(json.dumps(operate(asked, self.kit.context(seconds=seconds), {})))
+        answer: dict[str, Any] = json.loads(json.dumps(operate(asked, self.kit.context(seconds=seconds), {}, PARTS)))
         return answer
 
     def refusal(self, command: str, **request: Any) -> str:

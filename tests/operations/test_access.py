@@ -9,6 +9,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from app import PARTS
 from chalicelib import migrations
 from chalicelib.core import grants, secrets
 from chalicelib.core.errors import ConfigurationError
@@ -53,7 +54,7 @@ def ours(world: World, server_url: str) -> Iterator[World]:
 def access(world: World) -> dict[str, Any]:
     # Or a connection of before would have the rights of before.
     world.context().database.engine.dispose()
-    return operate({"command": "access"}, world.context(), {})
+    return operate({"command": "access"}, world.context(), {}, PARTS)
 
 
 def run(administrator: Any, statements: list[str]) -> None:
@@ -84,8 +85,8 @@ def test_that_user_backs_up_and_drills(ours: World, administrator: Any) -> None:
     run(administrator, access(ours)["statements"])
     migrations.upgrade(ours.context().database.engine)
     run(administrator, [f"CREATE PROCEDURE {SCHEMA}.p () SELECT 1"])
-    assert operate({"command": "backup.create"}, ours.context(), {})["outcome"] == "succeeded"
-    assert operate({"command": "backup.drill", "plain": True}, ours.context(), {})["differences"] == []
+    assert operate({"command": "backup.create"}, ours.context(), {}, PARTS)["outcome"] == "succeeded"
+    assert operate({"command": "backup.drill", "plain": True}, ours.context(), {}, PARTS)["differences"] == []
 
 
 @on_both
@@ -100,7 +101,7 @@ def test_each_right_that_is_missing_is_named_with_the_statement_that_gives_it(
     found = access(ours)
     assert found["statements"] == [left_out]
     assert found["lacks"] == [["tasks", "migrations", "backups", "backups", "drills"][part - 1]]
-    error = operate({"command": "check"}, ours.context(), {})["user"]["error"]
+    error = operate({"command": "check"}, ours.context(), {}, PARTS)["user"]["error"]
     assert error.endswith(f"{found['lacks'][0]}: as an administrator of the database, run {left_out}")
     run(administrator, [left_out])
     assert access(ours)["statements"] == []
@@ -138,18 +139,26 @@ def test_rights_on_every_schema_are_enough(ours: World, administrator: Any) -> N
     assert access(ours)["statements"] == []
 
 
+BY_ENGINE = [["CREATE", "USER"], ["GRANT", "SELECT,"], ["GRANT", "CREATE,"]]
+
+
 @on_both
 @of_the_day
 def test_what_no_task_of_the_project_needs_is_not_asked_for(
     ours: World, administrator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chalicelib.operate.access.TASKS", {"backups": "gone", "drills": "gone"})
-    statements = access(ours)["statements"]
-    assert [statement.split()[0:2] for statement in statements] == [
-        ["CREATE", "USER"],
-        ["GRANT", "SELECT,"],
-        ["GRANT", "CREATE,"],
-    ]
+    monkeypatch.setattr("chalicelib.backup.operations.TASKS", {"backups": "gone", "drills": "gone"})
+    assert [statement.split()[:2] for statement in access(ours)["statements"]] == BY_ENGINE
+
+
+@on_both
+@of_the_day
+def test_without_the_part_backup_no_right_is_asked_for_that_backups_need(ours: World, administrator: Any) -> None:
+    statements = operate({"command": "access"}, ours.context(), {}, ())["statements"]
+    assert [statement.split()[:2] for statement in statements] == BY_ENGINE
+    run(administrator, statements)
+    ours.context().database.engine.dispose()
+    assert operate({"command": "access"}, ours.context(), {}, ())["statements"] == []
 
 
 @on_both
@@ -162,7 +171,7 @@ def test_the_secret_with_the_password_is_named(
     monkeypatch.setattr(secrets, "forget", lambda: None)
     without = make_url(server_url).set(username=None, database=SCHEMA).render_as_string()
     ours.configure(database_url=without, database_credentials=REFERENCE)
-    with_secret = operate({"command": "access"}, ours.context(), {})
+    with_secret = operate({"command": "access"}, ours.context(), {}, PARTS)
     assert with_secret["secret"] == REFERENCE
     assert with_secret["statements"][0].startswith("CREATE USER 'nightshift'@'%'")
 
@@ -241,4 +250,4 @@ def test_the_administrator_is_not_taken_for_the_functions_user(known: World, mon
 
 @of_the_day
 def test_a_file_has_no_users(world: World) -> None:
-    assert operate({"command": "access"}, world.context(), {})["statements"] == []
+    assert operate({"command": "access"}, world.context(), {}, PARTS)["statements"] == []

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
+from app import PARTS
 from chalicelib.backup.archive.parts import Reader
 from chalicelib.backup.backups import Backups
 from chalicelib.core.clock import from_ms
@@ -34,7 +35,7 @@ def backed_up(world: World) -> Iterator[World]:
 
 
 def ask(world: World, command: str, **request: Any) -> dict[str, Any]:
-    return operate({"command": f"backup.{command}", **request}, world.context(), {})
+    return operate({"command": f"backup.{command}", **request}, world.context(), {}, PARTS)
 
 
 def parts(world: World) -> int:
@@ -122,7 +123,7 @@ def test_a_backup_at_a_shell_holds_its_run_for_as_long_as_it_takes(
         return make(backups, **arguments)
 
     monkeypatch.setattr(Backups, "make", slowly)
-    answer = operate({"command": "backup.create"}, world.context(seconds=3600), {})
+    answer = operate({"command": "backup.create"}, world.context(seconds=3600), {}, PARTS)
     assert answer["outcome"] == "succeeded"
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, make_url, text
 
+from app import PARTS
 from chalicelib.core.config import QueueSettings
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import InvalidRequestError
@@ -17,7 +18,7 @@ from tests.world import World
 
 
 def check(world: World) -> dict[str, Any]:
-    return operate({"command": "check"}, world.context(), {})
+    return operate({"command": "check"}, world.context(), {}, PARTS)
 
 
 def test_a_healthy_deployment_answers_for_each_part(world: World, redis_url: str) -> None:
@@ -93,7 +94,7 @@ def test_a_deployment_without_redis_has_nothing_wrong(world: World) -> None:
 
 
 def test_migrating_tells_where_the_database_was_and_is(world: World) -> None:
-    assert operate({"command": "migrate"}, world.context(), {}) == {
+    assert operate({"command": "migrate"}, world.context(), {}, PARTS) == {
         "before": newest(),
         "after": newest(),
         "advice": [],
@@ -103,4 +104,4 @@ def test_migrating_tells_where_the_database_was_and_is(world: World) -> None:
 @pytest.mark.parametrize("request_", [None, {}, [], "migrate", {"command": "drop"}, {"command": ["migrate"]}])
 def test_anything_else_is_refused_with_what_there_is(world: World, request_: object) -> None:
     with pytest.raises(InvalidRequestError, match="an object with a command of migrate, check"):
-        operate(request_, world.context(), {})
+        operate(request_, world.context(), {}, PARTS)

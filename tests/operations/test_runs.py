@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from app import PARTS
 from chalicelib.core.clock import to_ms
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.operate import operate
@@ -25,7 +26,9 @@ def kit(database_url: str) -> Kit:
 
 
 def ask(kit: Kit, command: str, **request: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(json.dumps(operate({"command": command, **request}, kit.context(), PLANNED)))
+    answer: dict[str, Any] = json.loads(
+        json.dumps(operate({"command": command, **request}, kit.context(), PLANNED, PARTS))
+    )
     return answer
 
 

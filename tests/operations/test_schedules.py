@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
+from app import PARTS
 from chalicelib.core.clock import to_ms
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError, PermanentError, RunFailedError
@@ -39,7 +40,7 @@ def kit(database_url: str) -> Kit:
 
 def ask(kit: Kit, command: str, **request: Any) -> dict[str, Any]:
     asked = json.loads(json.dumps({"command": f"schedule.{command}", **request}))
-    answer: dict[str, Any] = json.loads(json.dumps(operate(asked, kit.context(), PLANNED)))
+    answer: dict[str, Any] = json.loads(json.dumps(operate(asked, kit.context(), PLANNED, PARTS)))
     return answer
 
 
@@ -266,5 +267,5 @@ def test_a_year_of_minutes_is_refused_before_it_is_counted(kit: Kit) -> None:
     planned = {"record_activity": Counted("* * * * *")}
     fires.clear()
     with pytest.raises(InvalidRequestError, match="more than 400"):
-        operate(request, kit.context(), planned)
+        operate(request, kit.context(), planned, PARTS)
     assert len(fires) == 401

@@ -6,15 +6,16 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import msgspec
 import pytest
 from sqlalchemy import insert
 
+from app import PARTS
 from chalicelib.core.errors import InvalidRequestError, TransientError
 from chalicelib.operate import operate
-from chalicelib.operate.status.status import Status, read
+from chalicelib.operate.status.status import read
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import jobs
+from nightshift.cli.status import read_status
 from tests.world import MORNING, World
 
 PLANNED = {"daily_digest": Schedule("0 8 * * *"), "external_sync": Schedule("every 15 minutes")}
@@ -22,7 +23,9 @@ PLANNED = {"daily_digest": Schedule("0 8 * * *"), "external_sync": Schedule("eve
 
 def ask(world: World, command: str, **request: Any) -> dict[str, Any]:
     """Ask, with the answer through JSON as on Lambda."""
-    answer: dict[str, Any] = json.loads(json.dumps(operate({"command": command, **request}, world.context(), PLANNED)))
+    answer: dict[str, Any] = json.loads(
+        json.dumps(operate({"command": command, **request}, world.context(), PLANNED, PARTS))
+    )
     return answer
 
 
@@ -35,7 +38,7 @@ def test_the_status_is_json_that_reads_back_as_what_it_was(world: World) -> None
     world.fire()
     give_up(world, last_error="no such address")
     answer = ask(world, "status")
-    assert msgspec.convert(answer, Status) == read(world.context(), PLANNED)
+    assert read_status(answer) == read(world.context(), PLANNED, PARTS)
     assert answer["is_well"] is False
     assert answer["headline"] == "Not well: 1 job was given up."
     assert answer["read_at"] == "2016-08-04T08:00:00Z"

@@ -15,8 +15,8 @@ from chalicelib.core.clock import iso, to_ms
 from chalicelib.core.errors import InvalidRequestError, PermanentError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
-from chalicelib.operate.checks import Nothing
 from chalicelib.operate.dead_letters import redrive
+from chalicelib.operate.operations import Nothing
 from chalicelib.queue import worker
 from chalicelib.queue.claim import BACKUP_MS
 from chalicelib.queue.dispatch import LOOKAHEAD_MS

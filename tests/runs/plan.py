@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select
 
+from app import PARTS
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.context import Context
 from chalicelib.core.errors import OutOfTimeError
 from chalicelib.core.outcome import Counts
-from chalicelib.runs import catch_up, execution, watch
+from chalicelib.operate import watch
+from chalicelib.runs import catch_up, execution
 from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import is_due
 from chalicelib.runs.task import Task
@@ -103,7 +105,7 @@ class Plan:
         """Have the watch look, now or at this moment."""
         if at is not None:
             self.at(at)
-        return watch.watch(self.kit.context(function_name=f"{PREFIX}watch"), self.planned)
+        return watch.watch(self.kit.context(function_name=f"{PREFIX}watch"), self.planned, PARTS)
 
     def dispatch(self) -> None:
         """Have dispatch run once."""

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
+from app import PARTS
 from chalicelib.core.clock import SystemClock, from_ms, iso, to_ms
 from chalicelib.core.errors import RunFailedError, TransientError
+from chalicelib.operate.watch import watch
 from chalicelib.runs import catch_up
-from chalicelib.runs.watch import watch
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups, jobs, schedules
 from chalicelib.schema import runs as runs_table
@@ -254,7 +255,7 @@ def test_a_function_of_an_older_deployment_does_not_bring_its_schedule_back(make
     plan.deploy("0 9 * * *")
     plan.dispatch()
     plan.kit.awslambda.updated_ms[f"{PREFIX}watch"] = to_ms(START)
-    watch(plan.kit.context(function_name=f"{PREFIX}watch"), old)
+    watch(plan.kit.context(function_name=f"{PREFIX}watch"), old, PARTS)
     assert counts(plan.watch(utc("02 09:20"))) == (1, 0, 0)
     assert set(plan.became()) == {"02 09:00"}
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, insert
 
+from app import PARTS
+from chalicelib.backup.status import BackupsStatus
 from chalicelib.core.clock import to_ms
 from chalicelib.operate.status.status import Status, read
 from chalicelib.operate.status.tasks import TaskStatus
@@ -100,7 +102,12 @@ class Deployment:
 
     def read(self) -> Status:
         """Read the status."""
-        return read(self.kit.context(), self.planned)
+        return read(self.kit.context(), self.planned, PARTS)
+
+    def backups(self) -> BackupsStatus:
+        """Read the section about backups."""
+        found: BackupsStatus = self.read().sections["backups"]
+        return found
 
     def task(self, name: str) -> TaskStatus:
         """Read the status of a task."""

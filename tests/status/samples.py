@@ -4,8 +4,10 @@ from dataclasses import fields, is_dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
+from app import PARTS
+from chalicelib.backup.status import Backup, BackupsStatus
 from chalicelib.core.pauses import Pause
-from chalicelib.operate.status.backups import Backup, BackupsStatus
+from chalicelib.operate.status import page
 from chalicelib.operate.status.findings import Finding
 from chalicelib.operate.status.queue import DeadJob, Depth, QueueStatus
 from chalicelib.operate.status.runs import Run
@@ -113,17 +115,24 @@ def status(**changed: Any) -> Status:
             ),
             dead=(dead, replace(dead, id="2", error=None, ended_at=None, attempts=1)),
         ),
-        "backups": BackupsStatus(
-            latest=(
-                BACKUP,
-                replace(BACKUP, verified_at=None, drilled_at=None, bytes=None),
-                replace(BACKUP, status="failed", verified_at=None, error="S3 said no"),
-            ),
-            verified=BACKUP,
-        ),
+        "sections": {
+            "backups": BackupsStatus(
+                latest=(
+                    BACKUP,
+                    replace(BACKUP, verified_at=None, drilled_at=None, bytes=None),
+                    replace(BACKUP, status="failed", verified_at=None, error="S3 said no"),
+                ),
+                verified=BACKUP,
+            )
+        },
         "pauses": (PAUSE, Pause(kind="job", name="send_email", reason="SES is down", paused_at=NOW - DAY)),
     }
     return Status(**values | changed)
+
+
+def html(shown: Status) -> str:
+    """Return the page of a deployment with every part."""
+    return page.html(shown, PARTS)
 
 
 def with_text(value: Any, text: str) -> Any:
@@ -132,6 +141,8 @@ def with_text(value: Any, text: str) -> Any:
         return text
     if isinstance(value, tuple):
         return tuple(with_text(each, text) for each in value)
+    if isinstance(value, dict):
+        return {key: with_text(each, text) for key, each in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{field.name: with_text(getattr(value, field.name), text) for field in fields(value)})
     return value

@@ -6,10 +6,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from chalicelib.backup.status import BackupsStatus
 from chalicelib.operate.status import page
 from chalicelib.operate.status.page import LETTERS, spark
 from nightshift.demo.blog import HOSTILE
-from tests.status.samples import status, task, with_text
+from tests.status.samples import html, status, task, with_text
 from tests.tasks.monthly_report.samples import Page
 from tests.tasks.monthly_report.test_page import contrast
 
@@ -28,7 +29,7 @@ INJECTIONS = [
 
 
 def test_the_page_tells_what_is_not_well_first_and_then_everything() -> None:
-    shown = Page(page.html(status()))
+    shown = Page(html(status()))
     for told in (
         "The Night Owl nightshift-prod ✗ 2 things are not well. First: daily_digest failed on 2 Mar 08:00.",
         "As of 2 March 2026, 12:00:00 UTC. All times are UTC.",
@@ -56,15 +57,15 @@ def test_the_page_tells_what_is_not_well_first_and_then_everything() -> None:
 
 
 def test_when_all_is_well_the_page_says_so_and_has_no_list_of_troubles() -> None:
-    shown = Page(page.html(status(headline="All is well.", findings=())))
+    shown = Page(html(status(headline="All is well.", findings=())))
     assert "✓ All is well. As of" in shown.text
     assert "ol" not in shown.tags
 
 
 def test_where_there_is_nothing_the_page_says_that() -> None:
     found = status()
-    backups, queue = replace(found.backups, latest=(), verified=None), replace(found.queue, dead=())
-    shown = Page(page.html(replace(found, running=(), pauses=(), backups=backups, queue=queue, tasks=())))
+    sections, queue = {"backups": BackupsStatus(latest=(), verified=None)}, replace(found.queue, dead=())
+    shown = Page(html(replace(found, running=(), pauses=(), sections=sections, queue=queue, tasks=())))
     assert "Running now Nothing is." in shown.text
     assert "Paused Nothing is." in shown.text
     assert "Backups There are none." in shown.text
@@ -75,14 +76,14 @@ def test_where_there_is_nothing_the_page_says_that() -> None:
 def test_an_error_that_is_long_opens_on_a_press_and_is_whole_then() -> None:
     error = " ".join(f"word{n}" for n in range(60))
     found = status()
-    shown = Page(page.html(replace(found, findings=(replace(found.findings[0], reason=error),))))
+    shown = Page(html(replace(found, findings=(replace(found.findings[0], reason=error),))))
     assert error in shown.text
     assert shown.tags.count("details") == 1
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_no_text_of_a_status_becomes_markup(text: str) -> None:
-    poisoned, harmless = (Page(page.html(with_text(status(), each))) for each in (text, "x" * len(text)))
+    poisoned, harmless = (Page(html(with_text(status(), each))) for each in (text, "x" * len(text)))
     assert poisoned.tags == harmless.tags
     assert [name for name, _ in poisoned.attributes] == [name for name, _ in harmless.attributes]
     assert {link[:1] for link in poisoned.links if link} == {"#"}
@@ -91,7 +92,7 @@ def test_no_text_of_a_status_becomes_markup(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["\ud800 alone", "a\x00b\x1b[2J\x9b1m\u2028c"])
 def test_what_is_no_text_can_be_stored_all_the_same(text: str) -> None:
-    stored = page.html(with_text(status(), text)).encode().decode()
+    stored = html(with_text(status(), text)).encode().decode()
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", stored)
 
 
@@ -99,31 +100,31 @@ def test_what_is_no_text_can_be_stored_all_the_same(text: str) -> None:
     "number", [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x61C, 0xFEFF, 0xAD]
 )
 def test_what_turns_text_around_or_hides_it_is_seen(number: int) -> None:
-    source = page.html(with_text(status(), f"harmless{chr(number)}gpj.exe"))
+    source = html(with_text(status(), f"harmless{chr(number)}gpj.exe"))
     assert chr(number) not in source
     assert source.count("harmless·gpj.exe") > 60
 
 
 @pytest.mark.parametrize("text", ["👩‍💻 and 🏳️‍🌈", "می‌خواهم", "שלום, مرحبا", "1,024\u202fkB"])
 def test_what_people_write_stays_as_it_is(text: str) -> None:
-    assert text.replace("\u202f", " ") in page.html(with_text(status(), text))
+    assert text.replace("\u202f", " ") in html(with_text(status(), text))
 
 
 def test_every_text_of_a_status_is_tried_by_the_injections() -> None:
-    source = page.html(with_text(status(), "needle"))
+    source = html(with_text(status(), "needle"))
     # Where each of them comes to stand: headline, findings, tasks, runs, jobs, backups, pauses.
     assert source.count("needle") > 60
     assert "daily_digest" not in source
 
 
 def test_the_page_runs_and_fetches_nothing_and_its_policy_says_so() -> None:
-    source = page.html(status())
+    source = html(status())
     assert not re.search(r"<(script|link|img|iframe|object|form|button)|url\(|@import|\ssrc=|\son\w+=", source, re.I)
     assert "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'" in source
 
 
 def test_a_strip_has_a_mark_for_each_day_of_which_shape_and_words_tell_too() -> None:
-    source = page.html(status(tasks=(task(days=status().tasks[0].days),)))
+    source = html(status(tasks=(task(days=status().tasks[0].days),)))
     marks = re.findall(r'<span class="mark (\w+)" title="([^"]+)">(\w?)</span>', source)
     assert len(marks) == 30
     assert marks[-1] == ("dead", "Mon 2 Mar: 29 dead", "D")
@@ -133,14 +134,14 @@ def test_a_strip_has_a_mark_for_each_day_of_which_shape_and_words_tell_too() -> 
 
 
 def test_no_two_marks_differ_by_their_colour_alone() -> None:
-    rules = dict(re.findall(r"^\.mark\.(\w+) \{([^}]+)\}", page.html(status()), re.MULTILINE))
+    rules = dict(re.findall(r"^\.mark\.(\w+) \{([^}]+)\}", html(status()), re.MULTILINE))
     assert set(rules) == set(page.LEGEND)
     colourless = {each: re.sub(r"var\(--[\w-]+\)|\b(background|color): *;", "", rule) for each, rule in rules.items()}
     assert len({(rule.strip(), LETTERS.get(each)) for each, rule in colourless.items()}) == len(page.LEGEND)
 
 
 def test_a_sparkline_is_well_formed_within_its_box_and_has_its_words() -> None:
-    found = re.search(r"<svg.*?</svg>", page.html(status()), re.DOTALL)
+    found = re.search(r"<svg.*?</svg>", html(status()), re.DOTALL)
     assert found is not None
     drawn = ET.fromstring(found[0])
     assert drawn.findtext("title") == "The latest 3 runs that succeeded took 1.2 s to 3.4 s, the latest 1.6 s"
@@ -164,7 +165,7 @@ SHAPES = ("succeeded", "skipped", "running", "missed", "failed", "dead")
 
 
 def test_every_colour_can_be_told_from_its_ground_in_light_and_dark() -> None:
-    schemes = re.findall(r":root \{\s*(?:color-scheme[^;]*;\s*)?(--page[^}]*--none[^}]*)\}", page.html(status()))
+    schemes = re.findall(r":root \{\s*(?:color-scheme[^;]*;\s*)?(--page[^}]*--none[^}]*)\}", html(status()))
     assert len(schemes) == 2
     for scheme in schemes:
         colours = dict(re.findall(r"--([\w-]+): (#\w{6})", scheme))

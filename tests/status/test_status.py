@@ -5,10 +5,10 @@ from pathlib import Path
 
 from sqlalchemy import event
 
-from chalicelib.operate.status import page
 from nightshift.demo.history import fill_history
 from nightshift.testkit.kit import Kit
 from tests.status.conftest import NOW, PLANNED, Deployment
+from tests.status.samples import html
 
 # Of a page that somebody waits for; the machine of the tests may be busy.
 SECONDS = 3.0
@@ -50,7 +50,7 @@ def test_no_text_is_asked_for_through_a_subquery_for_which_mariadb_may_crash(wit
 
 def test_a_history_of_thousands_of_runs_is_read_and_drawn_at_once(with_history: Deployment) -> None:
     started = time.monotonic()
-    source = page.html(with_history.read())
+    source = html(with_history.read())
     assert time.monotonic() - started < SECONDS
     assert len(source) < 100_000
 
@@ -75,7 +75,7 @@ def test_every_query_of_runs_finds_its_rows_by_an_index(tmp_path: Path) -> None:
 
 
 def test_the_same_history_gives_the_same_bytes(with_history: Deployment) -> None:
-    assert page.html(with_history.read()) == page.html(with_history.read())
+    assert html(with_history.read()) == html(with_history.read())
 
 
 def test_without_tasks_there_is_a_status_too(deployment: Deployment) -> None:
@@ -83,7 +83,7 @@ def test_without_tasks_there_is_a_status_too(deployment: Deployment) -> None:
     deployment.job("dead", ended_at=1)
     status = deployment.read()
     assert (status.tasks, status.headline) == ((), "Not well: 1 job was given up.")
-    assert "There are none." in page.html(status)
+    assert "There are none." in html(status)
 
 
 def test_a_moment_is_told_to_the_second(deployment: Deployment) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 from pymysql import err
 
-from chalicelib.backup.connection import DENIED, LOST, literal, query_bytes, query_text, quoted
+from chalicelib.backup.connection import literal, query_bytes, query_text, quoted
 from chalicelib.backup.dump.tables import SequenceTable, Table, strip_schema, strip_trigger_schema
 from chalicelib.core.errors import PermanentError
+from chalicelib.core.server_errors import DENIED, LOST
 
 ROUTINES = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE")
 

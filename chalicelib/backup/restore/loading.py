@@ -18,11 +18,12 @@ from pymysql.protocol import OKPacketWrapper
 
 from chalicelib.backup.archive.manifest import Part
 from chalicelib.backup.archive.parts import Reader
-from chalicelib.backup.connection import query_text, quoted, translate_errors
+from chalicelib.backup.connection import query_text, quoted
 from chalicelib.backup.dump.tables import TRANSACTIONAL
 from chalicelib.backup.progress import ProgressLogger, run_in_threads
 from chalicelib.backup.restore.target import Journal, Target
 from chalicelib.core.errors import ConfigurationError, DamagedError, PermanentError, TransientError
+from chalicelib.core.server_errors import translate_errors
 
 # The maximum of 4,096 columns with the longest names.
 MAX_HEAD_BYTES = 2 << 20

@@ -14,7 +14,7 @@ import msgspec
 
 from chalicelib.backup.archive.manifest import Manifest, Part
 from chalicelib.backup.archive.parts import Reader
-from chalicelib.backup.connection import MissingPrivilegeError, quoted, translate_errors
+from chalicelib.backup.connection import quoted
 from chalicelib.backup.progress import ProgressLogger
 from chalicelib.backup.restore.comparing import compare_programs, compare_tables
 from chalicelib.backup.restore.contents import Contents, read_contents
@@ -23,6 +23,7 @@ from chalicelib.backup.restore.screening import Limits, screen
 from chalicelib.backup.restore.statements import RUNNING, Statement
 from chalicelib.backup.restore.target import BEGUN, SYSTEM, Journal, Target, list_schemas
 from chalicelib.core.errors import ConfigurationError, InvalidRequestError, PermanentError, TransientError
+from chalicelib.core.server_errors import MissingPrivilegeError, translate_errors
 
 TABLES_MADE, PROGRAMS_MADE = "tables", "programs"
 # These share one namespace.

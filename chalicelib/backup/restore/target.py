@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.backup.connection import literal, query_bytes, query_text, quoted, translate_errors
+from chalicelib.backup.connection import literal, query_bytes, query_text, quoted
 from chalicelib.core.errors import InvalidRequestError, TransientError
+from chalicelib.core.server_errors import translate_errors
 
 SYSTEM = frozenset({"mysql", "sys", "information_schema", "performance_schema"})
 # The settings in the header of each part, and no limits of the server or the client. Rows may violate a CHECK that

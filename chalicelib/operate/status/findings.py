@@ -1,34 +1,30 @@
 """Findings: what is not well, what somebody should look at first standing first."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 from chalicelib.core.outcome import Outcome
-from chalicelib.operate.status.backups import BackupsStatus
 from chalicelib.operate.status.queue import QueueStatus
 from chalicelib.operate.status.runs import Run
 from chalicelib.operate.status.tasks import TaskStatus
 from chalicelib.operate.status.words import at, between, some
 from chalicelib.runs.claims import MISSED
-from chalicelib.schedule.schedule import Schedule
 
 # The watch takes a run up a quarter of an hour after its lease; one that still lies there nobody has taken up.
 LAPSED = timedelta(minutes=30)
 # As the alarms have it by default; a queue that has none of its own is as patient as work.
 OLDEST = {"work": timedelta(hours=2), "priority": timedelta(minutes=15)}
-# What RDS takes to make a snapshot and export it.
-BACKUP_LATE = timedelta(hours=6)
-
-Section = Literal["tasks", "queue", "backups"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that is not well: its subject, what is the matter with it, and why, where somebody has said so."""
+    """Something that is not well: its subject, what is the matter with it, and why, where somebody has said so.
 
-    section: Section
+    `section` is that of the page which shows it.
+    """
+
+    section: str
     subject: str
     matter: str
     reason: str | None = None
@@ -38,19 +34,18 @@ def find(
     tasks: Sequence[TaskStatus],
     running: Sequence[Run],
     queue: QueueStatus,
-    backups: BackupsStatus,
+    of_parts: Iterable[Finding],
     *,
-    backup_schedule: Schedule | None,
     now: datetime,
 ) -> tuple[Finding, ...]:
-    """Return all findings. `backup_schedule` is that of the database backup, None where there is none."""
+    """Return all findings, those of parts among them."""
     return (
         *_watch(tasks, now=now),
         *_settled(tasks, Outcome.DEAD.value, "was given up", now=now),
         *_settled(tasks, MISSED, "missed its fire", now=now),
         *_silent(tasks, now=now),
         *_lapsed(running, now=now),
-        *_backups(backups, backup_schedule, now=now),
+        *of_parts,
         *_waiting(queue, now=now),
         *_dead_jobs(queue),
         *_settled(tasks, Outcome.FAILED.value, "failed", now=now),
@@ -85,19 +80,6 @@ def _lapsed(running: Sequence[Run], *, now: datetime) -> Iterator[Finding]:
         if run.lease_until + LAPSED < now:
             matter = f"began a run on {at(run.started_at, now=now)} that nobody goes on with"
             yield Finding(section="tasks", subject=run.task, matter=matter)
-
-
-def _backups(backups: BackupsStatus, schedule: Schedule | None, *, now: datetime) -> Iterator[Finding]:
-    if schedule is None:
-        return
-    if newest := backups.verified:
-        # By its schedule, which may well rest at weekends.
-        after = newest.taken_at + schedule.every if schedule.every else next(schedule.after(newest.taken_at), now)
-        if after + BACKUP_LATE < now:
-            matter = f"is of {at(newest.taken_at, now=now)}, {between(newest.taken_at, now)} ago"
-            yield Finding(section="backups", subject="the newest verified backup", matter=matter)
-    elif any(backup.taken_at + BACKUP_LATE < now for backup in backups.latest):
-        yield Finding(section="backups", subject="no backup", matter="was ever verified")
 
 
 def _waiting(queue: QueueStatus, *, now: datetime) -> Iterator[Finding]:

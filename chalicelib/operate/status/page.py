@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.core.context import Context
+from chalicelib.core.part import Part
 from chalicelib.core.templates import templates
 from chalicelib.core.text import clean
+from chalicelib.operate.operations import sections_of
 from chalicelib.operate.status.status import Status, read
 from chalicelib.operate.status.tasks import BAD, WORST, Day
 from chalicelib.operate.status.words import at, between, day, size, some, took
@@ -31,20 +33,20 @@ MAX_NAMED = 3
 WIDTH, HEIGHT, MARGIN = 96, 24, 3
 
 
-def store(context: Context, planned: Mapping[str, Schedule]) -> Status:
+def store(context: Context, schedules: Mapping[str, Schedule], parts: Collection[Part]) -> Status:
     """Store the page in the bucket and return the status. Raises TransientError, and what the database raises."""
-    found = read(context, planned)
-    context.store.put(KEY, html(found).encode(), content_type="text/html; charset=utf-8")
+    found = read(context, schedules, parts)
+    context.store.put(KEY, html(found, parts).encode(), content_type="text/html; charset=utf-8")
     return found
 
 
-def html(status: Status) -> str:
-    """Return the page."""
-    return environment().get_template("status.html.j2").render(content(status))
+def html(status: Status, parts: Collection[Part]) -> str:
+    """Return the page of a deployment with these parts."""
+    return environment(parts).get_template("status.html.j2").render(content(status, parts))
 
 
-def content(status: Status) -> dict[str, Any]:
-    """Return the template's variables: the status, and the functions that format it."""
+def content(status: Status, parts: Collection[Part]) -> dict[str, Any]:
+    """Return the template's variables: the status, the templates of its sections, and the functions that format it."""
     now = status.read_at
 
     def ago(moment: datetime) -> str:
@@ -52,6 +54,7 @@ def content(status: Status) -> dict[str, Any]:
 
     return {
         "status": status,
+        "sections": [section.template.name for section in sections_of(parts)],
         "read_at": f"{now.day} {now.astimezone(UTC):%B %Y, %H:%M:%S} UTC",
         "letters": LETTERS,
         "legend": LEGEND,
@@ -69,9 +72,10 @@ def content(status: Status) -> dict[str, Any]:
     }
 
 
-def environment(*folders: Path) -> Environment:
-    """Return the environment of the page's template, and of other folders' templates that extend it."""
-    return templates(TEMPLATES, *folders, clean=visible)
+def environment(parts: Collection[Part], *folders: Path) -> Environment:
+    """Return the environment of the page's template, of the parts', and of other folders' templates that extend it."""
+    of_parts = [section.template.parent for section in sections_of(parts)]
+    return templates(TEMPLATES, *of_parts, *folders, clean=visible)
 
 
 def visible(text: str) -> str:

@@ -1,33 +1,43 @@
 """The status of a deployment at one moment, read in a handful of queries however long its history is."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
 from chalicelib.core import pauses
 from chalicelib.core.clock import from_ms
+from chalicelib.core.config import optional, setting
 from chalicelib.core.context import Context
+from chalicelib.core.part import Part
 from chalicelib.core.pauses import Pause
 from chalicelib.core.redaction import redact
 from chalicelib.core.telemetry import SERVICE
-from chalicelib.mail.settings import MailSettings
-from chalicelib.operate.status.backups import BackupsStatus, read_backups
+from chalicelib.operate.operations import sections_of
 from chalicelib.operate.status.findings import Finding, find
 from chalicelib.operate.status.queue import QueueStatus, read_queue
 from chalicelib.operate.status.runs import Run, read_running
 from chalicelib.operate.status.tasks import TaskStatus, read_tasks
 from chalicelib.schedule.schedule import Schedule
 
-BACKUP = "database_backup"
+
+@dataclass(frozen=True, kw_only=True)
+class SiteSettings:
+    """The application's name, for the page. Only mails need one."""
+
+    site_name: str | None = setting(optional(str), default="")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """All of it; addresses in texts are masked, secrets redacted. `service` is the deployment's name in its logs."""
+    """All of it; addresses in texts are masked, secrets redacted.
 
-    site_name: str
+    `service` is the deployment's name in its logs, and `sections` has what each part adds, by the section's name.
+    """
+
+    site_name: str | None
     service: str
     read_at: datetime
     headline: str
@@ -35,8 +45,8 @@ class Status:
     tasks: tuple[TaskStatus, ...]
     running: tuple[Run, ...]
     queue: QueueStatus
-    backups: BackupsStatus
     pauses: tuple[Pause, ...]
+    sections: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_well(self) -> bool:
@@ -44,20 +54,22 @@ class Status:
         return not self.findings
 
 
-def read(context: Context, planned: Mapping[str, Schedule]) -> Status:
-    """Return the status of the deployment; `planned` is the schedule of each task. Raises DBAPIError."""
+def read(context: Context, schedules: Mapping[str, Schedule], parts: Collection[Part]) -> Status:
+    """Return the status of a deployment with these schedules and parts. Raises DBAPIError."""
     # To the second, as all of it is told.
     now = from_ms(context.clock.now_ms()).replace(microsecond=0)
+    added = sections_of(parts)
 
     def work(connection: Connection) -> Status:
         paused = tuple(replace(each, reason=redact(each.reason)) for each in pauses.read(connection))
-        tasks = read_tasks(connection, planned, paused, now=now)
+        tasks = read_tasks(connection, schedules, paused, now=now)
         running = read_running(connection)
         queue = read_queue(connection, [pause.name for pause in paused if pause.kind == "job"], now=now)
-        backups = read_backups(connection)
-        findings = find(tasks, running, queue, backups, backup_schedule=planned.get(BACKUP), now=now)
+        sections = {section.name: section.read(connection) for section in added}
+        of_parts = [finding for section in added for finding in section.find(sections[section.name], schedules, now)]
+        findings = find(tasks, running, queue, of_parts, now=now)
         return Status(
-            site_name=context.settings(MailSettings).site_name,
+            site_name=context.settings(SiteSettings).site_name,
             service=SERVICE,
             read_at=now,
             headline=_headline(findings, tasks, paused),
@@ -65,8 +77,8 @@ def read(context: Context, planned: Mapping[str, Schedule]) -> Status:
             tasks=tasks,
             running=running,
             queue=queue,
-            backups=backups,
             pauses=paused,
+            sections=sections,
         )
 
     return context.database.autocommit(work)

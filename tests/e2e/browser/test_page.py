@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.operate.status import page
 from chalicelib.operate.status.status import Status
 from nightshift.demo.blog import HOSTILE
 from tests.e2e.browser.browser import Browser
 from tests.status.conftest import Deployment
-from tests.status.samples import status, with_text
+from tests.status.samples import html, status, with_text
 from tests.status.test_page import INJECTIONS
 
 WIDTHS = (320, 360, 768, 1200)
@@ -45,7 +44,7 @@ TEXTS = """
 def show(chromium: Browser, folder: Path, shown: Status, *, width: int = 1200, scheme: str = "light") -> str:
     """Open the page of a status in a window, and return its address."""
     file = folder / "page.html"
-    file.write_text(page.html(shown), encoding="utf-8")
+    file.write_text(html(shown), encoding="utf-8")
     chromium.show(width=width, scheme=scheme)
     chromium.open(file.as_uri())
     return file.as_uri()
@@ -144,7 +143,7 @@ def test_nothing_in_a_text_runs_or_is_fetched(chromium: Browser, tmp_path: Path,
 
 def test_were_a_script_to_come_in_the_policy_would_stop_it(chromium: Browser, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
-    source = page.html(status()).replace("</main>", "<img src=x onerror='stop()'><script>stop()</script></main>")
+    source = html(status()).replace("</main>", "<img src=x onerror='stop()'><script>stop()</script></main>")
     file.write_text(source, encoding="utf-8")
     chromium.open(file.as_uri())
     for directive in ("img-src", "script-src"):

@@ -13,7 +13,7 @@ from chalicelib.backup.settings import BackupSettings
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.context import Context
 from chalicelib.core.errors import OutOfTimeError, PermanentError
-from chalicelib.operate.checks import Nothing
+from chalicelib.operate.operations import Command, Nothing
 from chalicelib.runs import execution
 
 Wanted = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -73,38 +73,38 @@ def create(context: Context, _: Nothing) -> dict[str, Any]:
     return execution.execute("database_backup", event={"scheduled_for": now}, context=context)
 
 
-def verify(context: Context, asked: One) -> dict[str, Any]:
+def verify(context: Context, request: One) -> dict[str, Any]:
     """Read a backup back whole, and mark it."""
     backups = Backups(context)
-    id = backups.list().find(asked.backup).id
-    verified = backups.verify(id, plain=asked.plain, progress=lambda _: _check_time(context, id))
+    id = backups.list().find(request.backup).id
+    verified = backups.verify(id, plain=request.plain, progress=lambda _: _check_time(context, id))
     return {"backup": id, **msgspec.to_builtins(verified)}
 
 
-def drill(context: Context, asked: One) -> dict[str, Any]:
+def drill(context: Context, request: One) -> dict[str, Any]:
     """Restore a backup into a schema of its own, compare it, and drop the schema."""
     backups = Backups(context)
-    id = backups.list().find(asked.backup).id
-    drilled = backups.drill(id, plain=asked.plain, progress=_progress(context, id))
+    id = backups.list().find(request.backup).id
+    drilled = backups.drill(id, plain=request.plain, progress=_progress(context, id))
     return {"backup": id, **msgspec.to_builtins(drilled)}
 
 
-def restore(context: Context, asked: Restore) -> dict[str, Any]:
+def restore(context: Context, request: Restore) -> dict[str, Any]:
     """Restore a backup into a schema, by default the application's own.
 
     What time does not allow is not complete; asked for the same again, it goes on. Raises PermanentError where that
     would lead nowhere.
     """
     backups = Backups(context)
-    id = backups.list().find(asked.backup).id
-    request = RestoreRequest(
-        schema=asked.schema or backups.schema,
-        tables=asked.tables,
-        replace=asked.replace,
-        allow_cross_schema=asked.allow_cross_schema,
-        programs=asked.programs,
-        set_definer=asked.set_definer,
-        by_checksum=asked.by_checksum,
+    id = backups.list().find(request.backup).id
+    wanted = RestoreRequest(
+        schema=request.schema or backups.schema,
+        tables=request.tables,
+        replace=request.replace,
+        allow_cross_schema=request.allow_cross_schema,
+        programs=request.programs,
+        set_definer=request.set_definer,
+        by_checksum=request.by_checksum,
         connections=context.settings(BackupSettings).backup_connections,
     )
     loaded: list[str] = []
@@ -115,7 +115,7 @@ def restore(context: Context, asked: Restore) -> dict[str, Any]:
 
     progress = RestoreProgress(checked=lambda _: _check_time(context, id), loaded=note)
     try:
-        restored = backups.restore(id, request, plain=asked.plain, progress=progress)
+        restored = backups.restore(id, wanted, plain=request.plain, progress=progress)
     except OutOfTimeError as error:
         if not loaded:
             # All of it is read each time before anything else, so the next time would come no further.
@@ -124,9 +124,9 @@ def restore(context: Context, asked: Restore) -> dict[str, Any]:
     return {"backup": id, "is_complete": True, **msgspec.to_builtins(restored)}
 
 
-def prune(context: Context, asked: Prune) -> dict[str, Any]:
+def prune(context: Context, request: Prune) -> dict[str, Any]:
     """Remove what BACKUP_KEEP does not keep, or tell what that would be."""
-    return dict(msgspec.to_builtins(Backups(context).prune(dry_run=asked.dry_run)))
+    return dict(msgspec.to_builtins(Backups(context).prune(dry_run=request.dry_run)))
 
 
 def _progress(context: Context, id: str) -> RestoreProgress:
@@ -146,3 +146,13 @@ def _check_time(context: Context, id: str) -> None:
 
 def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else iso(moment)
+
+
+COMMANDS: dict[str, Command] = {
+    "backup.list": (Nothing, list_backups),
+    "backup.create": (Nothing, create),
+    "backup.verify": (One, verify),
+    "backup.drill": (One, drill),
+    "backup.restore": (Restore, restore),
+    "backup.prune": (Prune, prune),
+}

@@ -3,46 +3,48 @@
 Then it stores the status page, which stays at most five minutes old even when nothing else runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
-from chalicelib.backup import catalogue as ages
-from chalicelib.backup.settings import BackupSettings
 from chalicelib.core.attempt import attempt, report_or_raise
 from chalicelib.core.context import Context
 from chalicelib.core.errors import TransientError
 from chalicelib.core.outcome import Counts
+from chalicelib.core.part import Part
 from chalicelib.core.telemetry import bound, logger
+from chalicelib.operate.operations import operations_of
 from chalicelib.operate.status import page
 from chalicelib.runs import catch_up, stale_runs
 from chalicelib.runs.task import find_task
 from chalicelib.schedule.schedule import Schedule
 
 
-def watch(context: Context, schedules: Mapping[str, Schedule]) -> dict[str, Any]:
-    """Check all fires, stale runs, the backups' age and RDS's snapshots; return the summary.
+def watch(context: Context, schedules: Mapping[str, Schedule], parts: Collection[Part]) -> dict[str, Any]:
+    """Check all fires, stale runs, and what each part has checked; return the summary.
 
     Counts are runs and fires: succeeded are rescued or caught up, skipped were held back by a pause, failed are
     missed or given up. Raises RunFailedError, so that Lambda's alarms see it; the next watch checks the same again.
     """
     with bound(request_id=context.request_id):
-        ended = attempt(lambda: _watch(context, schedules), clock=context.clock, last=False)
+        ended = attempt(lambda: _watch(context, schedules, parts), clock=context.clock, last=False)
         try:
             return report_or_raise("watch", ended)
         finally:
-            _store_page(context, schedules)
+            _store_page(context, schedules, parts)
 
 
-def _watch(context: Context, schedules: Mapping[str, Schedule]) -> Counts:
+def _watch(context: Context, schedules: Mapping[str, Schedule], parts: Collection[Part]) -> Counts:
     # A list, not a dict: a task may be called "runs" or "backups".
     checks: list[tuple[str, Callable[[], Any]]] = [
         ("runs", partial(stale_runs.rescue_stale_runs, context)),
         ("schedules", partial(catch_up.record_schedules, context, schedules)),
         *((name, partial(_check_fires, context, name, schedule)) for name, schedule in schedules.items()),
-        ("backups", partial(ages.emit_ages, context.database, context.clock)),
-        # Last: RDS may take its time.
-        ("snapshots", partial(_check_snapshots, context)),
+        *(
+            (name, partial(part_check, context))
+            for operations in operations_of(parts)
+            for name, part_check in operations.checks.items()
+        ),
     ]
     counts, broken = Counts(), []
     for name, check in checks:
@@ -63,16 +65,8 @@ def _check_fires(context: Context, name: str, schedule: Schedule) -> Counts:
     return counts if schedule.every is None else counts + catch_up.check_interval(context, task, schedule)
 
 
-def _check_snapshots(context: Context) -> None:
-    if context.settings(BackupSettings).backup_rds is not None:
-        # Few deployments use RDS snapshots, and the import is slow.
-        from chalicelib.backup.rds import snapshots
-
-        snapshots.advance_snapshots(context)
-
-
-def _store_page(context: Context, schedules: Mapping[str, Schedule]) -> None:
-    ended = attempt(lambda: page.store(context, schedules), clock=context.clock, last=False)
+def _store_page(context: Context, schedules: Mapping[str, Schedule], parts: Collection[Part]) -> None:
+    ended = attempt(lambda: page.store(context, schedules, parts), clock=context.clock, last=False)
     if ended.error is not None:
         # Not fatal: opening the page stores it again, or shows why that fails.
         logger.error("status page not stored", exc_info=ended.error)

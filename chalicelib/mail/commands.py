@@ -10,6 +10,7 @@ from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.redaction import mask_addresses
 from chalicelib.mail import suppressions
+from chalicelib.operate.operations import Command
 from chalicelib.schema import suppressions as table
 
 MOST = 1000
@@ -27,18 +28,18 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     address: str
 
 
-def list_suppressions(context: Context, asked: Newest) -> dict[str, Any]:
+def list_suppressions(context: Context, request: Newest) -> dict[str, Any]:
     """Return the addresses that no mail goes to, masked, the newest first."""
     newest = select(table).where(table.c.suppressed_at.is_not(None))
-    newest = newest.order_by(table.c.suppressed_at.desc(), table.c.address_digest).limit(asked.limit)
+    newest = newest.order_by(table.c.suppressed_at.desc(), table.c.address_digest).limit(request.limit)
     rows = context.database.autocommit(lambda connection: connection.execute(newest).all())
     return {"suppressions": [_describe(row) for row in rows]}
 
 
-def lift(context: Context, asked: Address) -> dict[str, Any]:
+def lift(context: Context, request: Address) -> dict[str, Any]:
     """Let mail go to an address again, and return whether it was suppressed."""
     try:
-        address = suppressions.normalize(asked.address)
+        address = suppressions.normalize(request.address)
     except ValueError as error:
         raise InvalidRequestError(f"address is {error}") from None
     now_ms = context.clock.now_ms()
@@ -55,3 +56,9 @@ def _describe(row: Any) -> dict[str, Any]:
         "bounces": row.bounces,
         "suppressed_at": iso(from_ms(row.suppressed_at)),
     }
+
+
+COMMANDS: dict[str, Command] = {
+    "suppressions.list": (Newest, list_suppressions),
+    "suppressions.lift": (Address, lift),
+}
