@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from chalicelib.core.errors import InvalidRequestError as InvalidRequestError
     from chalicelib.core.errors import OutOfTimeError as OutOfTimeError
     from chalicelib.core.errors import PermanentError as PermanentError
+    from chalicelib.core.errors import Skipped as Skipped
     from chalicelib.core.errors import TransientError as TransientError
     from chalicelib.core.outcome import Counts as Counts
     from chalicelib.core.telemetry import logger as logger
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 MODULES = {
     "core.context": ("Context",),
-    "core.errors": ("InvalidRequestError", "OutOfTimeError", "PermanentError", "TransientError"),
+    "core.errors": ("InvalidRequestError", "OutOfTimeError", "PermanentError", "Skipped", "TransientError"),
     "core.outcome": ("Counts",),
     "core.telemetry": ("logger",),
     "queue.handler": ("Rate", "handler"),

@@ -28,7 +28,7 @@ from chalicelib.application import metadata
 from chalicelib.core.engine import READ_TIMEOUT_SECONDS, engine_for
 from chalicelib.core.errors import PermanentError, TransientError
 from chalicelib.migrations import online
-from chalicelib.schema import deliveries, jobs
+from chalicelib.schema import deliveries, jobs, runs
 from tests.applications import GUIDE_JOBS, fresh
 from tests.services import on_both
 
@@ -99,6 +99,38 @@ def test_a_database_of_the_revision_before_gets_the_same_schema_as_a_new_one(emp
     migrations.upgrade(empty)
     with empty.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+REASONS = {
+    ("missed", "AbsentError"): "no_fire",
+    ("missed", "OverlapError"): "overlap",
+    ("missed", "PausedError"): "paused",
+    ("missed", "HeldBackError"): "held_back",
+    ("missed", "overlap"): "overlap",
+    ("failed", "OverlapError"): "OverlapError",
+    ("succeeded", None): None,
+}
+
+
+def reasons_of_runs(engine: Engine) -> dict[str, str | None]:
+    with engine.connect() as connection:
+        return {row.id: row.error_type for row in connection.execute(select(runs.c.id, runs.c.error_type))}
+
+
+def test_reasons_of_missed_runs_are_renamed_and_those_of_other_runs_are_not(empty: Engine) -> None:
+    migrations.upgrade(empty)
+    migrations.downgrade(empty, to="0010")
+    rows = [
+        {"id": str(n), "task": "t", "scheduled_for": n, "trigger": "schedule", "status": status, "error_type": old}
+        | {"attempt": 0, "failures": 0, "lease_until": 0, "request_id": "", "started_at": n}
+        for n, (status, old) in enumerate(REASONS)
+    ]
+    with empty.begin() as connection:
+        connection.execute(insert(runs), rows)
+    migrations.upgrade(empty)
+    assert reasons_of_runs(empty) == {str(n): new for n, new in enumerate(REASONS.values())}
+    migrations.downgrade(empty, to="0010")
+    assert reasons_of_runs(empty)["0"] == "AbsentError"
 
 
 @on_both

@@ -7,10 +7,7 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.core.context import Context
-from chalicelib.core.outcome import Counts
-from chalicelib.queue.handler import handler
-from chalicelib.queue.job import Job
+from chalicelib.api import Context, Job, handler
 from chalicelib.runs import execution, functions
 from chalicelib.runs.fire import TRIGGER, Trigger
 
@@ -30,10 +27,9 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     backoff_seconds=(60, 300, 900),
     timeout_seconds=None,
 )
-def continue_run(context: Context, job: Job[Payload]) -> Counts:
+def continue_run(context: Context, job: Job[Payload]) -> None:
     """Have the run of this fire executed; it writes its own summary line."""
     payload = job.payload
     event = {"scheduled_for": payload.scheduled_for, TRIGGER: payload.trigger, **payload.options}
     if not functions.invoke(payload.task, event, context):
         execution.execute(payload.task, event=event, context=context)
-    return Counts(total=1, succeeded=1)

@@ -2,15 +2,10 @@
 
 import msgspec
 
+from chalicelib.api import Context, InvalidRequestError, Job, enqueue, handler
 from chalicelib.core.clock import from_ms
-from chalicelib.core.context import Context
-from chalicelib.core.errors import InvalidRequestError
-from chalicelib.core.outcome import Counts
 from chalicelib.core.text import clean
 from chalicelib.mail.settings import MailSettings
-from chalicelib.queue import outbox
-from chalicelib.queue.handler import handler
-from chalicelib.queue.job import Job
 from chalicelib.tasks.monthly_report import page
 from chalicelib.tasks.monthly_report.figures import collect
 from chalicelib.tasks.monthly_report.month import Month
@@ -30,7 +25,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 @handler(max_attempts=5)
-def generate_report(context: Context, job: Job[Payload]) -> Counts:
+def generate_report(context: Context, job: Job[Payload]) -> None:
     """Store the report and enqueue its mail; a retry stores it again, and its mail is sent once."""
     settings, now = context.settings(MailSettings), from_ms(context.clock.now_ms())
     zone = settings.digest_zone
@@ -51,9 +46,7 @@ def generate_report(context: Context, job: Job[Payload]) -> Counts:
         # As plain JSON values, which the row stores.
         "content": msgspec.json.decode(msgspec.json.encode(content)),
     }
-    with outbox.transaction(context) as connection:
-        outbox.enqueue(connection, "send_email", mail, idempotency_key=f"report of job {job.id}")
-    return Counts(total=1, succeeded=1)
+    enqueue(context, "send_email", mail, idempotency_key=f"report of job {job.id}")
 
 
 def _read_month(text: str) -> Month:

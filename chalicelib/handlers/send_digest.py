@@ -5,17 +5,13 @@ from itertools import takewhile
 
 import msgspec
 
-from chalicelib.core.context import Context
-from chalicelib.core.errors import OutOfTimeError, PermanentError, TransientError
-from chalicelib.core.outcome import Counts
+from chalicelib.api import Context, Counts, Job, OutOfTimeError, PermanentError, TransientError, handler
 from chalicelib.core.text import clean, plain_address
 from chalicelib.mail import unsubscribe
 from chalicelib.mail.ledger import ABANDONED, Deliveries, Recipient, Status
 from chalicelib.mail.sending import DigestSender, Mail, log_each
 from chalicelib.mail.services import unsubscribe_secrets
 from chalicelib.mail.settings import MailSettings
-from chalicelib.queue.handler import handler
-from chalicelib.queue.job import Job
 from chalicelib.queue.message import Message
 from chalicelib.queue.services import queues
 from chalicelib.tasks.daily_digest import load_digest

@@ -4,11 +4,19 @@ from typing import Annotated, Any
 
 import msgspec
 
+from chalicelib.api import (
+    Context,
+    Counts,
+    InvalidRequestError,
+    Job,
+    OutOfTimeError,
+    PermanentError,
+    TransientError,
+    handler,
+    logger,
+)
 from chalicelib.core.clock import from_ms
-from chalicelib.core.context import RESERVE_MS, Context
-from chalicelib.core.errors import InvalidRequestError, OutOfTimeError, PermanentError, TransientError
-from chalicelib.core.outcome import Counts
-from chalicelib.core.telemetry import logger
+from chalicelib.core.context import RESERVE_MS
 from chalicelib.core.text import clean, plain_address
 from chalicelib.mail import suppressions
 from chalicelib.mail.ledger import Status, claim_email, move_email
@@ -16,8 +24,6 @@ from chalicelib.mail.letter import Composition, MimeMail, compose
 from chalicelib.mail.services import mailer, pace
 from chalicelib.mail.ses import Refused, Sent, Unknown
 from chalicelib.mail.settings import MailSettings
-from chalicelib.queue.handler import handler
-from chalicelib.queue.job import Job
 from chalicelib.tasks.monthly_report.figures import TopPost
 from chalicelib.tasks.monthly_report.page import Card
 

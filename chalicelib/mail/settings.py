@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from chalicelib.core.config import optional, or_reference, positive, read_secrets, setting, url
 from chalicelib.core.text import clean, header_url, plain_address
-from chalicelib.core.zones import find_zone
+from chalicelib.schedule.zones import find_zone
 
 
 def _address(text: str) -> str:

@@ -16,8 +16,8 @@ from cronsim import CronSim, CronSimError
 
 from chalicelib.core.clock import to_ms
 from chalicelib.core.errors import ConfigurationError
-from chalicelib.core.zones import find_zone, first_moment_from, moments_of, wall_before
 from chalicelib.schedule import cron
+from chalicelib.schedule.zones import find_zone, first_moment_from, moments_of, wall_before
 
 NAMED = {
     "@hourly": "0 * * * *",

@@ -1,15 +1,11 @@
 """The restore drill: the newest verified backup is restored into a schema of its own and compared, and that dropped."""
 
+from chalicelib.api import Context, Counts, OutOfTimeError, PermanentError, Run, Skipped, logger, task
 from chalicelib.backup.archive.manifest import Part
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.catalogue import relies_on_snapshots
 from chalicelib.backup.restore.restore import RestoreProgress
-from chalicelib.core.context import Context
-from chalicelib.core.errors import OutOfTimeError, PermanentError, Skipped
-from chalicelib.core.outcome import Counts
-from chalicelib.core.telemetry import bind, logger
-from chalicelib.runs.claims import Run
-from chalicelib.runs.task import task
+from chalicelib.core.telemetry import bind
 
 
 @task(max_attempts=2, catch_up="skip")

@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
+from chalicelib.api import Context, Counts, Run, Skipped, TransientError, task
 from chalicelib.application import posts
 from chalicelib.core.clock import from_ms, iso, to_ms
-from chalicelib.core.context import Context
-from chalicelib.core.errors import AlreadyClaimed, Skipped, TransientError
-from chalicelib.core.outcome import Counts
-from chalicelib.runs.claims import Run
-from chalicelib.runs.task import task
+from chalicelib.core.errors import AlreadyClaimed
 from chalicelib.schema import sessions
 
 if TYPE_CHECKING:

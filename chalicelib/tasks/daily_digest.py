@@ -6,19 +6,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
+from chalicelib.api import Context, Counts, OutOfTimeError, Run, logger, save_checkpoint, task
 from chalicelib.application import posts
-from chalicelib.core.context import Context
 from chalicelib.core.database import insert_missing
-from chalicelib.core.errors import OutOfTimeError
-from chalicelib.core.outcome import Counts
-from chalicelib.core.telemetry import logger
 from chalicelib.mail.ledger import Deliveries
 from chalicelib.mail.letter import Composition, compose, from_json
 from chalicelib.mail.settings import MailSettings
 from chalicelib.queue.message import Message
 from chalicelib.queue.services import queues
-from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.runs.task import task
 from chalicelib.schedule.schedule import Window, window_before
 from chalicelib.schema import digests
 

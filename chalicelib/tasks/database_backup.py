@@ -1,14 +1,11 @@
 """The database backup: dumped to the bucket, read back, and what is too old removed; or by RDS, where it is too big."""
 
+from chalicelib.api import Context, Counts, OutOfTimeError, PermanentError, Run, logger, save_checkpoint, task
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.rds.snapshots import Snapshots
 from chalicelib.backup.settings import BackupSettings
-from chalicelib.core.context import RESERVE_MS, Context
-from chalicelib.core.errors import OutOfTimeError, PermanentError
-from chalicelib.core.outcome import Counts
-from chalicelib.core.telemetry import bind, logger
-from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.runs.task import task
+from chalicelib.core.context import RESERVE_MS
+from chalicelib.core.telemetry import bind
 
 
 @task

@@ -5,13 +5,10 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, literal, or_, select, update
 
+from chalicelib.api import Context, Counts, Run, task
 from chalicelib.core.clock import Clock
-from chalicelib.core.context import Context
 from chalicelib.core.database import Database, insert_missing
-from chalicelib.core.outcome import Counts
 from chalicelib.mail.settings import MailSettings
-from chalicelib.runs.claims import Run
-from chalicelib.runs.task import task
 from chalicelib.schedule.schedule import Window, window_before
 from chalicelib.schema import activity, activity_days, sessions
 

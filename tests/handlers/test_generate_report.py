@@ -298,7 +298,7 @@ def test_report_killed_while_storing_is_mailed_once(kit: Kit, monkeypatch: pytes
 @pytest.mark.parametrize("after", [False, True])
 def test_report_killed_before_commit_is_mailed_once(kit: Kit, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     job = enqueue(kit)
-    dies_in(kit, monkeypatch, outbox, "enqueue", after=after)
+    dies_in(kit, monkeypatch, outbox, "enqueue_many", after=after)
     assert (len(kit.s3.objects), mail_jobs(kit)) == (1, [])
     kit.settle()
     one_report_was_mailed(kit, job)

@@ -4,13 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from chalicelib.api import Context, Counts, InvalidRequestError, OutOfTimeError, Run, logger, save_checkpoint, task
 from chalicelib.core.attempt import attempt
-from chalicelib.core.context import Context
-from chalicelib.core.errors import InvalidRequestError, NightshiftError, OutOfTimeError, RunFailedError
-from chalicelib.core.outcome import Counts
-from chalicelib.core.telemetry import bind, bound, logger
-from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.runs.task import task
+from chalicelib.core.errors import NightshiftError, RunFailedError
+from chalicelib.core.telemetry import bind, bound
 from chalicelib.tasks.database_cleanup import rules
 from chalicelib.tasks.database_cleanup.chunks import Archive
 from chalicelib.tasks.database_cleanup.deletion import Progress, count_due, delete_due, read_progress

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, literal_column, or_, select, true
 
-from chalicelib.core.errors import PermanentError, TransientError
+from chalicelib.api import PermanentError, TransientError
 from chalicelib.core.store import Store
 from chalicelib.tasks.database_cleanup.rules import Rule
 from chalicelib.tasks.database_cleanup.timestamps import Cutoff

@@ -14,12 +14,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Row, Table, func, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from chalicelib.api import Context, Counts, OutOfTimeError, PermanentError, logger
 from chalicelib.core.clock import to_ms
-from chalicelib.core.context import Context
 from chalicelib.core.database import DEADLOCK, LOCK_WAIT_TIMEOUT, error_code
-from chalicelib.core.errors import OutOfTimeError, PermanentError
-from chalicelib.core.outcome import Counts
-from chalicelib.core.telemetry import logger
 from chalicelib.tasks.database_cleanup.chunks import (
     Archive,
     Deleted,

@@ -7,10 +7,8 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from chalicelib.core.context import Context
+from chalicelib.api import Context, OutOfTimeError, TransientError, logger
 from chalicelib.core.database import Database, error_code
-from chalicelib.core.errors import OutOfTimeError, TransientError
-from chalicelib.core.telemetry import logger
 
 # With fewer rows than the minimum, a commit costs more than its deletes.
 FIRST_ROWS, MIN_ROWS = 1000, 300

@@ -2,19 +2,21 @@
 
 from typing import Any
 
-from chalicelib.core.context import Context
-from chalicelib.core.errors import (
+from chalicelib.api import (
+    Context,
+    Counts,
     InvalidRequestError,
-    NightshiftError,
     OutOfTimeError,
     PermanentError,
+    Run,
     Skipped,
     TransientError,
+    logger,
+    save_checkpoint,
+    task,
 )
-from chalicelib.core.outcome import Counts, Outcome
-from chalicelib.core.telemetry import logger
-from chalicelib.runs.claims import Run, save_checkpoint
-from chalicelib.runs.task import task
+from chalicelib.core.errors import NightshiftError
+from chalicelib.core.outcome import Outcome
 from chalicelib.tasks.external_sync.reader import SourceReader
 from chalicelib.tasks.external_sync.sources import SyncSettings, all_sources
 

@@ -24,8 +24,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from chalicelib.api import PermanentError, TransientError
 from chalicelib.core.deadline import TimedOutError
-from chalicelib.core.errors import PermanentError, TransientError
 
 T = TypeVar("T")
 

@@ -12,14 +12,13 @@ from typing import NoReturn
 from msgspec.structs import replace
 from sqlalchemy import delete
 
+from chalicelib.api import Context, Counts, OutOfTimeError, PermanentError, TransientError, logger
 from chalicelib.core import secrets
 from chalicelib.core.clock import to_ms
 from chalicelib.core.config import is_reference
-from chalicelib.core.context import RESERVE_MS, Context
+from chalicelib.core.context import RESERVE_MS
 from chalicelib.core.deadline import TimedOutError
-from chalicelib.core.errors import ConfigurationError, OutOfTimeError, PermanentError, TransientError
-from chalicelib.core.outcome import Counts
-from chalicelib.core.telemetry import logger
+from chalicelib.core.errors import ConfigurationError
 from chalicelib.queue.services import payloads
 from chalicelib.schema import quarantine
 from chalicelib.tasks.external_sync import state

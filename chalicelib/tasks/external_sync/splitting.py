@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from chalicelib.api import PermanentError, TransientError
 from chalicelib.core.error_text import BOM, explain
-from chalicelib.core.errors import PermanentError, TransientError
 
 # Read at once: a few hundred usual items. Each copy in memory needs as much again.
 BUFFER_BYTES = 262_144

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Connection, func, select, update
 
+from chalicelib.api import PermanentError, TransientError
 from chalicelib.core.clock import Clock
 from chalicelib.core.database import Database, insert_missing
-from chalicelib.core.errors import AlreadyClaimed, PermanentError, TransientError
+from chalicelib.core.errors import AlreadyClaimed
 from chalicelib.schema import external_data, sync_states
 from chalicelib.tasks.external_sync.http_client import Validators
 

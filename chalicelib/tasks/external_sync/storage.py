@@ -19,8 +19,8 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Row, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from chalicelib.api import Counts
 from chalicelib.core.database import Database
-from chalicelib.core.outcome import Counts
 from chalicelib.schema import external_data, quarantine
 from chalicelib.tasks.external_sync.items import Item, ItemParser, Refused
 from chalicelib.tasks.external_sync.sources import Source

@@ -5,18 +5,12 @@ from typing import Any
 import msgspec
 from sqlalchemy import select
 
+from chalicelib.api import Context, Counts, InvalidRequestError, NewJob, Run, enqueue_many, task, transaction
 from chalicelib.application import users
 from chalicelib.core.clock import from_ms
-from chalicelib.core.context import Context
-from chalicelib.core.errors import InvalidRequestError
-from chalicelib.core.outcome import Counts
 from chalicelib.core.text import clean
 from chalicelib.mail.settings import MailSettings
-from chalicelib.queue import outbox
-from chalicelib.queue.outbox import NewJob
-from chalicelib.runs.claims import Run
 from chalicelib.runs.fire import AUTOMATIC
-from chalicelib.runs.task import task
 from chalicelib.tasks.monthly_report import page
 from chalicelib.tasks.monthly_report.figures import Report, collect
 from chalicelib.tasks.monthly_report.month import Month
@@ -105,5 +99,5 @@ def _enqueue_mails(context: Context, run: Run, report: Report, administrators: l
         )
         for administrator in administrators
     ]
-    with outbox.transaction(context) as connection:
-        outbox.enqueue_many(connection, mails, clock=context.clock)
+    with transaction(context) as connection:
+        enqueue_many(connection, mails)
