@@ -17,7 +17,7 @@ from sqlalchemy import insert, text, update
 import app
 from chalicelib.backup.archive.folder import DRILLED, VERIFIED
 from chalicelib.backup.archive.parts import Reader
-from chalicelib.backup.rds import snapshots
+from chalicelib.backup.rds import advance_snapshots
 from chalicelib.core import context as context_module
 from chalicelib.core import secrets, store
 from chalicelib.core.clock import to_ms
@@ -461,7 +461,7 @@ def backs_up_by_every_road(world: World, make: Callable[[Context], Any]) -> None
             # Too little time for any dump.
             make(world.context(seconds=5))
             for _ in range(2):
-                snapshots.advance_snapshots(as_the_watch(world))
+                advance_snapshots(as_the_watch(world))
             for task in rds.describe_export_tasks()["ExportTasks"]:
                 s3.put_object(
                     Bucket=world.environment["BUCKET"], Key=f"exports/{task['ExportTaskIdentifier']}/1.parquet"

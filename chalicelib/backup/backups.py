@@ -17,10 +17,9 @@ from chalicelib.backup.catalogue import Catalogue
 from chalicelib.backup.create import back_up_file, back_up_schema
 from chalicelib.backup.drill import DrillResult, drill
 from chalicelib.backup.dump.scope import Plan, find_omitted
-from chalicelib.backup.prune import PruneResult, prune
 from chalicelib.backup.restore.contents import VerifyResult, verify
 from chalicelib.backup.restore.restore import RestoreProgress, RestoreRequest, RestoreResult, restore
-from chalicelib.backup.retention import RetentionDecision, decide
+from chalicelib.backup.retention import PruneResult, RetentionDecision, decide, prune
 from chalicelib.backup.settings import BackupSettings
 from chalicelib.backup.sqlite import drill_file, restore_file
 from chalicelib.core import secrets

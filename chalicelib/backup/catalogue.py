@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, case, func, insert, select, update
 
-from chalicelib.backup.archive.folder import parse_id
+from chalicelib.backup.archive.folder import UNFINISHED, BackupInfo, parse_id
 from chalicelib.backup.archive.manifest import Manifest
-from chalicelib.backup.retention import UNFINISHED, BackupInfo
 from chalicelib.core.clock import Clock, to_ms
 from chalicelib.core.database import Database
 from chalicelib.core.telemetry import age

@@ -32,9 +32,9 @@ def advance_snapshots(context: Context) -> None:
     """Have RDS export its snapshots, where it makes any."""
     if context.settings(BackupSettings).backup_rds is not None:
         # Few deployments use RDS snapshots, and the import is slow.
-        from chalicelib.backup.rds import snapshots
+        from chalicelib.backup import rds
 
-        snapshots.advance_snapshots(context)
+        rds.advance_snapshots(context)
 
 
 def needed_rights(context: Context) -> Collection[str]:

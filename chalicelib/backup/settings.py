@@ -1,10 +1,32 @@
 """The settings of backups."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from chalicelib.backup.retention import Policy, read_policy
 from chalicelib.core.config import not_empty, optional, or_reference, patterns, positive, read_secrets, setting
+
+_PAIR = re.compile(r"([a-z]+)=(\d{1,4})", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """`all` is in days; the others count the newest days, weeks, months and years that have a backup."""
+
+    all: int
+    daily: int
+    weekly: int
+    monthly: int
+    yearly: int
+
+
+def read_policy(text: str) -> Policy:
+    """Parse the setting BACKUP_KEEP: all=7 daily=14 weekly=8 monthly=12 yearly=3. Raises ValueError."""
+    names = [field.name for field in fields(Policy)]
+    matches = [_PAIR.fullmatch(word) for word in text.split()]
+    numbers = {match[1]: int(match[2]) for match in matches if match}
+    if not all(matches) or len(numbers) < len(matches) or set(numbers) != set(names) or not any(numbers.values()):
+        raise ValueError(f"must give a number, not all zero, to each of {', '.join(names)}, such as all=7 daily=14 …")
+    return Policy(**numbers)
 
 
 def _rds(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from chalicelib.api import Context, Counts, OutOfTimeError, PermanentError, Run, logger, save_checkpoint, task
 from chalicelib.backup.backups import Backups
-from chalicelib.backup.rds.snapshots import Snapshots
+from chalicelib.backup.rds import Snapshots
 from chalicelib.backup.settings import BackupSettings
 from chalicelib.core.context import RESERVE_MS
 from chalicelib.core.telemetry import bind

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from chalicelib.backup.rds.client import EXPORT_PREFIX, SNAPSHOT_PREFIX
+from chalicelib.backup.rds import EXPORT_PREFIX, SNAPSHOT_PREFIX
 from chalicelib.core import part
 from chalicelib.core.config import PING, is_reference
 from chalicelib.runs.task import find_task

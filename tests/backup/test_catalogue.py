@@ -1,14 +1,13 @@
 """The catalogue: what was backed up as rows, mended from the bucket, which alone counts."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from chalicelib.backup.archive.folder import parse_id
+from chalicelib.backup.archive.folder import BackupInfo, parse_id
 from chalicelib.backup.archive.manifest import Manifest, Part
 from chalicelib.backup.catalogue import KILLED, MIN_RATED_BYTES, RECENT, Catalogue, emit_ages, relies_on_snapshots
 from chalicelib.core.clock import from_ms, to_ms
@@ -23,20 +22,16 @@ NOW = datetime(2026, 11, 26, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A backup as a list has it."""
-
-    id: str
-    finished_at: datetime | None = NOW
-    verified_at: datetime | None = None
-    drilled_at: datetime | None = None
-    touched_at: datetime = NOW
-    bytes: int = 1234
-
-    @property
-    def taken_at(self) -> datetime:
-        return parse_id(self.id)
+def listed(id: str = ID, **changes: Any) -> BackupInfo:
+    """Return a backup as a list has it."""
+    known: dict[str, Any] = {
+        "finished_at": NOW,
+        "verified_at": None,
+        "drilled_at": None,
+        "touched_at": NOW,
+        "bytes": 1234,
+    }
+    return BackupInfo(id=id, **known | changes)
 
 
 @pytest.fixture
@@ -111,7 +106,7 @@ def test_a_damaged_backup_is_no_longer_verified_and_says_why_until_it_is_again(
 
 
 def test_backups_that_only_the_bucket_knows_are_added(catalogue: Catalogue, database: Database) -> None:
-    found = [Found(id=ID, verified_at=NOW + HOUR), Found(id=OTHER_ID, finished_at=None)]
+    found = [listed(ID, verified_at=NOW + HOUR), listed(OTHER_ID, finished_at=None)]
     assert catalogue.reconcile(found) == 1
     assert rows(database) == [
         {
@@ -135,7 +130,7 @@ def test_what_agrees_with_the_bucket_is_left_alone_whatever_the_clocks(
     catalogue.record_check(ID, since="verified_at")
     before = rows(database)
     clock.advance(100_000)
-    assert catalogue.reconcile([Found(id=ID, finished_at=NOW, verified_at=NOW + timedelta(seconds=30))]) == 0
+    assert catalogue.reconcile([listed(ID, finished_at=NOW, verified_at=NOW + timedelta(seconds=30))]) == 0
     assert rows(database) == before
 
 
@@ -146,7 +141,7 @@ def test_marks_are_taken_over_and_taken_back(
     catalogue.begin(ID, run_id=None)
     catalogue.finish(ID, manifest())
     catalogue.record_check(ID, since="verified_at")
-    assert catalogue.reconcile([Found(id=ID, verified_at=verified_at, drilled_at=NOW)]) == 1
+    assert catalogue.reconcile([listed(ID, verified_at=verified_at, drilled_at=NOW)]) == 1
     (row,) = rows(database)
     assert row.get("verified_at") == (verified_at and to_ms(verified_at))
     assert row["drilled_at"] == to_ms(NOW)
@@ -157,7 +152,7 @@ def test_a_restored_catalogue_learns_how_the_backup_that_it_came_from_ended(
 ) -> None:
     """Its row was still `running` when the dump saw it."""
     catalogue.begin(ID, run_id="run")
-    assert catalogue.reconcile([Found(id=ID, verified_at=NOW)]) == 1
+    assert catalogue.reconcile([listed(ID, verified_at=NOW)]) == 1
     (row,) = rows(database)
     assert (row["status"], row["run_id"], row["verified_at"]) == ("finished", "run", to_ms(NOW))
 
@@ -182,15 +177,15 @@ def test_what_was_had_back_is_there_again(catalogue: Catalogue, database: Databa
     catalogue.finish(ID, manifest())
     clock.advance(4000)
     catalogue.reconcile([])
-    assert catalogue.reconcile([Found(id=ID)]) == 1
+    assert catalogue.reconcile([listed(ID)]) == 1
     (row,) = rows(database)
     assert row["status"] == "finished"
     assert "removed_at" not in row
 
 
-@pytest.mark.parametrize("found", [[], [Found(id=ID, finished_at=None)]], ids=["nothing", "some parts"])
+@pytest.mark.parametrize("found", [[], [listed(ID, finished_at=None)]], ids=["nothing", "some parts"])
 def test_a_row_that_still_says_running_after_two_days_was_killed(
-    catalogue: Catalogue, database: Database, clock: FrozenClock, found: list[Found]
+    catalogue: Catalogue, database: Database, clock: FrozenClock, found: list[BackupInfo]
 ) -> None:
     catalogue.begin(ID, run_id=None)
     clock.advance(48 * 3600)
@@ -204,7 +199,7 @@ def test_a_row_that_still_says_running_after_two_days_was_killed(
 
 def test_dumps_and_snapshots_do_not_mix(database: Database, clock: FrozenClock, catalogue: Catalogue) -> None:
     snapshots = Catalogue(database, clock, kind="snapshot")
-    snapshots.reconcile([Found(id=ID)])
+    snapshots.reconcile([listed(ID)])
     clock.advance(100_000)
     assert catalogue.reconcile([]) == 0
     assert [(row["kind"], row["status"]) for row in rows(database)] == [("snapshot", "finished")]
@@ -231,7 +226,7 @@ def test_a_backup_of_a_few_rows_says_nothing_about_the_rate(catalogue: Catalogue
 
 def test_a_backup_that_did_not_end_says_nothing_about_the_rate(catalogue: Catalogue) -> None:
     catalogue.begin(ID, run_id=None)
-    catalogue.reconcile([Found(id=OTHER_ID)])
+    catalogue.reconcile([listed(OTHER_ID)])
     assert catalogue.rate() is None
 
 
@@ -288,7 +283,7 @@ def test_what_is_newer_and_was_not_read_back_is_damaged_or_is_gone_makes_no_youn
     assert ages()["backup_verified_age"] == hours
     catalogue.record_check(OTHER_ID, since="verified_at")
     clock.advance(7200)
-    catalogue.reconcile([Found(id=ID, verified_at=NOW)])
+    catalogue.reconcile([listed(ID, verified_at=NOW)])
     assert ages()["backup_verified_age"] == hours + 2
 
 
@@ -327,18 +322,18 @@ def test_what_is_being_made_or_was_not_read_back_is_open(
     catalogue.begin(ID, run_id=None)
     assert catalogue.has_unverified()
     assert not Catalogue(database, clock, kind="snapshot").has_unverified()
-    catalogue.reconcile([Found(id=ID)])
+    catalogue.reconcile([listed(ID)])
     assert catalogue.has_unverified()
-    catalogue.reconcile([Found(id=ID, verified_at=NOW)])
+    catalogue.reconcile([listed(ID, verified_at=NOW)])
     assert not catalogue.has_unverified()
 
 
 def test_what_kept_a_backup_from_being_read_back_is_forgotten_once_it_was(
     catalogue: Catalogue, database: Database
 ) -> None:
-    catalogue.reconcile([Found(id=ID)])
+    catalogue.reconcile([listed(ID)])
     catalogue.record_defect(ID, TransientError("the export failed"))
-    catalogue.reconcile([Found(id=ID)])
+    catalogue.reconcile([listed(ID)])
     assert rows(database)[0]["error"] == "the export failed"
-    catalogue.reconcile([Found(id=ID, verified_at=NOW)])
+    catalogue.reconcile([listed(ID, verified_at=NOW)])
     assert "error" not in rows(database)[0]

@@ -13,8 +13,8 @@ from botocore.stub import Stubber
 
 from chalicelib.backup.archive.folder import MANIFEST, VERIFIED, Backup, key_of, list_backups
 from chalicelib.backup.archive.parts import ArchiveWriter, Reader
-from chalicelib.backup.prune import prune
-from chalicelib.backup.retention import Policy, RetentionDecision, decide
+from chalicelib.backup.retention import RetentionDecision, decide, prune
+from chalicelib.backup.settings import Policy
 from chalicelib.core.errors import TransientError
 from chalicelib.core.store import Store, StoredObject
 from nightshift.local.aws import LocalAws
@@ -30,8 +30,7 @@ import os, signal, sys
 from datetime import UTC, datetime
 from itertools import count
 from chalicelib.backup.archive.folder import list_backups
-from chalicelib.backup.prune import prune
-from chalicelib.backup.retention import RetentionDecision
+from chalicelib.backup.retention import RetentionDecision, prune
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET
@@ -221,7 +220,7 @@ def test_what_s3_refuses_to_delete_is_reported_and_does_not_stop_the_others(
 def test_more_objects_than_s3_deletes_at_once_all_go(stub: Stubber) -> None:
     parts = [f"{number:05}.sql.zst" for number in range(1, 2002)]
     found = {name: StoredObject(key=key_of(ID, name), size=1, modified_at=now()) for name in [*parts, MANIFEST]}
-    decision = RetentionDecision(backup=Backup(id=ID, objects=found), keep=False, reasons=("so it was decided",))
+    decision = RetentionDecision(backup=Backup.of(ID, found), keep=False, reasons=("so it was decided",))
     stub.add_response("head_object", {})
     for names in ([MANIFEST], parts[:1000], parts[1000:2000], parts[2000:]):
         objects = [{"Key": key_of(ID, name)} for name in names]

@@ -1,15 +1,16 @@
 """Retention: what is kept has a reason, and what could not be had back is never removed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.backup.archive.folder import parse_id
-from chalicelib.backup.retention import UNFINISHED, Policy, RetentionDecision, decide, read_policy
+from chalicelib.backup.archive.folder import UNFINISHED, BackupInfo
+from chalicelib.backup.retention import RetentionDecision, decide
+from chalicelib.backup.settings import Policy, read_policy
 from tests.backup.archives import id_of
 
 NOW = datetime(2026, 11, 25, 2, tzinfo=UTC)
@@ -17,41 +18,27 @@ POLICY = Policy(all=3, daily=5, weekly=3, monthly=4, yearly=2)
 DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """A backup, as retention sees one."""
-
-    id: str
-    finished_at: datetime | None
-    verified_at: datetime | None
-    drilled_at: datetime | None = None
-    touched_at: datetime = field(default=NOW)
-    bytes: int = 0
-
-    @property
-    def taken_at(self) -> datetime:
-        return parse_id(self.id)
-
-
-def made(moment: datetime, *, number: int = 0, finished: bool = True, verified: bool = True) -> Made:
-    return Made(
+def made(moment: datetime, *, number: int = 0, finished: bool = True, verified: bool = True) -> BackupInfo:
+    return BackupInfo(
         id=id_of(moment, number=number),
         finished_at=moment if finished else None,
         verified_at=moment if finished and verified else None,
+        drilled_at=None,
         touched_at=moment,
+        bytes=0,
     )
 
 
-def daily(days: int, *, until: datetime = NOW, verified: bool = True) -> list[Made]:
+def daily(days: int, *, until: datetime = NOW, verified: bool = True) -> list[BackupInfo]:
     return [made(until - n * DAY, verified=verified) for n in range(days)]
 
 
-def kept(backups: Iterable[Made], *, now: datetime = NOW, policy: Policy = POLICY) -> dict[str, tuple[str, ...]]:
+def kept(backups: Iterable[BackupInfo], *, now: datetime = NOW, policy: Policy = POLICY) -> dict[str, tuple[str, ...]]:
     decisions = decide(list(backups), now=now, policy=policy)
     return {f"{d.backup.taken_at:%Y-%m-%d}": d.reasons for d in decisions if d.keep}
 
 
-def ids(decisions: Iterable[RetentionDecision[Made]], *, keep: bool) -> set[str]:
+def ids(decisions: Iterable[RetentionDecision[BackupInfo]], *, keep: bool) -> set[str]:
     return {decision.backup.id for decision in decisions if decision.keep is keep}
 
 
@@ -171,7 +158,7 @@ MOMENTS = moments(2 * SECONDS_UNTIL_NOW)
 
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS)
 def test_the_newest_and_the_newest_verified_are_never_removed(
-    backups: list[Made], policy: Policy, now: datetime
+    backups: list[BackupInfo], policy: Policy, now: datetime
 ) -> None:
     removed = ids(decide(backups, now=now, policy=policy), keep=False)
     finished = sorted(backup.id for backup in backups if backup.finished_at)
@@ -180,14 +167,14 @@ def test_the_newest_and_the_newest_verified_are_never_removed(
 
 
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS)
-def test_each_backup_has_one_decision_with_a_reason(backups: list[Made], policy: Policy, now: datetime) -> None:
+def test_each_backup_has_one_decision_with_a_reason(backups: list[BackupInfo], policy: Policy, now: datetime) -> None:
     decisions = decide(backups, now=now, policy=policy)
     assert sorted(d.backup.id for d in decisions) == sorted(backup.id for backup in backups)
     assert all(decision.reasons for decision in decisions)
 
 
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS)
-def test_what_was_kept_is_kept_again(backups: list[Made], policy: Policy, now: datetime) -> None:
+def test_what_was_kept_is_kept_again(backups: list[BackupInfo], policy: Policy, now: datetime) -> None:
     first = decide(backups, now=now, policy=policy)
     second = decide([d.backup for d in first if d.keep], now=now, policy=policy)
     assert second == [d for d in first if d.keep]
@@ -195,7 +182,7 @@ def test_what_was_kept_is_kept_again(backups: list[Made], policy: Policy, now: d
 
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS, more=POLICIES)
 def test_a_policy_that_keeps_more_removes_nothing_that_another_keeps(
-    backups: list[Made], policy: Policy, now: datetime, more: Policy
+    backups: list[BackupInfo], policy: Policy, now: datetime, more: Policy
 ) -> None:
     larger = Policy(
         all=policy.all + more.all,
@@ -210,7 +197,7 @@ def test_a_policy_that_keeps_more_removes_nothing_that_another_keeps(
 
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS, hours=st.integers(0, 100_000))
 def test_what_is_removed_now_would_not_be_kept_later(
-    backups: list[Made], policy: Policy, now: datetime, hours: int
+    backups: list[BackupInfo], policy: Policy, now: datetime, hours: int
 ) -> None:
     removed = ids(decide(backups, now=now, policy=policy), keep=False)
     assert removed <= ids(decide(backups, now=now + timedelta(hours=hours), policy=policy), keep=False)
@@ -218,7 +205,7 @@ def test_what_is_removed_now_would_not_be_kept_later(
 
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS, hours=st.integers(1, 10_000), verified=st.booleans())
 def test_a_new_backup_brings_no_removed_one_back(
-    backups: list[Made], policy: Policy, now: datetime, hours: int, verified: bool
+    backups: list[BackupInfo], policy: Policy, now: datetime, hours: int, verified: bool
 ) -> None:
     newest = max((backup.taken_at for backup in backups), default=NOW)
     new = made(newest + timedelta(hours=hours), verified=verified)
@@ -228,7 +215,7 @@ def test_a_new_backup_brings_no_removed_one_back(
 
 @given(backups=BACKUPS, policy=POLICIES, now=MOMENTS, data=st.data())
 def test_the_order_of_the_list_does_not_matter(
-    backups: list[Made], policy: Policy, now: datetime, data: st.DataObject
+    backups: list[BackupInfo], policy: Policy, now: datetime, data: st.DataObject
 ) -> None:
     shuffled = data.draw(st.permutations(backups))
     assert decide(shuffled, now=now, policy=policy) == decide(backups, now=now, policy=policy)

@@ -28,7 +28,7 @@ PUTTING_JOBS = {
 
 # What a worker calls when it goes on with a task's run is that task's.
 CALLERS: dict[str, dict[str, Container[str]]] = {
-    "chalicelib/backup/rds/client.py": {
+    "chalicelib/backup/rds.py": {
         "rds.AddTagsToResource": {"watch"},
         "rds.CreateDBClusterSnapshot": BACKING_UP,
         "rds.CreateDBSnapshot": BACKING_UP,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.backup.rds.client import EXPORT_PREFIX
+from chalicelib.backup.rds import EXPORT_PREFIX
 from nightshift.deploy.stage import CONCERNS
 from tests.infra.templates import GIVEN, INFRA, TEMPLATES, resources, the, within
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chalicelib.backup.retention import decide, read_policy
-from chalicelib.backup.settings import BackupSettings
+from chalicelib.backup.retention import decide
+from chalicelib.backup.settings import BackupSettings, read_policy
 from scale import keeping
 from scale.cost import as_json, as_markdown, as_prices, as_summary, months, total
 from scale.line import line

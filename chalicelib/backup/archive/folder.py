@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from chalicelib.core.errors import InvalidRequestError, TransientError
@@ -52,11 +52,6 @@ def is_part_name(name: str) -> bool:
     return _PART.fullmatch(name) is not None
 
 
-def is_backup_object(name: str) -> bool:
-    """Return whether an object of this name was written by a backup."""
-    return name in {MANIFEST, VERIFIED, DRILLED} or is_part_name(name)
-
-
 def key_of(id: str, name: str) -> str:
     """Return an object's key."""
     return f"{PREFIX}{id}/{name}"
@@ -73,47 +68,50 @@ def unmark(store: Store, id: str, name: str) -> None:
         raise TransientError(f"the mark {name} of backup {id} cannot be removed: {reason}")
 
 
+# Longer than any backup takes. A younger unfinished one may still be running.
+UNFINISHED = timedelta(days=2)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Backup:
-    """A complete or unfinished backup, by the objects in its folder."""
+class BackupInfo:
+    """What retention and the catalogue know about a dump or a snapshot; ids sort by `taken_at`."""
 
     id: str
-    # By name; only objects that backups write.
-    objects: Mapping[str, StoredObject]
+    # None if it is unfinished.
+    finished_at: datetime | None
+    verified_at: datetime | None
+    drilled_at: datetime | None
+    # When it was last modified.
+    touched_at: datetime
+    # Its stored size.
+    bytes: int
 
     @property
     def taken_at(self) -> datetime:
         """When its data was read."""
         return parse_id(self.id)
 
-    @property
-    def finished_at(self) -> datetime | None:
-        """When its manifest was written; None if it is unfinished."""
-        return self._written_at(MANIFEST)
 
-    @property
-    def verified_at(self) -> datetime | None:
-        """When it was last verified."""
-        return self._written_at(VERIFIED)
+@dataclass(frozen=True, kw_only=True)
+class Backup(BackupInfo):
+    """A complete or unfinished dump, by the objects in its folder; complete since its manifest was written."""
 
-    @property
-    def drilled_at(self) -> datetime | None:
-        """When it was last drilled."""
-        return self._written_at(DRILLED)
+    # By name; only objects that backups write.
+    objects: Mapping[str, StoredObject]
 
-    @property
-    def touched_at(self) -> datetime:
-        """When one of its objects was last written."""
-        return max(found.modified_at for found in self.objects.values())
-
-    @property
-    def bytes(self) -> int:
-        """Its size in the bucket."""
-        return sum(found.size for found in self.objects.values())
-
-    def _written_at(self, name: str) -> datetime | None:
-        found = self.objects.get(name)
-        return None if found is None else found.modified_at
+    @classmethod
+    def of(cls, id: str, objects: Mapping[str, StoredObject]) -> Backup:
+        """Return the backup with this id and these objects."""
+        moments = {name: found.modified_at for name, found in objects.items()}
+        return cls(
+            id=id,
+            finished_at=moments.get(MANIFEST),
+            verified_at=moments.get(VERIFIED),
+            drilled_at=moments.get(DRILLED),
+            touched_at=max(moments.values()),
+            bytes=sum(found.size for found in objects.values()),
+            objects=objects,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +153,9 @@ def list_backups(store: Store) -> Listing:
     objects: dict[str, dict[str, StoredObject]] = {}
     for found in store.list(PREFIX):
         id, _, name = found.key.removeprefix(PREFIX).partition("/")
-        if is_id(id) and is_backup_object(name):
+        if is_id(id) and (name in {MANIFEST, VERIFIED, DRILLED} or is_part_name(name)):
             objects.setdefault(id, {})[name] = found
-    return Listing(backups=tuple(Backup(id=id, objects=objects[id]) for id in sorted(objects)))
+    return Listing(backups=tuple(Backup.of(id, objects[id]) for id in sorted(objects)))
 
 
 def _moment(text: str) -> datetime:

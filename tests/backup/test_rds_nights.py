@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from sqlalchemy import select
 
 from chalicelib import backup
-from chalicelib.backup.rds import snapshots
+from chalicelib.backup import rds
 from chalicelib.backup.status import find, read_backups
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.config import Environment
@@ -174,7 +174,7 @@ def test_an_rds_that_does_not_answer_keeps_the_watch_from_no_other_look(
     nights.back_up()
     log()
     nights.rds.refuse = refusal
-    monkeypatch.setattr(snapshots, "LONGEST_SECONDS", seconds)
+    monkeypatch.setattr(rds, "LONGEST_SECONDS", seconds)
     with pytest.raises(RunFailedError, match=rf"it could not check snapshots \({reason}"):
         watch.watch(nights.context(seconds=60), {}, [backup.PART])
     assert told(log(), "backup_verified_age") == [24.0]

@@ -1,7 +1,6 @@
 """The other road: RDS makes snapshots and exports them, one run begins it and a later one notices its end."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -9,9 +8,19 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from chalicelib.backup.rds.client import EXPORT_TAG, Snapshot, SnapshotClient, id_of, name_of
-from chalicelib.backup.rds.snapshots import ExportDestination, ExportProgress, export_snapshots, remove_snapshots
-from chalicelib.backup.retention import Policy, RetentionDecision, decide
+from chalicelib.backup.rds import (
+    EXPORT_TAG,
+    ExportDestination,
+    ExportProgress,
+    Snapshot,
+    SnapshotClient,
+    export_snapshots,
+    id_of,
+    name_of,
+    remove_snapshots,
+)
+from chalicelib.backup.retention import RetentionDecision, decide
+from chalicelib.backup.settings import Policy
 from chalicelib.core.errors import PermanentError, TransientError
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
@@ -66,14 +75,14 @@ def test_a_snapshot_is_begun_exported_and_noticed_run_by_run(aws: LocalAws, rds:
     rds.create(ID)
     (snapshot,) = rds.list()
     assert (snapshot.id, snapshot.taken_at) == (ID, datetime(2026, 11, 25, 1, tzinfo=UTC))
-    assert (snapshot.finished_at, snapshot.verified_at) == (snapshot.created_at, None)
-    assert step(rds) == ExportProgress(waiting=(), exporting=(ID,), complete=(), failed={})
+    assert (snapshot.finished_at, snapshot.verified_at) == (snapshot.touched_at, None)
+    assert step(rds) == ExportProgress(steps={ID: "exporting"}, failed={})
     (task,) = aws.client("rds").describe_export_tasks()["ExportTasks"]
     assert (task["ExportTaskIdentifier"], task["S3Bucket"], task["S3Prefix"]) == (name_of(ID), BUCKET, "exports")
     assert (task["SourceArn"], task["IamRoleArn"], task["KmsKeyId"]) == (snapshot.arn, TO.role_arn, TO.key_arn)
-    assert step(rds) == ExportProgress(waiting=(), exporting=(), complete=(ID,), failed={})
+    assert step(rds) == ExportProgress(steps={ID: "complete"}, failed={})
     assert rds.list()[0].verified_at is not None
-    assert step(rds) == ExportProgress(waiting=(), exporting=(), complete=(), failed={})
+    assert step(rds) == ExportProgress(steps={ID: "ended"}, failed={})
 
 
 def test_beginning_the_same_again_changes_nothing(rds: SnapshotClient) -> None:
@@ -138,7 +147,13 @@ def test_nothing_goes_before_an_export_came_to_its_end(rds: SnapshotClient) -> N
 
 
 ARN = f"arn:aws:rds:{REGION}:{ACCOUNT}:snapshot:{name_of(ID)}"
-SNAPSHOT = Snapshot(id=ID, arn=ARN, status="available", created_at=NOW, bytes=1, export="started")
+
+
+def snapshot(id: str = ID, *, status: str = "available", export: str | None = "started") -> Snapshot:
+    return Snapshot.of(id, arn=ARN, status=status, created_at=NOW, bytes=1, export=export)
+
+
+SNAPSHOT = snapshot()
 
 
 def stubbed(stub: Stubber) -> SnapshotClient:
@@ -157,7 +172,7 @@ def expect_tag(stub: Stubber, value: str) -> None:
 @pytest.mark.parametrize("status", ["STARTING", "IN_PROGRESS"])
 def test_an_export_that_goes_on_is_left_to(stub: Stubber, status: str) -> None:
     expect_task(stub, Status=status)
-    assert export_snapshots(stubbed(stub), [SNAPSHOT], to=TO, now=NOW).exporting == (ID,)
+    assert export_snapshots(stubbed(stub), [SNAPSHOT], to=TO, now=NOW).steps == {ID: "exporting"}
 
 
 @pytest.mark.parametrize("end", [NOW - timedelta(hours=1), None])
@@ -165,8 +180,8 @@ def test_an_export_is_complete_since_aws_says_so(stub: Stubber, end: datetime | 
     expect_task(stub, Status="COMPLETE", **({} if end is None else {"TaskEndTime": end}))
     value = f"complete {(end or NOW).replace(tzinfo=None).isoformat()}Z"
     expect_tag(stub, value)
-    assert export_snapshots(stubbed(stub), [SNAPSHOT], to=TO, now=NOW).complete == (ID,)
-    assert replace(SNAPSHOT, export=value).verified_at == (end or NOW)
+    assert export_snapshots(stubbed(stub), [SNAPSHOT], to=TO, now=NOW).steps == {ID: "complete"}
+    assert snapshot(export=value).verified_at == (end or NOW)
 
 
 @pytest.mark.parametrize(
@@ -182,19 +197,19 @@ def test_an_export_that_failed_is_told_once(stub: Stubber, task: dict[str, str],
     expect_tag(stub, "failed")
     failed = export_snapshots(stubbed(stub), [SNAPSHOT], to=TO, now=NOW).failed
     assert failed == {ID: f"the export of {name_of(ID)} failed: {reason}; the snapshot itself exists"}
-    told = replace(SNAPSHOT, export="failed")
+    told = snapshot(export="failed")
     assert told.verified_at is None
     assert export_snapshots(stubbed(stub), [told], to=TO, now=NOW).failed == {}
 
 
 def test_a_snapshot_that_is_being_made_is_waited_for(stub: Stubber) -> None:
-    creating = replace(SNAPSHOT, status="creating", export=None)
+    creating = snapshot(status="creating", export=None)
     assert creating.finished_at is None
-    assert export_snapshots(stubbed(stub), [creating], to=TO, now=NOW).waiting == (ID,)
+    assert export_snapshots(stubbed(stub), [creating], to=TO, now=NOW).steps == {ID: "waiting"}
 
 
 def test_a_snapshot_that_failed_is_told_once_and_is_no_backup(stub: Stubber) -> None:
-    failed = replace(SNAPSHOT, status="failed", export=None)
+    failed = snapshot(status="failed", export=None)
     expect_tag(stub, "failed")
     progress = export_snapshots(stubbed(stub), [failed], to=TO, now=NOW)
     assert progress.failed == {ID: f"RDS failed to create the snapshot {name_of(ID)}; see its events"}
@@ -205,9 +220,9 @@ def test_a_snapshot_that_failed_is_told_once_and_is_no_backup(stub: Stubber) -> 
 def test_an_export_that_cannot_begin_stops_no_other_and_is_tried_again(stub: Stubber, code: str) -> None:
     stub.add_client_error("start_export_task", code)
     expect_task(stub, Status="IN_PROGRESS")
-    begun = [replace(SNAPSHOT, export=None), replace(SNAPSHOT, id=OTHER_ID)]
+    begun = [snapshot(export=None), snapshot(OTHER_ID)]
     progress = export_snapshots(stubbed(stub), begun, to=TO, now=NOW)
-    assert progress.exporting == (OTHER_ID,)
+    assert progress.steps == {OTHER_ID: "exporting"}
     assert f"the export of {name_of(ID)} failed: " in progress.failed[ID]
     assert code in progress.failed[ID]
 
@@ -217,16 +232,16 @@ def test_a_snapshot_that_is_being_made_has_no_time_of_its_own_yet(stub: Stubber)
     expected = {"DBInstanceIdentifier": DATABASE, "SnapshotType": "manual"}
     stub.add_response("describe_db_snapshots", {"DBSnapshots": [entry], "Marker": "more"}, expected)
     stub.add_response("describe_db_snapshots", {"DBSnapshots": []}, expected | {"Marker": "more"})
-    (snapshot,) = stubbed(stub).list()
-    assert snapshot.touched_at == snapshot.taken_at
+    (listed,) = stubbed(stub).list()
+    assert listed.touched_at == listed.taken_at
 
 
 def test_what_rds_or_s3_refuses_to_delete_is_reported_and_stops_no_other(stub: Stubber, store: Store) -> None:
     stub.add_client_error("delete_db_snapshot", "InvalidDBSnapshotState", "an export of it goes on")
     stub.add_response("delete_db_snapshot", {}, {"DBSnapshotIdentifier": name_of(OTHER_ID)})
-    snapshots = [SNAPSHOT, replace(SNAPSHOT, id=OTHER_ID)]
     decisions = [
-        RetentionDecision(backup=snapshot, keep=False, reasons=("so it was decided",)) for snapshot in snapshots
+        RetentionDecision(backup=each, keep=False, reasons=("so it was decided",))
+        for each in (SNAPSHOT, snapshot(OTHER_ID))
     ]
     removed = remove_snapshots(stubbed(stub), store, decisions, dry_run=False)
     assert removed.removed == (OTHER_ID,)

@@ -1,1 +1,0 @@
-"""Backups that RDS makes: snapshots and their exports."""
