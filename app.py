@@ -1,17 +1,15 @@
-"""The triggers, and nothing else: what Lambda calls, and when. Heavy imports wait until a function is called."""
+"""The functions of this deployment, and what invokes each. Heavy imports wait until a function is called."""
 
 import os
-from collections.abc import Callable
 from typing import Any
 
-from chalice.app import Chalice, CloudWatchEvent, Response, ScheduleExpression, SNSEvent, SQSEvent
+from chalice.app import CloudWatchEvent, Response, SNSEvent, SQSEvent
 
 from chalicelib import backup, mail
 from chalicelib.core.part import settings_of
-from chalicelib.schedule.schedule import Schedule, schedule_of
+from chalicelib.triggers import App
 
-# Chalice's own log handler off: the logger of telemetry.py bears the same name, and each line would come twice.
-app = Chalice(app_name="nightshift", configure_logs=False)
+app = App(app_name="nightshift")
 
 # The parts of this deployment. Their settings are validated whenever a function starts.
 PARTS = (mail.PART, backup.PART)
@@ -25,96 +23,43 @@ if os.environ.get("AWS_CHALICE_CLI_MODE"):
 FORMS = ["application/x-www-form-urlencoded", "multipart/form-data", "application/json"]
 
 
-def answers_people(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Let a function of a schedule or a topic also take what people send with `chalice invoke`.
-
-    Chalice builds a CloudWatchEvent or an SNSEvent before any of our code runs, which an incomplete event makes fail;
-    so what came is put whole into the `detail` of a complete one. Lambda calls whatever the module's name is bound to.
-    """
-    texts = dict.fromkeys(("version", "account", "region", "source", "time", "id", "detail-type"), "")
-    records = [{"Sns": {"Message": "", "Subject": "", "MessageAttributes": {}}}]
-
-    def call(event: Any, context: Any) -> Any:
-        return function({**texts, "resources": [], "Records": records, "detail": event}, context)
-
-    return call
-
-
-class Rule(ScheduleExpression):
-    """What EventBridge is told of a schedule, which Chalice asks for when it deploys, and no function ever."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule = schedule
-
-    def to_string(self) -> str:
-        """Return the expression."""
-        from datetime import UTC, datetime
-
-        from chalicelib.schedule.eventbridge import rule_of
-
-        return rule_of(self._schedule, now=datetime.now(UTC)).expression
-
-
-# When each task is due.
-SCHEDULES: dict[str, Schedule] = {}
-
-
-def scheduled(text: str) -> Callable[[Callable[[CloudWatchEvent], Any]], Callable[[Any, Any], Any]]:
-    """Fire a task by cron text, in UTC or the zone at its end; a stage's NAME_SCHEDULE says otherwise."""
-
-    def register(function: Callable[[CloudWatchEvent], Any]) -> Callable[[Any, Any], Any]:
-        name = function.__name__
-        SCHEDULES[name] = schedule_of(name, text)
-        return answers_people(app.schedule(Rule(SCHEDULES[name]))(function))
-
-    return register
-
-
-@scheduled("0 8 * * *")
+@app.schedule("0 8 * * *")
 def daily_digest(event: CloudWatchEvent) -> Any:
-    """Send yesterday's posts to everyone who asked for them."""
     return _execute("daily_digest", event)
 
 
-@scheduled("5 0 * * *")
+@app.schedule("5 0 * * *")
 def record_activity(event: CloudWatchEvent) -> Any:
-    """Record who was active yesterday, before their sessions are cleaned up."""
     return _execute("record_activity", event)
 
 
-@scheduled("0 1 * * *")
+@app.schedule("0 1 * * *")
 def database_backup(event: CloudWatchEvent) -> Any:
-    """Copy the database to the bucket, and read the copy back."""
     return _execute("database_backup", event)
 
 
-@scheduled("0 4 * * 0")
+@app.schedule("0 4 * * 0")
 def backup_drill(event: CloudWatchEvent) -> Any:
-    """Restore the newest backup on trial."""
     return _execute("backup_drill", event)
 
 
-@scheduled("0 2 * * *")
+@app.schedule("0 2 * * *")
 def database_cleanup(event: CloudWatchEvent) -> Any:
-    """Delete what nobody needs any more."""
     return _execute("database_cleanup", event)
 
 
-@scheduled("0 9 1 * *")
+@app.schedule("0 9 1 * *")
 def monthly_report(event: CloudWatchEvent) -> Any:
-    """Tell the month that has ended in figures."""
     return _execute("monthly_report", event)
 
 
-@scheduled("every 30 minutes")
+@app.schedule("every 30 minutes")
 def cache_warming(event: CloudWatchEvent) -> Any:
-    """Compute what the application shows most, before anybody waits for it."""
     return _execute("cache_warming", event)
 
 
-@scheduled("every 15 minutes")
+@app.schedule("every 15 minutes")
 def external_sync(event: CloudWatchEvent) -> Any:
-    """Fetch what has changed at the sources of external data."""
     return _execute("external_sync", event)
 
 
@@ -134,7 +79,6 @@ def work_priority(event: SQSEvent) -> Any:
     return _work(event, queue="priority")
 
 
-@answers_people
 @app.schedule("rate(1 minute)")
 def dispatch(event: CloudWatchEvent) -> Any:
     """Every minute: put the jobs that are due on their queues."""
@@ -144,26 +88,24 @@ def dispatch(event: CloudWatchEvent) -> Any:
     context = _context(event.context)
     summary = dispatch.dispatch(context)
     # Here too: with the watch late or switched off, the fires of a replaced schedule would be lost.
-    catch_up.record_or_raise(context, SCHEDULES)
+    catch_up.record_or_raise(context, app.schedules)
     return summary
 
 
-@answers_people
 @app.schedule("rate(5 minutes)")
 def watch(event: CloudWatchEvent) -> Any:
     """Every five minutes: catch up missed fires, rescue stale runs, and report."""
     from chalicelib.operate import watch
 
-    return watch.watch(_context(event.context), SCHEDULES, PARTS)
+    return watch.watch(_context(event.context), app.schedules, PARTS)
 
 
-@answers_people
 @app.on_sns_message(topic=os.environ.get("MAIL_FEEDBACK_TOPIC_NAME", "nightshift-mail-feedback"))
 def mail_feedback(event: SNSEvent) -> Any:
     """Record the bounces and complaints that SES publishes."""
     from chalicelib.mail import feedback
 
-    return feedback.receive(event.to_dict()["detail"], _context(event.context))
+    return feedback.receive(event.to_dict(), _context(event.context))
 
 
 if os.environ.get("UNSUBSCRIBE_ROUTE") == "on":
@@ -182,7 +124,7 @@ def operate(event: Any, context: Any) -> Any:
     from chalicelib import operate
     from chalicelib.operate.answers import fit
 
-    return fit(operate.operate(event, _context(context, for_a_person=True), SCHEDULES, PARTS))
+    return fit(operate.operate(event, _context(context, for_a_person=True), app.schedules, PARTS))
 
 
 @app.lambda_function(name="look")
@@ -191,7 +133,7 @@ def look(event: Any, context: Any) -> Any:
     from chalicelib import operate
     from chalicelib.operate.answers import fit
 
-    return fit(operate.look(event, _context(context, for_a_person=True), SCHEDULES, PARTS))
+    return fit(operate.look(event, _context(context, for_a_person=True), app.schedules, PARTS))
 
 
 def _context(lambda_context: Any, *, for_a_person: bool = False) -> Any:
@@ -215,11 +157,6 @@ def _work(event: SQSEvent, *, queue: str) -> Any:
 
 
 def _execute(task: str, event: CloudWatchEvent) -> Any:
-    from chalicelib.runs.fire import is_due
-
-    if not is_due(event.detail, SCHEDULES[task]):
-        # The rule fires whenever the schedule may be due, since EventBridge knows no zones.
-        return {"task": task, "outcome": "dropped"}
     from chalicelib.runs import execution
 
-    return execution.execute(task, event=event.detail, context=_context(event.context))
+    return execution.execute(task, event=event.to_dict(), context=_context(event.context))

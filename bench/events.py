@@ -22,7 +22,7 @@ def events_of(trigger: Trigger) -> Iterator[Any]:
         match trigger.kind:
             case "task":
                 yield {"scheduled_for": iso(NOW - n * APART)}
-            case "rate":
+            case "expression":
                 yield scheduled_event(NOW)
             case "queue":
                 yield sqs_event([_message()])

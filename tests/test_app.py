@@ -53,10 +53,10 @@ def test_a_wrong_key_or_value_gets_one_sentence_that_names_it(world: World, payl
 
 def test_every_function_answers_an_invocation_with_nothing(world: World) -> None:
     others = {"dispatch", "watch", "operate", "look", "work", "work_priority", "mail_feedback"}
-    assert set(app.app.handler_map) == {*app.SCHEDULES, *others}
-    outcomes = {task: invoke(task, {})["outcome"] for task in app.SCHEDULES}
+    assert set(app.app.handler_map) == {*app.app.schedules, *others}
+    outcomes = {task: invoke(task, {})["outcome"] for task in app.app.schedules}
     without_a_place = dict.fromkeys(("cache_warming", "external_sync"), "skipped")
-    assert outcomes == dict.fromkeys(app.SCHEDULES, "succeeded") | without_a_place
+    assert outcomes == dict.fromkeys(app.app.schedules, "succeeded") | without_a_place
     with pytest.raises(RunFailedError, match="this is no event of SNS"):
         invoke("mail_feedback", {})
     for function in ("dispatch", "watch"):

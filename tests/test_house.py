@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "runs": BASE | {"schedule", "queue"},
     "operate": ENGINE - {"operate"},
     "api": {"core", "queue", "runs"},
+    "triggers": {"schedule", "runs"},
     "mail": ENGINE,
     "backup": ENGINE,
     "tasks": ENGINE | {"api", "mail", "backup"},

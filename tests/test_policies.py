@@ -191,7 +191,7 @@ def _resources_of(service: str, params: dict[str, Any], arns: dict[str, str]) ->
         return {_place_of(key) for key in deleted or [params.get("Key")]}
     if service == "lambda":
         task = params["FunctionName"].rpartition("-")[2]
-        return {"${TaskFunctionArns}" if task in app.SCHEDULES else f"{FUNCTION}{task}"}
+        return {"${TaskFunctionArns}" if task in app.app.schedules else f"{FUNCTION}{task}"}
     if service == "secretsmanager":
         return {arns[params["SecretId"]]}
     return {"${MailArns}" if {"Content", "DefaultContent"} & params.keys() else "*"}
@@ -231,7 +231,7 @@ def refer(world: World) -> dict[str, str]:
     }
     arns = {name: manager.create_secret(Name=name, SecretString=text)["ARN"] for name, text in texts.items()}
     settings_of = {name: arn for name, arn in arns.items() if name != "ping"}
-    world.configure(**settings_of, **dict.fromkeys((f"{task}_ping" for task in app.SCHEDULES), arns["ping"]))
+    world.configure(**settings_of, **dict.fromkeys((f"{task}_ping" for task in app.app.schedules), arns["ping"]))
     names = (
         "${DatabaseSecretArns}",
         "${CacheSecretArns}",
@@ -343,7 +343,7 @@ def dispatches(world: World) -> Iterator[None]:
     broken(world, "l", data='"' * LIMIT)
     yield
     dispatch.dispatch(world.context())
-    catch_up.record_schedules(world.context(function_name="nightshift-test-dispatch"), app.SCHEDULES)
+    catch_up.record_schedules(world.context(function_name="nightshift-test-dispatch"), app.app.schedules)
 
 
 def watches(world: World) -> Iterator[None]:
@@ -352,7 +352,7 @@ def watches(world: World) -> Iterator[None]:
     world.fire(MORNING - timedelta(days=1))
     given_up = update(runs_table).where(runs_table.c.status != "running")
     world.execute(given_up.values(status="running", lease_until=1, started_at=1))
-    seen = [{"task": name, "text": each.text, "checked_until": 0} for name, each in app.SCHEDULES.items()]
+    seen = [{"task": name, "text": each.text, "checked_until": 0} for name, each in app.app.schedules.items()]
     since = to_ms(MORNING - timedelta(days=40))
     world.execute(insert(schedules), [row | {"checked_until": since} for row in seen if row["task"] != "daily_digest"])
     leave_to_clear_up(world)
@@ -362,11 +362,11 @@ def watches(world: World) -> Iterator[None]:
         make_backup(world.context(seconds=5))
     yield
     context = world.context(function_name="nightshift-test-watch")
-    assert watch.watch(context, app.SCHEDULES, app.PARTS)["succeeded"] > 2
+    assert watch.watch(context, app.app.schedules, app.PARTS)["succeeded"] > 2
     for kind in ("instance", "cluster"):
         leave_to_rds(world, kind)
         for _ in range(2):
-            watch.watch(world.context(), app.SCHEDULES, app.PARTS)
+            watch.watch(world.context(), app.app.schedules, app.PARTS)
 
 
 def operate(world: World) -> Iterator[None]:
@@ -409,12 +409,12 @@ def looks(world: World) -> Iterator[None]:
     world.configure(backup_rds="")
     make_backup(world.context())
     yield
-    for command in filter(is_read_only, commands_of(app.SCHEDULES, app.PARTS)):
+    for command in filter(is_read_only, commands_of(app.app.schedules, app.PARTS)):
         request = {"jobs.show": {"id": large}, "runs.show": {"id": "none"}}.get(command, {})
         for kind in ("instance", "cluster"):
             leave_to_rds(world, kind)
             with suppress(InvalidRequestError) if command == "runs.show" else nullcontext():
-                look({"command": command, **request}, world.context(), app.SCHEDULES, app.PARTS)
+                look({"command": command, **request}, world.context(), app.app.schedules, app.PARTS)
 
 
 def ask(world: World, command: str, *, context: Context | None = None, **request: Any) -> Any:
@@ -593,7 +593,7 @@ def unsubscribes(world: World) -> Iterator[None]:
 
 USES: dict[str, Use] = {
     # Unless there is more to it, as of those below.
-    **{task: executes(task) for task in app.SCHEDULES},
+    **{task: executes(task) for task in app.app.schedules},
     "daily_digest": fire,
     "database_backup": backs_up,
     "backup_drill": drills,
@@ -612,7 +612,7 @@ USES: dict[str, Use] = {
     "look": looks,
 }
 # A worker goes on with any run that is handed on or was interrupted: it reads a backup back, asks a sync's source, …
-CONTINUING = set[Permission]().union(*map(allowed, app.SCHEDULES)) - {FAILED_FIRE}
+CONTINUING = set[Permission]().union(*map(allowed, app.app.schedules)) - {FAILED_FIRE}
 # What a sync has listed when its time is up is kept for whoever goes on.
 LISTING = {(action, f"{BUCKET}/payloads/*") for action in ("s3:GetObject", "s3:PutObject")} | {
     ("s3:ListBucket", BUCKET)

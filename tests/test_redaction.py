@@ -127,7 +127,7 @@ def planted(world: World, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -
         "EXTERNAL_SYNC_TOKEN": PLANTED,
         "EXTERNAL_SYNC_HOSTS_ALLOWED": "127.0.0.1",
         # It takes none.
-        **{f"{task.upper()}_PING": upstream.url(f"/{PLANTED}") for task in app.SCHEDULES},
+        **{f"{task.upper()}_PING": upstream.url(f"/{PLANTED}") for task in app.app.schedules},
     }.items():
         monkeypatch.setenv(name, value)
     upstream.serve([{"id": "1", "owner": ADDRESS, "password": PLANTED}, {"title": ADDRESS}])
@@ -151,7 +151,7 @@ def call(function: str, event: object, **options: Any) -> str:
 
 def call_all(world: World) -> dict[str, str]:
     """Call every function that there is, and return the answers."""
-    answers = {task: call(task, {}) for task in app.SCHEDULES}
+    answers = {task: call(task, {}) for task in app.app.schedules}
     for body in BODIES:
         world.sqs.send_message(QueueUrl=world.environment["WORK_QUEUE_URL"], MessageBody=json.dumps(body))
     world.sqs.send_message(
@@ -166,16 +166,16 @@ def call_all(world: World) -> dict[str, str]:
 
 def operate_all() -> dict[str, str]:
     """Have all done that an operator may ask for, and return the answers."""
-    commands = commands_of(app.SCHEDULES, app.PARTS)
+    commands = commands_of(app.app.schedules, app.PARTS)
     return {command: call("operate", {"command": command, **REQUESTS.get(command, {})}) for command in commands}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_deployment_that_works_tells_no_secret(planted: World, output: Output) -> None:
     answers = call_all(planted) | operate_all()
-    outcomes = {task: json.loads(answers[task])["outcome"] for task in app.SCHEDULES}
+    outcomes = {task: json.loads(answers[task])["outcome"] for task in app.app.schedules}
     # One of the two items has no id; and there is no Redis.
-    assert outcomes == dict.fromkeys(app.SCHEDULES, "succeeded") | {"cache_warming": "skipped"}
+    assert outcomes == dict.fromkeys(app.app.schedules, "succeeded") | {"cache_warming": "skipped"}
     assert len(planted.recipients()) >= 2
     told = output() + json.dumps(answers)
     assert '"level":"DEBUG"' in told
@@ -187,7 +187,7 @@ def test_a_deployment_that_works_tells_no_secret(planted: World, output: Output)
 def test_a_database_that_refuses_everything_tells_no_secret(planted: World, output: Output) -> None:
     refuse(planted, {table.name for table in metadata.sorted_tables})
     answers = call_all(planted) | operate_all()
-    assert {answers[task] for task in app.SCHEDULES} == {"RunFailedError"}
+    assert {answers[task] for task in app.app.schedules} == {"RunFailedError"}
     told = output() + json.dumps(answers)
     assert "[redacted]" in told
     assert PLANTED not in told
@@ -227,7 +227,7 @@ def test_servers_that_are_away_tell_no_secret(planted: World, output: Output, mo
     monkeypatch.setenv("DATABASE_URL", f"mysql+pymysql://app:{PLANTED}@127.0.0.1:{free_port()}/app")
     # Too late to wait for a database.
     late = {"timeout_ms": 12_000}
-    answers += [call(function, {}, **late) for function in (*app.SCHEDULES, "dispatch", "watch")]
+    answers += [call(function, {}, **late) for function in (*app.app.schedules, "dispatch", "watch")]
     answers += [call("operate", {"command": command}, **late) for command in ("jobs.list", "status", "check")]
     assert set(answers[:-3]) == {"RunFailedError"}
     assert PLANTED not in output() + json.dumps(answers)

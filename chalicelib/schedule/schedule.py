@@ -184,6 +184,11 @@ class Schedule:
         return ConfigurationError(f"the schedule {self.text!r} is not valid: {reason}")
 
 
+def is_expression(text: str) -> bool:
+    """Return whether the text is an expression of EventBridge's own, which is always in UTC."""
+    return text.startswith(("rate(", "cron("))
+
+
 def schedule_of(task: str, text: str) -> Schedule:
     """Return a task's schedule: the stage's variable NAME_SCHEDULE, or else this text.
 

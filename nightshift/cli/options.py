@@ -36,7 +36,7 @@ def complete_task(incomplete: str) -> list[str]:
 
 def complete_function(incomplete: str) -> list[str]:
     """Return the functions of app.py that start with the text."""
-    return _starting(_functions("task", "rate", "queue", "topic", "function"), incomplete)
+    return _starting(_functions("task", "expression", "queue", "topic", "function"), incomplete)
 
 
 def complete_type(incomplete: str) -> list[str]:

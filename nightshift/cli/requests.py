@@ -53,7 +53,7 @@ def describe(stage: str | None, task: str, *, count: int) -> dict[str, Any]:
 
 def project_schedules() -> "Mapping[str, Schedule]":
     """Return the schedule of each task in this project, with the settings of this shell."""
-    schedules: Mapping[str, Schedule] = importlib.import_module("app").SCHEDULES
+    schedules: Mapping[str, Schedule] = importlib.import_module("app").app.schedules
     return schedules
 
 

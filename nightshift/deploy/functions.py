@@ -16,8 +16,8 @@ from nightshift.deploy.triggers import Trigger
 
 # Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
 RETRIES, MAX_AGE_SECONDS = 2, 6 * 3600
-RATE = re.compile(r"rate\((\d+) (minute|hour)s?\)")
-SECONDS = {"minute": 60, "hour": 3600}
+RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
+SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
 APPLICATION = "nightshift"
 # Chalice's name for the one function that serves every route.
 ROUTES = "api_handler"
@@ -39,7 +39,7 @@ def repetitions(known: Sequence[Trigger], outputs: Mapping[str, str]) -> dict[st
         "DestinationConfig": {"OnFailure": {"Destination": outputs["FailedFiresQueueArn"]}},
     }
     # What a fire of these misses the next one does.
-    rates = {each.function: RATE.fullmatch(each.text) for each in known if each.kind == "rate"}
+    rates = {each.function: RATE.fullmatch(each.text) for each in known if each.kind == "expression"}
     at_a_rate = {
         function: {
             "MaximumRetryAttempts": 0,

@@ -47,7 +47,7 @@ def merge_template(
         found["FunctionName"] = name_of(function, stage)
         if function in repeated:
             found["EventInvokeConfig"] = _as_in_a_template(repeated[function])
-    for function in triggers.functions_of(known, "task", "rate"):
+    for function in triggers.functions_of(known, "task", "expression"):
         properties[function]["Events"] = {
             f"{to_cfn_resource_name(function)}Event": {"Properties": {"Name": f"{name_of(function, stage)}-event"}}
         }

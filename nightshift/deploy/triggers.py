@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
-# A task with a schedule, a function with a rate, a worker of a queue, a subscriber of a topic, any other function.
-Kind = Literal["task", "rate", "queue", "topic", "function"]
+from chalicelib.schedule.schedule import is_expression
+
+# A task with a schedule, a function with an expression of EventBridge's own, a worker of a queue, a subscriber of a
+# topic, any other function.
+Kind = Literal["task", "expression", "queue", "topic", "function"]
 DECORATORS: dict[str, Kind] = {
-    "scheduled": "task",
-    "app.schedule": "rate",
+    "app.schedule": "task",
     "app.on_sqs_message": "queue",
     "app.on_sns_message": "topic",
     "app.lambda_function": "function",
@@ -23,7 +25,7 @@ DECORATORS: dict[str, Kind] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """A function of app.py; `text` is a task's schedule or a rate, and `last_line` the function's last, from 1."""
+    """A function of app.py; `text` is its schedule or expression, and `last_line` its last line, from 1."""
 
     function: str
     kind: Kind
@@ -72,26 +74,24 @@ def triggers_of(module: ast.Module) -> Iterator[Trigger]:
         if isinstance(function, ast.FunctionDef):
             for call in function.decorator_list:
                 if isinstance(call, ast.Call) and ast.unparse(call.func) in DECORATORS:
-                    kind = DECORATORS[ast.unparse(call.func)]
-                    text = _text_of(function, call) if kind in {"task", "rate"} else ""
+                    kind, text = DECORATORS[ast.unparse(call.func)], ""
+                    if kind == "task":
+                        kind, text = _schedule_of(function, call)
                     yield Trigger(
                         function=function.name, kind=kind, text=text, last_line=function.end_lineno or function.lineno
                     )
 
 
-def _text_of(function: ast.FunctionDef, call: ast.Call) -> str:
-    match call.args:
+def _schedule_of(function: ast.FunctionDef, call: ast.Call) -> tuple[Kind, str]:
+    given = [*call.args, *(each.value for each in call.keywords if each.arg == "expression")]
+    match given[:1]:
         case [ast.Constant(value=str(text))]:
-            return text
-    raise ValueError(f"app.py:{call.lineno}: the schedule of {function.name} must be literal text")
-
-
-def last_line_of(path: Path, function: str) -> int:
-    """Return the last line, from 1, of a function in a file. Raises ValueError if there is none."""
-    for node in parse(path).body:
-        if isinstance(node, ast.FunctionDef) and node.name == function:
-            return node.end_lineno or node.lineno
-    raise ValueError(f"{path.name} defines no function {function}")
+            return ("expression" if is_expression(text) else "task"), text
+        case [ast.Call(func=ast.Name(id="Rate" | "Cron")) as expression]:
+            return "expression", ast.unparse(expression)
+    raise ValueError(
+        f"app.py:{call.lineno}: the schedule of {function.name} must be literal text, or a Rate or Cron of Chalice"
+    )
 
 
 def functions_of(triggers: Iterable[Trigger], *kinds: Kind) -> list[str]:

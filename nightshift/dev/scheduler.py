@@ -11,6 +11,7 @@ from typing import Any
 
 from chalicelib.schedule.schedule import Schedule
 from nightshift.deploy import triggers
+from nightshift.deploy.functions import RATE
 from nightshift.local.invocation import scheduled_event
 
 # As Lambda retries an asynchronous event.
@@ -33,9 +34,9 @@ class DueCall:
 
 def schedules_of(project: Path, tasks: Mapping[str, Schedule]) -> dict[str, Schedule]:
     """Return the schedule of each function that EventBridge calls: the tasks', and the rates of the others."""
-    rates = {each.function: each.text for each in triggers.read(project) if each.kind == "rate"}
-    intervals = {name: text.removeprefix("rate(").removesuffix(")") for name, text in rates.items()}
-    return {**tasks, **{name: Schedule(f"every {interval}") for name, interval in intervals.items()}}
+    known = triggers.read(project)
+    rates = {each.function: RATE.fullmatch(each.text) for each in known if each.kind == "expression"}
+    return {**tasks, **{name: Schedule(f"every {rate[1]} {rate[2]}") for name, rate in rates.items() if rate}}
 
 
 class Scheduler:

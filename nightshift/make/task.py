@@ -17,10 +17,10 @@ APP, CONFIGURATION = "app.py", ".chalice/config.json"
 DEPLOY_PAGE, SCHEDULES_PAGE = "docs/deploy.md", "docs/schedules.md"
 SETTINGS = {"lambda_memory_size": 512, "lambda_timeout": 300, "reserved_concurrency": 1}
 # What a trigger is made of.
-NEEDED = frozenset({"scheduled", "_execute", "CloudWatchEvent", "Any"})
+NEEDED = frozenset({"app", "_execute", "CloudWatchEvent", "Any"})
 DUE_TEST = """
 def test_the_moment_is_due() -> None:
-    assert app.SCHEDULES["{name}"].is_due(FIRE)
+    assert app.schedules["{name}"].is_due(FIRE)
 
 """
 
@@ -71,16 +71,16 @@ def _text(project: Path, path: str) -> str:
 
 
 def _place(project: Path, known: Sequence[triggers.Trigger]) -> int:
-    """Return the line of app.py behind which a task's trigger belongs: that of the last one, or of `scheduled`."""
+    """Return the line of app.py behind which a task's trigger belongs: that of the last task's, or of any trigger."""
     lacking = NEEDED - names.bound_in(project / APP)
     if lacking:
         raise ValueError(f"{APP} has no {', '.join(sorted(lacking))}, of which a task's trigger is made")
     tasks = [each.last_line for each in known if each.kind == "task"]
-    return max(tasks) if tasks else triggers.last_line_of(project / APP, "scheduled")
+    return max(tasks or [each.last_line for each in known] or [len(_text(project, APP).splitlines())])
 
 
 def _with_trigger(source: str, name: str, text: str, *, after: int) -> str:
-    filled = fill("trigger.txt", name=name, sentence=sentence_of(name), schedule=json.dumps(text))
+    filled = fill("trigger.txt", name=name, schedule=json.dumps(text))
     trigger = filled.rstrip("\n")
     lines = source.split("\n")
     end = "\r" if "\r\n" in source else ""

@@ -17,7 +17,7 @@ from nightshift.deploy import triggers
 from nightshift.deploy.triggers import Trigger
 from tests.docs.pages import ROOT
 
-FUNCTIONS = [each for each in triggers.read(ROOT) if each.kind not in {"rate", "function"}]
+FUNCTIONS = [each for each in triggers.read(ROOT) if each.kind not in {"expression", "function"}]
 
 
 @pytest.mark.parametrize("trigger", FUNCTIONS, ids=lambda trigger: trigger.function)

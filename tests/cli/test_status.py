@@ -31,7 +31,7 @@ def shell(aws: LocalAws, tmp_path: Path) -> Shell:
 def fill(shell: Shell, *, is_well: bool) -> None:
     """Give the shell's database a month of history up to now."""
     engine = create_engine(shell.environment["DATABASE_URL"], poolclass=NullPool)
-    planned = import_module("app").SCHEDULES
+    planned = import_module("app").app.schedules
     with engine.begin() as connection:
         fill_history(connection, planned, now=datetime.now(UTC), seed=1, is_well=is_well)
 
@@ -91,12 +91,12 @@ def test_a_terminal_of_any_width_shows_every_task_and_as_many_days_as_fit(shell:
     fill(shell, is_well=True)
     seen = re.sub(r"\x1b\[[0-9;]*m", "", shell.see("status", width=width))
     lines = [line.rstrip() for line in seen.splitlines()]
-    for task in import_module("app").SCHEDULES:
+    for task in import_module("app").app.schedules:
         assert any(line.split()[:1] == [task] for line in lines)
     assert max(map(len, lines)) <= width
     strips = [found for line in lines for found in re.findall(r"[■□▪▶FD·]{10,}", line)]
     assert {len(strip) for strip in strips} == {days}
-    assert len(strips) == len(import_module("app").SCHEDULES)
+    assert len(strips) == len(import_module("app").app.schedules)
 
 
 def test_as_json_it_is_the_whole_answer(shell: Shell) -> None:

@@ -285,13 +285,13 @@ def test_wrong_settings_are_all_named_and_no_service_is_asked_about_them(
 
 
 def test_a_ping_of_no_task_is_a_problem(stubs: dict[str, Stubber], project: Path) -> None:
-    (project / "app.py").write_text('@scheduled("@daily")\ndef nightly(event):\n    return 1\n')
+    (project / "app.py").write_text('@app.schedule("@daily")\ndef nightly(event):\n    return 1\n')
     change(project, NIGHTY_PING="https://hc-ping.com/0d9c2a3e")
     assert examine(stubs, project)["configuration"].text == "NIGHTY_PING is of no task; there are nightly"
 
 
 def test_a_ping_of_a_task_is_none(stubs: dict[str, Stubber], project: Path) -> None:
-    (project / "app.py").write_text('@scheduled("@daily")\ndef nightly(event):\n    return 1\n')
+    (project / "app.py").write_text('@app.schedule("@daily")\ndef nightly(event):\n    return 1\n')
     stubs["lambda"].add_response("get_account_settings", LARGE)
     answer_mail(stubs, production=True, verified=[True])
     change(project, NIGHTLY_PING="https://hc-ping.com/0d9c2a3e")

@@ -11,7 +11,7 @@ OUTPUTS = {"FailedFiresQueueArn": "arn:q"}
 
 
 def test_every_fire_and_what_a_topic_tells_is_repeated_and_kept_when_given_up() -> None:
-    assert set(reporting(KNOWN)) == {*app.SCHEDULES, "mail_feedback"}
+    assert set(reporting(KNOWN)) == {*app.app.schedules, "mail_feedback"}
     found = repetitions(KNOWN, OUTPUTS)
     for function in reporting(KNOWN):
         assert found[function] == {
@@ -29,8 +29,8 @@ def test_what_comes_again_within_minutes_is_not_repeated_nor_kept_until_then() -
 
 
 def test_a_rare_rate_is_kept_for_as_long_as_lambda_can() -> None:
-    rare = triggers.Trigger(function="rare", kind="rate", text="rate(12 hours)", last_line=1)
-    cron = triggers.Trigger(function="cron", kind="rate", text="cron(0 8 * * ? *)", last_line=1)
+    rare = triggers.Trigger(function="rare", kind="expression", text="rate(12 hours)", last_line=1)
+    cron = triggers.Trigger(function="cron", kind="expression", text="cron(0 8 * * ? *)", last_line=1)
     assert repetitions([rare, cron], OUTPUTS) == {
         "rare": {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 21_600}
     }

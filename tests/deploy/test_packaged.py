@@ -60,7 +60,7 @@ def test_workers_report_partial_failures(resources: dict[str, Any]) -> None:
 
 
 def test_rules_have_the_names_that_chalice_gives(resources: dict[str, Any]) -> None:
-    for function in (*app.SCHEDULES, "dispatch", "watch"):
+    for function in (*app.app.schedules, "dispatch", "watch"):
         name = function.title().replace("_", "")
         (rule,) = resources[name]["Properties"]["Events"].values()
         assert rule == {"Properties": {"Name": f"nightshift-dev-{function}-event"}}

@@ -22,7 +22,7 @@ def written(folder: Path, app: str = "", **configuration: Any) -> Path:
 
 
 def scheduled(**texts: str) -> str:
-    return "".join(f"@scheduled({text!r})\ndef {name}(event):\n    return 1\n" for name, text in texts.items())
+    return "".join(f"@app.schedule({text!r})\ndef {name}(event):\n    return 1\n" for name, text in texts.items())
 
 
 def of_stage(found: list[Checked], stage: str | None) -> dict[str, Checked]:

@@ -39,8 +39,8 @@ def test_every_function_is_told_of_and_by_what_it_reports(told: Configure) -> No
     lists = told(dict)
     assert set(lists["Functions"]) == set(app.app.handler_map)
     assert lists["FunctionNames"] == [f"nightshift-dev-{function}" for function in lists["Functions"]]
-    assert set(lists["Tasks"]) == set(app.SCHEDULES)
-    assert set(lists["Reporting"]) == {*app.SCHEDULES, "mail_feedback"}
+    assert set(lists["Tasks"]) == set(app.app.schedules)
+    assert set(lists["Reporting"]) == {*app.app.schedules, "mail_feedback"}
 
 
 def test_the_page_to_unsubscribe_is_watched_where_there_is_one(told: Configure) -> None:

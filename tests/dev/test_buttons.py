@@ -116,7 +116,7 @@ def test_what_cannot_be_done_is_told_in_a_sentence(
     assert sentence in notice
 
 
-@pytest.mark.parametrize("name", ["nothing", "app", "operate", "_execute", "SCHEDULES"])
+@pytest.mark.parametrize("name", ["nothing", "app", "operate", "_execute", "PARTS"])
 def test_only_a_task_can_be_run(visitor: Visitor, name: str) -> None:
     visitor.press("run", name=name)
     assert html.unescape(visitor.notice()) == f"Not done: there is no task {name!r}; there are " + ", ".join(_tasks())
@@ -125,7 +125,7 @@ def test_only_a_task_can_be_run(visitor: Visitor, name: str) -> None:
 def _tasks() -> list[str]:
     import app
 
-    return list(app.SCHEDULES)
+    return list(app.app.schedules)
 
 
 @pytest.mark.parametrize("text", [HOSTILE[5], HOSTILE[11], '"><script>alert(1)</script>', "' onclick='alert(1)"])

@@ -51,10 +51,10 @@ def test_a_source_that_is_declared_is_one() -> None:
 
 
 def test_a_trigger_is_as_in_app_py_but_for_its_schedule() -> None:
-    first, _, rest = block_with("@scheduled").text.partition("\n")
-    text = first.removeprefix('@scheduled("').removesuffix('")')
+    first, _, rest = block_with("@app.schedule").text.partition("\n")
+    text = first.removeprefix('@app.schedule("').removesuffix('")')
     assert Schedule(text).zone.key == "Europe/Berlin"
-    assert f'@scheduled("0 8 * * *")\n{rest}' in (ROOT / "app.py").read_text(encoding="utf-8")
+    assert f'@app.schedule("0 8 * * *")\n{rest}' in (ROOT / "app.py").read_text(encoding="utf-8")
 
 
 def test_a_job_is_enqueued_with_the_user_that_it_belongs_to(database_url: str) -> None:

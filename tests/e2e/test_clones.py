@@ -176,7 +176,7 @@ def test_a_trigger_that_is_there_twice_is_there_once_afterwards(first: Cloud, se
 
 def test_what_a_clone_no_longer_has_is_deleted_though_another_deployed_it(first: Cloud, second: Cloud) -> None:
     source = (second.project / "app.py").read_text()
-    without = re.sub(r"@scheduled\(\"every 15 minutes\"\)\n.*?\n\n\n", "", source, flags=re.DOTALL)
+    without = re.sub(r"@app\.schedule\(\"every 15 minutes\"\)\n.*?\n\n\n", "", source, flags=re.DOTALL)
     (second.project / "app.py").write_text(without)
     assert f"function {name_of('external_sync')}: deleted" in second.deploy()
     assert name_of("external_sync") not in ids(first)["functions"]

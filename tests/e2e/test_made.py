@@ -103,12 +103,9 @@ def test_the_triggers_stand_behind_the_others_and_before_the_workers_comment(mad
     added = source[start : start + len(source) - len(old)]
     assert source.replace(added, "", 1) == old
     assert added == "".join(
-        f'\n\n\n@scheduled("{text}")\ndef {name}(event: CloudWatchEvent) -> Any:\n    """{words}"""\n'
+        f'\n\n\n@app.schedule("{text}")\ndef {name}(event: CloudWatchEvent) -> Any:\n'
         f'    return _execute("{name}", event)'
-        for name, text, words in (
-            ("send_weekly_newsletter", "0 9 * * 1 Europe/Berlin", "Send weekly newsletter."),
-            ("poll_prices", "every 7 minutes", "Poll prices."),
-        )
+        for name, text in (("send_weekly_newsletter", "0 9 * * 1 Europe/Berlin"), ("poll_prices", "every 7 minutes"))
     )
 
 

@@ -121,7 +121,7 @@ def _runs(kit: Kit) -> str:
 
 
 def _ask(function: str, event: object, context: Context) -> dict[str, Any]:
-    if function in app.SCHEDULES:
+    if function in app.app.schedules:
         return execution.execute(function, event=event, context=context)
     assert function == "mail_feedback", f"nothing here calls {function}"
     return feedback.receive(event, context)
@@ -139,14 +139,14 @@ def _jobs(kit: Kit) -> None:
 
 def _fires(kit: Kit) -> None:
     # It sees each schedule for the first time.
-    watch.watch(kit.context(), app.SCHEDULES, app.PARTS)
+    watch.watch(kit.context(), app.app.schedules, app.PARTS)
     # Now each has been in force for as long as nobody has looked.
     _execute(kit, update(schedules).values(checked_until=to_ms(NOON - timedelta(days=40)), history=None))
     _execute(kit, insert(backups).values(BACKUP))
     _execute(kit, insert(pauses).values(PAUSE))
     _ask("database_cleanup", scheduled_event(NOON - timedelta(hours=10)), kit.context())
     _execute(kit, delete(pauses))
-    watch.watch(kit.context(), app.SCHEDULES, app.PARTS)
+    watch.watch(kit.context(), app.app.schedules, app.PARTS)
 
 
 def _execute(kit: Kit, statement: Executable) -> None:

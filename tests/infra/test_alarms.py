@@ -100,7 +100,7 @@ def test_each_function_that_reports_runs_has_its_own_alarm_on_what_was_given_up_
     for task, alarm in zip(watched, alarms, strict=True):
         assert alarm["AlarmName"] == {"Fn::Sub": f"nightshift-${{Stage}}-{verb}-{task}"}
         assert f"{subject} of {task} " in alarm["AlarmDescription"]["Fn::Sub"]
-    assert set(app.SCHEDULES) == set(TASKS) == set(REPORTING) - {"mail_feedback"}
+    assert set(app.app.schedules) == set(TASKS) == set(REPORTING) - {"mail_feedback"}
 
 
 def _dimensions(alarm: dict[str, Any]) -> list[tuple[str, Any]]:

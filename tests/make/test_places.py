@@ -14,13 +14,11 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 APP = """import os
 from typing import Any
 
-from chalice.app import Chalice, CloudWatchEvent
+from chalice.app import CloudWatchEvent
 
-app = Chalice(app_name="nightshift")
+from chalicelib.triggers import App
 
-
-def scheduled(text: str) -> Any:
-    return app.schedule(text)
+app = App(app_name="nightshift")
 %s
 
 # The worker's comment.
@@ -34,7 +32,7 @@ def _execute(task: str, event: Any) -> Any:
 """
 NIGHTLY = """
 
-@scheduled(
+@app.schedule(
     "0 2 * * *"  # when nobody looks
 )
 def nightly(event: CloudWatchEvent) -> Any:
@@ -44,9 +42,8 @@ def nightly(event: CloudWatchEvent) -> Any:
 """
 ADDED = """
 
-@scheduled("0 9 * * 1")
+@app.schedule("0 9 * * 1")
 def weekly(event: CloudWatchEvent) -> Any:
-    \"\"\"Weekly.\"\"\"
     return _execute("weekly", event)
 """
 
@@ -55,12 +52,15 @@ def made(project: Path, *, text: str = "0 9 * * 1") -> dict[str, str]:
     return task.contents_of(project, "weekly", Schedule(text), now=NOW)
 
 
-@pytest.mark.parametrize("tasks", [NIGHTLY, ""])
-def test_the_trigger_follows_the_last_task_or_where_there_is_none_what_tasks_are_made_with(
-    project: Path, tasks: str
-) -> None:
-    (project / "app.py").write_text(APP % tasks)
-    assert made(project)["app.py"] == APP % (tasks + ADDED)
+def test_the_trigger_follows_the_last_task(project: Path) -> None:
+    (project / "app.py").write_text(APP % NIGHTLY)
+    assert made(project)["app.py"] == APP % (NIGHTLY + ADDED)
+
+
+def test_the_trigger_of_a_first_task_follows_the_last_trigger(project: Path) -> None:
+    (project / "app.py").write_text(APP % "")
+    worker, execute = "    return None\n", "\n\ndef _execute"
+    assert made(project)["app.py"] == (APP % "").replace(worker + execute, worker + ADDED + execute)
 
 
 def test_the_ends_of_lines_stay_as_they_are(project: Path) -> None:

@@ -19,7 +19,7 @@ import app
 asked = {each.name: each.schedule_expression for each in app.app.event_sources if hasattr(each, "schedule_expression")}
 # As Chalice does when it deploys.
 rules = {name: each if isinstance(each, str) else each.to_string() for name, each in asked.items()}
-print(json.dumps({name: [each.text, rules[name]] for name, each in app.SCHEDULES.items()}))
+print(json.dumps({name: [each.text, rules[name]] for name, each in app.app.schedules.items()}))
 """
 # Eight in Berlin is six in UTC in summer, and seven in winter: its rule fires at both.
 FIRE = """

@@ -35,7 +35,7 @@ def test_the_tasks_have_the_schedules_and_policies_that_the_page_tells() -> None
     for name, text, overlap, catch_up, _why in rows("| task | due | `overlap` | `catch_up` | why |"):
         told[name] = (text, overlap, catch_up)
     expected = {}
-    for name, schedule in app.SCHEDULES.items():
+    for name, schedule in app.app.schedules.items():
         task = find_task(name)
         limit = f", {task.catch_up_limit}" if task.catch_up == "all" else ""
         expected[name] = (schedule.text, task.overlap, f"{task.catch_up}{limit}")

@@ -30,32 +30,32 @@ def not_stored(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_each_watch_stores_the_page_as_it_is_then(world: World) -> None:
-    assert watch(world.context(), app.SCHEDULES, app.PARTS)["outcome"] == "succeeded"
+    assert watch(world.context(), app.app.schedules, app.PARTS)["outcome"] == "succeeded"
     assert "Nothing has run yet, and nothing is wrong." in page(world)
     world.clock.advance(timedelta(minutes=5).total_seconds())
     dead = {"id": "dead", "type": "send_email", "data": "{}", "status": "dead", "created_at": 1, "ended_at": 1000}
     world.execute(insert(jobs).values(**dead))
-    watch(world.context(), app.SCHEDULES, app.PARTS)
+    watch(world.context(), app.app.schedules, app.PARTS)
     assert "Not well: 1 job was given up." in page(world)
     assert "As of 4 August 2016, 08:05:00 UTC." in page(world)
 
 
 def test_storing_the_page_is_no_run_and_so_never_what_is_not_well(world: World) -> None:
-    watch(world.context(), app.SCHEDULES, app.PARTS)
+    watch(world.context(), app.app.schedules, app.PARTS)
     world.configure(bucket="nobodys")
-    watch(world.context(), app.SCHEDULES, app.PARTS)
-    assert status.read(world.context(), app.SCHEDULES, app.PARTS).findings == ()
+    watch(world.context(), app.app.schedules, app.PARTS)
+    assert status.read(world.context(), app.app.schedules, app.PARTS).findings == ()
 
 
 def test_where_the_page_cannot_be_stored_the_watch_says_so_and_has_looked_after_every_fire(
     world: World, log: Log
 ) -> None:
-    watch(world.context(), app.SCHEDULES, app.PARTS)
+    watch(world.context(), app.app.schedules, app.PARTS)
     before = page(world)
     bucket = world.environment["BUCKET"]
     world.configure(bucket="nobodys")
     log()
-    assert watch(world.context(), app.SCHEDULES, app.PARTS)["outcome"] == "succeeded"
+    assert watch(world.context(), app.app.schedules, app.PARTS)["outcome"] == "succeeded"
     (line,) = not_stored(log())
     assert line["level"] == "ERROR"
     assert "status/index.html cannot be stored" in line["exception"]
@@ -65,5 +65,5 @@ def test_where_the_page_cannot_be_stored_the_watch_says_so_and_has_looked_after_
 
 def test_a_watch_that_fails_stores_the_page_all_the_same(world: World) -> None:
     with pytest.raises(RunFailedError, match="could not check nowhere"):
-        watch(world.context(), {"nowhere": Schedule("@daily"), **app.SCHEDULES}, app.PARTS)
+        watch(world.context(), {"nowhere": Schedule("@daily"), **app.app.schedules}, app.PARTS)
     assert "As of 4 August 2016, 08:00:00 UTC." in page(world)
