@@ -62,9 +62,7 @@ def test_a_word_of_pythons_own_is_refused(untouched: Path, name: str) -> None:
         assert refusal(untouched, name) == f"{name} means something else to Python; add a word that says what it does"
 
 
-@pytest.mark.parametrize(
-    "name", ["daily_digest", "work", "dispatch", "operate", "mail_feedback", "scheduled", "app", "os"]
-)
+@pytest.mark.parametrize("name", ["daily_digest", "work", "dispatch", "operate", "mail_feedback", "app", "os"])
 def test_a_name_that_app_has_is_refused(untouched: Path, name: str) -> None:
     assert refusal_of_task(untouched, name) == f"there is {name} already, in app.py; take another name"
 
