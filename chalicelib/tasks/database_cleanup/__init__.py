@@ -18,12 +18,8 @@ from chalicelib.tasks.database_cleanup.throttle import short_lock_timeout
 SAVE_EVERY_MS = 1000
 
 
-@task(
-    # Invalid timestamps can wait for a person, unless most are invalid.
-    max_failed_share=0.5,
-    catch_up="skip",
-    options=("rules", "uncapped"),
-)
+# Invalid timestamps can wait for a person, unless most are invalid.
+@task(max_failed_share=0.5, catch_up="skip", options=("rules", "uncapped"))
 def database_cleanup(context: Context, run: Run) -> Counts:
     """Run the rules one after another; a failed rule does not stop the others.
 
@@ -61,24 +57,28 @@ def _run_rule(context: Context, run: Run, rule: Rule, progress: dict[str, Progre
 
     with bound(rule=rule.name):
         ended = attempt(work, clock=context.clock, last=False)
-        if isinstance(ended.error, OutOfTimeError):
-            _save(context, run, progress)
-            raise ended.error
-        if ended.error is not None:
+        error = ended.error
+        if error is not None and not isinstance(error, OutOfTimeError):
             # The database's own message, without the statement and its ids.
-            message = str(getattr(ended.error, "orig", None) or ended.error)
+            message = str(getattr(error, "orig", None) or error)
             progress[rule.name] = replace(progress[rule.name], error=message)
         _save(context, run, progress)
-        _log(progress[rule.name], ended.error, duration_ms=ended.duration_ms)
+        fields: dict[str, Any] = {"duration_ms": ended.duration_ms, **progress[rule.name].final_counts().as_dict()}
+        if isinstance(error, OutOfTimeError):
+            raise error
+        if error is None:
+            logger.info("rule done", extra=fields)
+        else:
+            fields |= {"error_type": type(error).__name__, "error": message}
+            # Nightshift's own errors explain themselves; others need their traceback.
+            logger.error("rule failed", extra=fields, exc_info=None if isinstance(error, NightshiftError) else error)
 
 
 def _delete(context: Context, run: Run, rule: Rule, progress: dict[str, Progress], *, uncapped: bool) -> None:
     saved_ms = context.clock.now_ms()
-    archive = None
-    if rule.archive:
-        # Each attempt writes its own objects: rows that an earlier one archived may no longer exist in the database.
-        prefix = f"archive/{run.task}/{rule.name}/{run.scheduled_for:%Y-%m-%d}/{run.id}-{run.attempt:04}"
-        archive = Archive(context.store, prefix=prefix)
+    # Each attempt writes its own objects: rows that an earlier one archived may no longer exist in the database.
+    prefix = f"archive/{run.task}/{rule.name}/{run.scheduled_for:%Y-%m-%d}/{run.id}-{run.attempt:04}"
+    archive = Archive(context.store, prefix=prefix) if rule.archive else None
     if context.is_out_of_time():
         raise OutOfTimeError("the next invocation runs the remaining rules")
     for found in delete_due(
@@ -96,17 +96,6 @@ def _delete(context: Context, run: Run, rule: Rule, progress: dict[str, Progress
 
 def _save(context: Context, run: Run, progress: Mapping[str, Progress]) -> None:
     save_checkpoint(context, run, {name: each.as_dict() for name, each in progress.items()})
-
-
-def _log(progress: Progress, error: Exception | None, *, duration_ms: int) -> None:
-    fields: dict[str, object] = {"duration_ms": duration_ms, **progress.final_counts().as_dict()}
-    if error is None:
-        logger.info("rule done", extra=fields)
-        return
-    # Nightshift's own errors explain themselves; others need their traceback.
-    unexpected = None if isinstance(error, NightshiftError) else error
-    fields |= {"error_type": type(error).__name__, "error": progress.error}
-    logger.error("rule failed", extra=fields, exc_info=unexpected)
 
 
 def _read_options(run: Run) -> tuple[list[Rule], list[str]]:

@@ -3,10 +3,11 @@
 import base64
 import gzip
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import count
+from operator import gt, le, lt
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, delete, literal_column, or_, select, true
@@ -20,6 +21,7 @@ from chalicelib.tasks.database_cleanup.timestamps import Cutoff
 MAX_KEYS = 900
 
 Key = tuple[Any, ...]
+Comparison = Callable[[Any, Any], ColumnElement[bool]]
 # A table's name, and a row with all columns as the database names them.
 ArchivedRow = tuple[str, Mapping[str, Any]]
 # By primary key: the row, followed by its dependents.
@@ -74,7 +76,7 @@ def _to_text(value: object) -> object:
 def next_range(connection: Connection, table: Table, after: Key | None, *, rows: int) -> KeyRange:
     """Return the range of the next `rows` rows in the order of the primary key, without locking them."""
     key = tuple(table.primary_key)
-    query = select(*key).where(_after(key, after) if after else true()).order_by(*key).offset(rows - 1).limit(1)
+    query = select(*key).where(_after(key, after)).order_by(*key).offset(rows - 1).limit(1)
     last = connection.execute(by_primary_key(query, table)).one_or_none()
     return KeyRange(after=after, last=None if last is None else tuple(last))
 
@@ -82,7 +84,7 @@ def next_range(connection: Connection, table: Table, after: Key | None, *, rows:
 def in_range(table: Table, keys: KeyRange) -> ColumnElement[bool]:
     """Return the condition of the rows in a range."""
     key = tuple(table.primary_key)
-    return and_(_after(key, keys.after) if keys.after else true(), _up_to(key, keys.last) if keys.last else true())
+    return and_(_after(key, keys.after), _bounded(key, keys.last, lt, le) if keys.last else true())
 
 
 def by_primary_key(query: Select[Any], table: Table) -> Select[Any]:
@@ -90,69 +92,77 @@ def by_primary_key(query: Select[Any], table: Table) -> Select[Any]:
     return query.with_hint(table, "FORCE INDEX (PRIMARY)", "mysql")
 
 
-def delete_range(connection: Connection, rule: Rule, cutoff: Cutoff, after: Key | None, *, rows: int) -> Deleted:
-    """Delete the due rows of the next range with one statement; for a rule without dependents or archive."""
-    keys = next_range(connection, rule.table, after, rows=rows)
-    due = and_(in_range(rule.table, keys), rule.where, cutoff.due)
-    return Deleted(rows=connection.execute(delete(rule.table).where(due)).rowcount, last=keys.last)
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """The next `rows` rows of a rule's table after the key `after`, of which `allowed` may be due; None is any number.
 
-
-def delete_with_dependents(
-    connection: Connection, rule: Rule, cutoff: Cutoff, after: Key | None, *, rows: int, allowed: int | None
-) -> Deleted:
-    """Delete the due rows of the next range and their dependents; skip rows that another transaction has locked.
-
-    Raises RowsChangedError, and PermanentError when more than `allowed` rows are due.
+    Its methods raise PermanentError when more are due, and RowsChangedError.
     """
-    keys = next_range(connection, rule.table, after, rows=rows)
-    keys, due = _find_due(connection, rule, cutoff, keys, allowed=allowed, lock=True)
-    _delete(connection, rule, cutoff, due)
-    return Deleted(rows=len(due), last=keys.last)
 
+    rule: Rule
+    cutoff: Cutoff
+    after: Key | None
+    rows: int
+    allowed: int | None
 
-def read_archivable(
-    connection: Connection, rule: Rule, cutoff: Cutoff, after: Key | None, *, rows: int, allowed: int | None
-) -> tuple[KeyRange, Archivable]:
-    """Return the next range and its due rows with their dependents, without locks.
+    def delete(self, connection: Connection) -> Deleted:
+        """Delete the due rows with one statement, however many; for a rule without dependents or archive."""
+        keys = self._next_range(connection)
+        due = and_(in_range(self.rule.table, keys), self.rule.where, self.cutoff.due)
+        return Deleted(rows=connection.execute(delete(self.rule.table).where(due)).rowcount, last=keys.last)
 
-    Raises PermanentError when more than `allowed` rows are due.
-    """
-    keys = next_range(connection, rule.table, after, rows=rows)
-    keys, due = _find_due(connection, rule, cutoff, keys, allowed=allowed, lock=False)
-    return keys, _read_rows(connection, rule, due)
+    def delete_with_dependents(self, connection: Connection) -> Deleted:
+        """Delete the due rows and their dependents; skip rows that another transaction has locked."""
+        keys, due = self._find_due(connection, self._next_range(connection), lock=True)
+        self._delete(connection, due)
+        return Deleted(rows=len(due), last=keys.last)
 
+    def read(self, connection: Connection) -> tuple[KeyRange, Archivable]:
+        """Return the range and its due rows with their dependents, without locks."""
+        keys, due = self._find_due(connection, self._next_range(connection), lock=False)
+        return keys, _read_rows(connection, self.rule, due)
 
-def delete_archived(
-    connection: Connection, rule: Rule, cutoff: Cutoff, keys: KeyRange, archived: Archivable
-) -> Deleted:
-    """Delete the rows that are still due and equal to their archived copy. Raises RowsChangedError."""
-    keys, due = _find_due(connection, rule, cutoff, keys, allowed=None, lock=True)
-    now = _read_rows(connection, rule, due)
-    unchanged = {key: values for key, values in due.items() if now[key] == archived.get(key)}
-    dependents = _delete(connection, rule, cutoff, unchanged)
-    if dependents != sum(len(now[key]) - 1 for key in unchanged):
-        raise RowsChangedError("rows were inserted that depend on rows about to be deleted")
-    return Deleted(rows=len(unchanged), last=keys.last)
+    def delete_archived(self, connection: Connection, keys: KeyRange, archived: Archivable) -> Deleted:
+        """Delete the rows that are still due and equal to their archived copy."""
+        keys, due = replace(self, allowed=None)._find_due(connection, keys, lock=True)
+        now = _read_rows(connection, self.rule, due)
+        unchanged = {key: values for key, values in due.items() if now[key] == archived.get(key)}
+        if self._delete(connection, unchanged) != sum(len(now[key]) - 1 for key in unchanged):
+            raise RowsChangedError("rows were inserted that depend on rows about to be deleted")
+        return Deleted(rows=len(unchanged), last=keys.last)
 
+    def _next_range(self, connection: Connection) -> KeyRange:
+        return next_range(connection, self.rule.table, self.after, rows=self.rows)
 
-def _find_due(
-    connection: Connection, rule: Rule, cutoff: Cutoff, keys: KeyRange, *, allowed: int | None, lock: bool
-) -> tuple[KeyRange, dict[Key, Key]]:
-    """Return the due rows of a range by key, each with the values that its dependents refer to.
+    def _find_due(self, connection: Connection, keys: KeyRange, *, lock: bool) -> tuple[KeyRange, dict[Key, Key]]:
+        """Return the due rows of a range by key, each with the values that its dependents refer to.
 
-    The range ends earlier where it has more than MAX_KEYS candidates.
-    """
-    query = select(*rule.key, cutoff.value, *rule.dependents.values())
-    query = query.where(in_range(rule.table, keys), rule.where, cutoff.due).order_by(*rule.key).limit(MAX_KEYS)
-    # A locked row is in use: do not wait for it while this transaction holds other rows.
-    query = query.with_for_update(skip_locked=True) if lock else query
-    rows = connection.execute(by_primary_key(query, rule.table)).all()
-    width = len(rule.key)
-    due = {tuple(row[:width]): tuple(row[width + 1 :]) for row in rows if _is_due(cutoff, row[width])}
-    if allowed is not None and len(due) > allowed:
-        raise PermanentError(f"more rows are due now than when they were counted; {allowed} more would be allowed")
-    last = tuple(rows[-1][:width]) if len(rows) == MAX_KEYS else keys.last
-    return KeyRange(after=keys.after, last=last), due
+        The range ends earlier where it has more than MAX_KEYS candidates.
+        """
+        rule, allowed = self.rule, self.allowed
+        query = select(*rule.key, self.cutoff.value, *rule.dependents.values())
+        query = query.where(in_range(rule.table, keys), rule.where, self.cutoff.due).order_by(*rule.key).limit(MAX_KEYS)
+        # A locked row is in use: do not wait for it while this transaction holds other rows.
+        query = query.with_for_update(skip_locked=True) if lock else query
+        rows = connection.execute(by_primary_key(query, rule.table)).all()
+        width = len(rule.key)
+        due = {tuple(row[:width]): tuple(row[width + 1 :]) for row in rows if _is_due(self.cutoff, row[width])}
+        if allowed is not None and len(due) > allowed:
+            raise PermanentError(f"more rows are due now than when they were counted; {allowed} more would be allowed")
+        return replace(keys, last=tuple(rows[-1][:width])) if len(rows) == MAX_KEYS else keys, due
+
+    def _delete(self, connection: Connection, due: Mapping[Key, Key]) -> int:
+        """Delete rows and their dependents, and return how many dependents there were."""
+        rule, dependents = self.rule, 0
+        for position, column in enumerate(rule.dependents):
+            if values := {values[position] for values in due.values()} - {None}:
+                dependents += connection.execute(delete(column.table).where(column.in_(values))).rowcount
+        if due:
+            # Not every storage engine has locked the rows: check again that they are due.
+            still_due = and_(_with_keys(rule.key, due), rule.where, self.cutoff.due)
+            if connection.execute(delete(rule.table).where(still_due)).rowcount != len(due):
+                raise RowsChangedError("rows are not due any more")
+        return dependents
 
 
 def _is_due(cutoff: Cutoff, value: object) -> bool:
@@ -162,24 +172,10 @@ def _is_due(cutoff: Cutoff, value: object) -> bool:
         return False
 
 
-def _delete(connection: Connection, rule: Rule, cutoff: Cutoff, due: Mapping[Key, Key]) -> int:
-    """Delete rows and their dependents, and return how many dependents there were."""
-    dependents = 0
-    for position, column in enumerate(rule.dependents):
-        if values := {values[position] for values in due.values()} - {None}:
-            dependents += connection.execute(delete(column.table).where(column.in_(values))).rowcount
-    if due:
-        # Not every storage engine has locked the rows: check again that they are due.
-        still_due = and_(_with_keys(tuple(rule.table.primary_key), due), rule.where, cutoff.due)
-        if connection.execute(delete(rule.table).where(still_due)).rowcount != len(due):
-            raise RowsChangedError("rows are not due any more")
-    return dependents
-
-
 def _read_rows(connection: Connection, rule: Rule, keys: Collection[Key]) -> Archivable:
     found: dict[Key, list[ArchivedRow]] = {key: [] for key in keys}
     if keys:
-        ours = _with_keys(tuple(rule.table.primary_key), keys)
+        ours = _with_keys(rule.key, keys)
         _append_rows(connection, _all_columns(connection, rule, rule.table).where(ours), rule.table, found)
         for column, referred in rule.dependents.items():
             query = _all_columns(connection, rule, column.table)
@@ -216,12 +212,15 @@ def _with_keys(columns: Sequence[ColumnElement[Any]], keys: Collection[Key]) -> 
     return or_(*(and_(first == value, _with_keys(rest, below)) for value, below in groups.items()))
 
 
-def _after(columns: Sequence[ColumnElement[Any]], key: Key) -> ColumnElement[bool]:
-    first, *rest = columns
+def _after(columns: Sequence[ColumnElement[Any]], key: Key | None) -> ColumnElement[bool]:
+    return _bounded(columns, key, gt, gt) if key else true()
+
+
+def _bounded(
+    columns: Sequence[ColumnElement[Any]], key: Key, compare: Comparison, compare_last: Comparison
+) -> ColumnElement[bool]:
+    (first, *rest), value = columns, key[0]
+    if not rest:
+        return compare_last(first, value)
     # Not (a, b) > (x, y), for which MySQL and MariaDB scan the index.
-    return or_(first > key[0], and_(first == key[0], _after(rest, key[1:]))) if rest else first > key[0]
-
-
-def _up_to(columns: Sequence[ColumnElement[Any]], key: Key) -> ColumnElement[bool]:
-    first, *rest = columns
-    return or_(first < key[0], and_(first == key[0], _up_to(rest, key[1:]))) if rest else first <= key[0]
+    return or_(compare(first, value), and_(first == value, _bounded(rest, key[1:], compare, compare_last)))

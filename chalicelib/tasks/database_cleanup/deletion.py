@@ -19,16 +19,13 @@ from chalicelib.core.clock import to_ms
 from chalicelib.core.database import DEADLOCK, LOCK_WAIT_TIMEOUT, error_code
 from chalicelib.tasks.database_cleanup.chunks import (
     Archive,
+    Chunk,
     Deleted,
     Key,
     RowsChangedError,
     by_primary_key,
-    delete_archived,
-    delete_range,
-    delete_with_dependents,
     in_range,
     next_range,
-    read_archivable,
 )
 from chalicelib.tasks.database_cleanup.rules import Rule
 from chalicelib.tasks.database_cleanup.throttle import ServerLoad, Throttle
@@ -107,21 +104,13 @@ def _from_json(part: Any) -> Any:
     return _JSON_TYPES[name][2](text)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _RowCounts:
-    due: int
-    invalid: int
-    table_rows: int
-    # How many may be deleted.
-    allowed: int
-
-
 def count_due(context: Context, rule: Rule, *, at: datetime, uncapped: bool) -> Counts:
     """Count the rows that are due at a moment, as skipped. Raises PermanentError where `delete_due` would."""
-    found = _count_rows(context, rule, _cutoff(context, rule, at))
-    if not uncapped:
-        _check_limits(rule, found)
-    return Counts(total=found.due + found.invalid, skipped=found.due, failed=found.invalid)
+    progress, refusal = _count_rows(context, rule, _cutoff(context, rule, at))
+    if refusal and not uncapped:
+        raise PermanentError(refusal)
+    due = (progress.expected or 0) - progress.counts.failed
+    return progress.counts + Counts(total=due, skipped=due)
 
 
 def delete_due(
@@ -134,28 +123,25 @@ def delete_due(
     """
     cutoff, progress = _cutoff(context, rule, at), start
     if progress.expected is None:
-        found = _count_rows(context, rule, cutoff)
-        invalid = Counts(total=found.invalid, failed=found.invalid)
-        progress = Progress(expected=found.due + found.invalid, allowed=found.allowed, counts=invalid)
+        progress, refusal = _count_rows(context, rule, cutoff)
         yield progress
-        if not uncapped:
-            _check_limits(rule, found)
+        if refusal and not uncapped:
+            raise PermanentError(refusal)
     throttle = Throttle(context, ServerLoad(context.database), max_rows=rule.chunk)
     is_simple = cutoff.in_sql and not rule.dependents
     while True:
         throttle.wait()
         rows, after = throttle.rows, progress.after
         allowed = None if uncapped else progress.allowed - progress.counts.succeeded
+        chunk = Chunk(rule=rule, cutoff=cutoff, after=after, rows=rows, allowed=allowed)
         counts = Counts()
         try:
             if archive is not None:
-                work = _archive_chunk(context, rule, cutoff, after, rows=rows, allowed=allowed, archive=archive)
+                work = _archive(context, chunk, archive)
             elif is_simple and (allowed is None or allowed >= rows):
-                work = partial(delete_range, rule=rule, cutoff=cutoff, after=after, rows=rows)
+                work = chunk.delete
             else:
-                work = partial(
-                    delete_with_dependents, rule=rule, cutoff=cutoff, after=after, rows=rows, allowed=allowed
-                )
+                work = chunk.delete_with_dependents
             began_ms = context.clock.now_ms()
             deleted = context.database.transact(work)
             throttle.adapt(context.clock.now_ms() - began_ms)
@@ -182,15 +168,12 @@ def delete_due(
     yield progress.finish()
 
 
-def _archive_chunk(
-    context: Context, rule: Rule, cutoff: Cutoff, after: Key | None, *, rows: int, allowed: int | None, archive: Archive
-) -> Callable[[Connection], Deleted]:
-    """Archive the next chunk's due rows, and return the transaction that deletes them."""
-    reading = partial(read_archivable, rule=rule, cutoff=cutoff, after=after, rows=rows, allowed=allowed)
-    keys, archivable = context.database.transact(reading)
+def _archive(context: Context, chunk: Chunk, archive: Archive) -> Callable[[Connection], Deleted]:
+    """Archive a chunk's due rows, and return the transaction that deletes them."""
+    keys, archivable = context.database.transact(chunk.read)
     if archivable:
-        archive.put(row for rows_of_key in archivable.values() for row in rows_of_key)
-    return partial(delete_archived, rule=rule, cutoff=cutoff, keys=keys, archived=archivable)
+        archive.put(row for rows in archivable.values() for row in rows)
+    return partial(chunk.delete_archived, keys=keys, archived=archivable)
 
 
 def _skip_row(context: Context, rule: Rule, after: Key | None, error: IntegrityError) -> Deleted:
@@ -203,16 +186,11 @@ def _cutoff(context: Context, rule: Rule, at: datetime) -> Cutoff:
     return context.database.transact(partial(cutoff_for, column=rule.timestamp, before_ms=to_ms(at - rule.keep)))
 
 
-def _check_limits(rule: Rule, found: _RowCounts) -> None:
-    if found.due > found.allowed:
-        raise PermanentError(
-            f"{found.due} of {found.table_rows} rows are due and the rule allows {found.allowed}, so none is deleted; "
-            f'if that is intended, invoke the task with "uncapped": ["{rule.name}"]'
-        )
+def _count_rows(context: Context, rule: Rule, cutoff: Cutoff) -> tuple[Progress, str | None]:
+    """Return the progress at the start, and why the rule may not delete so many rows.
 
-
-def _count_rows(context: Context, rule: Rule, cutoff: Cutoff) -> _RowCounts:
-    """Count a rule's rows, and log the ids of those with an invalid timestamp. Raises OutOfTimeError."""
+    Logs the ids of rows with an invalid timestamp. Raises OutOfTimeError.
+    """
     due, invalid, keys = (_count_in_sql if cutoff.in_sql else _count_values)(context, rule, cutoff)
     if invalid:
         ids = ["/".join(map(str, key)) for key in keys]
@@ -220,7 +198,12 @@ def _count_rows(context: Context, rule: Rule, cutoff: Cutoff) -> _RowCounts:
     table_rows = context.database.transact(lambda connection: _count(connection, rule.table))
     is_small = table_rows <= SMALL_TABLE
     allowed = rule.max_rows if is_small else min(rule.max_rows, int(rule.max_share * table_rows))
-    return _RowCounts(due=due, invalid=invalid, table_rows=table_rows, allowed=allowed)
+    refusal = (
+        f"{due} of {table_rows} rows are due and the rule allows {allowed}, so none is deleted; "
+        f'if that is intended, invoke the task with "uncapped": ["{rule.name}"]'
+    )
+    counts = Counts(total=invalid, failed=invalid)
+    return Progress(expected=due + invalid, allowed=allowed, counts=counts), refusal if due > allowed else None
 
 
 def _count_in_sql(context: Context, rule: Rule, cutoff: Cutoff) -> tuple[int, int, list[Key]]:
@@ -234,32 +217,27 @@ def _count_in_sql(context: Context, rule: Rule, cutoff: Cutoff) -> tuple[int, in
 
 
 def _count_values(context: Context, rule: Rule, cutoff: Cutoff) -> tuple[int, int, list[Key]]:
-    due = invalid = 0
-    keys: list[Key] = []
-    for row in _read_values(context, rule, cutoff):
-        try:
-            due += cutoff.is_due(row[-1])
-        except ValueError:
-            invalid += 1
-            if len(keys) < MAX_LOGGED_IDS:
-                keys.append(tuple(row[:-1]))
-    return due, invalid, keys
-
-
-def _read_values(context: Context, rule: Rule, cutoff: Cutoff) -> Iterator[Row[Any]]:
     def work(connection: Connection, after: Key | None) -> tuple[Key | None, Sequence[Row[Any]]]:
         keys = next_range(connection, rule.table, after, rows=COUNT_CHUNK)
         query = select(*rule.key, cutoff.value).where(in_range(rule.table, keys), rule.where, cutoff.due)
         return keys.last, connection.execute(by_primary_key(query, rule.table)).all()
 
+    due = invalid = 0
+    logged: list[Key] = []
     after: Key | None = None
     while True:
         if context.is_out_of_time():
             raise OutOfTimeError(f"counting the rows of {rule.name} takes too long; the next invocation counts again")
         after, rows = context.database.transact(partial(work, after=after))
-        yield from rows
+        for row in rows:
+            try:
+                due += cutoff.is_due(row[-1])
+            except ValueError:
+                invalid += 1
+                if len(logged) < MAX_LOGGED_IDS:
+                    logged.append(tuple(row[:-1]))
         if after is None:
-            return
+            return due, invalid, logged
 
 
 def _count(connection: Connection, table: Table, *conditions: ColumnElement[bool]) -> int:

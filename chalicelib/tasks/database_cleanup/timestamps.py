@@ -61,7 +61,12 @@ class Cutoff:
 
 def cutoff_for(connection: Connection, column: Column[Any], *, before_ms: int) -> Cutoff:
     """Return the cutoff for a column's real type. Raises ConfigurationError where the database lacks the column."""
-    kind = _find_type(connection, column)
+    table = column.table
+    try:
+        found = {each["name"]: each["type"] for each in inspect(connection).get_columns(table.name, table.schema)}
+        kind = found[column.name]
+    except (NoSuchTableError, KeyError):
+        raise ConfigurationError(f"the database has no column {table.name}.{column.name}") from None
     # Untyped, since the mapping's type may not be the real one.
     value: ColumnElement[Any] = type_coerce(column, NullType())
     conditions = None if connection.dialect.name == "sqlite" else _compare(column, kind, before_ms=before_ms)
@@ -72,40 +77,25 @@ def cutoff_for(connection: Connection, column: Column[Any], *, before_ms: int) -
 def read_ms(value: object) -> int:
     """Return a timestamp as epoch milliseconds, a date as the end of its day. Raises ValueError for other values."""
     if isinstance(value, str):
-        text = value.strip()
-        return read_ms(int(text)) if _EPOCH.fullmatch(text) else _read_text(text.upper())
-    if isinstance(value, datetime):
-        return _checked(value if value.tzinfo else value.replace(tzinfo=UTC))
+        text = value.strip().upper()
+        if _EPOCH.fullmatch(text):
+            return read_ms(int(text))
+        try:
+            return read_ms(date.fromisoformat(text))
+        except ValueError:
+            return read_ms(datetime.fromisoformat(text))
     if isinstance(value, date):
-        return _checked(datetime.combine(value, time.max, tzinfo=UTC))
+        moment = value if isinstance(value, datetime) else datetime.combine(value, time.max)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if moment < EARLIEST:
+            raise ValueError("it means none")
+        return to_ms(moment)
     if isinstance(value, (int, float, Decimal)):
         if FIRST_SECOND <= value < END_SECOND:
             return int(value * 1000)
         if FIRST_MS <= value < END_MS:
             return int(value)
     raise ValueError("it is not a timestamp")
-
-
-def _read_text(text: str) -> int:
-    try:
-        return read_ms(date.fromisoformat(text))
-    except ValueError:
-        return read_ms(datetime.fromisoformat(text))
-
-
-def _checked(moment: datetime) -> int:
-    if moment < EARLIEST:
-        raise ValueError("it means none")
-    return to_ms(moment)
-
-
-def _find_type(connection: Connection, column: Column[Any]) -> Any:
-    table = column.table
-    try:
-        found = {each["name"]: each["type"] for each in inspect(connection).get_columns(table.name, table.schema)}
-        return found[column.name]
-    except (NoSuchTableError, KeyError):
-        raise ConfigurationError(f"the database has no column {table.name}.{column.name}") from None
 
 
 def _compare(
