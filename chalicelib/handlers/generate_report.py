@@ -4,14 +4,11 @@ import msgspec
 
 from chalicelib.api import Context, InvalidRequestError, Job, enqueue, handler
 from chalicelib.core.clock import from_ms
-from chalicelib.core.text import clean
 from chalicelib.mail.settings import MailSettings
 from chalicelib.tasks.monthly_report import page
 from chalicelib.tasks.monthly_report.figures import collect
 from chalicelib.tasks.monthly_report.month import Month
-from chalicelib.tasks.monthly_report.page import mail_content
 
-LINK_SECONDS = 12 * 3600
 # A report has the twelve months before its own, and 1970-01 is the first.
 EARLIEST = Month(year=1971, month=1)
 
@@ -37,22 +34,14 @@ def generate_report(context: Context, job: Job[Payload]) -> None:
     )
     key = f"reports/{month}/{job.id}.html"
     context.store.put(key, page.html(report).encode(), content_type="text/html; charset=utf-8")
-    content = mail_content(report, link=context.store.link(key, seconds=LINK_SECONDS))
-    mail = {
-        "to": job.payload.to,
-        "name": job.payload.name,
-        "subject": f"{clean(settings.site_name)}: {month.name} in figures",
-        "template": "report",
-        # As plain JSON values, which the row stores.
-        "content": msgspec.json.decode(msgspec.json.encode(content)),
-    }
+    link = context.store.link(key, seconds=page.LINK_SECONDS)
+    mail = page.mail(report, to=job.payload.to, name=job.payload.name, link=link)
     enqueue(context, "send_email", mail, idempotency_key=f"report of job {job.id}")
 
 
 def _read_month(text: str) -> Month:
     try:
-        # Cut, because the error message repeats it.
-        month = Month.parse(text[:32])
+        month = Month.parse(text)
     except ValueError as error:
         raise InvalidRequestError(f"period: {error}") from None
     if month < EARLIEST:

@@ -8,15 +8,12 @@ from sqlalchemy import select
 from chalicelib.api import Context, Counts, InvalidRequestError, NewJob, Run, enqueue_many, task, transaction
 from chalicelib.application import users
 from chalicelib.core.clock import from_ms
-from chalicelib.core.text import clean
 from chalicelib.mail.settings import MailSettings
 from chalicelib.runs.fire import AUTOMATIC
 from chalicelib.tasks.monthly_report import page
 from chalicelib.tasks.monthly_report.figures import Report, collect
 from chalicelib.tasks.monthly_report.month import Month
-from chalicelib.tasks.monthly_report.page import mail_content
 
-LINK_SECONDS = 12 * 3600
 FORMATS = {
     "html": ("text/html; charset=utf-8", page.html),
     "csv": ("text/csv; charset=utf-8", page.csv_text),
@@ -31,16 +28,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     mail: bool | None = None
 
 
-@task(
-    overlap="queue",
-    catch_up="all",
-    catch_up_limit=12,
-    options=("month", "mail"),
-)
+@task(overlap="queue", catch_up="all", catch_up_limit=12, options=("month", "mail"))
 def monthly_report(context: Context, run: Run) -> Counts:
     """Store the month's report and queue its mails; counts are administrators."""
     options = _read_options(run)
-    zone, now = context.settings(MailSettings).digest_zone, from_ms(context.clock.now_ms())
+    settings, now = context.settings(MailSettings), from_ms(context.clock.now_ms())
+    zone = settings.digest_zone
     month = Month.parse(options.month) if options.month else Month.ended_before(run.scheduled_for, zone)
     if not month.is_closed(now, zone):
         raise InvalidRequestError(f"the month {month} has not ended yet; ask for an earlier one")
@@ -49,7 +42,7 @@ def monthly_report(context: Context, run: Run) -> Counts:
     if run.dry_run:
         return Counts(total=len(administrators), skipped=len(administrators))
     report = context.database.transact(
-        lambda connection: collect(connection, month, zone=zone, settings=context.settings(MailSettings), at=now)
+        lambda connection: collect(connection, month, zone=zone, settings=settings, at=now)
     )
     for extension, (content_type, write) in FORMATS.items():
         context.store.put(_key(month, extension), write(report).encode(), content_type=content_type)
@@ -63,8 +56,7 @@ def _read_options(run: Run) -> Options:
     try:
         options = msgspec.convert(dict(run.options), Options)
         if options.month is not None:
-            # Truncated, since the error repeats it.
-            Month.parse(options.month[:32])
+            Month.parse(options.month)
     except ValueError as error:
         raise InvalidRequestError(f"monthly_report has an invalid option: {error}") from None
     return options
@@ -81,20 +73,13 @@ def _find_administrators(context: Context) -> list[Any]:
 
 
 def _enqueue_mails(context: Context, run: Run, report: Report, administrators: list[Any]) -> None:
-    link = context.store.link(_key(report.month, "html"), seconds=LINK_SECONDS)
-    content = msgspec.json.decode(msgspec.json.encode(mail_content(report, link=link)))
+    link = context.store.link(_key(report.month, "html"), seconds=page.LINK_SECONDS)
     # Scheduled runs send one mail a month, however often they repeat; manual runs one for each request.
     occasion = str(report.month) if run.trigger in AUTOMATIC else str(run.id)
     mails = [
         NewJob(
             type="send_email",
-            data={
-                "to": administrator.email,
-                "name": administrator.name,
-                "subject": clean(f"{report.site_name}: {report.month.name} in figures"),
-                "template": "report",
-                "content": content,
-            },
+            data=page.mail(report, to=administrator.email, name=administrator.name, link=link),
             idempotency_key=f"monthly_report {occasion} {administrator.id}",
         )
         for administrator in administrators

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Table, func, select, update
@@ -13,6 +12,10 @@ from chalicelib.core.database import insert_missing
 from chalicelib.mail.settings import MailSettings
 from chalicelib.schema import activity, activity_days, month_figures
 from chalicelib.tasks.monthly_report.month import Month
+
+MONTHS = 13
+FIRST = Month(year=1970, month=1)
+TOP_POSTS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ class TopPost:
 class Report:
     """The reported month, last of `months`, and those before it, oldest first: thirteen where all are known.
 
-    `top_posts` are sorted best first, `computed_at` is aware. Raises ValueError for months with a gap, or none.
+    `top_posts` are sorted best first, `computed_at` is aware.
     """
 
     months: tuple[MonthFigures, ...]
@@ -49,29 +52,10 @@ class Report:
     site_name: str
     site_url: str
 
-    def __post_init__(self) -> None:
-        if not self.months:
-            raise ValueError("A report needs at least the month that it reports.")
-        for earlier, later in pairwise(figures.month for figures in self.months):
-            if earlier.next() != later:
-                raise ValueError(f"The months of a report follow each other, but {later} stands behind {earlier}.")
-        if self.computed_at.utcoffset() is None:
-            raise ValueError(f"{self.computed_at} has no time zone, so it names no one moment.")
-
     @property
     def month(self) -> Month:
         """The reported month."""
         return self.months[-1].month
-
-
-def change(before: int | None, now: int | None) -> float | None:
-    """Return the change in percent; None where a figure is missing, or grew from zero."""
-    return 100 * (now - before) / before if before and now is not None else None
-
-
-MONTHS = 13
-FIRST = Month(year=1970, month=1)
-TOP_POSTS = 10
 
 
 def collect(connection: Connection, month: Month, *, zone: ZoneInfo, settings: MailSettings, at: datetime) -> Report:
@@ -93,47 +77,31 @@ def collect(connection: Connection, month: Month, *, zone: ZoneInfo, settings: M
 
 def _figures_of(connection: Connection, month: Month, *, zone: ZoneInfo, at: datetime) -> MonthFigures:
     """Return a month's stored figures; count those that are not stored yet."""
-    of_month = select(month_figures).where(month_figures.c.month == str(month))
-    stored = connection.execute(of_month).one_or_none()
+    is_month, window = month_figures.c.month == str(month), month.window(zone)
+    stored = connection.execute(select(month_figures).where(is_month)).one_or_none()
     if stored is None:
-        _count(connection, month, window=month.window(zone), at=at)
-    elif stored.active_users is None:
-        _count_late(connection, month)
+        values = {
+            "month": str(month),
+            "new_users": _count_created(connection, users, window),
+            "new_posts": _count_created(connection, posts, window),
+            "active_users": count_active_users(connection, month),
+            "counted_at": to_ms(at),
+        }
+        connection.execute(insert_missing(month_figures, connection.dialect).values(values))
+    elif stored.active_users is None and (active := count_active_users(connection, month)) is not None:
+        # The month's last day may be recorded after its first report.
+        missing = update(month_figures).where(is_month, month_figures.c.active_users.is_(None))
+        connection.execute(missing.values(active_users=active))
     # Read again: a concurrent report may have stored the figures first.
-    counted = connection.execute(of_month).one()
-    return MonthFigures(
-        month=month,
-        new_users=counted.new_users,
-        new_posts=counted.new_posts,
-        active_users=counted.active_users,
-    )
-
-
-def _count(connection: Connection, month: Month, *, window: tuple[int, int], at: datetime) -> None:
-    values = {
-        "month": str(month),
-        "new_users": _count_created(connection, users, window),
-        "new_posts": _count_created(connection, posts, window),
-        "active_users": count_active_users(connection, month),
-        "counted_at": to_ms(at),
-    }
-    connection.execute(insert_missing(month_figures, connection.dialect).values(values))
-
-
-def _count_late(connection: Connection, month: Month) -> None:
-    # The month's last day may be recorded after its first report.
-    active = count_active_users(connection, month)
-    if active is not None:
-        missing = (month_figures.c.month == str(month), month_figures.c.active_users.is_(None))
-        connection.execute(update(month_figures).where(*missing).values(active_users=active))
+    columns = (month_figures.c.new_users, month_figures.c.new_posts, month_figures.c.active_users)
+    counted = connection.execute(select(*columns).where(is_month)).one()
+    return MonthFigures(month=month, **counted._asdict())
 
 
 def _count_created(connection: Connection, table: Table, window: tuple[int, int]) -> int:
     start_ms, end_ms = window
-    created = table.c.created_at
-    return connection.execute(
-        select(func.count()).select_from(table).where(created >= start_ms, created < end_ms)
-    ).scalar_one()
+    within = (table.c.created_at >= start_ms, table.c.created_at < end_ms)
+    return connection.execute(select(func.count()).select_from(table).where(*within)).scalar_one()
 
 
 def _top_posts(connection: Connection, window: tuple[int, int], *, site_url: str) -> tuple[TopPost, ...]:

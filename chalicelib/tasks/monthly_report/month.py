@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -31,13 +32,14 @@ class Month:
     def parse(cls, text: str) -> Month:
         """Return the month written as 2026-02. Raises ValueError for anything else."""
         if not (written := _WRITTEN.fullmatch(text)):
-            raise ValueError(f"A month is written like 2026-02, not {text!r}.")
+            # Truncated, since others write it.
+            raise ValueError(f"A month is written like 2026-02, not {text[:32]!r}.")
         return cls(year=int(written[1]), month=int(written[2]))
 
     @classmethod
     def ended_before(cls, moment: datetime, zone: ZoneInfo) -> Month:
         """Return the last month that has ended in the zone at or before an aware moment."""
-        local = _aware(moment).astimezone(zone)
+        local = moment.astimezone(zone)
         return cls(year=local.year, month=local.month).previous()
 
     def __str__(self) -> str:
@@ -58,23 +60,13 @@ class Month:
 
     def window(self, zone: ZoneInfo) -> tuple[int, int]:
         """Return the month in the zone as a half-open range of epoch milliseconds, across clock changes."""
-        carried, place = divmod(self.month, 12)
-        return midnight_ms(date(self.year, self.month, 1), zone), midnight_ms(
-            date(self.year + carried, place + 1, 1), zone
-        )
+        first = date(self.year, self.month, 1)
+        return midnight_ms(first, zone), midnight_ms(first + timedelta(days=len(self.days())), zone)
 
     def days(self) -> list[str]:
         """Return the month's days, in order, as 2026-02-01."""
-        first, last = date(self.year, self.month, 1), self.next()
-        length = (date(last.year, last.month, 1) - first).days
-        return [(first + timedelta(days=n)).isoformat() for n in range(length)]
+        return [f"{self}-{day:02}" for day in range(1, monthrange(self.year, self.month)[1] + 1)]
 
     def is_closed(self, at: datetime, zone: ZoneInfo) -> bool:
         """Return whether the month has ended in the zone at an aware moment."""
-        return to_ms(_aware(at)) >= self.window(zone)[1]
-
-
-def _aware(moment: datetime) -> datetime:
-    if moment.utcoffset() is None:
-        raise ValueError(f"{moment} has no time zone, so it names no one moment.")
-    return moment
+        return to_ms(at) >= self.window(zone)[1]

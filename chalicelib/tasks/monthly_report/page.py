@@ -6,20 +6,31 @@ The same report always gives the same bytes.
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from chalicelib.core.clock import iso
 from chalicelib.core.templates import templates
-from chalicelib.tasks.monthly_report.figures import Report, change
+from chalicelib.core.text import clean
+from chalicelib.tasks.monthly_report.figures import Report
 from chalicelib.tasks.monthly_report.month import Month
 
 TEMPLATES = Path(__file__).parent / "templates"
 FIGURES = {"new_users": "New users", "new_posts": "New posts", "active_users": "Active users"}
+INTERVALS = 4
+UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+# Larger figures are abbreviated: they do not fit next to their bar.
+LONG = 10**6
+# The length of the smallest bar that is not zero, in percent.
+SHORTEST = 0.5
+MAX_POSTS = 5
+LINK_SECONDS = 12 * 3600
 
 # Each month and its figure, oldest first; None where it is unknown.
 History = tuple[tuple[Month, int | None], ...]
@@ -58,23 +69,12 @@ def _compared(before: int | None, now: int | None, *, earlier: Month) -> tuple[s
         return "", f"no figure for {earlier.name} to compare with"
     if now == before:
         return "=", f"as many as in {earlier.name}"
-    percent = change(before, now)
-    if percent is None:
+    if before == 0:
         return "▲", f"none in {earlier.name}"
+    percent = 100 * abs(now - before) / before
+    rounded = "under 0.1%" if percent < 0.1 else f"{percent:,.1f}".removesuffix(".0") + "%"
     arrow, word = ("▲", "more") if now > before else ("▼", "fewer")
-    return arrow, f"{_rounded(abs(percent))} {word} than in {earlier.name}"
-
-
-def _rounded(percent: float) -> str:
-    return "under 0.1%" if percent < 0.1 else f"{percent:,.1f}".removesuffix(".0") + "%"
-
-
-INTERVALS = 4
-UNITS = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
-# Larger figures are abbreviated: they do not fit next to their bar.
-LONG = 10**6
-# The length of the smallest bar that is not zero, in percent.
-SHORTEST = 0.5
+    return arrow, f"{rounded} {word} than in {earlier.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,30 +91,23 @@ class Bar:
     length: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chart:
-    """Bars from top to bottom, oldest first, over an axis of ticks: position in percent, and label."""
-
-    title: str
-    bars: tuple[Bar, ...]
-    ticks: tuple[tuple[float, str], ...]
-
-
 def svg(title: str, history: History) -> str:
-    """Return the chart as an SVG element of a page: it fills the width and takes the page's colours."""
+    """Return the chart as an SVG element of a page: it fills the width and takes the page's colours.
+
+    Its bars go from top to bottom, oldest first, over an axis of ticks.
+    """
     known = [figure for _, figure in history if figure is not None]
-    ticks = _ticks(max(known, default=0))
-    last = len(history) - 1
-    chart = Chart(
-        title=title,
-        bars=tuple(
-            _bar(month, figure, top=ticks[-1], in_full=place in {0, last})
-            for place, (month, figure) in enumerate(history)
-        ),
-        # No axis without bars.
-        ticks=tuple((round(100 * tick / ticks[-1], 2), _short(tick)) for tick in ticks if known),
+    ticks, last = _ticks(max(known, default=0)), len(history) - 1
+    return (
+        templates(TEMPLATES)
+        .get_template("chart.svg.j2")
+        .render(
+            title=title,
+            bars=[_bar(*each, top=ticks[-1], in_full=place in {0, last}) for place, each in enumerate(history)],
+            # No axis without bars.
+            ticks=[(round(100 * tick / ticks[-1], 2), _short(tick)) for tick in ticks if known],
+        )
     )
-    return templates(TEMPLATES).get_template("chart.svg.j2").render(chart=chart)
 
 
 def _bar(month: Month, figure: int | None, *, top: int, in_full: bool) -> Bar:
@@ -129,20 +122,14 @@ def _bar(month: Month, figure: int | None, *, top: int, in_full: bool) -> Bar:
 
 def _ticks(highest: int) -> list[int]:
     """Return whole numbers in equal steps of 1, 2 or 5 times a power of ten, from 0 to at least the highest."""
-    step = next(step for step in _steps() if step * INTERVALS >= highest)
+    steps = (digit * 10**power for power in count() for digit in (1, 2, 5))
+    step = next(step for step in steps if step * INTERVALS >= highest)
     return [step * place for place in range(max(1, -(-highest // step)) + 1)]
-
-
-def _steps() -> Iterator[int]:
-    return (digit * 10**power for power in count() for digit in (1, 2, 5))
 
 
 def _short(figure: int) -> str:
     size, unit = next(((size, unit) for size, unit in UNITS if figure >= size), (1, ""))
     return f"{figure / size:,.1f}".removesuffix(".0") + unit
-
-
-COLUMNS = ("month", "new_users", "new_posts", "active_users")
 
 
 def html(report: Report) -> str:
@@ -163,8 +150,8 @@ def csv_text(report: Report) -> str:
     """Return the months as RFC 4180 has it, under a header; an unknown figure is an empty field."""
     sheet = io.StringIO()
     rows = csv.writer(sheet)
-    rows.writerow(COLUMNS)
-    rows.writerows([getattr(figures, column) for column in COLUMNS] for figures in report.months)
+    rows.writerow(["month", *FIGURES])
+    rows.writerows([figures.month, *(getattr(figures, name) for name in FIGURES)] for figures in report.months)
     return sheet.getvalue()
 
 
@@ -191,14 +178,9 @@ def _spans(months: Iterable[Month]) -> list[str]:
     return [span[0].name if len(span) == 1 else f"{span[0].name} to {span[-1].name}" for span in spans]
 
 
-MAX_POSTS = 5
-
-
 def mail_content(report: Report, *, link: str) -> dict[str, Any]:
-    """Return the mail's content; `link` leads to the full report. Raises ValueError for one that is not http(s)."""
-    if not link.startswith(("https://", "http://")):
-        raise ValueError("The link to a report begins with https:// or http://.")
-    return {
+    """Return the mail's content as JSON values; `link` leads to the full report."""
+    content = {
         "site_name": report.site_name,
         "site_url": report.site_url,
         "month": report.month.name,
@@ -206,3 +188,12 @@ def mail_content(report: Report, *, link: str) -> dict[str, Any]:
         "posts": report.top_posts[:MAX_POSTS],
         "link": link,
     }
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(content))
+    return values
+
+
+def mail(report: Report, *, to: str, name: str, link: str) -> dict[str, Any]:
+    """Return the data of the `send_email` job that announces the report."""
+    subject = clean(f"{report.site_name}: {report.month.name} in figures")
+    content = mail_content(report, link=link)
+    return {"to": to, "name": name, "subject": subject, "template": "report", "content": content}

@@ -1,24 +1,9 @@
 """Figures, what they changed by, and how people read the change."""
 
-from dataclasses import replace
-from datetime import UTC, datetime
-
 import pytest
 
-from chalicelib.tasks.monthly_report.figures import change
 from chalicelib.tasks.monthly_report.page import Card, cards
 from tests.tasks.monthly_report.samples import FEBRUARY, months, report
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "percent"),
-    [
-        *((100, 112, 12.0), (200, 100, -50.0), (5, 0, -100.0), (7, 7, 0.0), (1, 1_000_001, 100_000_000.0)),
-        *((0, 5, None), (0, 0, None), (None, 5, None), (5, None, None), (None, None, None)),
-    ],
-)
-def test_a_change_is_in_percent_of_the_month_before(before: int | None, now: int | None, percent: float | None) -> None:
-    assert change(before, now) == percent
 
 
 def active(before: int | None, now: int | None) -> Card:
@@ -74,17 +59,3 @@ def test_the_first_month_of_all_has_nothing_to_be_compared_with() -> None:
 
 def test_a_report_reports_its_last_month() -> None:
     assert report().month == FEBRUARY
-
-
-def test_months_with_a_gap_or_out_of_order_are_no_report() -> None:
-    first, second, third = months(1, 2, 3)
-    for wrong in ((first, third), (second, first, third), (first, first)):
-        with pytest.raises(ValueError, match=r"follow each other, but \d{4}-\d\d stands behind \d{4}-\d\d\.$"):
-            report(months=wrong)
-    with pytest.raises(ValueError, match="at least the month"):
-        report(months=())
-
-
-def test_a_report_computed_at_no_one_moment_is_refused() -> None:
-    with pytest.raises(ValueError, match="no time zone"):
-        replace(report(), computed_at=datetime(2026, 3, 1, tzinfo=UTC).replace(tzinfo=None))

@@ -97,13 +97,6 @@ def test_a_month_ends_at_the_midnight_of_its_own_zone(since_end: int, latest: st
     assert str(Month.ended_before(at, ZoneInfo("UTC"))) == "2026-01"
 
 
-def test_a_moment_without_a_zone_is_refused() -> None:
-    naive = datetime(2026, 3, 1, tzinfo=UTC).replace(tzinfo=None)
-    for ask in (Month.ended_before, Month.parse("2026-02").is_closed):
-        with pytest.raises(ValueError, match="has no time zone"):
-            ask(naive, BERLIN)
-
-
 @pytest.mark.parametrize(("year", "month"), [(2026, 0), (2026, 13), (1969, 12), (9999, 1)])
 def test_no_month_can_be_made_that_could_not_be_written(year: int, month: int) -> None:
     with pytest.raises(ValueError, match="is not a month"):
