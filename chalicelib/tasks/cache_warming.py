@@ -50,21 +50,14 @@ def cache_warming(context: Context, run: Run) -> Counts:
 
 def compute(connection: Connection, *, at: datetime) -> dict[str, Any]:
     """Return the values by name: the hundred most viewed posts, and the number of users active in the last 24 hours."""
-    return {"popular_posts": _popular_posts(connection), "active_users": _active_users(connection, at=at)}
-
-
-def _popular_posts(connection: Connection) -> list[dict[str, Any]]:
-    chosen = select(*(posts.c[name] for name in COLUMNS))
     # No second order: with one, MySQL could not use an index on `views`.
-    best = connection.execute(chosen.order_by(posts.c.views.desc()).limit(POPULAR))
-    return [dict(zip(COLUMNS, row, strict=True)) for row in best]
-
-
-def _active_users(connection: Connection, *, at: datetime) -> int:
-    end_ms = to_ms(at)
-    used = sessions.c.updated_at
+    best = select(*(posts.c[name] for name in COLUMNS)).order_by(posts.c.views.desc()).limit(POPULAR)
+    end_ms, used = to_ms(at), sessions.c.updated_at
     active = select(func.count(sessions.c.user_id.distinct())).where(used >= end_ms - DAY_MS, used < end_ms)
-    return connection.execute(active).scalar_one()
+    return {
+        "popular_posts": [dict(zip(COLUMNS, row, strict=True)) for row in connection.execute(best)],
+        "active_users": connection.execute(active).scalar_one(),
+    }
 
 
 def claim(redis: Redis, *, at: datetime, run_id: str) -> None:

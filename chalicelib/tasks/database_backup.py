@@ -17,13 +17,15 @@ def database_backup(context: Context, run: Run) -> Counts:
     """
     backups = Backups(context)
     made = (run.checkpoint or {}).get("backup")
-    if made is None and (told := _why_too_long(context, backups)):
+    needed, available = backups.seconds_needed() if made is None else 0, (context.remaining_ms() - RESERVE_MS) / 1000
+    if made is None and needed > available:
+        reason = f"a dump would take about {needed:.0f} s and the function has {available:.0f} s"
         if context.settings(BackupSettings).backup_rds is None:
             raise PermanentError(
-                f"{told}, so none was begun: give it more memory, leave tables out with BACKUP_SCHEMA_ONLY, or let RDS "
-                "do it with BACKUP_RDS"
+                f"{reason}, so none was begun: give it more memory, leave tables out with BACKUP_SCHEMA_ONLY, or let "
+                "RDS do it with BACKUP_RDS"
             )
-        logger.info("a snapshot by RDS instead", extra={"reason": told})
+        logger.info("a snapshot by RDS instead", extra={"reason": reason})
         return _snapshot(context, run)
     if run.dry_run:
         removed = backups.prune(dry_run=True).removed
@@ -45,13 +47,6 @@ def database_backup(context: Context, run: Run) -> Counts:
     if manifest.broken_views:
         bind(broken_views=list(manifest.broken_views))
     return Counts(total=len(manifest.tables), succeeded=len(manifest.tables))
-
-
-def _why_too_long(context: Context, backups: Backups) -> str | None:
-    needed, available = backups.seconds_needed(), (context.remaining_ms() - RESERVE_MS) / 1000
-    if needed <= available:
-        return None
-    return f"a dump would take about {needed:.0f} s and the function has {available:.0f} s"
 
 
 def _verify(context: Context, run: Run, backups: Backups, made: str) -> None:

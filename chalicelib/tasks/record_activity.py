@@ -15,11 +15,7 @@ from chalicelib.schema import activity, activity_days, sessions
 HOUR_MS = 3_600_000
 
 
-@task(
-    overlap="queue",
-    catch_up="all",
-    catch_up_limit=31,
-)
+@task(overlap="queue", catch_up="all", catch_up_limit=31)
 def record_activity(context: Context, run: Run) -> Counts:
     """Record the day; counts are users."""
     day = window_before(run.scheduled_for, context.settings(MailSettings).digest_zone)
@@ -64,10 +60,10 @@ def _insert(connection: Connection, *, users: Any) -> None:
 
 
 def _close(connection: Connection, day: Window, *, now_ms: int) -> int:
-    recorded = connection.execute(
-        select(func.count()).select_from(activity).where(activity.c.day == day.day.isoformat())
-    ).scalar_one()
+    written = day.day.isoformat()
+    users = select(func.count()).select_from(activity).where(activity.c.day == written)
+    recorded = connection.execute(users).scalar_one()
     values = {"users": recorded, "recorded_at": now_ms}
-    connection.execute(insert_missing(activity_days, connection.dialect).values(day=day.day.isoformat(), **values))
-    connection.execute(update(activity_days).where(activity_days.c.day == day.day.isoformat()).values(**values))
+    connection.execute(insert_missing(activity_days, connection.dialect).values(day=written, **values))
+    connection.execute(update(activity_days).where(activity_days.c.day == written).values(**values))
     return recorded
