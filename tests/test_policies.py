@@ -25,8 +25,8 @@ from chalicelib.core.config import Environment
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError, RunFailedError
 from chalicelib.mail import feedback, unsubscribe
-from chalicelib.mail import services as mail_services
-from chalicelib.mail.services import unsubscribe_secrets
+from chalicelib.mail import ses as mail_ses
+from chalicelib.mail.unsubscribe import unsubscribe_secrets
 from chalicelib.operate import commands_of, look, watch
 from chalicelib.operate import operate as do
 from chalicelib.operate.read_only import is_read_only
@@ -631,7 +631,7 @@ BESIDES: dict[str, set[Permission]] = {
 def referring(world: World) -> Iterator[World]:
     """A deployment that forgets its secrets, so that each is fetched for the test."""
     secrets.forget()
-    mail_services._account_of.cache_clear()
+    mail_ses._account_of.cache_clear()
     yield world
     world.context().database.engine.dispose()
     secrets.forget()

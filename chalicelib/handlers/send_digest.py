@@ -9,9 +9,7 @@ from chalicelib.api import Context, Counts, Job, OutOfTimeError, PermanentError,
 from chalicelib.core.text import clean, plain_address
 from chalicelib.mail import unsubscribe
 from chalicelib.mail.ledger import ABANDONED, Deliveries, Recipient, Status
-from chalicelib.mail.sending import DigestSender, Mail, log_each
-from chalicelib.mail.services import unsubscribe_secrets
-from chalicelib.mail.settings import MailSettings
+from chalicelib.mail.sending import DigestSender, Mail
 from chalicelib.queue.message import Message
 from chalicelib.queue.services import queues
 from chalicelib.tasks.daily_digest import load_digest
@@ -67,11 +65,10 @@ def _build_mails(context: Context, recipients: Sequence[Recipient]) -> tuple[lis
         except ValueError as error:
             refused[recipient.user_id] = str(error)
             continue
-        token = unsubscribe.sign(recipient.user_id, unsubscribe.MAILING, secrets=unsubscribe_secrets(context))
         personal = {
             # Not empty, because the template's greeting needs a word.
             "name": clean(recipient.name or "") or "there",
-            "unsubscribe_url": unsubscribe.link(context.settings(MailSettings).unsubscribe_url, token),
+            "unsubscribe_url": unsubscribe.link_for(context, recipient.user_id),
         }
         mails.append(Mail(user_id=recipient.user_id, to=to, personal=personal))
     return mails, refused
@@ -82,15 +79,9 @@ def _settle_unsendable(deliveries: Deliveries, recipients: Sequence[Recipient], 
     pending = [recipient for recipient in recipients if recipient.status == Status.PENDING]
     withdrawn = [recipient.user_id for recipient in pending if recipient.email is None]
     abandoned = {recipient.user_id: ABANDONED for recipient in recipients if deliveries.is_abandoned(recipient)}
-    failed = 0
-    if withdrawn:
-        deliveries.move(withdrawn, before=Status.PENDING, after=Status.WITHDRAWN)
-    if refused:
-        failed += deliveries.move(refused, before=Status.PENDING, after=Status.REFUSED, errors=refused)
-        log_each("digest refused", refused)
-    if abandoned:
-        failed += deliveries.move(abandoned, before=Status.SENDING, after=Status.UNKNOWN, errors=abandoned)
-        log_each("digest may or may not have been sent", abandoned)
+    deliveries.move(withdrawn, before=Status.PENDING, after=Status.WITHDRAWN)
+    failed = deliveries.move(refused, before=Status.PENDING, after=Status.REFUSED, errors=refused)
+    failed += deliveries.move(abandoned, before=Status.SENDING, after=Status.UNKNOWN, errors=abandoned)
     total = len(recipients) - len(pending) + len(withdrawn) + len(refused)
     return Counts(total=total, failed=failed, skipped=total - failed)
 

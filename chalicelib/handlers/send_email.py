@@ -21,8 +21,8 @@ from chalicelib.core.text import clean, plain_address
 from chalicelib.mail import suppressions
 from chalicelib.mail.ledger import Status, claim_email, move_email
 from chalicelib.mail.letter import Composition, MimeMail, compose
-from chalicelib.mail.services import mailer, pace
-from chalicelib.mail.ses import Refused, Sent, Unknown
+from chalicelib.mail.pace import pace
+from chalicelib.mail.ses import Refused, Sent, Unknown, mailer
 from chalicelib.mail.settings import MailSettings
 from chalicelib.tasks.monthly_report.figures import TopPost
 from chalicelib.tasks.monthly_report.page import Card

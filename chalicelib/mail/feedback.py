@@ -76,22 +76,13 @@ class Complaint(msgspec.Struct, frozen=True):
     timestamp: Moment | None = None
 
 
-class BounceMessage(msgspec.Struct, frozen=True):
-    """A notification or an event of a bounce."""
-
-    mail: Mail
-    details: Bounce = msgspec.field(name="bounce")
-
-
-class ComplaintMessage(msgspec.Struct, frozen=True):
-    """A notification or an event of a complaint."""
-
-    mail: Mail
-    details: Complaint = msgspec.field(name="complaint")
-
-
-Message = BounceMessage | ComplaintMessage
-MESSAGES: dict[str, type[Message]] = {"Bounce": BounceMessage, "Complaint": ComplaintMessage}
+# By type, a notification or an event: the mail, and the details of the type under its own key.
+MESSAGES: dict[str, Any] = {
+    kind.__name__: msgspec.defstruct(
+        kind.__name__, [("mail", Mail), ("details", kind)], rename={"details": kind.__name__.lower()}
+    )
+    for kind in (Bounce, Complaint)
+}
 
 
 def receive(event: object, context: Context) -> dict[str, Any]:
@@ -100,14 +91,14 @@ def receive(event: object, context: Context) -> dict[str, Any]:
     Counts are recipients: succeeded are new, skipped were recorded before, failed have no plain address. Raises
     RunFailedError, so that Lambda retries the event and in the end keeps it with the failed fires.
     """
-    return attempt_and_report(context, "mail_feedback", lambda: _receive(event, context))
 
+    def work() -> Counts:
+        now_ms = context.clock.now_ms()
+        # All are read before any is recorded: one unreadable message fails the whole event.
+        incidents = [incident for text in list(_messages(event)) for incident in _read(text, now_ms=now_ms)]
+        return sum((_record(context, incident) for incident in incidents), Counts())
 
-def _receive(event: object, context: Context) -> Counts:
-    now_ms = context.clock.now_ms()
-    # All are read before any is recorded: one unreadable message fails the whole event.
-    incidents = [incident for text in list(_messages(event)) for incident in _read(text, now_ms=now_ms)]
-    return sum((_record(context, incident) for incident in incidents), Counts())
+    return attempt_and_report(context, "mail_feedback", work)
 
 
 def _messages(event: object) -> Iterator[str]:
@@ -141,14 +132,15 @@ def _read(text: str, *, now_ms: int) -> list[Incident | None]:
         if type_ not in MESSAGES:
             return _ignore(type_)
         message = msgspec.convert(tree, MESSAGES[type_])
-        if max(len(message.details.recipients), len(message.mail.destination)) > MAX_RECIPIENTS:
+        mail, details = message.mail, message.details
+        if max(len(details.recipients), len(mail.destination)) > MAX_RECIPIENTS:
             raise ValueError(f"a mail of SES has at most {MAX_RECIPIENTS} recipients")
     except (ValueError, RecursionError) as error:
         raise InvalidRequestError(f"what was published is not valid: {explain(text, error)}") from error
-    if message.details.kind == "not-spam":
+    if details.kind == "not-spam":
         # The reader takes a complaint back.
         return _ignore("not-spam")
-    return [_read_recipient(item, message, now_ms=now_ms) for item in message.details.recipients]
+    return [_read_recipient(item, mail, details, now_ms=now_ms) for item in details.recipients]
 
 
 def _ignore(type_: str) -> list[Incident | None]:
@@ -156,8 +148,7 @@ def _ignore(type_: str) -> list[Incident | None]:
     return []
 
 
-def _read_recipient(item: Any, message: Message, *, now_ms: int) -> Incident | None:
-    details = message.details
+def _read_recipient(item: Any, mail: Mail, details: Bounce | Complaint, *, now_ms: int) -> Incident | None:
     try:
         recipient = msgspec.convert(item, Recipient)
         named = _NAMED.fullmatch(recipient.email_address)
@@ -166,12 +157,12 @@ def _read_recipient(item: Any, message: Message, *, now_ms: int) -> Incident | N
     except ValueError:
         return None
     words = recipient.diagnostic_code if isinstance(recipient.diagnostic_code, str) else details.kind
-    sent_to = (text for text in message.mail.destination if is_same_address(text, address))
+    sent_to = (text for text in mail.destination if is_same_address(text, address))
     return Incident(
         address=address,
         spellings=frozenset([spelling, address, *sent_to]),
         reason=details.reason,
-        message_id=clean(message.mail.message_id)[:128],
+        message_id=clean(mail.message_id)[:128],
         # An incident from a clock that is ahead would stay recent.
         at_ms=min(to_ms(details.timestamp), now_ms) if details.timestamp else now_ms,
         words=clean(words or ""),

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Update, and_, case, func, insert, literal, se
 from chalicelib.application import users
 from chalicelib.core.clock import Clock
 from chalicelib.core.database import Database, insert_missing
+from chalicelib.core.telemetry import logger
 from chalicelib.mail import suppressions
 from chalicelib.schema import deliveries, emails, jobs
 
@@ -41,6 +42,10 @@ class Status(StrEnum):
     def is_settled(self) -> bool:
         """Whether this status ends the mail."""
         return self not in {Status.PENDING, Status.SENDING}
+
+
+# What is logged about a delivery that ended with an error.
+MESSAGES = {Status.REFUSED: "digest refused", Status.UNKNOWN: "digest may or may not have been sent"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,15 +148,20 @@ class Deliveries:
     ) -> int:
         """Move the deliveries that still have the status `before`, and return how many did.
 
-        `provider_ids` and `errors` are by user id, for all of them or for none.
+        `provider_ids` and `errors` are by user id, for all of them or for none; errors are logged.
         """
+        if not user_ids:
+            return 0
         statement = self._moving(user_ids, before=before, after=after)
         if provider_ids:
             statement = statement.values(provider_id=_by_user(provider_ids))
         if errors:
             cut = {user_id: error[:MAX_ERROR] for user_id, error in errors.items()}
             statement = statement.values(error=_by_user(cut))
-        return self._database.autocommit(lambda connection: connection.execute(statement).rowcount)
+        moved = self._database.autocommit(lambda connection: connection.execute(statement).rowcount)
+        for user_id, reason in (errors or {}).items():
+            logger.warning(MESSAGES[after], extra={"user_id": user_id, "reason": reason})
+        return moved
 
     def _with_status(self, user_ids: Collection[str], status: Status) -> Any:
         return and_(

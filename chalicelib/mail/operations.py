@@ -9,7 +9,7 @@ from chalicelib.operate.operations import Operations
 
 def check_mail(context: Context) -> dict[str, Any]:
     """Return the account's limits in SES."""
-    from chalicelib.mail.services import mail_account
+    from chalicelib.mail.ses import mail_account
 
     return asdict(mail_account(context))
 

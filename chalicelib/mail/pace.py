@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from chalicelib.core.clock import Clock
+from chalicelib.core.context import Context, service
+from chalicelib.mail.ses import mail_account
+from chalicelib.mail.settings import MailSettings
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -79,3 +83,17 @@ class Pace:
         if seconds <= at_most_seconds:
             self._slot.ms = free_ms + 1000 * mails * self._workers / self._rate
         return seconds
+
+
+@service
+def pace(context: Context) -> Pace:
+    """Return the pace of sending: MAIL_RATE if it is set, else the account's own rate."""
+    settings = context.settings(MailSettings)
+    rate = settings.mail_rate or mail_account(context).rate
+    slot = _next_slot(context.clock)
+    return Pace(rate=rate, workers=settings.mail_workers, redis=context.cache, clock=context.clock, slot=slot)
+
+
+@cache
+def _next_slot(_clock: Clock) -> NextSlot:
+    return NextSlot()

@@ -11,7 +11,7 @@ from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
 from chalicelib.mail.ledger import Deliveries, Status
 from chalicelib.mail.letter import Composition, MimeMail, SesTemplate
-from chalicelib.mail.services import mailer, pace
+from chalicelib.mail.pace import pace
 from chalicelib.mail.ses import (
     MAX_RECIPIENTS,
     BulkDeclinedError,
@@ -21,6 +21,7 @@ from chalicelib.mail.ses import (
     Sent,
     ThrottledError,
     Unknown,
+    mailer,
 )
 from chalicelib.mail.settings import MailSettings
 
@@ -48,13 +49,9 @@ class DigestSender:
         settings = context.settings(MailSettings)
         self._context = context
         self._deliveries = deliveries
-        self._mime = MimeMail(
-            composition,
-            sender_name=settings.site_name,
-            sender=settings.mail_from,
-            date=from_ms(context.clock.now_ms()),
-        )
-        self._template = SesTemplate(composition, sender_name=settings.site_name, sender=settings.mail_from)
+        name, sender = settings.site_name, settings.mail_from
+        self._mime = MimeMail(composition, sender_name=name, sender=sender, date=from_ms(context.clock.now_ms()))
+        self._template = SesTemplate(composition, sender_name=name, sender=sender)
 
     def send(self, mails: Sequence[Mail]) -> tuple[Counts, list[Mail]]:
         """Send in order until the time is up; return the counts and the mails that were not started.
@@ -64,8 +61,11 @@ class DigestSender:
         """
         counts, waiting, pause, limit = Counts(), list(mails), FIRST_PAUSE_SECONDS, MAX_RECIPIENTS
         while waiting:
-            batch = waiting[: min(limit, self._batch_size())]
-            if not self._wait_for_slots(len(batch)):
+            # If the process dies during the call, all its mails are unknown: so no more than one second's.
+            most = 1 if mailer(self._context).is_bulk_declined else pace(self._context).burst
+            batch = waiting[: min(limit, most)]
+            spare_ms = self._context.remaining_ms() - RESERVE_MS - SEND_LIMIT_MS
+            if spare_ms < 0 or not pace(self._context).wait(at_most_seconds=spare_ms / 1000, mails=len(batch)):
                 break
             done, not_sent = self._send_batch(batch)
             counts += done
@@ -79,14 +79,6 @@ class DigestSender:
                 self._back_off(errors, pause)
                 pause = min(2 * pause, MAX_PAUSE_SECONDS)
         return counts, waiting
-
-    def _batch_size(self) -> int:
-        # If the process dies during the call, all its mails are unknown: so no more than one second's.
-        return 1 if mailer(self._context).is_bulk_declined else pace(self._context).burst
-
-    def _wait_for_slots(self, mails: int) -> bool:
-        spare_ms = self._context.remaining_ms() - RESERVE_MS - SEND_LIMIT_MS
-        return spare_ms >= 0 and pace(self._context).wait(at_most_seconds=spare_ms / 1000, mails=mails)
 
     def _back_off(self, errors: Sequence[TransientError], pause: float) -> None:
         for error in errors:
@@ -123,16 +115,10 @@ class DigestSender:
         refused = {user_id: result.reason for user_id, result in results.items() if isinstance(result, Refused)}
         unknown = {user_id: result.reason for user_id, result in results.items() if isinstance(result, Unknown)}
         not_sent = [user_id for user_id, result in results.items() if isinstance(result, NotSent)]
-        if sent:
-            self._deliveries.move(sent, before=Status.SENDING, after=Status.SENT, provider_ids=sent)
-        if not_sent:
-            self._deliveries.move(not_sent, before=Status.SENDING, after=Status.PENDING)
-        if refused:
-            self._deliveries.move(refused, before=Status.SENDING, after=Status.REFUSED, errors=refused)
-            log_each("digest refused", refused)
-        if unknown:
-            self._deliveries.move(unknown, before=Status.SENDING, after=Status.UNKNOWN, errors=unknown)
-            log_each("digest may or may not have been sent", unknown)
+        self._deliveries.move(sent, before=Status.SENDING, after=Status.SENT, provider_ids=sent)
+        self._deliveries.move(not_sent, before=Status.SENDING, after=Status.PENDING)
+        self._deliveries.move(refused, before=Status.SENDING, after=Status.REFUSED, errors=refused)
+        self._deliveries.move(unknown, before=Status.SENDING, after=Status.UNKNOWN, errors=unknown)
         failed = len(refused) + len(unknown)
         return Counts(total=len(sent) + failed, succeeded=len(sent), failed=failed)
 
@@ -144,9 +130,3 @@ def _call(send: Send, user_ids: Sequence[str]) -> Sequence[SendResult]:
         if isinstance(error, BulkDeclinedError):
             logger.warning("mails go one by one", extra={"reason": str(error)})
         return [NotSent(error)] * len(user_ids)
-
-
-def log_each(message: str, reasons: Mapping[str, str]) -> None:
-    """Log one line for each user, with the reason."""
-    for user_id, reason in reasons.items():
-        logger.warning(message, extra={"user_id": user_id, "reason": reason})

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import (
@@ -20,7 +21,9 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from chalicelib.core.clock import Clock
+from chalicelib.core.context import SYSTEM_CLOCK, Context, service
 from chalicelib.core.errors import TransientError
+from chalicelib.mail.settings import MailSettings
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
@@ -158,6 +161,12 @@ class Mailer:
         raise BulkDeclinedError(reason)
 
 
+@service
+def mailer(context: Context) -> Mailer:
+    """Return the mailer of SES."""
+    return Mailer(context.client("sesv2"), configuration_set=context.settings(MailSettings).mail_configuration_set)
+
+
 def _result_of_failure(error: Exception) -> Refused | Unknown:
     if isinstance(error, ClientError):
         return _result_of_error_code(error)
@@ -226,6 +235,16 @@ class Account:
     sent_today: float
     is_sandboxed: bool
     is_enabled: bool
+
+
+def mail_account(context: Context) -> Account:
+    """Return the account's limits in SES, read once a process. Raises TransientError if SES does not return them."""
+    return _account_of(context.client("sesv2"))
+
+
+@cache
+def _account_of(ses: SESV2Client) -> Account:
+    return read_account(ses, clock=SYSTEM_CLOCK)
 
 
 def read_account(ses: SESV2Client, *, clock: Clock) -> Account:

@@ -34,9 +34,6 @@ def _reason(send: Callable[[], SendResult]) -> str | None:
         result = send()
     except TransientError as error:
         return str(error)
-    match result:
-        case Sent():
-            return None
-        case NotSent(error=reason):
-            return str(reason)
-    return result.reason
+    if isinstance(result, Sent):
+        return None
+    return str(result.error) if isinstance(result, NotSent) else result.reason

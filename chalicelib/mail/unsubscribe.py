@@ -20,12 +20,13 @@ from chalice.app import Response
 from sqlalchemy import Connection, select, update
 
 from chalicelib.application import users
+from chalicelib.core import secrets
 from chalicelib.core.attempt import attempt
-from chalicelib.core.context import Context
-from chalicelib.core.errors import Skipped
+from chalicelib.core.config import read_secrets
+from chalicelib.core.context import Context, service
+from chalicelib.core.errors import ConfigurationError, Skipped
 from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.telemetry import bound, report
-from chalicelib.mail.services import rotated_unsubscribe_secrets, unsubscribe_secrets
 from chalicelib.mail.settings import MailSettings
 from chalicelib.mail.suppressions import is_same_address
 
@@ -54,6 +55,12 @@ def link(base_url: str, token: str) -> str:
     parts = urlsplit(base_url)
     query = f"{parts.query}&" if parts.query else ""
     return urlunsplit(parts._replace(query=f"{query}{urlencode({'token': token})}"))
+
+
+def link_for(context: Context, user_id: str) -> str:
+    """Return the URL with which this user leaves the digest."""
+    token = sign(user_id, MAILING, secrets=unsubscribe_secrets(context))
+    return link(context.settings(MailSettings).unsubscribe_url, token)
 
 
 def sign(user_id: str, mailing: str, *, secrets: Sequence[str]) -> str:
@@ -87,6 +94,19 @@ def _signature(secret: str, subject: bytes) -> bytes:
 
 def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+@service
+def unsubscribe_secrets(context: Context) -> tuple[str, ...]:
+    """Return the secrets of unsubscribe links: the first signs, all verify."""
+    return _read_secrets(secrets.resolve(context.settings(MailSettings).unsubscribe_secrets))
+
+
+def _read_secrets(text: str) -> tuple[str, ...]:
+    try:
+        return read_secrets(text)
+    except ValueError as error:
+        raise ConfigurationError(f"what UNSUBSCRIBE_SECRETS refers to {error}") from None
 
 
 def opt_out(connection: Connection, user_id: str) -> bool:
@@ -155,11 +175,7 @@ FAILED = Page(
     note="The link stays valid.",
     button=BUTTON,
 )
-PAGES = {
-    Outcome.SUCCEEDED: DONE,
-    Outcome.SKIPPED: INVALID_LINK,
-    Outcome.DEAD: FAILED,
-}
+PAGES = {Outcome.SUCCEEDED: DONE, Outcome.SKIPPED: INVALID_LINK, Outcome.DEAD: FAILED}
 
 
 def respond(request: Any, context: Context) -> Response:
@@ -183,10 +199,12 @@ def respond(request: Any, context: Context) -> Response:
 
 
 def _unsubscribe(context: Context, token: str) -> Counts:
-    # This process may have read the secrets before they were rotated.
-    verified = verify(token, secrets=unsubscribe_secrets(context)) or verify(
-        token, secrets=rotated_unsubscribe_secrets(context)
-    )
+    verified = verify(token, secrets=unsubscribe_secrets(context))
+    if verified is None:
+        # This process may have read the secrets before they were rotated.
+        reference = context.settings(MailSettings).unsubscribe_secrets
+        rotated = _read_secrets(secrets.resolve_again(reference, now_ms=context.clock.now_ms()))
+        verified = verify(token, secrets=rotated)
     user_id, mailing = verified or ("", "")
     if mailing != MAILING:
         raise Skipped("none of UNSUBSCRIBE_SECRETS has signed this link for this mailing")

@@ -15,7 +15,6 @@ from chalicelib.application import users
 from chalicelib.core import context as context_module
 from chalicelib.mail import suppressions, unsubscribe
 from chalicelib.mail.ledger import SENDING_LIMIT_MS
-from chalicelib.mail.services import unsubscribe_secrets
 from chalicelib.mail.suppressions import Incident, Reason
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import deliveries
@@ -36,7 +35,7 @@ def test_each_mail_has_its_users_unsubscribe_link(world: World, readers: list[st
     world.drain()
     links = [parse_mail(mail.content)["List-Unsubscribe"] for mail in world.aws.sent()]
     tokens = [str(link).rstrip(">").partition("token=")[2] for link in links]
-    secrets = unsubscribe_secrets(world.context())
+    secrets = unsubscribe.unsubscribe_secrets(world.context())
     assert sorted(unsubscribe.verify(token, secrets=secrets) or () for token in tokens) == [
         (reader, "daily_digest") for reader in readers
     ]

@@ -11,8 +11,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from chalicelib.mail.pace import Pace
-from chalicelib.mail.services import pace
+from chalicelib.mail.pace import Pace, pace
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import Kit
 

@@ -24,7 +24,6 @@ import app
 from chalicelib.application import users
 from chalicelib.core import secrets
 from chalicelib.mail import unsubscribe
-from chalicelib.mail.services import unsubscribe_secrets
 from chalicelib.mail.unsubscribe import BUTTON
 from nightshift.local.invocation import LocalContext
 from tests.tasks.monthly_report.samples import Page
@@ -89,7 +88,7 @@ def press(route: Any, *tokens: str | None, **changed: Any) -> Answer:
 
 
 def token_of(world: World, user_id: str, mailing: str = "daily_digest") -> str:
-    return unsubscribe.sign(user_id, mailing, secrets=unsubscribe_secrets(world.context()))
+    return unsubscribe.sign(user_id, mailing, secrets=unsubscribe.unsubscribe_secrets(world.context()))
 
 
 def wanting(world: World) -> set[str]:
