@@ -3,10 +3,12 @@ PYTHON ?= python3
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sweep e2e lint types secrets audit bench soak scale lock clean
+.PHONY: help install demo test sweep e2e lint types secrets audit bench soak scale lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+install: $(STAMP) ## Set up .venv, which the other commands do by themselves
 
 demo: $(STAMP) ## Run every task and the queue for a made-up blog; POSTS=some.csv takes real posts
 	@.venv/bin/nightshift demo $(if $(POSTS),--posts "$(POSTS)")

@@ -55,17 +55,26 @@ class _NoSweeper(ResourceSweeper):
 
 
 def deploy(
-    project: Path, stage: str, resources: list[Resource], *, is_plan: bool, only: str | None = None
+    project: Path,
+    stage: str,
+    resources: list[Resource],
+    *,
+    is_plan: bool,
+    boundary: str | None = None,
+    only: str | None = None,
 ) -> dict[str, list[str]]:
     """Run Chalice's deploy of this stage; return by function what was changed, or in a plan would be.
 
-    `resources` are those that are there; `only` is a function that nothing triggers, and then the others stay as they
-    are. Raises ValueError with Chalice's own explanation.
+    `resources` are those that are there; `boundary` is the permissions boundary of the functions' roles; `only` is a
+    function that nothing triggers, and then the others stay as they are.
+    Raises ValueError with Chalice's own explanation.
     """
     record.update(project, stage, resources)
     factory = CLIFactory(str(project), environ=os.environ)
     session = factory.create_botocore_session()
     session.register("before-parameter-build.lambda.CreateEventSourceMapping", _report_partial_failures)
+    if boundary:
+        bound_roles(session, boundary)
     config = factory.create_config_obj(chalice_stage_name=stage)
     client, system = _client(session, stage, is_plan=is_plan), OSUtils()
     state = RemoteState(client, config.deployed_resources(stage))
@@ -92,6 +101,21 @@ def _run(deployer: Deployer, config: Config, stage: str) -> None:
         deployer.deploy(config, chalice_stage_name=stage)
     except ChaliceDeploymentError as error:
         raise ValueError(f"Chalice was refused: {' '.join(str(error).split())}") from error
+
+
+def bound_roles(session: Session, boundary: str) -> None:
+    """Have each role that is created or gets a policy have the boundary first."""
+    iam: Any = session.create_client("iam")
+
+    def create(**call: Any) -> None:
+        call["params"]["PermissionsBoundary"] = boundary
+
+    def put_policy(**call: Any) -> None:
+        # A role that was created before there was a boundary has none yet.
+        iam.put_role_permissions_boundary(RoleName=call["params"]["RoleName"], PermissionsBoundary=boundary)
+
+    session.register("before-parameter-build.iam.CreateRole", create)
+    session.register("before-parameter-build.iam.PutRolePolicy", put_policy)
 
 
 def _report_partial_failures(**call: Any) -> None:

@@ -58,11 +58,15 @@ def merge_template(
             }
         }
     resources: dict[str, Any] = {}
+    boundary = outputs.get("PermissionsBoundaryArn")
     for function, found in properties.items():
         log_group = f"{to_cfn_resource_name(function)}LogGroup"
         resources[log_group] = _log_group(found["FunctionName"])
         # Lambda makes a group of its own when a function logs before there is one, and the stack would fail.
         resources[_resource_of(function)] = {"DependsOn": [log_group], "Properties": found}
+        if boundary:
+            role = to_cfn_resource_name(f"{function}_role")
+            resources[role] = {"Properties": {"PermissionsBoundary": boundary}}
     if has_routes:
         limits = {"ThrottlingRateLimit": route.RATE, "ThrottlingBurstLimit": route.CONCURRENCY}
         method = {"HttpMethod": "*", "ResourcePath": "/*", **limits}

@@ -26,6 +26,11 @@ def advice_on(error: str) -> str:
     return ""
 
 
+def is_denied(error: BaseException | None) -> bool:
+    """Return whether IAM denied a call."""
+    return isinstance(error, ClientError) and error.response["Error"].get("Code") in DENIED
+
+
 def refusal_of(error: BotoCoreError | ClientError) -> str:
     """Return the sentence."""
     match error:

@@ -22,7 +22,7 @@ CHALICE: Any = chalice.cli.cli
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE))
 FUNCTIONS = {trigger.function for trigger in triggers.read(ROOT)}
-OTHERS = {"echo", "jq", "export", "git", "cd"}
+OTHERS = {"echo", "jq", "export", "git", "gh", "cd"}
 ASSIGNMENT = re.compile(r"[A-Z][A-Z0-9_]*=")
 
 

@@ -12,7 +12,7 @@ ANYTHING, NO_SLASH = "*", "#"
 WITHOUT_SLASHES = ("${BucketName}",)
 # Kinds of resources that AWS's guides have and its tables do not.
 LEFT_OUT = {
-    "apigateway": {"RestApis": "arn:*:apigateway:*::/restapis*"},
+    "apigateway": {"Account": "arn:*:apigateway:*::/account", "RestApis": "arn:*:apigateway:*::/restapis*"},
     "cloudformation": {"transform": "arn:*:cloudformation:*:aws:transform/*"},
 }
 
@@ -33,6 +33,13 @@ def _action(action: str) -> Mapping[str, Any] | None:
 def exists(action: str) -> bool:
     """Return whether IAM knows an action."""
     return _action(action) is not None
+
+
+def is_read(action: str) -> bool:
+    """Return whether an action changes nothing."""
+    found = _action(action)
+    assert found is not None, f"IAM knows no {action}"
+    return found["access_level"] in {"List", "Read"}
 
 
 def actions_like(pattern: str) -> list[str]:

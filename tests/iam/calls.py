@@ -22,8 +22,12 @@ NOT_OF_AWS = frozenset({"functions.invoke"})
 BY_NAME = frozenset({"get_paginator", "generate_presigned_url"})
 OF_PAGINATORS = frozenset({"PaginationConfig"})
 
+# Lambda asks whether who attaches a function to a network may see what it is attached to.
+NETWORK = {"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs", "ec2:GetSecurityGroupsForVpc"}
 # What IAM asks for when an operation is called, where that is not the action of its name alone.
 ACTIONS = {
+    "lambda.CreateFunction": {"lambda:CreateFunction", "lambda:TagResource", "iam:PassRole", *NETWORK},
+    "lambda.UpdateFunctionConfiguration": {"lambda:UpdateFunctionConfiguration", "iam:PassRole", *NETWORK},
     "lambda.Invoke": {"lambda:InvokeFunction"},
     "sqs.SendMessageBatch": {"sqs:SendMessage"},
     "sqs.DeleteMessageBatch": {"sqs:DeleteMessage"},

@@ -1,15 +1,25 @@
-"""The policy for who deploys, as the page about deploying has it."""
+"""The roles and policies of infra/deploy-role.yaml, with a stage's names put in."""
 
-import json
-from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "deploy.md"
-HEADING = "## Rights that deploying needs"
+from tests.infra.templates import deployed
+
+BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"
+# What a reference to a resource of the template comes to, and what references to nothing do.
+REFERENCES = {
+    **{name: name for name in ("GitHub", "ReadPolicy", "DeployPolicy", "StacksPolicy", "NetworkPolicy")},
+    "Boundary": BOUNDARY,
+    "AWS::NoValue": None,
+}
 
 
-def policy() -> dict[str, Any]:
-    """Return the policy."""
-    section = PAGE.read_text(encoding="utf-8").split(HEADING)[1]
-    document: dict[str, Any] = json.loads(section.split("```json")[1].split("```")[0])
-    return document
+def resources(**parameters: str) -> dict[str, dict[str, Any]]:
+    """Return the properties of the template's resources by name, for a stage with a network and a database."""
+    given = {"Repository": "owner/application", "NetworkAndDatabase": "yes", **REFERENCES, **parameters}
+    return deployed("deploy-role", **given)
+
+
+def policies(**parameters: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the statements of each managed policy by its name."""
+    found = resources(**parameters).items()
+    return {name: each["PolicyDocument"]["Statement"] for name, each in found if "PolicyDocument" in each}

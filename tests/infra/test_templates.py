@@ -29,6 +29,7 @@ UNTAGGED = {
     "AWS::EC2::SecurityGroupEgress",
     "AWS::EC2::SubnetRouteTableAssociation",
     "AWS::EC2::VPCGatewayAttachment",
+    "AWS::IAM::ManagedPolicy",
     "AWS::KMS::Alias",
     "AWS::Logs::QueryDefinition",
     "AWS::S3::BucketPolicy",

@@ -73,16 +73,12 @@ def test_each_command_of_a_script_exists(workflow: str, job: str, script: str) -
     for line in script.splitlines():
         words = line.split("|")[0].split()
         if "make" in words[:1]:
-            assert set(words[1:]) <= TARGETS | {".venv/.installed"}
+            assert set(words[1:]) <= TARGETS
         if words[0].startswith(".venv/"):
             assert words[0] == ".venv/bin/nightshift"
             nightshift([word.replace('"$STAGE"', "prod") for word in words[1:]])
         for program in (word for word in words if word.startswith(".ci/")):
             assert (ROOT / program).exists()
-
-
-def test_the_makefile_makes_what_a_deployment_needs_by_the_name_that_the_workflow_says() -> None:
-    assert "STAMP := .venv/.installed" in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
 
 
 def test_the_tests_run_on_each_version_of_python_that_functions_run_on() -> None:
