@@ -149,9 +149,9 @@ def take(arguments: list[str], server: int) -> dict[str, float]:
 def back_up(url: str, connections: str, s3: str) -> int:
     """Back up as a deployment does, into nothing or into S3; return how many bytes came out."""
     from chalicelib.backup.archive.parts import PackedPart
+    from chalicelib.backup.dump.dump import Dump, Section
     from chalicelib.backup.dump.scope import Plan
     from chalicelib.backup.dump.snapshot import take_snapshot
-    from chalicelib.backup.dump.writer import Dump, Section
 
     address = urlsplit(url)
     where: dict[str, Any] = {"host": address.hostname, "port": address.port, "user": "root", "database": "nightshift"}

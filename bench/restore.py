@@ -28,7 +28,7 @@ from bench.machine import machine
 from bench.report import Part
 from bench.servers import Kind, database, find
 from chalicelib.backup.archive.encryption import make_keys
-from chalicelib.backup.create import back_up_schema
+from chalicelib.backup.dump.dump import back_up_schema
 from chalicelib.backup.dump.scope import Plan
 from chalicelib.core.store import Store
 from nightshift.local.environment import enter, isolated

@@ -14,14 +14,14 @@ from chalicelib.backup.archive.folder import DRILLED, VERIFIED, Listing, list_ba
 from chalicelib.backup.archive.manifest import Manifest, Part
 from chalicelib.backup.archive.parts import Reader
 from chalicelib.backup.catalogue import Catalogue
-from chalicelib.backup.create import back_up_file, back_up_schema
-from chalicelib.backup.drill import DrillResult, drill
+from chalicelib.backup.dump.dump import back_up_schema
 from chalicelib.backup.dump.scope import Plan, find_omitted
 from chalicelib.backup.restore.contents import VerifyResult, verify
+from chalicelib.backup.restore.drill import DrillResult, drill
 from chalicelib.backup.restore.restore import RestoreProgress, RestoreRequest, RestoreResult, restore
 from chalicelib.backup.retention import PruneResult, RetentionDecision, decide, prune
 from chalicelib.backup.settings import BackupSettings
-from chalicelib.backup.sqlite import drill_file, restore_file
+from chalicelib.backup.sqlite import back_up_file, drill_file, restore_file
 from chalicelib.core import secrets
 from chalicelib.core.clock import from_ms
 from chalicelib.core.config import read_secrets

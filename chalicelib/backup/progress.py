@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event, Lock
 from typing import Literal, TypeVar
 
@@ -61,8 +61,7 @@ def run_in_threads(items: Iterable[T], workers: Sequence[Callable[[T], None]], *
     with ThreadPoolExecutor(len(workers), thread_name_prefix="backup") as pool:
         threads = [pool.submit(work, worker) for worker in workers]
         try:
-            done, _ = wait(threads, return_when=FIRST_EXCEPTION)
+            for thread in as_completed(threads):
+                thread.result()
         finally:
             stop.set()
-    for thread in done:
-        thread.result()

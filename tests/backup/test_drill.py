@@ -9,8 +9,8 @@ from chalicelib.backup.archive.encryption import Keys
 from chalicelib.backup.archive.folder import key_of
 from chalicelib.backup.archive.manifest import Manifest
 from chalicelib.backup.archive.parts import Reader
-from chalicelib.backup.drill import DrillResult, drill
 from chalicelib.backup.restore.contents import verify
+from chalicelib.backup.restore.drill import DrillResult, drill
 from chalicelib.backup.restore.restore import RestoreProgress
 from chalicelib.core.errors import ConfigurationError, DamagedError, OutOfTimeError, PermanentError, TransientError
 from chalicelib.core.store import Store

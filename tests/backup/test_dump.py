@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from pymysql import err
 
+from chalicelib.backup.archive.manifest import Table
 from chalicelib.backup.connection import query_bytes
-from chalicelib.backup.dump import writer as lanes
+from chalicelib.backup.dump import dump as lanes
+from chalicelib.backup.dump.dump import Dump, Section
 from chalicelib.backup.dump.scope import Plan
 from chalicelib.backup.dump.snapshot import take_snapshot
-from chalicelib.backup.dump.writer import Dump, Section, TableCounts
 from chalicelib.core.errors import TransientError
 from tests.backup import everything, samples
 from tests.backup.whole import connector
@@ -181,7 +182,7 @@ def test_a_big_table_is_cut_into_parts_that_load_by_themselves(
     assert len(by_table) == 4 * 3
     for name in ("orders", "order_lines", "tmp_1", "logs"):
         assert sum(rows or 0 for table, rows in by_table if table == name) == made.counted[name].rows == 3000
-    assert made.counted["nothing"] == TableCounts(rows=0, checksum=f"sum-of-sha256:{0:064x}")
+    assert made.counted["nothing"] == Table(name="nothing", rows=0, checksum=f"sum-of-sha256:{0:064x}")
     # Parts of a table stand together and in order; those before and after all rows do so too.
     assert [section.kind for section, _ in parts] == ["tables", *["rows"] * 12, "programs"]
     assert [table for table, _ in by_table] == sorted(

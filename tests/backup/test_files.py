@@ -11,9 +11,8 @@ from chalicelib.backup.archive.encryption import Keys
 from chalicelib.backup.archive.folder import key_of
 from chalicelib.backup.archive.manifest import Part
 from chalicelib.backup.archive.parts import ArchiveWriter, Reader
-from chalicelib.backup.create import back_up_file
 from chalicelib.backup.restore.restore import RestoreResult
-from chalicelib.backup.sqlite import drill_file, restore_file
+from chalicelib.backup.sqlite import back_up_file, drill_file, restore_file
 from chalicelib.core.errors import DamagedError, InvalidRequestError
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws

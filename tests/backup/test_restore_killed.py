@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from chalicelib.backup.dump import dump as lanes
 from chalicelib.backup.dump import rows
-from chalicelib.backup.dump import writer as lanes
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws

@@ -12,7 +12,7 @@ from chalicelib.backup.archive.folder import parse_id
 from chalicelib.backup.archive.manifest import Manifest, Part, PartKind, Programs, Server, Table
 from chalicelib.backup.archive.parts import ArchiveWriter
 from chalicelib.backup.connection import quoted
-from chalicelib.backup.create import back_up_schema
+from chalicelib.backup.dump.dump import back_up_schema
 from chalicelib.backup.dump.scope import Plan
 from chalicelib.core.store import Store
 from tests.backup.archives import ID, PLAIN

@@ -13,8 +13,8 @@ from chalicelib.backup.archive.folder import key_of
 from chalicelib.backup.archive.parts import ArchiveWriter, Reader
 from chalicelib.backup.backups import Backups
 from chalicelib.backup.catalogue import MIN_RATED_BYTES, Catalogue
-from chalicelib.backup.drill import DrillResult
 from chalicelib.backup.rds import advance_snapshots
+from chalicelib.backup.restore.drill import DrillResult
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import ConfigurationError, OutOfTimeError, PermanentError, RunFailedError, TransientError
 from chalicelib.runs import execution

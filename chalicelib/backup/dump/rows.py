@@ -6,7 +6,7 @@ at once. That is exact: in a row's text only the last byte is Ctrl-Z, and the ne
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -51,8 +51,11 @@ class Selection:
         self.parts: list[Part] = []
         if sum(column.max_value_bytes for column in columns if column.is_long) > MAX_LONG_BYTES:
             for is_long, group in groupby(columns, lambda column: column.is_long):
-                together = list(group)
-                self.parts += map(_value, together) if is_long else [_text(together)]
+                if is_long:
+                    self.parts += [Part(expression=column.value, long_column=column) for column in group]
+                else:
+                    text = b"CONCAT(" + _concatenated(group) + b")"
+                    self.parts.append(Part(expression=text, long_column=None))
         self._columns = columns
 
     @property
@@ -67,15 +70,7 @@ class Selection:
         return b",".join(value + _UNNAMED for value in [b"IF(%s,'%s',%s)" % (is_long, LONG, text), *parts])
 
 
-def _value(column: Column) -> Part:
-    return Part(expression=column.value, long_column=column)
-
-
-def _text(columns: Sequence[Column]) -> Part:
-    return Part(expression=b"CONCAT(" + _concatenated(columns) + b")", long_column=None)
-
-
-def _concatenated(columns: Sequence[Column]) -> bytes:
+def _concatenated(columns: Iterable[Column]) -> bytes:
     return b",',',".join(column.arguments for column in columns)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pymysql import err
 from pymysql.constants import ER
 
+from chalicelib.backup.archive.manifest import Position, Server
 from chalicelib.backup.connection import literal, prepare_session, query_bytes, query_text, quoted
 from chalicelib.backup.dump.scope import Plan
 
@@ -67,26 +68,12 @@ NO_LOCK = {ER.DBACCESS_DENIED_ERROR, ER.TABLEACCESS_DENIED_ERROR, ER.LOCK_WAIT_T
 
 
 @dataclass(frozen=True, kw_only=True)
-class Position:
-    """The position in the server's binary log at the time of the snapshot, as far as it is known."""
-
-    gtid: str | None = None
-    file: str | None = None
-    offset: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Connections on one snapshot of a schema, and the server's settings."""
+    """Connections on one snapshot of a schema, and the server's defaults, not the session's settings."""
 
     connections: tuple[Any, ...]
     schema: str
-    charset: str
-    collation: str
-    version: str
-    # The server's defaults, not this session's settings.
-    sql_mode: str
-    time_zone: str
+    server: Server
     # max_allowed_packet in bytes.
     packet: int
     position: Position | None
@@ -113,11 +100,9 @@ def take_snapshot(connect: Callable[[], Any], *, plan: Plan, connections: int) -
         yield Snapshot(
             connections=tuple(together),
             schema=schema,
-            charset=charset,
-            collation=collation,
-            version=version,
-            sql_mode=sql_mode,
-            time_zone=time_zone,
+            server=Server(
+                version=version, charset=charset, collation=collation, time_zone=time_zone, sql_mode=sql_mode
+            ),
             packet=packet,
             position=_position(together[0]),
             identities=identities,

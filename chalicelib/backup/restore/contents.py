@@ -61,16 +61,8 @@ def read_contents(reader: Reader, *, rows: bool, threads: int, progress: Callabl
     `progress` is called after each part in one of the threads; what it raises ends the reading and is raised here.
     Raises DamagedError for anything that no backup writes, TransientError.
     """
-    definitions: dict[str, list[Statement]] = {}
     wanted = [part for part in reader.manifest.parts if rows or part.kind != "rows"]
-    progress_logger = ProgressLogger("read", backup=reader.manifest.id, total=sum(part.plain_bytes for part in wanted))
-
-    def read(part: Part) -> None:
-        definitions[part.name] = _check_part(reader, part)
-        progress_logger.add(part.plain_bytes)
-        progress(part)
-
-    run_in_threads(wanted, [read] * threads, stop=Event())
+    definitions = _check_parts(reader, wanted, threads=threads, progress=progress)
     tables, programs = (
         [
             statement
@@ -86,6 +78,22 @@ def read_contents(reader: Reader, *, rows: bool, threads: int, progress: Callabl
             f"backup {reader.manifest.id} is damaged: its manifest and definitions have different tables"
         )
     return Contents(tables=tables, programs=programs)
+
+
+def _check_parts(
+    reader: Reader, parts: Sequence[Part], *, threads: int, progress: Callable[[Part], None]
+) -> dict[str, list[Statement]]:
+    """Read parts in threads, and return the definitions in each. Raises DamagedError, TransientError."""
+    definitions: dict[str, list[Statement]] = {}
+    progress_logger = ProgressLogger("read", backup=reader.manifest.id, total=sum(part.plain_bytes for part in parts))
+
+    def check_part(part: Part) -> None:
+        definitions[part.name] = _check_part(reader, part)
+        progress_logger.add(part.plain_bytes)
+        progress(part)
+
+    run_in_threads(parts, [check_part] * threads, stop=Event())
+    return definitions
 
 
 def _check_part(reader: Reader, part: Part) -> list[Statement]:
@@ -159,21 +167,16 @@ def check(reader: Reader, *, threads: int, progress: Callable[[int], None], done
     one of the threads, with how many of the first parts are done; what it raises ends the check and is raised here.
     Raises DamagedError, TransientError.
     """
-    manifest = reader.manifest
-    wanted = list(enumerate(manifest.parts))[done:]
-    progress_logger = ProgressLogger("read", backup=manifest.id, total=sum(part.plain_bytes for _, part in wanted))
-    unread, lock = {number for number, _ in wanted}, Lock()
+    manifest, lock = reader.manifest, Lock()
+    unread = {part.name: number for number, part in enumerate(manifest.parts) if number >= done}
 
-    def check_part(numbered: tuple[int, Part]) -> None:
-        number, part = numbered
-        _check_part(reader, part)
-        progress_logger.add(part.plain_bytes)
+    def report(part: Part) -> None:
         with lock:
-            unread.discard(number)
-            first = min(unread, default=len(manifest.parts))
+            del unread[part.name]
+            first = min(unread.values(), default=len(manifest.parts))
         progress(first)
 
-    run_in_threads(wanted, [check_part] * threads, stop=Event())
+    _check_parts(reader, manifest.parts[done:], threads=threads, progress=report)
     return VerifyResult(
         parts=len(manifest.parts),
         rows=manifest.rows,

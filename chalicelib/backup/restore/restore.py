@@ -6,17 +6,21 @@ after the last recorded step and part.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
+from threading import Event
 from typing import Any
 
 import msgspec
 
-from chalicelib.backup.archive.manifest import Manifest, Part
+from chalicelib.backup.archive.manifest import Manifest, Part, Programs, Table
 from chalicelib.backup.archive.parts import Reader
-from chalicelib.backup.connection import quoted
-from chalicelib.backup.progress import ProgressLogger
-from chalicelib.backup.restore.comparing import compare_programs, compare_tables
+from chalicelib.backup.connection import prepare_session, query_bytes, query_text, quoted
+from chalicelib.backup.dump.rows import Rows
+from chalicelib.backup.dump.tables import read_tables
+from chalicelib.backup.progress import ProgressLogger, run_in_threads
 from chalicelib.backup.restore.contents import Contents, read_contents
 from chalicelib.backup.restore.loading import RowLoader
 from chalicelib.backup.restore.screening import Limits, screen
@@ -26,6 +30,13 @@ from chalicelib.core.errors import ConfigurationError, InvalidRequestError, Perm
 from chalicelib.core.server_errors import MissingPrivilegeError, translate_errors
 
 TABLES_MADE, PROGRAMS_MADE = "tables", "programs"
+_KINDS = {"VIEW": "views", "TRIGGER": "triggers", "EVENT": "events"}
+_COUNTED_IN = {
+    "views": b"VIEWS WHERE TABLE_SCHEMA=DATABASE()",
+    "triggers": b"TRIGGERS WHERE TRIGGER_SCHEMA=DATABASE()",
+    "routines": b"ROUTINES WHERE ROUTINE_SCHEMA=DATABASE()",
+    "events": b"EVENTS WHERE EVENT_SCHEMA=DATABASE()",
+}
 # These share one namespace.
 _OF_TABLES = frozenset({"TABLE", "SEQUENCE", "VIEW"})
 
@@ -106,17 +117,52 @@ class Restoration:
         return BrokenProgram(kind=program.kind, name=_describe(program), reason=reason, was_broken=was_broken)
 
     def compare(self, *, by_checksum: bool, connections: int) -> list[str]:
-        """Return a sentence for each table that differs from the manifest.
+        """Return a sentence for each table whose rows differ from the manifest.
 
-        Count rows, and compare checksums with `by_checksum`, and of tables for which the server warned.
+        Count rows, and compare checksums, which takes as long as a backup, with `by_checksum` and of tables for which
+        the server warned.
         """
         manifest, notes = self._reader.manifest, self._journal.read()
         tables = self._contents.tables_of(manifest)
         warned = {part.table for part in manifest.parts if part.table and notes.get(part.name, {}).get("warning")}
-        summed = {table.name for table in tables} if by_checksum else warned
-        rows = sum(table.rows or 0 for table in tables if table.name in summed)
-        progress = ProgressLogger("compared", backup=manifest.id, total=rows)
-        return compare_tables(self._target, tables, by_checksum=summed, connections=connections, progress=progress)
+        summed = {table.name for table in tables if table.checksum and (by_checksum or table.name in warned)}
+        total = sum(table.rows or 0 for table in tables if table.name in summed)
+        progress = ProgressLogger("compared", backup=manifest.id, total=total)
+        differences: list[str] = []
+        with ExitStack() as stack:
+            together = [stack.enter_context(self._target.connection()) for _ in range(connections)]
+            for connection in together:
+                prepare_session(connection)
+            found = {table.name: table for table in read_tables(together[0], self._target.schema)}
+            [(packet,)] = query_bytes(together[0], b"SELECT @@max_allowed_packet")
+
+            def compare(connection: Any, wanted: Table) -> None:
+                if wanted.name not in found:
+                    differences.append(f"the table {wanted.name} is missing")
+                elif wanted.name in summed:
+                    rows = Rows(connection, found[wanted.name], packet=packet)
+                    differences.extend(_compare_checksum(rows, wanted, progress))
+                elif wanted.rows is not None:
+                    [(count,)] = query_bytes(connection, b"SELECT COUNT(*) FROM " + quoted(wanted.name))
+                    differences.extend(_compare_count(count, wanted))
+
+            run_in_threads(tables, [partial(compare, connection) for connection in together], stop=Event())
+        return sorted(differences)
+
+
+def _compare_checksum(rows: Rows, wanted: Table, progress: ProgressLogger) -> Iterator[str]:
+    before = 0
+    for _ in rows.statements():
+        progress.add(rows.count - before)
+        before = rows.count
+    if rows.count == wanted.rows and rows.checksum != wanted.checksum:
+        yield f"the rows of {wanted.name} differ from the backup"
+    yield from _compare_count(rows.count, wanted)
+
+
+def _compare_count(count: int, wanted: Table) -> Iterator[str]:
+    if count != wanted.rows:
+        yield f"{wanted.name} has {count} rows, and the backup {wanted.rows}"
 
 
 def _create_program(connection: Any, program: Statement, *, set_definer: bool) -> str | None:
@@ -139,6 +185,21 @@ def _create_program(connection: Any, program: Statement, *, set_definer: bool) -
 
 def _describe(statement: Statement) -> str:
     return f"the {statement.kind.lower()} {statement.name.decode(errors='replace')}".strip()
+
+
+def compare_programs(target: Target, programs: Programs, *, broken: Collection[str]) -> list[str]:
+    """Return a sentence for each kind of program whose number differs. Raises as `Target.connection`.
+
+    `broken` are the kinds of programs that could not be created.
+    """
+    differences = []
+    missing = Counter(_KINDS.get(kind, "routines") for kind in broken)
+    with target.connection() as connection:
+        for kind, place in _COUNTED_IN.items():
+            [(count,)] = query_text(connection, b"SELECT COUNT(*) FROM information_schema." + place)
+            if count + missing[kind] != getattr(programs, kind):
+                differences.append(f"there are {count} {kind}, and {getattr(programs, kind)} in the backup")
+    return differences
 
 
 @dataclass(frozen=True, kw_only=True)

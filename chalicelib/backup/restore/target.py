@@ -50,7 +50,7 @@ class Target:
     @contextmanager
     def connection(self) -> Iterator[Any]:
         """Open a connection for loading into the schema, and translate its errors."""
-        with _connected(self._connect) as connection, translate_errors(f"restoring into {self.schema}"):
+        with _connected(self._connect, f"restoring into {self.schema}") as connection:
             # Not PyMySQL's select_db: MySQL would convert the name's character set.
             connection.query(b"USE " + quoted(self.schema))
             for setting in SETTINGS:
@@ -61,7 +61,7 @@ class Target:
     def lock(self) -> Iterator[None]:
         """Hold the lock for restoring into the schema. Raises TransientError if another restore holds it."""
         name = b"nightshift restore " + hashlib.sha256(self.schema.encode()).hexdigest()[:32].encode()
-        with _connected(self._connect) as connection, translate_errors(f"restoring into {self.schema}"):
+        with _connected(self._connect, f"restoring into {self.schema}") as connection:
             if query_text(connection, b"SELECT GET_LOCK(" + literal(name) + b",0)") != [(1,)]:
                 raise TransientError(f"another restore into {self.schema} is running; wait until it ends")
             # Closing the connection releases the lock.
@@ -69,12 +69,12 @@ class Target:
 
     def create(self) -> None:
         """Create the schema, which must not exist."""
-        with _connected(self._connect) as connection, translate_errors(f"creating the schema {self.schema}"):
+        with _connected(self._connect, f"creating the schema {self.schema}") as connection:
             connection.query(b"CREATE DATABASE " + quoted(self.schema))
 
     def drop(self) -> None:
         """Drop the schema and everything in it."""
-        with _connected(self._connect) as connection, translate_errors(f"dropping the schema {self.schema}"):
+        with _connected(self._connect, f"dropping the schema {self.schema}") as connection:
             connection.query(b"DROP DATABASE " + quoted(self.schema))
 
     def collation(self) -> str:
@@ -110,17 +110,18 @@ class Target:
 
 def list_schemas(connect: Callable[[], Any]) -> set[str]:
     """Return the names of all schemas visible to the user. Raises as `translate_errors`."""
-    with _connected(connect) as connection, translate_errors("listing the schemas"):
+    with _connected(connect, "listing the schemas") as connection:
         return {name for (name,) in query_text(connection, b"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")}
 
 
 @contextmanager
-def _connected(connect: Callable[[], Any]) -> Iterator[Any]:
+def _connected(connect: Callable[[], Any], what: str) -> Iterator[Any]:
     with translate_errors("connecting to the database"):
         connection = connect()
     try:
-        connection.query(b"SET NAMES binary")
-        yield connection
+        with translate_errors(what):
+            connection.query(b"SET NAMES binary")
+            yield connection
     finally:
         # An error may already have closed it.
         if connection.open:

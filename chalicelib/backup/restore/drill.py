@@ -14,9 +14,8 @@ import msgspec
 
 from chalicelib.backup.archive.parts import Reader
 from chalicelib.backup.connection import quoted
-from chalicelib.backup.restore.comparing import compare_programs
 from chalicelib.backup.restore.contents import read_contents
-from chalicelib.backup.restore.restore import Restoration, RestoreProgress
+from chalicelib.backup.restore.restore import Restoration, RestoreProgress, compare_programs
 from chalicelib.backup.restore.screening import Limits, screen
 from chalicelib.backup.restore.target import BEGUN, Journal, Target, list_schemas
 from chalicelib.core.errors import ConfigurationError, NightshiftError, TransientError
