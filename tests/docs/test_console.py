@@ -1,5 +1,6 @@
 """Every command that a page shows is understood: by us, make, Chalice, AWS or Python."""
 
+import pkgutil
 import re
 import shlex
 
@@ -12,7 +13,10 @@ from tests.docs.pages import PAGES, ROOT, Block, Page, blocks
 CONSOLE = blocks("console")
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 FOLDERS = "chalicelib|nightshift|infra|examples|docs|bench|tests|scale|soak"
-FILE = re.compile(rf"(?:{FOLDERS})/[\w./-]+")
+FILE = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]*[\w/]")
+DOTTED = re.compile(r"(?<![\w./-])(?:chalicelib|nightshift)(?:\.\w+)+")
+# The first line of an example, which names the file that the reader writes.
+WRITTEN = re.compile(r"^# \S+\.py$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("block", CONSOLE, ids=lambda block: block.name)
@@ -106,6 +110,12 @@ def test_a_command_in_a_sentence_that_is_not_there_is_noticed(code: str, lacking
 
 
 @every_page
-def test_each_file_that_a_sentence_names_exists(page: Page) -> None:
-    named = [code for code in page.code if FILE.fullmatch(code)]
+def test_each_file_that_a_page_names_exists(page: Page) -> None:
+    named = FILE.findall(WRITTEN.sub("", page.text))
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@every_page
+def test_each_module_and_function_that_a_page_names_exists(page: Page) -> None:
+    for name in DOTTED.findall(page.text):
+        pkgutil.resolve_name(name)

@@ -3,16 +3,23 @@
 import ast
 import json
 import shutil
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
+from chalice.app import CloudWatchEvent
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, insert, select
 
 from chalicelib.application import users
+from chalicelib.runs import execution
 from chalicelib.schedule.schedule import Schedule
+from chalicelib.triggers import App
+from nightshift.local.invocation import LocalContext, scheduled_event
 from nightshift.testkit import permitted
-from nightshift.testkit.kit import WORK, Kit
+from nightshift.testkit.kit import NOON, WORK, Kit
 from tests.docs.pages import ROOT, blocks
 from tests.docs.running import PYTHON, block_with, run
 
@@ -51,16 +58,63 @@ def test_a_source_that_is_declared_is_one() -> None:
 
 
 def test_a_trigger_is_as_in_app_py_but_for_its_schedule() -> None:
-    first, _, rest = block_with("@app.schedule").text.partition("\n")
+    first, _, rest = block_with("def daily_digest(").text.partition("\n")
     text = first.removeprefix('@app.schedule("').removesuffix('")')
     assert Schedule(text).zone.key == "Europe/Berlin"
     assert f'@app.schedule("0 8 * * *")\n{rest}' in (ROOT / "app.py").read_text(encoding="utf-8")
 
 
+def test_the_readmes_trigger_fires_on_the_mornings_that_it_names() -> None:
+    ours = App(app_name="nightshift")
+
+    def execute(task: str, event: CloudWatchEvent) -> str:
+        return f"{task} for {event.time}"
+
+    own = {"app": ours, "CloudWatchEvent": CloudWatchEvent, "_execute": execute}
+    trigger = run(block_with('"0 9 * * 1-5 Europe/Berlin"'), **own)["remind_unverified"]
+    context = LocalContext(function_name="remind_unverified")
+    monday, sunday = datetime(2026, 3, 2, 8, tzinfo=UTC), datetime(2026, 3, 1, 8, tzinfo=UTC)
+    assert trigger(scheduled_event(monday), context) == "remind_unverified for 2026-03-02T08:00:00Z"
+    assert trigger(scheduled_event(sunday), context)["outcome"] == "dropped"
+
+
+def test_the_readmes_task_reminds_each_unverified_user_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = run(block_with("def remind_unverified(context"))["remind_unverified"]
+    module = SimpleNamespace(remind_unverified=found)
+    monkeypatch.setitem(sys.modules, "chalicelib.tasks.remind_unverified", module)
+    kit = Kit(database_url)
+    add_users(kit, USER | {"is_verified": False}, USER | {"id": "2", "email": "bob@example.org"})
+    for days in (0, 1):
+        fire = scheduled_event(NOON + timedelta(days=days))
+        kit.clock.advance(timedelta(days=days).total_seconds())
+        assert execution.execute("remind_unverified", event=fire, context=kit.context())["succeeded"] == 1
+    kit.drain()
+    assert recipients(kit) == ["ada@example.org"]
+
+
+def test_the_readmes_handler_closes_an_account_and_says_goodbye_once(database_url: str) -> None:
+    kit = Kit(database_url)
+    kit.handlers["close_account"] = run(block_with("def close_account("))["close_account"]
+    add_users(kit, USER)
+    job = kit.enqueue("close_account", {"user_id": "1"})
+    kit.redeliver(job)
+    kit.drain()
+    assert kit.context().database.transact(lambda connection: connection.execute(select(users)).all()) == []
+    assert recipients(kit) == ["ada@example.org"]
+
+
+def recipients(kit: Kit) -> list[str]:
+    return [address for call in kit.ses.sent for address in call["Destination"]["ToAddresses"]]
+
+
+def add_users(kit: Kit, *rows: dict[str, object]) -> None:
+    kit.context().database.transact(lambda connection: connection.execute(insert(users), list(rows)))
+
+
 def test_a_job_is_enqueued_with_the_user_that_it_belongs_to(database_url: str) -> None:
     kit = Kit(database_url)
     context = kit.context()
-    run(block_with("with transaction("), context=context, user=USER)
+    run(block_with("insert(users).values(user)"), context=context, user=USER)
     assert context.database.transact(lambda connection: connection.execute(select(users.c.email)).all()) == [
         ("ada@example.org",)
     ]
@@ -72,7 +126,7 @@ def test_without_its_user_there_is_no_job(database_url: str) -> None:
     kit = Kit(database_url)
     kit.context().database.transact(lambda connection: connection.execute(insert(users), [USER]))
     with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
-        run(block_with("with transaction("), context=kit.context(), user=USER)
+        run(block_with("insert(users).values(user)"), context=kit.context(), user=USER)
     assert kit.jobs() == []
     assert kit.sqs.messages(WORK) == []
 
