@@ -689,17 +689,17 @@ def written(tmp_path: Path, *resources: Any) -> Path:
 
 def test_placeholders_become_the_stages_own_arns(tmp_path: Path) -> None:
     template = written(tmp_path, "arn:${Partition}:logs:${Region}:${Account}:x", ["${Queue}", "${Secrets}"])
-    rendered = policies.render(template, VALUES)["Statement"]
+    rendered = policies.render(template, VALUES, parts=())["Statement"]
     assert [statement["Resource"] for statement in rendered] == ["arn:aws:logs:eu-west-1:1:x", ["arn:q", "arn:s"]]
 
 
 def test_a_statement_about_nothing_is_left_out(tmp_path: Path) -> None:
-    assert policies.render(written(tmp_path, "${Secrets}"), {"Secrets": []})["Statement"] == []
+    assert policies.render(written(tmp_path, "${Secrets}"), {"Secrets": []}, parts=())["Statement"] == []
 
 
 def test_a_placeholder_without_a_value_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no value for \$\{Queue\}"):
-        policies.render(written(tmp_path, "${Queue}"), {})
+        policies.render(written(tmp_path, "${Queue}"), {}, parts=())
 
 
 def test_a_template_has_the_statements_of_those_that_it_includes(tmp_path: Path) -> None:
@@ -711,7 +711,7 @@ def test_a_template_has_the_statements_of_those_that_it_includes(tmp_path: Path)
     }.items():
         (shared / f"{name}.json").write_text(json.dumps(document))
     own.write_text(json.dumps(json.loads(own.read_text()) | {"Include": ["outer"]}))
-    rendered = policies.render(own, VALUES)
+    rendered = policies.render(own, VALUES, parts=())
     assert rendered.keys() == {"Version", "Statement"}
     assert [statement["Sid"] for statement in rendered["Statement"]] == ["Inner", "Outer", "S0"]
 
@@ -720,5 +720,5 @@ def test_a_condition_is_filled_too(tmp_path: Path) -> None:
     template = tmp_path / "policy.json"
     condition = {"StringEquals": {"ses:FromAddress": "${Queue}", "aws:CalledVia": ["${Secrets}", "x"]}}
     template.write_text(json.dumps({"Statement": [{"Sid": "S", "Resource": "*", "Condition": condition}]}))
-    (statement,) = policies.render(template, VALUES)["Statement"]
+    (statement,) = policies.render(template, VALUES, parts=())["Statement"]
     assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": "arn:q", "aws:CalledVia": ["arn:s", "x"]}}

@@ -85,10 +85,11 @@ def commands_of(parts: Iterable[Part]) -> dict[str, Command]:
 
 def find_owner(command: str) -> str | None:
     """Return the name of the part in chalicelib/ that has a command, whether or not a deployment lists the part."""
-    return next((part.name for part in _installed() if command in commands_of([part])), None)
+    return next((part.name for part in installed_parts() if command in commands_of([part])), None)
 
 
-def _installed() -> Iterator[Part]:
+def installed_parts() -> Iterator[Part]:
+    """Yield the parts in chalicelib/, whether or not a deployment lists them."""
     for module in iter_modules(chalicelib.__path__, "chalicelib."):
         part = getattr(import_module(module.name), "PART", None) if module.ispkg else None
         if part is not None:

@@ -1,7 +1,7 @@
 """What `chalice deploy` reads: a stage's outputs written into `.chalice/config.json`, and its policies beside it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,9 +24,14 @@ DERIVED = {
     "PRIORITY_QUEUE_URL": "PriorityQueueUrl",
     "DEAD_LETTER_QUEUE_URL": "DeadLetterQueueUrl",
     "BUCKET": "BucketName",
-    "MAIL_FEEDBACK_TOPIC_NAME": "MailFeedbackTopicName",
-    "MAIL_CONFIGURATION_SET": "MailConfigurationSetName",
-    "UNSUBSCRIBE_SECRETS": "UnsubscribeSecretArn",
+}
+# The same, of a part.
+DERIVED_OF_PARTS = {
+    "mail": {
+        "MAIL_FEEDBACK_TOPIC_NAME": "MailFeedbackTopicName",
+        "MAIL_CONFIGURATION_SET": "MailConfigurationSetName",
+        "UNSUBSCRIBE_SECRETS": "UnsubscribeSecretArn",
+    }
 }
 
 
@@ -52,6 +57,11 @@ def read(project: Path) -> dict[str, Any]:
     return configuration
 
 
+def derived(parts: Collection[str]) -> dict[str, str]:
+    """Return by variable the output that a deployment with these parts sets it to."""
+    return {**DERIVED, **{name: output for part in parts for name, output in DERIVED_OF_PARTS.get(part, {}).items()}}
+
+
 def settings_of(project: Path) -> list[type]:
     """Return the classes of settings that a project's engine, parts and tasks have."""
     listed = [import_module(f"chalicelib.{name}").PART for name in triggers.parts(project)]
@@ -65,7 +75,10 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> list[str]:
     configuration = read(project)
     stage = configuration["stages"][place.stage]
     environment = stage.setdefault("environment_variables", {})
-    environment |= {variable: outputs[name] for variable, name in DERIVED.items()}
+    parts = triggers.parts(project)
+    for variable in derived(DERIVED_OF_PARTS).keys() - derived(parts).keys():
+        environment.pop(variable, None)
+    environment |= {variable: outputs[name] for variable, name in derived(parts).items()}
     environment["POWERTOOLS_SERVICE_NAME"] = f"nightshift-{place.stage}"
     if "DatabaseHost" in outputs:
         address = f"{outputs['DatabaseHost']}:{outputs['DatabasePort']}/{outputs['DatabaseName']}"
@@ -77,7 +90,7 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> list[str]:
     if "CacheHost" in outputs:
         environment["REDIS_URL"] = f"rediss://{outputs['CacheHost']}:{outputs['CachePort']}"
         environment["REDIS_PASSWORD"] = outputs["CacheSecretArn"]
-    if "BackupExportRoleArn" in outputs:
+    if "backup" in parts and "BackupExportRoleArn" in outputs:
         environment["BACKUP_EXPORT_ROLE"] = outputs["BackupExportRoleArn"]
         environment["BACKUP_EXPORT_KEY"] = outputs["KeyArn"]
         if "DatabaseIdentifier" in outputs:
@@ -89,7 +102,7 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> list[str]:
     traced = ["*"] if stage.get("xray", configuration.get("xray")) else []
     known = triggers.read(project)
     tasks = [_function_arn(place, name) for name in triggers.functions_of(known, "task")]
-    values = {**_values(place, environment, outputs), "TraceArns": traced, "TaskFunctionArns": tasks}
+    values = {**_values(place, environment, outputs, parts), "TraceArns": traced, "TaskFunctionArns": tasks}
     documents: dict[str, dict[str, Any]] = {}
     for template in sorted((project / ".chalice" / "policies").glob("*.json")):
         if template.stem == ROUTES and not route.is_served(stage):
@@ -101,7 +114,7 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> list[str]:
             "NetworkArns": ["*"] if (configuration | stage | function).get("subnet_ids") else [],
         }
         name = f"policy-{place.stage}-{template.stem}.json"
-        documents[name] = policies.render(template, values | own)
+        documents[name] = policies.render(template, values | own, parts=parts)
         function["iam_policy_file"] = name
         if template.stem == ROUTES:
             # Strangers decide how often it is called.
@@ -116,11 +129,12 @@ def _function_arn(place: Place, function: str) -> str:
     return f"arn:{place.partition}:lambda:{place.region}:{place.account}:function:{name_of(function, place.stage)}"
 
 
-def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, str]) -> policies.Values:
+def _values(
+    place: Place, environment: Mapping[str, str], outputs: Mapping[str, str], parts: Collection[str]
+) -> policies.Values:
     def references(*variables: str) -> list[str]:
         return [environment[name] for name in variables if is_reference(environment.get(name, ""))]
 
-    ses = f"arn:{place.partition}:ses:{place.region}:{place.account}"
     return {
         **outputs,
         "Stage": place.stage,
@@ -131,19 +145,30 @@ def _values(place: Place, environment: Mapping[str, str], outputs: Mapping[str, 
         "DatabaseAdminSecretArns": references("DATABASE_ADMIN_CREDENTIALS"),
         "CacheSecretArns": references("REDIS_URL", "REDIS_PASSWORD"),
         "SyncSecretArns": references("EXTERNAL_SYNC_TOKEN"),
-        "BackupSecretArns": references("BACKUP_KEY"),
+        "BackupSecretArns": references("BACKUP_KEY") if "backup" in parts else [],
         "PingSecretArns": references(*(name for name in environment if name.endswith(PING))),
         "SecretsKeyArns": [outputs["KeyArn"]] if "KeyArn" in outputs else [],
+        **_mails(place, environment, outputs, is_sent="mail" in parts),
+        **_snapshots(place, environment if "backup" in parts else {}, outputs),
+    }
+
+
+def _mails(
+    place: Place, environment: Mapping[str, str], outputs: Mapping[str, str], *, is_sent: bool
+) -> policies.Values:
+    """Return what policies name where mails are sent, and empty lists elsewhere."""
+    if not is_sent:
+        return {"MailFrom": "", "MailArns": [], "UnsubscribeSecretArn": []}
+    ses = f"arn:{place.partition}:ses:{place.region}:{place.account}"
+    # SES asks about the sender's identity or its domain's, in the sandbox about each recipient's too, and about the
+    # configuration set that a mail names.
+    arns = [f"{ses}:identity/*", f"{ses}:configuration-set/{environment['MAIL_CONFIGURATION_SET']}"]
+    # IAM asks after a template in a bulk call; ours comes with the call, and has no name.
+    arns.append(f"{ses}:template/*")
+    return {
         "MailFrom": environment.get("MAIL_FROM", ""),
-        # SES asks about the sender's identity or its domain's, in the sandbox about each recipient's too, and about the
-        # configuration set that a mail names.
-        "MailArns": [
-            f"{ses}:identity/*",
-            f"{ses}:configuration-set/{environment['MAIL_CONFIGURATION_SET']}",
-            # IAM asks after a template in a bulk call; ours comes with the call, and has no name.
-            f"{ses}:template/*",
-        ],
-        **_snapshots(place, environment, outputs),
+        "MailArns": arns,
+        "UnsubscribeSecretArn": outputs["UnsubscribeSecretArn"],
     }
 
 

@@ -148,7 +148,7 @@ class Deployment:
             stack = self._stack(concern, outputs)
             yield f"stack {stack.name}: {stacks.plan(cloudformation, stack)}"
             outputs |= stacks.outputs(cloudformation, stack.name)
-        if set(configuration.DERIVED.values()) <= outputs.keys():
+        if set(configuration.derived(triggers.parts(self.project)).values()) <= outputs.keys():
             yield from self._plan_functions(outputs)
         else:
             # What its stacks will give is part of every function, so each will be made or changed.

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.core.config import PING, Environment, PingSettings, is_reference
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import ConfigurationError
-from nightshift.deploy import configuration, functions, stacks, triggers
+from nightshift.deploy import configuration, functions, left_out, stacks, triggers
 from nightshift.deploy.placeholders import is_placeholder, placeholders
 from nightshift.deploy.refusal import advice_on, refusal_of
 from nightshift.deploy.runtimes import assess
@@ -90,13 +90,16 @@ def _before(client: Callable[[str], Any], project: Path, stage: str, region: str
     if credentials.level == "ok" and settings.level == "ok":
         configured = configuration.read(project)["stages"][stage]
         environment = configured["environment_variables"]
+        parts = triggers.parts(project)
+        yield from _check_parts(project)
         yield from _check_stage(project, stage, environment)
-        if not is_placeholder(environment["MAIL_FROM"]):
+        if "mail" in parts and not is_placeholder(environment["MAIL_FROM"]):
             yield _check_sender(client("sesv2"), environment["MAIL_FROM"])
         yield _check_concurrency(client("lambda"), configured["lambda_functions"])
-        yield _check_account(client("sesv2"))
+        if "mail" in parts:
+            yield _check_account(client("sesv2"))
         yield _check_time(configured["lambda_functions"])
-        if setting := environment.get("BACKUP_RDS"):
+        if "backup" in parts and (setting := environment.get("BACKUP_RDS")):
             yield _check_rds(client("rds"), setting)
 
 
@@ -137,7 +140,8 @@ def _check_configuration(project: Path, stage: str) -> Finding:
             raise ValueError(f"there is no stage {stage!r} in .chalice/config.json; {there_are}")
         environment = stages[stage].get("environment_variables", {})
         # Those that the stacks will give have no value yet on the first deployment.
-        given = {name: f"https://{name}.invalid/" for name in configuration.DERIVED if name not in environment}
+        derived = configuration.derived(triggers.parts(project))
+        given = {name: f"https://{name}.invalid/" for name in derived if name not in environment}
         # What the stacks will give, where the setting is no URL.
         others = {
             "UNSUBSCRIBE_SECRETS": "arn:aws:secretsmanager:::secret:to-come",
@@ -158,13 +162,24 @@ def _check_pings(of_tasks: Iterable[str], known: Sequence[str]) -> None:
             raise ValueError(f"{task.upper()}{PING} is of no task; there are {', '.join(known)}")
 
 
+def _check_parts(project: Path) -> Iterator[Finding]:
+    for part in left_out.names(project):
+        of_app, handlers = left_out.functions_that_use(project, part), left_out.handlers_that_use(project, part)
+        if users := [*of_app, *handlers]:
+            text = f"PARTS in app.py leaves it out, and {', '.join(users)} use it: remove these, or list it"
+            # Without its handler a job fails only if something still enqueues it.
+            yield (problem if of_app else warning)(f"part {part}", text)
+
+
 def _check_stage(project: Path, stage: str, environment: Mapping[str, str]) -> Iterator[Finding]:
     try:
         parameters = read_stage(project, stage).stacks
     except ValueError as error:
         yield problem("stacks", f"{error}")
         return
-    yield _check_placeholders(environment, parameters)
+    unused = left_out.settings(project)
+    used = {name: value for name, value in environment.items() if name not in unused}
+    yield _check_placeholders(used, parameters)
     yield from _check_login(environment, parameters)
 
 
@@ -265,7 +280,8 @@ def _after(client: Callable[[str], Any], project: Path, stage: str) -> Iterator[
     if not functions.exists(client("lambda"), functions.name_of("work", stage)):
         yield problem("functions", f"no schedule or worker is deployed yet: nightshift deploy --stage {stage}")
         return
-    yield from _check_sending(client("lambda"), stage)
+    if "mail" in triggers.parts(project):
+        yield from _check_sending(client("lambda"), stage)
     configured = configuration.read(project)["stages"][stage]
     environment = configured["environment_variables"]
     for worker, (subject, variable) in QUEUES.items():

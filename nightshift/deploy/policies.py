@@ -5,7 +5,7 @@ A template may include others, of `shared/` beside it: what several functions ar
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ def statements_of(template: Path) -> list[dict[str, Any]]:
     return [*included, *document["Statement"]]
 
 
-def render(template: Path, values: Values) -> dict[str, Any]:
-    """Return the policy document. A statement whose every resource is an empty list is left out.
+def render(template: Path, values: Values, *, parts: Collection[str]) -> dict[str, Any]:
+    """Return the policy document of a deployment with these parts.
 
+    Left out are the statements whose `Part` is another one, and those whose every resource is an empty list.
     Raises ValueError for a placeholder without a value: a policy is never wider than meant by accident.
     """
-    filled = (_filled(statement, values, template) for statement in statements_of(template))
+    wanted = (each for each in statements_of(template) if "Part" not in each or each["Part"] in parts)
+    filled = (_filled(statement, values, template) for statement in wanted)
     return {"Version": "2012-10-17", "Statement": [statement for statement in filled if statement["Resource"]]}
 
 
@@ -43,7 +45,8 @@ def _filled(statement: Mapping[str, Any], values: Values, template: Path) -> dic
         found = [each for text in listed(texts) for each in _fill(text, values, template)]
         return found[0] if len(found) == 1 else found
 
-    filled = {**statement, "Resource": fill(statement["Resource"])}
+    filled = {key: value for key, value in statement.items() if key != "Part"}
+    filled["Resource"] = fill(statement["Resource"])
     if "Condition" in statement:
         filled["Condition"] = {
             operator: {key: fill(texts) for key, texts in keys.items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib.core.error_text import nearest
+from nightshift.deploy import triggers
 
 # In the order in which they can be made; the outputs of one are parameters of a later one. The first has the bucket,
 # and in it the lock of a deployment.
@@ -15,7 +16,9 @@ CONCERNS = ("storage", "network", "queues", "secrets", "mail", "data", "exports"
 WATCHING = frozenset({"alarms", "dashboard", "queries"})
 # MasterUsername of data.yaml.
 ADMINISTRATOR = "nightshift"
-REQUIRED = frozenset({"queues", "storage", "secrets", "mail"})
+REQUIRED = frozenset({"queues", "storage", "secrets"})
+# By stack: the part that it is for. Without the part there is no such stack.
+PARTS = {"mail": "mail", "exports": "backup"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,10 @@ class Stage:
 
 
 def read_stage(project: Path, name: str) -> Stage:
-    """Return a stage of `infra/stages.json`. Raises ValueError, which names what is missing or unknown."""
+    """Return a stage of `infra/stages.json`, without the stacks of parts that app.py leaves out.
+
+    Raises ValueError, which names what is missing or unknown.
+    """
     path = project / "infra" / "stages.json"
     try:
         stages = json.loads(path.read_text(encoding="utf-8"))
@@ -37,7 +43,9 @@ def read_stage(project: Path, name: str) -> Stage:
         there_are = f"there are {', '.join(sorted(stages))}{meant(name, stages)}"
         raise ValueError(f"there is no stage {name!r} in infra/stages.json; {there_are}")
     stacks = stages[name]
-    unknown, missing = set(stacks) - set(CONCERNS), REQUIRED - set(stacks)
+    parts = triggers.parts(project)
+    required = REQUIRED | {"mail"} if "mail" in parts else REQUIRED
+    unknown, missing = set(stacks) - set(CONCERNS), required - set(stacks)
     if unknown or missing:
         told = [f"{', '.join(sorted(unknown))} is unknown"] if unknown else []
         told += [f"{', '.join(sorted(missing))} is missing"] if missing else []
@@ -47,7 +55,8 @@ def read_stage(project: Path, name: str) -> Stage:
             f"the stage {name!r} in infra/stages.json makes a database: give its functions a user of their own, "
             f'such as "secrets": {{"DatabaseUsername": "nightshift_app"}}; {ADMINISTRATOR} is the administrator'
         )
-    return Stage(name=name, stacks=stacks)
+    listed = {concern: each for concern, each in stacks.items() if PARTS.get(concern) in (None, *parts)}
+    return Stage(name=name, stacks=listed)
 
 
 def stages_of(project: Path) -> list[str]:

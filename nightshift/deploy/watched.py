@@ -20,10 +20,12 @@ def parameters_of(project: Path, stage: str) -> dict[str, str]:
 
     Raises ValueError where either cannot be read.
     """
-    known, configured = triggers.read(project), configuration.read(project)
+    known, configured, parts = triggers.read(project), configuration.read(project), triggers.parts(project)
+    tasks = triggers.functions_of(known, "task")
+    backs_up = "backup" in parts and "database_backup" in tasks
     every, is_route = [trigger.function for trigger in known], is_served(configured["stages"][stage])
     lists = {
-        "Tasks": triggers.functions_of(known, "task"),
+        "Tasks": tasks,
         "Reporting": [*reporting(known), *([UNSUBSCRIBE] if is_route else [])],
         "Functions": every,
         "FunctionNames": [name_of(function, stage) for function in [*every, *([ROUTES] if is_route else [])]],
@@ -31,8 +33,14 @@ def parameters_of(project: Path, stage: str) -> dict[str, str]:
             f"{function}-{_timeout_of(function, stage, configured) - LEAST_SECONDS_LEFT}" for function in every
         ],
     }
+    switches = {
+        "UnsubscribeRoute": is_route,
+        "Mails": "mail" in parts,
+        "Backups": backs_up,
+        "Drills": backs_up and "backup_drill" in tasks,
+    }
     return {name: ",".join(values) for name, values in lists.items()} | {
-        "UnsubscribeRoute": "on" if is_route else "off"
+        name: "on" if is_on else "off" for name, is_on in switches.items()
     }
 
 

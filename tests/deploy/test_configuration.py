@@ -14,6 +14,7 @@ from nightshift.deploy import configuration, triggers
 from nightshift.deploy.configuration import Place
 from nightshift.deploy.route import CONCURRENCY
 from nightshift.deploy.triggers import functions_of
+from tests.deploy.parts import list_parts
 
 ROOT = Path(__file__).parent.parent.parent
 DEV = Place(
@@ -182,6 +183,33 @@ def test_every_function_may_tell_x_ray_where_that_is_switched_on_and_none_elsewh
     (project / ".chalice" / "config.json").write_text(json.dumps(whole))
     configuration.write(project, DEV, QUEUES)
     assert [path.name for path in written if "xray:PutTraceSegments" not in path.read_text()] == []
+
+
+def test_without_mail_no_function_may_send_any_and_nothing_of_it_is_configured(project: Path) -> None:
+    configuration.write(project, DEV, QUEUES)
+    list_parts(project, "backup")
+    of_mail = set(configuration.DERIVED_OF_PARTS["mail"].values())
+    configuration.write(project, DEV, {name: value for name, value in QUEUES.items() if name not in of_mail})
+    assert not configuration.DERIVED_OF_PARTS["mail"].keys() & stage(project)["environment_variables"].keys()
+    for function in ("work", "work_priority", "operate"):
+        assert {"SendMail", "SendMailInBulk", "ReadSendRate"}.isdisjoint(resources(project, function))
+        assert "KeepBackups" in resources(project, function)
+    assert "ses:" not in "".join(path.read_text() for path in (project / ".chalice").glob("policy-dev-*.json"))
+
+
+def test_without_backups_no_function_but_a_task_of_its_own_may_reach_any(project: Path) -> None:
+    list_parts(project, "mail")
+    configured = configuration.read(project)
+    variables = {"BACKUP_RDS": "instance:shop", "BACKUP_KEY": f"{SECRET}backup"}
+    configured["stages"]["dev"]["environment_variables"] |= variables
+    (project / ".chalice" / "config.json").write_text(json.dumps(configured))
+    configuration.write(project, DEV, QUEUES | OWN | {"BackupExportRoleArn": ROLE})
+    assert "BACKUP_EXPORT_ROLE" not in stage(project)["environment_variables"]
+    for function in ("work", "work_priority", "operate", "look", "watch"):
+        found = resources(project, function)
+        assert {"KeepBackups", "ListBackups", "FindUnfinishedUploads", *OF_RDS, *OF_EXPORTS}.isdisjoint(found)
+        assert f"{SECRET}backup" not in found.get("ReadSecrets", [])
+    assert "SendMail" in resources(project, "work")
 
 
 BACKING_UP = ("database_backup", "operate", "work", "work_priority")

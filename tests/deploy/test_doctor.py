@@ -15,14 +15,16 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from nightshift.deploy import configuration, doctor
-from nightshift.deploy.doctor import Finding
+from nightshift.deploy.doctor import Finding, problem
 from nightshift.deploy.placeholders import is_placeholder, placeholders
 from nightshift.deploy.stage import read_stage
+from tests.deploy.parts import list_parts, remove_functions
 from tests.docs.pages import ROOT
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 SENDER = "digest@mail.slow-harbour.example"
 QUOTA = {"MaxSendRate": 1.0, "Max24HourSend": 200.0, "SentLast24Hours": 0.0}
+WHO = {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:user/you", "UserId": "you"}
 LARGE = {"AccountLimit": {"ConcurrentExecutions": 1000}}
 
 
@@ -41,8 +43,7 @@ def clients() -> Iterator[dict[str, Stubber]]:
 @pytest.fixture
 def stubs(clients: dict[str, Stubber]) -> dict[str, Stubber]:
     """The clients, of which one knows who asks, as before a deployment."""
-    who = {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:user/you", "UserId": "you"}
-    clients["sts"].add_response("get_caller_identity", who)
+    clients["sts"].add_response("get_caller_identity", WHO)
     return clients
 
 
@@ -152,6 +153,41 @@ def test_the_stages_of_this_project_have_only_placeholders_that_are_found() -> N
         environment = configuration.read(ROOT)["stages"][stage]["environment_variables"]
         names = {name.partition(" ")[0] for name in placeholders(environment, read_stage(ROOT, stage).stacks)}
         assert names >= {"MAIL_FROM", "SITE_NAME", "SITE_URL", "UNSUBSCRIBE_URL"}
+
+
+def test_of_parts_that_are_left_out_nothing_is_asked(stubs: dict[str, Stubber], project: Path) -> None:
+    list_parts(project)
+    remove_functions(project, "mail_feedback")
+    settings = {"DATABASE_URL": "mysql+pymysql://db.internal/application", "DATABASE_CA": "/etc/internal.pem"}
+    # As they are left in the file.
+    write(project, settings | {"MAIL_FROM": "digest@dev.example.com", "BACKUP_RDS": "instance:shop"}, {})
+    (project / "infra" / "stages.json").write_text(
+        json.dumps({"dev": {"queues": {}, "storage": {}, "secrets": {"DatabaseUsername": "nightshift"}}})
+    )
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    found = examine(stubs, project)
+    assert {finding.level for finding in found.values()} == {"ok"}
+    assert not {"sender", "SES", "BACKUP_RDS"} & found.keys()
+
+
+def test_what_still_uses_a_part_that_is_left_out_is_named(stubs: dict[str, Stubber], project: Path) -> None:
+    shutil.copytree(ROOT / "chalicelib" / "tasks", project / "chalicelib" / "tasks")
+    handlers = project / "chalicelib" / "handlers"
+    handlers.mkdir()
+    (handlers / "send_email.py").write_text("from chalicelib import mail\n")
+    (handlers / "resize_image.py").write_text("from chalicelib import mailbox\n")
+    list_parts(project)
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    found = examine(stubs, project)
+    users = "daily_digest, monthly_report, mail_feedback, send_email"
+    assert found["part mail"] == problem(
+        "part mail", f"PARTS in app.py leaves it out, and {users} use it: remove these, or list it"
+    )
+    assert "and database_backup, backup_drill use it" in found["part backup"].text
+    remove_functions(project, "daily_digest", "monthly_report", "mail_feedback")
+    stubs["sts"].add_response("get_caller_identity", WHO)
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    assert examine(stubs, project)["part mail"].level == "warning"
 
 
 def test_a_database_without_a_user_is_a_problem(stubs: dict[str, Stubber], project: Path) -> None:
@@ -293,7 +329,6 @@ def test_a_ping_of_no_task_is_a_problem(stubs: dict[str, Stubber], project: Path
 def test_a_ping_of_a_task_is_none(stubs: dict[str, Stubber], project: Path) -> None:
     (project / "app.py").write_text('@app.schedule("@daily")\ndef nightly(event):\n    return 1\n')
     stubs["lambda"].add_response("get_account_settings", LARGE)
-    answer_mail(stubs, production=True, verified=[True])
     change(project, NIGHTLY_PING="https://hc-ping.com/0d9c2a3e")
     assert examine(stubs, project)["configuration"].level == "ok"
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import app
 from nightshift.deploy import triggers
 from nightshift.deploy.stage import ADMINISTRATOR, read_stage
+from tests.deploy.parts import list_parts
 from tests.infra.templates import the
 
 STAGES = ("local", "dev", "prod")
@@ -24,6 +26,7 @@ def configured(stage: str) -> dict[str, Any]:
 
 def write(folder: Path, stages: object) -> Path:
     (folder / "infra").mkdir()
+    shutil.copy(ROOT / "app.py", folder)
     (folder / "infra" / "stages.json").write_text(json.dumps(stages))
     return folder
 
@@ -70,6 +73,15 @@ def test_the_page_on_deploying_tells_how_many_are_reserved() -> None:
 def test_a_stage_that_is_not_right_is_named(tmp_path: Path, stages: object, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         read_stage(write(tmp_path, stages), "prod")
+
+
+def test_the_stacks_of_parts_that_are_left_out_are_neither_needed_nor_deployed(tmp_path: Path) -> None:
+    project = write(tmp_path, {"prod": WHOLE | {"mail": {}, "exports": {}}})
+    assert read_stage(project, "prod").stacks.keys() == {*WHOLE, "mail", "exports"}
+    list_parts(project, "mail")
+    assert read_stage(project, "prod").stacks.keys() == {*WHOLE, "mail"}
+    list_parts(project)
+    assert read_stage(project, "prod").stacks.keys() == WHOLE.keys()
 
 
 def test_the_administrator_of_the_database_is_the_one_of_its_template() -> None:

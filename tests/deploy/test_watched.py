@@ -10,6 +10,7 @@ import pytest
 
 import app
 from nightshift.deploy.watched import parameters_of
+from tests.deploy.parts import list_parts, remove_functions
 
 ROOT = Path(__file__).parent.parent.parent
 Configure = Callable[[Callable[[dict[str, Any]], Any]], dict[str, list[str]]]
@@ -52,6 +53,26 @@ def test_the_page_to_unsubscribe_is_watched_where_there_is_one(told: Configure) 
     assert without["UnsubscribeRoute"] == ["off"]
     assert "unsubscribe" not in without["Reporting"]
     assert "nightshift-dev" not in without["FunctionNames"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "removed", "on"),
+    [
+        (["mail", "backup"], [], {"Mails", "Backups", "Drills"}),
+        (["mail", "backup"], ["backup_drill"], {"Mails", "Backups"}),
+        (["mail", "backup"], ["database_backup"], {"Mails"}),
+        (["mail"], [], {"Mails"}),
+        (["backup"], [], {"Backups", "Drills"}),
+        ([], [], set()),
+    ],
+)
+def test_parts_and_their_tasks_say_what_is_watched(
+    told: Configure, tmp_path: Path, parts: list[str], removed: list[str], on: set[str]
+) -> None:
+    list_parts(tmp_path, *parts)
+    remove_functions(tmp_path, *removed)
+    lists = told(dict)
+    assert {name for name in ("Mails", "Backups", "Drills") if lists[name] == ["on"]} == on
 
 
 def test_each_time_out_is_that_of_the_function_its_stage_or_the_project_or_chalices_own(told: Configure) -> None:

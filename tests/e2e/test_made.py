@@ -169,7 +169,8 @@ def test_a_deployment_gives_them_alarms_repetitions_settings_and_policies(made: 
     name = {"FunctionName": "nightshift-dev-poll_prices"}
     lists = {"DatabaseSecretArns": ["arn:s"], "PingSecretArns": [], "SecretsKeyArns": ["arn:k"], "TraceArns": ["*"]}
     template = made.project / ".chalice" / "policies" / "poll_prices.json"
-    rendered = policies.render(template, {**texts, **name, **lists, "NetworkArns": []})
+    values = {**texts, **name, **lists, "NetworkArns": []}
+    rendered = policies.render(template, values, parts=triggers.parts(made.project))
     logs = rendered["Statement"][0]["Resource"]
     assert logs == "arn:aws:logs:eu-west-1:1:log-group:/aws/lambda/nightshift-dev-poll_prices:*"
 

@@ -14,7 +14,10 @@ INFRA = ROOT / "infra"
 STAGE = "prod"
 LOOP = "Fn::ForEach::"
 # As a deployment gives them to the loops.
-GIVEN = {name: text.split(",") for name, text in watched.parameters_of(ROOT, STAGE).items()}
+SWITCHES = {"on", "off"}
+GIVEN: dict[str, Any] = {
+    name: text if text in SWITCHES else text.split(",") for name, text in watched.parameters_of(ROOT, STAGE).items()
+}
 TASKS, REPORTING, FUNCTIONS = GIVEN["Tasks"], GIVEN["Reporting"], GIVEN["Functions"]
 PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.infra.emitted import Emitted
-from tests.infra.templates import GIVEN, PSEUDO, QUEUE_NAMES, STAGE, TASKS, deployed
+from tests.infra.templates import GIVEN, PSEUDO, QUEUE_NAMES, STAGE, deployed
 from tests.infra.watching import FIELDS_OF_AWS, fields_of, searched, selects, shown_by, watched_by
 
 WIDGETS: list[dict[str, Any]] = json.loads(deployed("dashboard")["Dashboard"]["DashboardBody"])["widgets"]
@@ -108,24 +108,31 @@ def test_what_became_of_a_monthly_task_is_shown_until_it_runs_again(title: str) 
 
 
 @pytest.mark.parametrize(
-    ("removed", "gone"),
+    ("off", "gone"),
     [
-        (["database_backup", "backup_drill"], {"verified-backup", "backup-drill"}),
-        (["database_backup"], {"verified-backup", "backup-drill"}),
-        (["backup_drill"], {"backup-drill"}),
-        (["daily_digest"], set()),
+        ({"Backups": "off", "Drills": "off"}, {"verified-backup", "backup-drill"}),
+        ({"Drills": "off"}, {"backup-drill"}),
+        ({}, set()),
     ],
 )
 def test_a_project_without_backups_or_drills_has_no_alarm_on_them_and_lists_none(
-    removed: list[str], gone: set[str]
+    off: dict[str, str], gone: set[str]
 ) -> None:
-    # What only begins or ends as they do is another task.
-    tasks = [task for task in [*TASKS, "database_backup_copy", "my_backup_drill"] if task not in removed]
-    alarms = {alarm["AlarmName"] for alarm in deployed("alarms", Tasks=tasks).values()}
+    alarms = {alarm["AlarmName"] for alarm in deployed("alarms", **off).values()}
     assert {alarm["AlarmName"] for alarm in ALARMS.values()} - alarms == {f"nightshift-{STAGE}-{name}" for name in gone}
-    (body,) = (each["DashboardBody"] for each in deployed("dashboard", Tasks=tasks).values())
+    (body,) = (each["DashboardBody"] for each in deployed("dashboard", **off).values())
     (listing,) = (widget for widget in json.loads(body)["widgets"] if widget["type"] == "alarm")
     assert set(listed_in(listing["properties"])) <= alarms
+
+
+@pytest.mark.parametrize(
+    ("switch", "title"), [("Backups", "Backups, hours ago"), ("Mails", "Mails by outcome")], ids=["backups", "mails"]
+)
+def test_it_shows_nothing_of_a_part_that_is_left_out(switch: str, title: str) -> None:
+    (body,) = (each["DashboardBody"] for each in deployed("dashboard", **{switch: "off"}).values())
+    titles = [widget["properties"].get("title") for widget in json.loads(body)["widgets"]]
+    assert titled(title)
+    assert title not in titles
 
 
 def test_it_lists_the_alarm_on_the_storage_of_a_database_that_rds_has() -> None:
