@@ -225,7 +225,8 @@ class Environment:
             if not problems:
                 self._read[kind] = kind(**values)
         if problems:
-            raise ConfigurationError(f"{'; '.join(problems)} (docs/settings.md describes each setting)")
+            # Several classes may read the same variable.
+            raise ConfigurationError(f"{'; '.join(dict.fromkeys(problems))} (docs/settings.md describes each setting)")
 
     def _value(self, declared: Any) -> Any:
         parse, suffix = declared.metadata["parse"], declared.metadata.get("suffix")

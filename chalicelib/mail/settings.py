@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from chalicelib.core.config import optional, or_reference, positive, read_secrets, setting, url
 from chalicelib.core.text import clean, header_url, plain_address
-from chalicelib.schedule.zones import find_zone
+from chalicelib.schedule.zones import read_zone
 
 
 def _address(text: str) -> str:
@@ -28,13 +28,6 @@ def _line(text: str) -> str:
     return text
 
 
-def _zone(text: str) -> ZoneInfo:
-    try:
-        return find_zone(text)
-    except ValueError:
-        raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
-
-
 @dataclass(frozen=True, kw_only=True)
 class MailSettings:
     """The sender, the pace of sending, and the site."""
@@ -45,7 +38,7 @@ class MailSettings:
     mail_workers: int = setting(positive(int), default="5")
     site_name: str = setting(_line)
     site_url: str = setting(url("https", "http"))
-    digest_zone: ZoneInfo = setting(_zone, default="UTC")
+    digest_zone: ZoneInfo = setting(read_zone, default="UTC")
     digest_max_posts: int = setting(positive(int), default="20")
     unsubscribe_url: str = setting(lambda text: header_url(url("https")(text)))
     unsubscribe_secrets: str = setting(or_reference(read_secrets))

@@ -23,6 +23,14 @@ def find_zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
+def read_zone(text: str) -> ZoneInfo:
+    """Return the time zone of a setting. Raises ValueError with the rest of a sentence."""
+    try:
+        return find_zone(text)
+    except ValueError:
+        raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
+
+
 def wall_before(moment: datetime, zone: ZoneInfo) -> datetime:
     """Return what the clocks show at an aware moment; where they do so twice, a time before all that they repeat."""
     wall = moment.astimezone(zone)

@@ -1,24 +1,34 @@
 """Record the users who were active yesterday, before the cleanup deletes their sessions; monthly reports count them."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, and_, func, literal, or_, select, update
 
 from chalicelib.api import Context, Counts, Run, task
 from chalicelib.core.clock import Clock
+from chalicelib.core.config import setting
 from chalicelib.core.database import Database, insert_missing
-from chalicelib.mail.settings import MailSettings
 from chalicelib.schedule.schedule import Window, window_before
+from chalicelib.schedule.zones import read_zone
 from chalicelib.schema import activity, activity_days, sessions
 
 HOUR_MS = 3_600_000
 
 
-@task(overlap="queue", catch_up="all", catch_up_limit=31)
+@dataclass(frozen=True, kw_only=True)
+class ActivitySettings:
+    """The time zone of a day, the same as that of digests and reports."""
+
+    digest_zone: ZoneInfo = setting(read_zone, default="UTC")
+
+
+@task(overlap="queue", catch_up="all", catch_up_limit=31, settings=ActivitySettings)
 def record_activity(context: Context, run: Run) -> Counts:
     """Record the day; counts are users."""
-    day = window_before(run.scheduled_for, context.settings(MailSettings).digest_zone)
+    day = window_before(run.scheduled_for, context.settings(ActivitySettings).digest_zone)
     if run.dry_run:
         active = count(context.database, context.clock, day)
         return Counts(total=active, skipped=active)
