@@ -14,6 +14,7 @@ from chalice.app import CloudWatchEvent
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, insert, select
 
 from chalicelib.application import users
+from chalicelib.core.clock import to_ms
 from chalicelib.runs import execution
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.triggers import App
@@ -64,18 +65,19 @@ def test_a_trigger_is_as_in_app_py_but_for_its_schedule() -> None:
     assert f'@app.schedule("0 8 * * *")\n{rest}' in (ROOT / "app.py").read_text(encoding="utf-8")
 
 
-def test_the_readmes_trigger_fires_on_the_mornings_that_it_names() -> None:
+def test_the_readmes_trigger_fires_at_nine_in_berlin() -> None:
     ours = App(app_name="nightshift")
 
     def execute(task: str, event: CloudWatchEvent) -> str:
         return f"{task} for {event.time}"
 
     own = {"app": ours, "CloudWatchEvent": CloudWatchEvent, "_execute": execute}
-    trigger = run(block_with('"0 9 * * 1-5 Europe/Berlin"'), **own)["remind_unverified"]
+    trigger = run(block_with('"0 9 * * * Europe/Berlin"'), **own)["remind_unverified"]
     context = LocalContext(function_name="remind_unverified")
-    monday, sunday = datetime(2026, 3, 2, 8, tzinfo=UTC), datetime(2026, 3, 1, 8, tzinfo=UTC)
-    assert trigger(scheduled_event(monday), context) == "remind_unverified for 2026-03-02T08:00:00Z"
-    assert trigger(scheduled_event(sunday), context)["outcome"] == "dropped"
+    # Berlin is an hour ahead of UTC in winter and two in summer, and the rule fires at both hours.
+    answers = [trigger(scheduled_event(datetime(2026, 3, 2, hour, tzinfo=UTC)), context) for hour in (7, 8)]
+    assert answers[0]["outcome"] == "dropped"
+    assert answers[1] == "remind_unverified for 2026-03-02T08:00:00Z"
 
 
 def test_the_readmes_task_reminds_each_unverified_user_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,11 +85,21 @@ def test_the_readmes_task_reminds_each_unverified_user_once(database_url: str, m
     module = SimpleNamespace(remind_unverified=found)
     monkeypatch.setitem(sys.modules, "chalicelib.tasks.remind_unverified", module)
     kit = Kit(database_url)
-    add_users(kit, USER | {"is_verified": False}, USER | {"id": "2", "email": "bob@example.org"})
-    for days in (0, 1):
-        fire = scheduled_event(NOON + timedelta(days=days))
-        kit.clock.advance(timedelta(days=days).total_seconds())
-        assert execution.execute("remind_unverified", event=fire, context=kit.context())["succeeded"] == 1
+    yesterday = {"created_at": to_ms(NOON - timedelta(days=1)), "is_verified": False}
+    add_users(
+        kit,
+        USER | yesterday,
+        USER | {"id": "2", "email": "bob@example.org", "is_verified": False},
+        USER | {"id": "3", "email": "eve@example.org"} | yesterday | {"is_verified": True},
+    )
+    fire = scheduled_event(NOON)
+    events = [{"scheduled_for": fire["time"], "dry_run": True}, fire, fire]
+    summaries = [execution.execute("remind_unverified", event=event, context=kit.context()) for event in events]
+    assert [(each["outcome"], each["total"], each["succeeded"]) for each in summaries[:2]] == [
+        ("succeeded", 1, 0),
+        ("succeeded", 1, 1),
+    ]
+    assert summaries[2]["outcome"] == "skipped"
     kit.drain()
     assert recipients(kit) == ["ada@example.org"]
 
