@@ -19,6 +19,7 @@ from chalicelib.core.telemetry import LAYOUT, logger
 from nightshift.local.aws import LocalAws, local_aws
 from nightshift.local.environment import enter, isolated, local_environment
 from nightshift.local.servers import mariadb_server, mysql_server, redis_server
+from nightshift.testkit.kit import Kit
 from tests.emptying import empty
 from tests.prepared import prepare_at_once
 from tests.services import SERVERS, main_server, needed
@@ -120,6 +121,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
     with _migrated(url).begin() as connection:
         empty(connection)
     return url
+
+
+@pytest.fixture
+def kit(database_url: str) -> Kit:
+    """A deployment in this process."""
+    return Kit(database_url)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import select
 
+from chalicelib.core.clock import from_ms
 from chalicelib.core.config import Environment
 from chalicelib.core.context import Context
 from chalicelib.core.errors import TransientError
@@ -17,8 +18,10 @@ from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.handler import Handler, find_handler
 from chalicelib.queue.job import Job
 from chalicelib.queue.worker import BatchFailedError
+from chalicelib.runs import execution
 from chalicelib.schema import jobs
 from nightshift.local.environment import BUCKET, SENDER
+from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.database import migrate
 from nightshift.testkit.memory import MemoryLambda, MemoryS3, MemorySes, MemorySqs
@@ -126,6 +129,11 @@ class Kit:
         for message in messages:
             self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         return answer
+
+    def fire(self, task: str, **payload: Any) -> dict[str, Any]:
+        """Fire a task at this moment as EventBridge does, or as a person with a payload, and return the summary."""
+        event = payload or scheduled_event(from_ms(self.clock.now_ms()))
+        return execution.execute(task, event=event, context=self.context())
 
     def drain(self, *, queue: str = WORK) -> None:
         """Work until no message of the queue is visible."""

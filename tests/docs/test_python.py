@@ -4,6 +4,7 @@ import ast
 import json
 import shutil
 import sys
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,6 @@ from sqlalchemy import BigInteger, Column, MetaData, String, Table, insert, sele
 
 from chalicelib.application import users
 from chalicelib.core.clock import to_ms
-from chalicelib.runs import execution
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.triggers import App
 from nightshift.local.invocation import LocalContext, scheduled_event
@@ -80,11 +80,10 @@ def test_the_readmes_trigger_fires_at_nine_in_berlin() -> None:
     assert answers[1] == "remind_unverified for 2026-03-02T08:00:00Z"
 
 
-def test_the_readmes_task_reminds_each_unverified_user_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readmes_task_reminds_each_unverified_user_once(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     found = run(block_with("def remind_unverified(context"))["remind_unverified"]
     module = SimpleNamespace(remind_unverified=found)
     monkeypatch.setitem(sys.modules, "chalicelib.tasks.remind_unverified", module)
-    kit = Kit(database_url)
     yesterday = {"created_at": to_ms(NOON - timedelta(days=1)), "is_verified": False}
     add_users(
         kit,
@@ -92,9 +91,8 @@ def test_the_readmes_task_reminds_each_unverified_user_once(database_url: str, m
         USER | {"id": "2", "email": "bob@example.org", "is_verified": False},
         USER | {"id": "3", "email": "eve@example.org"} | yesterday | {"is_verified": True},
     )
-    fire = scheduled_event(NOON)
-    events = [{"scheduled_for": fire["time"], "dry_run": True}, fire, fire]
-    summaries = [execution.execute("remind_unverified", event=event, context=kit.context()) for event in events]
+    payloads: list[dict[str, bool]] = [{"dry_run": True}, {}, {}]
+    summaries = [kit.fire("remind_unverified", **payload) for payload in payloads]
     assert [(each["outcome"], each["total"], each["succeeded"]) for each in summaries[:2]] == [
         ("succeeded", 1, 0),
         ("succeeded", 1, 1),
@@ -104,8 +102,7 @@ def test_the_readmes_task_reminds_each_unverified_user_once(database_url: str, m
     assert recipients(kit) == ["ada@example.org"]
 
 
-def test_the_readmes_handler_closes_an_account_and_says_goodbye_once(database_url: str) -> None:
-    kit = Kit(database_url)
+def test_the_readmes_handler_closes_an_account_and_says_goodbye_once(kit: Kit) -> None:
     kit.handlers["close_account"] = run(block_with("def close_account("))["close_account"]
     add_users(kit, USER)
     job = kit.enqueue("close_account", {"user_id": "1"})
@@ -123,8 +120,7 @@ def add_users(kit: Kit, *rows: dict[str, object]) -> None:
     kit.context().database.transact(lambda connection: connection.execute(insert(users), list(rows)))
 
 
-def test_a_job_is_enqueued_with_the_user_that_it_belongs_to(database_url: str) -> None:
-    kit = Kit(database_url)
+def test_a_job_is_enqueued_with_the_user_that_it_belongs_to(kit: Kit) -> None:
     context = kit.context()
     run(block_with("insert(users).values(user)"), context=context, user=USER)
     assert context.database.transact(lambda connection: connection.execute(select(users.c.email)).all()) == [
@@ -134,8 +130,7 @@ def test_a_job_is_enqueued_with_the_user_that_it_belongs_to(database_url: str) -
     assert len(kit.sqs.messages(WORK)) == 1
 
 
-def test_without_its_user_there_is_no_job(database_url: str) -> None:
-    kit = Kit(database_url)
+def test_without_its_user_there_is_no_job(kit: Kit) -> None:
     kit.context().database.transact(lambda connection: connection.execute(insert(users), [USER]))
     with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
         run(block_with("insert(users).values(user)"), context=kit.context(), user=USER)
@@ -152,27 +147,26 @@ def policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
-def test_the_handler_passes_the_test_that_the_page_has_for_it_with_the_rights_that_it_names(
-    tmp_path: Path, policies: Path
-) -> None:
+def test_the_handler_passes_its_tests_with_the_rights_that_the_page_names(tmp_path: Path, policies: Path) -> None:
     own = {"UnidentifiedImageError": UnidentifiedImageError, "smaller": lambda payload: bytes(payload.width)}
     handler = run(block_with("def resize_image("), **own)["resize_image"]
 
-    def with_handler(url: str) -> Kit:
-        kit = Kit(url)
-        kit.handlers["resize_image"] = handler
-        return kit
+    resized = run(block_with("def test_a_picture_is_resized("))["test_a_picture_is_resized"]
+    killed = run(block_with("def test_a_killed_worker_"))["test_a_killed_worker_loses_and_repeats_nothing"]
 
-    test = run(block_with("def test_"), Kit=with_handler)["test_a_picture_is_resized_once"]
-    for folder in ("without", "with"):
-        (tmp_path / folder).mkdir()
+    def pass_tests() -> None:
+        for test in (resized, killed):
+            kit = Kit(f"sqlite:///{tmp_path / f'{uuid.uuid4()}.db'}")
+            kit.handlers["resize_image"] = handler
+            test(kit)
+
     with pytest.raises(AssertionError):
-        test(tmp_path / "without")
+        pass_tests()
     (statement,) = (block.text for block in blocks("json") if "KeepSmallPictures" in block.text)
     ours = json.loads((policies / "shared" / "handlers.json").read_text())
     ours["Statement"].append(json.loads(statement))
     (policies / "shared" / "handlers.json").write_text(json.dumps(ours))
-    test(tmp_path / "with")
+    pass_tests()
 
 
 def test_every_block_is_run_by_one_of_these() -> None:

@@ -38,11 +38,6 @@ INJECTIONS = [
 
 
 @pytest.fixture
-def kit(database_url: str) -> Kit:
-    return Kit(database_url)
-
-
-@pytest.fixture
 def lite(sqlite_url: str) -> Kit:
     """A deployment on SQLite, for tests that do not depend on the database."""
     return Kit(sqlite_url)

@@ -20,11 +20,6 @@ PLANNED = {"record_activity": Schedule("5 0 * * *"), "daily_digest": Schedule("0
 HOSTILE = "jane.doe@mail.example.org \x1b[31m" + "x" * 2000
 
 
-@pytest.fixture
-def kit(database_url: str) -> Kit:
-    return Kit(database_url)
-
-
 def ask(kit: Kit, command: str, **request: Any) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(
         json.dumps(operate({"command": command, **request}, kit.context(), PLANNED, PARTS))

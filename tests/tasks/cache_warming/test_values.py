@@ -30,11 +30,6 @@ def client(redis_url: str) -> redis.Redis:
     return client
 
 
-@pytest.fixture
-def kit(database_url: str) -> Kit:
-    return Kit(database_url)
-
-
 def put(client: redis.Redis, values: Any, *, at: datetime = AT, run_id: str = "r1") -> None:
     swap_in(client, values, at=at, computed_at=COMPUTED, run_id=run_id)
 

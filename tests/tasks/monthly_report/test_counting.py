@@ -30,11 +30,6 @@ ZONES = [
 ]
 
 
-@pytest.fixture
-def kit(database_url: str) -> Kit:
-    return Kit(database_url)
-
-
 def collected(kit: Kit, month: Month = MARCH, *, zone: str = "UTC") -> Report:
     return kit.context().database.transact(
         lambda connection: collect(

@@ -19,11 +19,6 @@ from nightshift.testkit.kit import Kit
 FEBRUARY = Month.parse("2026-02")
 
 
-@pytest.fixture
-def kit(database_url: str) -> Kit:
-    return Kit(database_url)
-
-
 def execute(kit: Kit, statement: Any, parameters: Any = None) -> None:
     kit.context().database.transact(lambda connection: connection.execute(statement, parameters))
 
