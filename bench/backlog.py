@@ -28,7 +28,8 @@ from chalicelib.core.database import Database
 from chalicelib.core.engine import engine_for
 from chalicelib.operate import operate
 from chalicelib.queue.dispatch import send_backlogs
-from chalicelib.queue.outbox import NewJob, enqueue_many
+from chalicelib.queue.job import Job
+from chalicelib.queue.outbox import enqueue_many
 from nightshift.cli.requests import project_parts, project_schedules
 from nightshift.local.environment import enter, local_environment
 from nightshift.local.invocation import LocalContext
@@ -154,7 +155,7 @@ def pause(engine: Engine, type_: str) -> None:
 def send_ten(engine: Engine) -> dict[str, float]:
     """Let ten jobs fall due, and have dispatch send them; return what that took."""
     with Database(engine, SystemClock()).begin() as connection:
-        enqueue_many(connection, [NewJob(type="send_email", data={}) for _ in range(BATCH)])
+        enqueue_many(connection, [Job(type="send_email", payload={}) for _ in range(BATCH)])
     sink, began = Sink(), time.perf_counter()
     queues: Any = sink
     send_backlogs(Database(engine, SystemClock()), queues, clock=SystemClock())
@@ -167,7 +168,7 @@ def send_ten(engine: Engine) -> dict[str, float]:
 def send_priority(engine: Engine) -> dict[str, float]:
     """Enqueue ten priority jobs, and let dispatch send until they are gone; return how many went before."""
     with Database(engine, SystemClock()).begin() as connection:
-        enqueue_many(connection, [NewJob(type="send_email", data={}, queue="priority") for _ in range(BATCH)])
+        enqueue_many(connection, [Job(type="send_email", payload={}, queue="priority") for _ in range(BATCH)])
     sink, began = Sink(), time.perf_counter()
     queues: Any = sink
     send_backlogs(

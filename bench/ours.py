@@ -30,7 +30,7 @@ from chalicelib.queue import worker
 from chalicelib.queue.claim import paused_types
 from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
-from chalicelib.queue.outbox import NewJob, enqueue, enqueue_many
+from chalicelib.queue.outbox import enqueue, enqueue_many
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.schema import jobs as jobs_table
 from nightshift.local.environment import local_environment
@@ -85,7 +85,7 @@ def enqueued(url: str, jobs: int) -> list[dict[str, Any]]:
     """Enqueue as many jobs, and return their messages as dispatch sends them."""
     data = make_data(jobs)
     with Database(engine_for(url), SystemClock()).begin() as connection:
-        ids = enqueue_many(connection, [NewJob(type="noop", data=each) for each in data])
+        ids = enqueue_many(connection, [Job(type="noop", payload=each) for each in data])
     return [message({"type": "noop", "data": each, "id": id_}) for id_, each in zip(ids, data, strict=True)]
 
 
@@ -104,7 +104,7 @@ def measure_enqueueing(url: str, jobs: int) -> dict[str, float]:
             enqueue(connection, "noop", each)
     middle = time.perf_counter()
     with database.begin() as connection:
-        enqueue_many(connection, [NewJob(type="noop", data=each) for each in data])
+        enqueue_many(connection, [Job(type="noop", payload=each) for each in data])
     ended = time.perf_counter()
     return {"a transaction each": jobs / (middle - started), "all in one": jobs / (ended - middle)}
 

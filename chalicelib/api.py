@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from chalicelib.queue.handler import Rate as Rate
     from chalicelib.queue.handler import handler as handler
     from chalicelib.queue.job import Job as Job
-    from chalicelib.queue.outbox import NewJob as NewJob
     from chalicelib.queue.outbox import enqueue as enqueue
     from chalicelib.queue.outbox import enqueue_many as enqueue_many
     from chalicelib.queue.outbox import transaction as transaction
@@ -33,7 +32,7 @@ MODULES = {
     "core.telemetry": ("logger",),
     "queue.handler": ("Rate", "handler"),
     "queue.job": ("Job",),
-    "queue.outbox": ("NewJob", "enqueue", "enqueue_many", "transaction"),
+    "queue.outbox": ("enqueue", "enqueue_many", "transaction"),
     "runs.claims": ("Run", "save_checkpoint"),
     "runs.task": ("task",),
 }

@@ -15,6 +15,7 @@ from chalicelib.core.config import QueueSettings
 from chalicelib.core.context import Context, from_lambda
 from chalicelib.core.errors import NightshiftError
 from chalicelib.queue import outbox
+from chalicelib.queue.job import Job
 from nightshift.local.invocation import LocalClock, LocalContext
 
 WAYS = ("outbox", "insert", "message")
@@ -86,7 +87,7 @@ class Application:
 
 def _enqueue(context: Context, request: Request) -> None:
     with outbox.transaction(context) as connection:
-        new = outbox.NewJob(type=request.type, data=request.data, idempotency_key=request.recipient)
+        new = Job(type=request.type, payload=request.data, idempotency_key=request.recipient)
         outbox.enqueue_many(connection, [new], clock=context.clock)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
+from chalicelib.core import pauses
 from chalicelib.core.context import from_lambda
-from chalicelib.core.pauses import ALL_TASKS
 from chalicelib.operate import operate
 from chalicelib.schedule.schedule import Schedule
 from nightshift.cli.requests import project_parts
@@ -34,7 +34,7 @@ class Operator:
 
     def resume_all(self) -> None:
         """Resume whatever is paused."""
-        for name in (ALL_TASKS, *self._planned):
+        for name in (pauses.ALL, *self._planned):
             self.ask("schedule.resume", task=name)
         self.ask("jobs.resume", type="send_email")
 

@@ -16,7 +16,6 @@ from chalicelib.core.outcome import Counts
 from chalicelib.queue import outbox
 from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import Job
-from chalicelib.queue.outbox import NewJob
 from tests.runs.plan import DONE, Plan, fail, utc
 
 ROOT = Path(__file__).parent.parent
@@ -63,7 +62,7 @@ def test_each_field_of_a_run_and_a_job_is_on_the_page_and_no_other(
             plan.fire(utc("03 08:00"))
     for data in ({}, {}, {"fails": True}):
         with outbox.transaction(plan.kit.context()) as connection:
-            outbox.enqueue_many(connection, [NewJob(type="mine", data=data, traceparent="mine")])
+            outbox.enqueue_many(connection, [Job(type="mine", payload=data, traceparent="mine")])
     plan.kit.drain()
     lines = [line for line in log() if "_aws" not in line and line["message"] != "fires missed"]
     assert {line["message"] for line in lines} > {"run failed", "run skipped", "jobs succeeded", "job failed"}

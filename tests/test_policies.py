@@ -31,6 +31,7 @@ from chalicelib.operate import commands_of, look, watch
 from chalicelib.operate import operate as do
 from chalicelib.operate.read_only import is_read_only
 from chalicelib.queue import dispatch, outbox, worker
+from chalicelib.queue.job import Job
 from chalicelib.queue.payloads import LIMIT
 from chalicelib.queue.services import payloads
 from chalicelib.queue.worker import BatchFailedError
@@ -263,7 +264,7 @@ def mail(**data: Any) -> dict[str, Any]:
 
 def enqueued(world: World, type_: str, data: dict[str, Any], **options: Any) -> str:
     """Write a job's row without sending it, and return its id."""
-    new = outbox.NewJob(type=type_, data=data, **options)
+    new = Job(type=type_, payload=data, **options)
     with world.context().database.begin() as connection:
         return outbox.enqueue_many(connection, [new], clock=world.clock)[0]
 

@@ -18,8 +18,8 @@ from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import carried, trace_of, traceparent
 from chalicelib.queue import outbox
 from chalicelib.queue.handler import Handler
+from chalicelib.queue.job import Job
 from chalicelib.queue.message import Message, decode, encode
-from chalicelib.queue.outbox import NewJob
 from chalicelib.queue.services import queues
 from chalicelib.runs import execution
 from chalicelib.runs.claims import Run
@@ -87,12 +87,12 @@ def test_a_message_carries_the_trace_in_which_it_is_made_and_none_elsewhere() ->
     trace = trace_of(UUID, traceparent=BROUGHT)
     with carried(trace):
         assert Message(type="a", data={}).traceparent == str(trace)
-        assert NewJob(type="a", data={}).traceparent == str(trace)
+        assert Job(type="a", payload={}).traceparent == str(trace)
         with pytest.raises(ValueError, match="no"), carried(trace_of("other")):
             raise ValueError("no")
         assert traceparent() == str(trace)
     assert Message(type="a", data={}).traceparent is None
-    assert NewJob(type="a", data={}).traceparent is None
+    assert Job(type="a", payload={}).traceparent is None
 
 
 def test_a_message_that_is_read_has_its_own_trace_or_none_wherever_it_is_read() -> None:

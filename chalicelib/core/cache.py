@@ -21,7 +21,7 @@ REDIS_TIMEOUT_SECONDS = 1.0
 def cache_of(url: str, password: str | None) -> Redis:
     """Return the process's client. `url` and `password` may be ARNs of secrets. Raises ConfigurationError."""
     address = secrets.resolve(url)
-    # A certificate is verified by default, its host name only when asked.
+    # By default redis-py verifies a certificate, but not its host name.
     options: dict[str, Any] = {"ssl_check_hostname": True} if address.startswith("rediss://") else {}
     try:
         # Its default retry turns a one-second time-out on a hung server into fifteen.
@@ -34,7 +34,7 @@ def cache_of(url: str, password: str | None) -> Redis:
             retry=Retry(NoBackoff(), 0),
         )
     except ValueError:
-        # Its own message would repeat a part of it, perhaps of the password.
+        # redis-py's message repeats a part of the URL, perhaps of the password.
         raise ConfigurationError(
             "what REDIS_URL refers to must be a URL that begins with redis:// or rediss://"
         ) from None
@@ -55,7 +55,7 @@ def _greet_with(url: str, password: str | None) -> Callable[[Any], None]:
             secrets.forget()
             connection.redis_connect_func = greet
             try:
-                # The refusal has closed it.
+                # The server has closed the connection.
                 connection.connect()
             finally:
                 connection.redis_connect_func = greet_twice

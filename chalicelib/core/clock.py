@@ -6,16 +6,16 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What tells the time and lets it pass."""
+    """A source of the time."""
 
     def now_ms(self) -> int:
         """Return the time as epoch milliseconds."""
 
     def sleep(self, seconds: float) -> None:
-        """Let this many seconds pass."""
+        """Wait."""
 
     def __hash__(self) -> int:
-        """Return what tells it from other clocks."""
+        """Return a hash, by which caches tell clocks apart."""
 
 
 class SystemClock:

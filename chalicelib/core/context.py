@@ -1,4 +1,4 @@
-"""What a task or a handler is handed: settings, database, queue, mailer, clock and deadline, built on first use."""
+"""The context of an invocation: settings, database, bucket, cache, clock and deadline, built on first use."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What finishing takes: saving, sending the continuation, the summary line, on a slow day.
+# Enough to save a checkpoint, send the continuation and write the summary line, even when they are slow.
 RESERVE_MS = 10_000
 # A lease ends so long after the function's limit: its process is certainly dead by then, even if clocks differ.
 LEASE_GRACE_MS = 60_000
-# How long a transaction waits for a database that restarts or fails over, where the deadline leaves as much. A person
-# who waits for an answer learns sooner that there is none.
+# How long a transaction waits for a database that restarts or fails over, if the deadline allows it. A person who
+# waits for an answer gets an error sooner.
 LONGEST_PATIENCE_MS, PATIENCE_OF_PEOPLE_MS = 600_000, 15_000
 
 
-# One for all invocations of a process.
+# Shared by all invocations of a process.
 SYSTEM_CLOCK = SystemClock()
 
 
@@ -47,7 +47,7 @@ class LambdaContext(Protocol):
 
 
 class Context:
-    """One invocation's surroundings. Connections and clients outlive it, for the next one in this process."""
+    """The context of one invocation. The process keeps connections and clients for the next one."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Context:
 
     @cached_property
     def connector(self) -> Callable[..., Any]:
-        """What makes a connection of its own to the database, with options of PyMySQL. Raises ConfigurationError."""
+        """A function that opens a connection to the database, with options of PyMySQL. Raises ConfigurationError."""
         from chalicelib.core.engine import connector_for
 
         settings = self.settings(DatabaseSettings)
@@ -144,27 +144,27 @@ def from_lambda(
     from chalicelib.core import telemetry
 
     telemetry.sample()
-    # Not Lambda's own, such as the trace's id, which is another one in each invocation.
+    # Without Lambda's own, such as the trace's id, which differ between invocations.
     variables = tuple((name, text) for name, text in os.environ.items() if not name.startswith("_"))
     environment = _environment_of(kinds, variables)
-    # The local runtime brings a clock of its own, which a night passes on in seconds.
+    # The local runtime has its own clock, on which a night passes in seconds.
     clock = getattr(lambda_context, "clock", None) or SYSTEM_CLOCK
     return Context(lambda_context, environment=environment, clock=clock, client=client, patience_ms=patience_ms)
 
 
 @lru_cache(maxsize=1)
 def _environment_of(kinds: tuple[type, ...], pairs: tuple[tuple[str, str], ...]) -> Environment:
-    # A warm process has the same ones each time, and validating them takes as long as several small jobs.
+    # They are the same in each invocation of a process, and validating them takes as long as several small jobs.
     environment = Environment(dict(pairs))
     environment.check(kinds)
     return environment
 
 
-# SES once: botocore repeats a request whose answer got lost, and the recipient would have two mails.
-# Lambda hardly more: where a private network does not reach it, there is another way.
+# SES once: botocore repeats a request whose answer was lost, and the recipient would get two mails.
+# Lambda twice: it is unreachable from some private networks, and callers have another way.
 RETRIES: dict[str, Any] = {"sesv2": {"total_max_attempts": 1}, "lambda": {"total_max_attempts": 2}}
-# For links to objects that KMS encrypts: version 2, boto3's default in the older regions, is refused for them; and the
-# global address, its default everywhere, leads astray on a new bucket's first day.
+# For links to objects that KMS encrypts: S3 refuses signatures of version 2, boto3's default in older regions, and its
+# global address redirects to the wrong region on a new bucket's first day.
 SIGNING: dict[str, Any] = {"s3": {"signature_version": "s3v4", "s3": {"addressing_style": "virtual"}}}
 
 

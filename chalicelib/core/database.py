@@ -1,4 +1,4 @@
-"""The database: short transactions, and a retry of the whole transaction where that is safe."""
+"""The database: short transactions, each retried as a whole when that is safe."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -22,13 +22,13 @@ SQLITE_BUSY = 5
 CONFLICTS = frozenset({DEADLOCK, LOCK_WAIT_TIMEOUT, RECORD_CHANGED, SQLITE_BUSY})
 # Server gone, connection lost, idle connection closed by the server, connection killed (MariaDB).
 LOST_CONNECTION = frozenset({2006, 2013, 4031, 1927})
-# What a server answers while it restarts or fails over, and the statement had no effect. It cannot be connected to
-# (2002, 2003), has no connection left (1040, 1203), shuts down (1053), is offline (3032), or is read-only, as the old
-# writer is after a failover (1290, 1792, 1836, and 1015 on Aurora).
+# Errors of a server that restarts or fails over; the statement had no effect. The server cannot be reached (2002,
+# 2003), has no free connection (1040, 1203), shuts down (1053), is offline (3032), or is read-only, as the old writer
+# is after a failover (1290, 1792, 1836, and 1015 on Aurora).
 REFUSED = frozenset({2002, 2003, 1040, 1203, 1053, 3032, 1290, 1792, 1836, 1015})
 # The longest pause between two attempts at a server that refuses.
 LONGEST_PAUSE_SECONDS = 2.0
-# How long a transaction waits for such a server where no deadline of an invocation says otherwise.
+# How long a transaction waits for such a server outside an invocation, which has a deadline.
 PATIENCE_MS = 30_000
 
 
@@ -45,16 +45,16 @@ class Database:
         """Run `work` in a transaction and return what it returns.
 
         A deadlock, a lock wait or a lost connection rolls back and runs the whole of `work` again, up to four
-        attempts in all; a server that refuses is asked again as long as there is patience. `work` must therefore
-        have no effect outside the database. Raises DBAPIError.
+        attempts in all; if the server refuses, it waits as long as its patience lasts. `work` must therefore have no
+        effect outside the database. Raises DBAPIError.
         """
         return self._repeat(self.begin, work)
 
     def autocommit(self, work: Callable[[Connection], T]) -> T:
         """Run `work`, each of its statements a transaction by itself, and return what it returns.
 
-        For one statement, or for several of which each is right whether or not the next is ever made: a transaction
-        takes two round trips more. `work` is repeated as by `transact`, though what it did stays done.
+        For one statement, or for several that are each correct without the next: a transaction takes two more round
+        trips. `work` is repeated as by `transact`, but what it has done stays.
         Raises DBAPIError.
         """
         return self._repeat(self.engine.begin, work)
@@ -85,7 +85,7 @@ class Database:
                     failures += 1
                     can_repeat = failures < TRANSACTION_ATTEMPTS and error_code(error) in LOST_CONNECTION | CONFLICTS
                 if error_code(error) in LOST_CONNECTION | REFUSED:
-                    # The pool may hold more connections to the server that went away or became read-only.
+                    # The pool's other connections are to the same server, which is gone or read-only.
                     self.engine.dispose()
                 if not can_repeat:
                     raise
@@ -94,17 +94,16 @@ class Database:
 
 
 def is_server_fault(error: Exception | None) -> bool:
-    """Return whether a transaction failed for a reason that has nothing to do with its rows.
+    """Return whether a transaction failed for a reason other than its rows.
 
-    A connection that is lost each time, while connecting succeeds, is no such reason: the server closes it on a
-    statement longer than max_allowed_packet, so that statement may be the reason.
+    A lost connection does not count: the server also closes it on a statement longer than max_allowed_packet.
     """
     return isinstance(error, DBAPIError) and (is_refused(error) or error_code(error) in CONFLICTS)
 
 
 def is_refused(error: DBAPIError) -> bool:
     """Return whether the server refused, and will probably accept the same within seconds or minutes."""
-    # PyMySQL gives a certificate that cannot be verified the code of a server that cannot be connected to.
+    # PyMySQL has one code for an invalid certificate and a server that cannot be reached.
     cause = getattr(error.orig, "original_exception", None)
     return error_code(error) in REFUSED and type(cause).__name__ != "SSLCertVerificationError"
 

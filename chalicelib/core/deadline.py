@@ -1,4 +1,4 @@
-"""A limit on how long a piece of work may take, where the process lets one be set."""
+"""A time limit for a block of code, in the main thread."""
 
 import signal
 import threading
@@ -8,17 +8,17 @@ from types import FrameType
 
 from chalicelib.core.errors import TransientError
 
-# Python reports and drops an exception that reaches the end of a `__del__` or a weakref's callback. An alarm that rings
-# in one, of a driver's, is lost, so it rings again.
+# Python reports and drops an exception in a `__del__` or a weakref's callback, such as a driver's. An alarm that rings
+# in one is lost, so it rings again.
 AGAIN_SECONDS = 1.0
 
 
 class TimedOutError(TransientError):
-    """The work took longer than it may, and was interrupted."""
+    """The work exceeded its time limit and was interrupted."""
 
 
 class _Alarm(BaseException):
-    """No Exception, so that no library swallows it, and SQLAlchemy throws away the connection that it hits."""
+    """Not an Exception, so that no library catches it, and SQLAlchemy discards the connection that it interrupts."""
 
 
 def _ring(_number: int, _frame: FrameType | None) -> None:
@@ -27,11 +27,11 @@ def _ring(_number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise TimedOutError when the work within takes longer.
+    """Raise TimedOutError if the block takes longer.
 
-    A signal interrupts whatever waits, and signals reach the main thread only, which is where Lambda calls a
-    function; in any other thread there is no limit, nor with None. A pool whose connection was interrupted may have
-    lost its place for it: dispose of the engine after a time-out.
+    It uses a signal, which interrupts any wait, but only in the main thread, where Lambda calls functions. In other
+    threads, and with None, there is no limit. SQLAlchemy's pool may count an interrupted connection as in use for ever:
+    dispose of the engine after a time-out.
     """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
@@ -46,6 +46,6 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     except _Alarm:
         raise TimedOutError(f"it took longer than the {seconds:g} s that it may take") from None
     finally:
-        # Once more, where an alarm rang just before the first time.
+        # Again, since an alarm may have rung just before the first time.
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -48,7 +48,7 @@ def _regex(piece: "re.Match[str]") -> str:
 def read_grants(texts: Iterable[str]) -> list[Grant]:
     """Return the grants on schemas and tables among what the server says of a user."""
     found = (match.groupdict() for match in map(_GRANT.match, texts) if match is not None)
-    return [Grant(**told | {"privileges": frozenset(told["privileges"].split(", "))}) for told in found]
+    return [Grant(**groups | {"privileges": frozenset(groups["privileges"].split(", "))}) for groups in found]
 
 
 def privileges_on(grants: Iterable[Grant], schema: str) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Pauses: the types of jobs and the tasks that an operator has stopped, and why. A deployment changes none."""
+"""Pauses: the types of jobs and the tasks that an operator has paused, and why. A deployment changes none."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from chalicelib.schema import pauses
 
 Kind = Literal["job", "task"]
 
-# The name that stands for every task, and for jobs of every type.
-ALL_TASKS = ALL_JOBS = "*"
-# Made once: every batch of jobs asks.
+# The name for all tasks, and for jobs of all types.
+ALL = "*"
+# Built once: every batch of jobs executes it.
 _REASONS = select(pauses.c.name, pauses.c.reason).where(pauses.c.kind == bindparam("kind"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """A task or a type of jobs, or by `*` every one, and why it is paused."""
+    """A task, a type of jobs, or `*` for all, and why it is paused."""
 
     kind: Kind
     name: str
@@ -30,12 +30,12 @@ class Pause:
 
     @property
     def subject(self) -> str:
-        """What is paused, as people say it."""
-        return f"every {self.kind}" if self.name in {ALL_TASKS, ALL_JOBS} else self.name
+        """What is paused, in words."""
+        return f"every {self.kind}" if self.name == ALL else self.name
 
 
 def read(connection: Connection) -> tuple[Pause, ...]:
-    """Return every pause, the oldest first."""
+    """Return all pauses, oldest first."""
     rows = connection.execute(select(pauses).order_by(pauses.c.paused_at, pauses.c.kind, pauses.c.name))
     return tuple(
         Pause(kind=row.kind, name=row.name, reason=row.reason, paused_at=from_ms(row.paused_at)) for row in rows
@@ -43,24 +43,24 @@ def read(connection: Connection) -> tuple[Pause, ...]:
 
 
 def of_task(found: Iterable[Pause], task: str) -> Pause | None:
-    """Return what pauses a task: a pause of its own, or else that of every task."""
+    """Return the pause of a task: its own, or else that of all tasks."""
     by_name = {each.name: each for each in found if each.kind == "task"}
-    return by_name.get(task) or by_name.get(ALL_TASKS)
+    return by_name.get(task) or by_name.get(ALL)
 
 
 def reasons(connection: Connection, kind: Kind) -> dict[str, str]:
-    """Return by name why each is paused."""
+    """Return the reason of each pause of a kind, by name."""
     return {row.name: row.reason for row in connection.execute(_REASONS, {"kind": kind})}
 
 
 def pause(connection: Connection, kind: Kind, name: str, *, reason: str, now_ms: int) -> None:
-    """Stop one, or have what is stopped be so for this reason from now on."""
-    told = {"reason": reason, "paused_at": now_ms}
-    connection.execute(insert_missing(pauses, connection.dialect).values(kind=kind, name=name, **told))
-    connection.execute(update(pauses).where(pauses.c.kind == kind, pauses.c.name == name).values(**told))
+    """Pause a task or a type of jobs; if it is paused already, change the reason."""
+    values = {"reason": reason, "paused_at": now_ms}
+    connection.execute(insert_missing(pauses, connection.dialect).values(kind=kind, name=name, **values))
+    connection.execute(update(pauses).where(pauses.c.kind == kind, pauses.c.name == name).values(**values))
 
 
 def resume(connection: Connection, kind: Kind, name: str) -> bool:
-    """Let one go on, and return whether it was stopped."""
+    """Resume a task or a type of jobs, and return whether it was paused."""
     lifted = delete(pauses).where(pauses.c.kind == kind, pauses.c.name == name)
     return connection.execute(lifted).rowcount > 0

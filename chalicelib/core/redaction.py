@@ -1,4 +1,4 @@
-"""Texts and values without what a person would not want to see in a log: secrets and e-mail addresses."""
+"""Redaction of secrets, and masking of e-mail addresses, in texts and values."""
 
 import re
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ REDACTED = "[redacted]"
 _GAP = r"\s{0,8}"
 _QUOTE = r"""\\{0,8}["']"""
 _WORD = r"""(?:\[redacted\]|[^\s,;&}\]"'\\])++"""
-# What stands between a name and its value: the name may go on, and end its quotes, also those of MySQL.
+# Between a name and its value: the rest of the name, and closing quotes, MySQL's too.
 _IS = rf"[\w.-]{{0,40}}\\{{0,8}}[\"'`]?{_GAP}[:=]{_GAP}"
 
-# By the names that people give it. In ASCII, as otherwise more letters count as an s or an i than `may_tell` knows.
+# Names of secrets. In ASCII, since in Unicode other letters match s and i too, which `may_hold_secret` would miss.
 _AUTHORIZATION = "(?ai:authori[sz]ation)"
 _NAMES = (
     "(?ai:passw|passphrase|pwd|secret|token|authori[sz]ation|credential|cookie|signature|card.?num|"
@@ -116,12 +116,12 @@ def mask_addresses(text: str) -> str:
 
 
 def redact(value: Any) -> Any:
-    """Return a value with secrets replaced, by their names and in URLs, and addresses masked; as JSON can tell it."""
+    """Return a value with secrets replaced, by their names and in URLs, and addresses masked; in types of JSON."""
     if isinstance(value, dict):
-        is_told_by = _SECRET_OR_VALUE if _is_pair(value) else _SECRET
+        secret_name = _SECRET_OR_VALUE if _is_pair(value) else _SECRET
         # Counts are no secret whatever they count, such as a table of tokens.
         return {
-            redact(str(key)): REDACTED if is_told_by.search(str(key)) and not _is_counts(item) else redact(item)
+            redact(str(key)): REDACTED if secret_name.search(str(key)) and not _is_counts(item) else redact(item)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -131,7 +131,7 @@ def redact(value: Any) -> Any:
     return mask_addresses("".join(_without_secrets(piece) for piece in _pieces(str(value))))
 
 
-def may_tell(text: str) -> bool:
+def may_hold_secret(text: str) -> bool:
     """Return whether there may be something to redact in the text, at a fraction of the cost of doing so."""
     lowered = text.lower()
     return any([sign in lowered for sign in _SIGNS])  # noqa: C419 (a generator takes twice as long)
@@ -154,9 +154,9 @@ def _without_secrets(text: str) -> str:
     return text
 
 
-def _is_pair(told: dict[Any, Any]) -> bool:
+def _is_pair(value: dict[Any, Any]) -> bool:
     """Return whether it is as lists of headers have it: {"name": "Authorization", "value": …}."""
-    names = [item for key, item in told.items() if str(key).lower().endswith(("name", "key"))]
+    names = [item for key, item in value.items() if str(key).lower().endswith(("name", "key"))]
     return any(isinstance(name, str) and _SECRET.search(name) for name in names)
 
 

@@ -13,7 +13,7 @@ from chalicelib.core.errors import ConfigurationError, TransientError
 if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
 
-# What only a person can mend; anything else may pass.
+# Errors that only a person can correct; any other may be temporary.
 PERMANENT = frozenset({"AccessDeniedException", "ResourceNotFoundException", "InvalidParameterException"})
 
 
@@ -23,7 +23,7 @@ def resolve(text: str) -> str:
 
 
 def resolve_again(text: str, *, now_ms: int) -> str:
-    """Return what `resolve` does, as Secrets Manager has it in this minute."""
+    """Return the secret as `resolve` does, fetched at most a minute ago."""
     return _fetch_in_minute(text, now_ms // 60_000) if is_reference(text) else text
 
 
@@ -31,14 +31,14 @@ def resolve_again(text: str, *, now_ms: int) -> str:
 def fetch(arn: str) -> str:
     """Return a secret's text, kept for the life of the process until `forget`.
 
-    Raises ConfigurationError where the secret is missing or forbidden, TransientError where it cannot be had now.
+    Raises ConfigurationError if the secret is missing or forbidden, TransientError if it cannot be read now.
     """
     return _read(arn)
 
 
 @lru_cache(maxsize=8)
 def _fetch_in_minute(arn: str, _minute: int) -> str:
-    # Strangers can cause this by sending what no secret has signed: each call to Secrets Manager costs money.
+    # Anyone can cause this by sending an invalid signature, and each call to Secrets Manager costs money.
     return _read(arn)
 
 
@@ -53,7 +53,7 @@ def _read(arn: str) -> str:
 
 
 def forget() -> None:
-    """Let the next use of each secret fetch it anew, because it may have been rotated."""
+    """Forget all secrets, so that the next use of each fetches its current value."""
     fetch.cache_clear()
     _fetch_in_minute.cache_clear()
 

@@ -1,4 +1,4 @@
-"""The deployment's own bucket: what is stored, read, listed and deleted, and links that let a person read an object."""
+"""The deployment's own bucket: store, read, list and delete objects, and make links to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
 READ_BYTES = 1 << 18
-# Connections that may break during one object.
+# How many broken connections a read of one object survives.
 RESUMPTIONS = 3
 # What S3 deletes in one call.
 DELETED_AT_ONCE = 1000
@@ -36,7 +36,7 @@ class NotFoundError(PermanentError):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredObject:
-    """An object as a listing has it, its size in bytes."""
+    """An object in a listing, its size in bytes."""
 
     key: str
     size: int
@@ -45,7 +45,7 @@ class StoredObject:
 
 @dataclass(frozen=True, kw_only=True)
 class UnfinishedUpload:
-    """An upload that was neither completed nor aborted; its pieces are paid for."""
+    """An upload that was neither completed nor aborted; S3 charges for its pieces."""
 
     key: str
     id: str
@@ -61,19 +61,19 @@ class Store:
 
     def put(self, key: str, content: bytes, *, content_type: str) -> None:
         """Store an object; the bucket keeps the versions before it. Raises TransientError."""
-        with _asking(f"{key} cannot be stored"):
+        with _translate_errors(f"{key} cannot be stored"):
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=content, ContentType=content_type)
 
     def upload(self, key: str, chunks: Iterable[bytes], *, content_type: str, pool: UploadPool) -> None:
-        """Store an object while it is being made, whole or not at all. Raises TransientError, and what `chunks` do."""
-        with _asking(f"{key} cannot be stored"):
+        """Store an object from a stream, whole or not at all. Raises TransientError, and what `chunks` raise."""
+        with _translate_errors(f"{key} cannot be stored"):
             upload(self._s3, {"Bucket": self._bucket, "Key": key}, chunks, content_type=content_type, pool=pool)
 
     def read(self, key: str) -> Iterator[bytes]:
-        """Yield an object's content, going on where a connection breaks. Raises NotFoundError, TransientError."""
+        """Yield an object's content, resuming after a broken connection. Raises NotFoundError, TransientError."""
         place: Any = {"Bucket": self._bucket, "Key": key}
         done, broken = 0, 0
-        with _asking(f"{key} cannot be read"):
+        with _translate_errors(f"{key} cannot be read"):
             answer = self._s3.get_object(**place)
             size = answer["ContentLength"]
             while True:
@@ -87,30 +87,30 @@ class Store:
                     broken += 1
                     if broken > RESUMPTIONS or done >= size:
                         raise
-                # Of the very same object, whatever was stored there since.
+                # By ETag: another object may have been stored under the key.
                 answer = self._s3.get_object(**place, Range=f"bytes={done}-", IfMatch=answer["ETag"])
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects below a prefix by key.
 
-        Raises TransientError, also where the answers cannot be the whole truth: that something is not there may be
-        concluded from a list that came to its end, and from nothing else.
+        Raises TransientError, also for an incomplete or unordered answer: callers conclude from the list that an object
+        does not exist.
         """
         place: Any = {"Bucket": self._bucket, "Prefix": prefix}
         last = ""
-        with _asking(f"what lies below {prefix} cannot be listed"):
+        with _translate_errors(f"the objects below {prefix} cannot be listed"):
             while True:
                 answer = self._s3.list_objects_v2(**place)
                 entries = answer.get("Contents", [])
                 for entry in entries:
                     if entry["Key"] <= last:
-                        raise TransientError(f"what lies below {prefix} cannot be listed: S3 does not go on by key")
+                        raise TransientError(f"the objects below {prefix} cannot be listed: S3's answer is unordered")
                     last = entry["Key"]
                     yield StoredObject(key=last, size=entry["Size"], modified_at=entry["LastModified"])
                 if answer.get("IsTruncated") is False and answer.get("KeyCount") == len(entries):
                     return
                 if not answer.get("NextContinuationToken"):
-                    raise TransientError(f"what lies below {prefix} cannot be listed: S3's answer is incomplete")
+                    raise TransientError(f"the objects below {prefix} cannot be listed: S3's answer is incomplete")
                 place["ContinuationToken"] = answer["NextContinuationToken"]
 
     def delete(self, keys: Sequence[str]) -> dict[str, str]:
@@ -121,7 +121,7 @@ class Store:
         refused: dict[str, str] = {}
         for start in range(0, len(keys), DELETED_AT_ONCE):
             some = keys[start : start + DELETED_AT_ONCE]
-            with _asking(f"{some[0]} cannot be deleted"):
+            with _translate_errors(f"{some[0]} cannot be deleted"):
                 answer = self._s3.delete_objects(
                     Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
                 )
@@ -129,11 +129,11 @@ class Store:
         return refused
 
     def lock_of(self, key: str, *, now: datetime) -> str | None:
-        """Return how an object is locked against being deleted for good, None for not at all.
+        """Return how an object is locked against permanent deletion, or None.
 
-        Raises NotFoundError, TransientError. Who lacks the permission to see a lock sees none.
+        Raises NotFoundError, TransientError. S3 hides a lock from callers without the permission to see it.
         """
-        with _asking(f"{key} cannot be looked at"):
+        with _translate_errors(f"{key} cannot be inspected"):
             answer = self._s3.head_object(Bucket=self._bucket, Key=key)
         if answer.get("ObjectLockLegalHoldStatus") == "ON":
             return "by a legal hold"
@@ -142,24 +142,24 @@ class Store:
 
     def unfinished_uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
         """Yield the uploads below a prefix that were neither completed nor aborted. Raises TransientError."""
-        with _asking(f"the uploads below {prefix} cannot be listed"):
+        with _translate_errors(f"the uploads below {prefix} cannot be listed"):
             for page in self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=prefix):
                 for entry in page.get("Uploads", []):
                     yield UnfinishedUpload(key=entry["Key"], id=entry["UploadId"], started_at=entry["Initiated"])
 
     def abort(self, unfinished: UnfinishedUpload) -> None:
-        """Throw away an unfinished upload's pieces, if they are still there. Raises TransientError."""
-        with suppress(NotFoundError), _asking(f"the upload of {unfinished.key} cannot be aborted"):
+        """Delete an unfinished upload's pieces, if they still exist. Raises TransientError."""
+        with suppress(NotFoundError), _translate_errors(f"the upload of {unfinished.key} cannot be aborted"):
             self._s3.abort_multipart_upload(Bucket=self._bucket, Key=unfinished.key, UploadId=unfinished.id)
 
     def link(self, key: str, *, seconds: int) -> str:
-        """Return a link with which anybody may read an object; a role's own session may end it earlier."""
+        """Return a link by which anyone can read an object; it ends earlier if the role's session does."""
         parameters = {"Bucket": self._bucket, "Key": key}
         return self._s3.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
 
 
 @contextmanager
-def _asking(failure: str) -> Iterator[None]:
+def _translate_errors(failure: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError, OSError) as error:
@@ -168,14 +168,14 @@ def _asking(failure: str) -> Iterator[None]:
         raise TransientError(f"{failure}: {error}") from error
 
 
-# Bytes, the fewest that S3 takes, since every piece is held until it has gone. An object of 10,000 has 52 GB.
+# Bytes, the fewest that S3 accepts, since each piece is in memory until it is sent. 10,000 pieces hold 52 GB.
 PIECE = 5 << 20
-# Of all uploads of a pool together: a piece that waits for the network is memory.
+# Pieces of all uploads of a pool that are in memory at once.
 UNDER_WAY = 4
 
 
 class Place(TypedDict):
-    """Where an object goes."""
+    """The bucket and key of an object, as S3's calls take them."""
 
     Bucket: str
     Key: str
@@ -189,19 +189,19 @@ class UploadPool:
         self._free = BoundedSemaphore(UNDER_WAY)
 
     def submit(self, send: Callable[[], CompletedPartTypeDef]) -> Future[CompletedPartTypeDef]:
-        """Send a piece as soon as a thread is free, and return its future then."""
+        """Wait for a free thread, and return the future of sending a piece in it."""
         self._free.acquire()
         future = self._threads.submit(send)
         future.add_done_callback(lambda _: self._free.release())
         return future
 
     def close(self) -> None:
-        """Wait for what is under way, and end the threads."""
+        """Wait for all pieces, and end the threads."""
         self._threads.shutdown()
 
 
 def upload(s3: S3Client, place: Place, chunks: Iterable[bytes], *, content_type: str, pool: UploadPool) -> None:
-    """Store what `chunks` give; whatever ends it early leaves no object, an error of theirs too.
+    """Store an object of `chunks`; any error, theirs too, leaves no object.
 
     Raises BotoCoreError, ClientError, and what `chunks` raise.
     """
@@ -211,7 +211,7 @@ def upload(s3: S3Client, place: Place, chunks: Iterable[bytes], *, content_type:
         # One call instead of three, and most parts are small.
         s3.put_object(**place, Body=piece, ContentType=content_type)
         return
-    # A bucket with an object lock demands checksums, and S3 only takes those of an algorithm that was announced.
+    # A bucket with an object lock requires checksums, of the algorithm that this call names.
     begun = s3.create_multipart_upload(**place, ContentType=content_type, ChecksumAlgorithm="CRC32")
     upload_id = begun["UploadId"]
     sent: list[CompletedPartTypeDef] = []
@@ -237,7 +237,7 @@ def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         held.write(chunk)
         if held.tell() >= PIECE:
-            # Its own memory, not a copy.
+            # Without a copy.
             yield held.getvalue()
             held = BytesIO()
     yield held.getvalue()
@@ -255,5 +255,5 @@ def _abort(s3: S3Client, place: Place, upload_id: str) -> None:
     try:
         s3.abort_multipart_upload(**place, UploadId=upload_id)
     except (BotoCoreError, ClientError) as error:
-        # The error on its way out says more, and the bucket's own rule removes what is left.
+        # The original error is raised. The bucket's lifecycle rule removes the pieces.
         logger.warning("an upload could not be aborted", extra={"key": place["Key"], "error": str(error)})

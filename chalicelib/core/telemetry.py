@@ -1,4 +1,4 @@
-"""What CloudWatch sees: JSON lines that tell no secret and no address, one that sums an attempt up, its EMF metrics."""
+"""Log lines in JSON without secrets and addresses, an attempt's summary line, metrics in EMF, and traces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from chalicelib.core.error_text import is_named
 from chalicelib.core.outcome import Counts, Outcome
-from chalicelib.core.redaction import may_tell, redact
+from chalicelib.core.redaction import may_hold_secret, redact
 
 if TYPE_CHECKING:
     from chalicelib.core.attempt import Attempt
@@ -32,7 +32,7 @@ LAYOUT = frozenset({"level", "location", "message", "timestamp", "service", "sam
 
 def _serialise(line: dict[str, Any]) -> str:
     text = json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str)
-    if may_tell(text):
+    if may_hold_secret(text):
         text = json.dumps(redact(line), ensure_ascii=False, separators=(",", ":"))
     # A lone surrogate has no UTF-8, and writing it would lose the line; as an escape it is JSON.
     return text.encode("utf-8", "backslashreplace").decode()
@@ -43,19 +43,19 @@ logger = Logger(service=SERVICE, json_serializer=_serialise, use_rfc3339=True)
 
 def sample() -> None:
     """Decide whether the debug lines of the invocation that begins are written, by POWERTOOLS_LOGGER_SAMPLE_RATE."""
-    # By itself Powertools decides once a process, and a warm one would keep to that for hours.
+    # Powertools decides once a process, which may live for hours.
     if logger.sampling_rate:
         logger.refresh_sample_rate_calculation()
 
 
 def bind(**fields: object) -> None:
-    """Put these fields on every line from here to the end of the surrounding `bound`."""
+    """Add these fields to every line until the surrounding `bound` ends."""
     logger.append_keys(**fields)
 
 
 @contextmanager
 def bound(**fields: object) -> Iterator[None]:
-    """Put these fields on every line within, and afterwards restore what was there."""
+    """Add these fields to every line of the block, and restore the earlier ones after it."""
     before = dict(logger.get_current_keys())
     bind(**fields)
     try:
@@ -69,7 +69,7 @@ def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any], *, is_me
     """Write the summary line of an attempt and, if wanted, its metrics, and return what the line says."""
     result = summarise(kind, name, ended)
     fields = {key: value for key, value in logger.get_current_keys().items() if key not in LAYOUT}
-    # A rehearsal that fails is nobody's loss, and one that succeeds mends nothing.
+    # A dry run must neither raise nor end an alarm.
     if is_measured and not fields.get("dry_run"):
         measure(kind, name, [ended])
     summary: dict[str, Any] = redact(fields | result)
@@ -96,9 +96,9 @@ def summarise(kind: Literal["run", "job"], name: str, ended: Attempt[Any], **fie
 
 
 def summarise_together(jobs: Iterable[tuple[str, str, str, Attempt[Any]]]) -> None:
-    """Write one line a type and outcome for jobs that succeeded or were skipped: (type, job id, trace's id, attempt).
+    """Write one line for each type and outcome of jobs that did not fail: (type, job id, trace id, attempt).
 
-    Of those that were skipped, the line has each reason once.
+    The line of skipped jobs has each reason once.
     """
     alike: dict[tuple[str, Outcome], list[tuple[str, str, Attempt[Any]]]] = {}
     for type_, job_id, trace_id, ended in jobs:
@@ -107,7 +107,7 @@ def summarise_together(jobs: Iterable[tuple[str, str, str, Attempt[Any]]]) -> No
         result = {
             "type": type_,
             "job_ids": [job_id for job_id, _, _ in group],
-            # Those that were enqueued by one run are of one trace.
+            # Jobs that one run enqueued have the same trace.
             "trace_ids": list(dict.fromkeys(trace_id for _, trace_id, _ in group)),
             "outcome": outcome.value,
             "duration_ms": sum(ended.duration_ms for _, _, ended in group),
@@ -124,7 +124,7 @@ def measure(kind: Literal["run", "job"], name: str, attempts: Sequence[Attempt[A
     metrics.add_dimension(_label(kind), name)
     outcomes = Counter(ended.outcome for ended in attempts)
     if kind == "run" and Outcome.SUCCEEDED in outcomes:
-        # The alarm on dead runs stays as it is for as long as nothing is heard, and this zero is what ends it.
+        # The alarm on dead runs keeps its state without data; this zero ends it.
         outcomes.setdefault(Outcome.DEAD, 0)
     for outcome, number in outcomes.items():
         metrics.add_metric(f"{kind}_{outcome.value}", MetricUnit.Count, number)
@@ -141,7 +141,7 @@ def count(metric: str, number: int, *, task: str) -> None:
 
 
 def age(metric: str, hours: float, *, task: str) -> None:
-    """Write as a metric of a task how old something is."""
+    """Write an age, in hours, as a metric of a task."""
     _write(metric, MetricUnit.NoUnit, hours, task=task)
 
 
@@ -157,27 +157,27 @@ def _label(kind: Literal["run", "job"]) -> str:
 
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})(-.*)?", re.ASCII)
-# Neither the whole nor its second half may be nought.
+# Neither the trace id nor its second half, the step, may be zero.
 _IDS = re.compile(r"[0-9a-f]{16}(?!0{16})[0-9a-f]{16}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """One step of a trace, as W3C Trace Context has it: the id of the whole, and that of the step, in hex."""
+    """A position in a trace, as in W3C Trace Context: the trace's id and the step's, in hex."""
 
     id: str
     step: str
     flags: str = "01"
 
     def __str__(self) -> str:
-        """Return the `traceparent` of what this step asks for."""
+        """Return the `traceparent` of this step's messages."""
         return f"00-{self.id}-{self.step}-{self.flags}"
 
 
 def trace_of(id_: str, *, traceparent: str | None = None) -> Trace:
-    """Return the trace at the step that the run or job of this id is: its own, unless its message brought one.
+    """Return the trace of a run or job: the one of its message, otherwise its own.
 
-    Its own is the UUID without hyphens. So each attempt at a run finds the same, and nothing is kept for it.
+    Its own is its UUID without hyphens, so all attempts have the same trace and none is stored.
     """
     own = id_.replace("-", "").lower()
     if not _IDS.fullmatch(own):
@@ -188,13 +188,13 @@ def trace_of(id_: str, *, traceparent: str | None = None) -> Trace:
     return Trace(id=brought[1], step=own[16:], flags=brought[2])
 
 
-# Not state: it is gone with the block that set it, and what enqueues need not be handed it through every call.
+# A context variable, so that functions which enqueue need no argument for it.
 _carried: ContextVar[Trace | None] = ContextVar("carried", default=None)
 
 
 @contextmanager
 def carried(trace: Trace) -> Iterator[None]:
-    """Let every message that is made within carry the trace on."""
+    """Give every message that is made in the block this trace."""
     token = _carried.set(trace)
     try:
         yield
@@ -203,12 +203,12 @@ def carried(trace: Trace) -> Iterator[None]:
 
 
 def traceparent() -> str | None:
-    """Return what a message that is made here carries; None where no run and no job is performed."""
+    """Return the `traceparent` of a message that is made now; None outside runs and jobs."""
     trace = _carried.get()
     return None if trace is None else str(trace)
 
 
 def xray_header() -> str | None:
-    """Return X-Ray's own name of this invocation where X-Ray records it; Lambda sets one whether or not it does."""
+    """Return X-Ray's header of this invocation if X-Ray samples it; Lambda sets one in any case."""
     header = os.environ.get("_X_AMZN_TRACE_ID", "")
     return header if "Sampled=1" in header else None

@@ -1,6 +1,6 @@
-"""Continues a run: at its deadline, behind another of its task, or since its fire was missed.
+"""Continues a run that reached its deadline, waits for another run of its task, or was missed.
 
-The task's own function does it, with its memory and time; where there is no Lambda to ask, the worker does it itself.
+It invokes the task's own function, which has the memory and time for it. Off Lambda, the worker executes the run.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from chalicelib.runs.fire import TRIGGER, Trigger
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which run; `scheduled_for` as ISO 8601, who asked for it first, and the options that it was asked with."""
+    """The run: `scheduled_for` in ISO 8601, its first trigger and its options."""
 
     task: str
     scheduled_for: str
@@ -28,7 +28,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     timeout_seconds=None,
 )
 def continue_run(context: Context, job: Job[Payload]) -> None:
-    """Have the run of this fire executed; it writes its own summary line."""
+    """Execute the run of this fire, which writes its own summary line."""
     payload = job.payload
     event = {"scheduled_for": payload.scheduled_for, TRIGGER: payload.trigger, **payload.options}
     if not functions.invoke(payload.task, event, context):

@@ -1,4 +1,4 @@
-"""What an operator may ask of a deployment, from inside it: the database is often reachable from nowhere else."""
+"""An operator's commands, performed inside the deployment: often only its functions can reach the database."""
 
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -22,9 +22,9 @@ from chalicelib.operate import (
     runs,
     status_commands,
 )
-from chalicelib.operate import schedules as schedule_commands
 from chalicelib.operate.operations import Command, Nothing
 from chalicelib.operate.read_only import is_read_only
+from chalicelib.operate.schedules import Backfill, ListSchedules, backfill, list_schedules
 from chalicelib.schedule.schedule import Schedule
 
 Schedules = Mapping[str, Schedule]
@@ -36,22 +36,22 @@ def commands_of(schedules: Schedules, parts: Collection[Part]) -> dict[str, Comm
         "migrate": (Nothing, checks.migrate),
         "check": (Nothing, partial(checks.check, parts=parts)),
         "access": (Nothing, partial(checks.access, parts=parts)),
-        "jobs.list": (jobs.Filter, jobs.list_jobs),
-        "jobs.show": (jobs.One, jobs.show),
+        "jobs.list": (jobs.JobFilter, jobs.list_jobs),
+        "jobs.show": (jobs.OneJob, jobs.show),
         "jobs.enqueue": (job_actions.Enqueue, job_actions.enqueue),
-        "jobs.retry": (jobs.Filter, job_actions.retry),
+        "jobs.retry": (jobs.JobFilter, job_actions.retry),
         "jobs.edit": (job_actions.Edit, job_actions.edit),
-        "jobs.forget": (jobs.Filter, job_actions.forget),
-        "jobs.cancel": (jobs.One, job_actions.cancel),
+        "jobs.forget": (jobs.JobFilter, job_actions.forget),
+        "jobs.cancel": (jobs.OneJob, job_actions.cancel),
         "jobs.redrive": (Nothing, dead_letters.redrive),
-        "jobs.pause": (pause.Pause, pause.pause),
-        "jobs.resume": (pause.Resume, pause.resume),
-        "schedule.list": (schedule_commands.Every, partial(schedule_commands.list_schedules, planned=schedules)),
-        "schedule.pause": (schedule_commands.PauseRequest, partial(schedule_commands.pause, planned=schedules)),
-        "schedule.resume": (schedule_commands.Resume, partial(schedule_commands.resume, planned=schedules)),
-        "schedule.backfill": (schedule_commands.Backfill, partial(schedule_commands.backfill, planned=schedules)),
-        "runs.list": (runs.Filter, partial(runs.list_runs, planned=schedules)),
-        "runs.show": (runs.One, runs.show),
+        "jobs.pause": (pause.PauseJobs, pause.pause_jobs),
+        "jobs.resume": (pause.ResumeJobs, pause.resume_jobs),
+        "schedule.list": (ListSchedules, partial(list_schedules, schedules=schedules)),
+        "schedule.pause": (pause.PauseTask, partial(pause.pause_task, schedules=schedules)),
+        "schedule.resume": (pause.ResumeTask, partial(pause.resume_task, schedules=schedules)),
+        "schedule.backfill": (Backfill, partial(backfill, schedules=schedules)),
+        "runs.list": (runs.ListRuns, partial(runs.list_runs, schedules=schedules)),
+        "runs.show": (runs.ShowRun, runs.show),
         "status": (Nothing, partial(status_commands.show, schedules=schedules, parts=parts)),
         "status.page": (Nothing, partial(status_commands.store_page, schedules=schedules, parts=parts)),
         **operations.commands_of(parts),
@@ -59,7 +59,7 @@ def commands_of(schedules: Schedules, parts: Collection[Part]) -> dict[str, Comm
 
 
 def look(request: object, context: Context, schedules: Schedules, parts: Collection[Part]) -> dict[str, Any]:
-    """Do what `operate` does, of the commands that only read. Raises InvalidRequestError for any other."""
+    """Perform a command that only reads, as `operate` does. Raises InvalidRequestError for any other."""
     command = request.get("command") if isinstance(request, Mapping) else None
     if not isinstance(command, str) or not is_read_only(command):
         known = sorted(filter(is_read_only, commands_of(schedules, parts)))
@@ -68,7 +68,7 @@ def look(request: object, context: Context, schedules: Schedules, parts: Collect
 
 
 def operate(request: object, context: Context, schedules: Schedules, parts: Collection[Part]) -> dict[str, Any]:
-    """Do the one thing that `{"command": …}` names, and return what it found. Raises InvalidRequestError.
+    """Perform the command that `{"command": …}` names, and return its answer. Raises InvalidRequestError.
 
     `schedules` are those of all tasks, and `parts` those of the deployment.
     """
@@ -80,14 +80,13 @@ def operate(request: object, context: Context, schedules: Schedules, parts: Coll
         raise InvalidRequestError(f"the payload must be an object with a command of {', '.join(commands)}")
     kind, perform = commands[command]
     try:
-        read = msgspec.convert({key: value for key, value in request.items() if key != "command"}, kind)
+        arguments = msgspec.convert({key: value for key, value in request.items() if key != "command"}, kind)
     except msgspec.ValidationError as error:
-        words = command.replace(".", " ")
-        raise InvalidRequestError(f"{words} cannot be done as asked: {error}") from error
-    ended = attempt(lambda: perform(context, read), clock=context.clock, last=True)
+        raise InvalidRequestError(f"the request {command.replace('.', ' ')} is not valid: {error}") from error
+    ended = attempt(lambda: perform(context, arguments), clock=context.clock, last=True)
     if ended.error is not None:
         failure = named(ended.error)
-        # What leaves a function Lambda logs, word for word.
+        # Lambda logs the error that a function raises.
         failure.args = tuple(redact(argument) for argument in failure.args)
         raise failure
     return ended.value or {}

@@ -1,4 +1,4 @@
-"""Whether the database lets the functions in, and the statements that its administrator must run."""
+"""The rights of the functions' database user, and the statements by which its administrator grants them."""
 
 from collections.abc import Collection, Sequence
 from contextlib import closing, suppress
@@ -19,11 +19,11 @@ from chalicelib.core.part import Part
 from chalicelib.core.server_errors import translate_errors
 from chalicelib.operate.operations import operations_of
 
-# A user or a password that the server does not know, and a user who has no right on the schema.
+# Errors for an unknown user, a wrong password, and a user without rights on the schema.
 REFUSED = frozenset({1044, 1045, 1698})
 # What every deployment needs rights for.
 PURPOSES = frozenset({"tasks", "migrations"})
-# Who has one of these on every schema may make functions and triggers anyway.
+# A user with one of these on every schema may create functions and triggers in any case.
 TRUSTED = frozenset({"ALL PRIVILEGES", "SUPER", "BINLOG ADMIN"})
 DISTRUSTED = """
     SELECT @@GLOBAL.log_bin = 1 AND @@GLOBAL.log_bin_trust_function_creators = 0 AND (

@@ -1,20 +1,38 @@
-"""An operator's answer as Lambda can return it: Lambda fails a function whose answer has more than 6 MB."""
+"""Answers to an operator as Lambda returns them: JSON, and at most 6 MB, beyond which the function would fail."""
 
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
 from typing import Any, TypeVar
+
+from chalicelib.core.clock import iso
 
 Part = TypeVar("Part", bound=Sequence[Any])
 
-# Below Lambda's limit of 6 MiB, with space for what says that something was cut.
+# Below Lambda's limit of 6 MiB, with space for the note that something was cut.
 MOST_BYTES = 6_000_000
 
 
-def fit(answer: dict[str, Any], *, most: int = MOST_BYTES) -> dict[str, Any]:
-    """Return the answer, its longest parts cut until it is short enough; `truncated` then says what was cut.
+def to_json(value: Any) -> Any:
+    """Return a value as JSON has it: dataclasses as objects, moments and days as ISO 8601."""
+    match value:
+        case dict():
+            return {key: to_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [to_json(item) for item in value]
+        case datetime():
+            return iso(value)
+        case date():
+            return value.isoformat()
+    return to_json(asdict(value)) if is_dataclass(value) and not isinstance(value, type) else value
 
-    A list loses its end, and what is neither a list nor a text becomes the beginning of its JSON.
+
+def fit(answer: dict[str, Any], *, most: int = MOST_BYTES) -> dict[str, Any]:
+    """Return the answer, with its longest parts cut until it is short enough; `truncated` then says what was cut.
+
+    A list or a text loses its end. Any other value becomes the beginning of its JSON.
     """
     notes = []
     while (size := _size(answer)) > most:
@@ -34,11 +52,11 @@ def fit(answer: dict[str, Any], *, most: int = MOST_BYTES) -> dict[str, Any]:
 
 
 def beginning(part: Part, *, most: int) -> Part:
-    """Return as much of the beginning of a text or a list as has so many bytes as JSON, nothing where none has."""
+    """Return the longest beginning of a text or a list that has at most so many bytes as JSON."""
     length = bisect_right(range(len(part) + 1), most, key=lambda count: _size(part[:count])) - 1
     return part[: max(0, length)]  # type: ignore[return-value]
 
 
 def _size(value: Any) -> int:
-    # With escapes for what is not ASCII, as some of Lambda's runtimes write it.
+    # In ASCII, with escapes, as some of Lambda's runtimes write it.
     return len(json.dumps(value))

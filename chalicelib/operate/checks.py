@@ -1,4 +1,4 @@
-"""Whether everything that the functions need is there, and the migrations that make it so."""
+"""Checks of everything that the functions need, and the migrations of the database."""
 
 from collections.abc import Callable, Collection
 from functools import partial
@@ -19,7 +19,7 @@ from chalicelib.queue.services import queues
 
 
 def migrate(context: Context, _request: Nothing) -> dict[str, Any]:
-    """Bring the database to the newest schema; return the revisions before and after, and what is left to change."""
+    """Migrate the database to the newest schema; return the revisions before and after, and further advice."""
     from chalicelib import migrations
 
     engine = context.database.engine
@@ -29,9 +29,9 @@ def migrate(context: Context, _request: Nothing) -> dict[str, Any]:
 
 
 def access(context: Context, _request: Nothing, parts: Collection[Part]) -> dict[str, Any]:
-    """Return what an administrator of the database must do before the functions can use it: nothing, if all is well.
+    """Return what the database's administrator must do before the functions can use it, if anything.
 
-    Where the administrator's credentials are known, it is done first.
+    If the administrator's credentials are known, do it first.
     """
     from chalicelib.operate.access import grant, read_access
 
@@ -43,7 +43,7 @@ def access(context: Context, _request: Nothing, parts: Collection[Part]) -> dict
 
 
 def check(context: Context, _request: Nothing, parts: Collection[Part]) -> dict[str, Any]:
-    """Try everything that the functions need, and return for each either what answered or why nothing did."""
+    """Try everything that the functions need, and return the answer or the error of each."""
     probes: dict[str, Callable[[Context], dict[str, Any]]] = {
         "database": _check_database,
         "user": partial(_check_user, parts=parts),

@@ -1,4 +1,4 @@
-"""The dead-letter queue, as an operator empties it: without SQS's own mover, which knows no rows."""
+"""Redrive of the dead-letter queue. SQS's own redrive would not reopen the jobs' rows."""
 
 from collections.abc import Collection, Iterable
 from contextlib import suppress
@@ -20,11 +20,11 @@ from chalicelib.schema import jobs
 
 
 def redrive(context: Context, _request: Nothing) -> dict[str, Any]:
-    """Have everything on the dead-letter queue tried anew, and return how many messages became what.
+    """Retry all messages of the dead-letter queue, and return how many of them had which result.
 
-    `retried`: their job's row is open again. `sent`: SQS had given them up before a worker could, and they are back
-    on the work queue. `settled`: their job was done or closed meanwhile. `kept`: nobody could read them or send them
-    again, their job was given up again, or the database takes its id for that of another job.
+    `retried`: the job's row is open again. `sent`: SQS had moved the message there itself, and it is back on the work
+    queue. `settled`: the job is completed or closed. `kept`: the message cannot be read or sent again, its job is dead
+    again, or the database treats its id as equal to that of another job.
     """
     letters = queues(context).dead_letters
     counts = dict.fromkeys(("retried", "sent", "settled", "kept"), 0)
@@ -35,14 +35,14 @@ def redrive(context: Context, _request: Nothing) -> dict[str, Any]:
         if context.is_out_of_time():
             left.append(letter)
             break
-        became = _redrive(context, letter, retried)
-        if became == "kept":
-            # Under its id, since it comes again when looking at them takes longer than it is hidden.
+        result = _redrive(context, letter, retried)
+        if result == "kept":
+            # By id: a letter is received again if reading all of them takes longer than it is hidden.
             kept[letter.message_id] = letter
         else:
             kept.pop(letter.message_id, None)
-            counts[became] += 1
-            # Behind whatever brought it back: a kill in between repeats the message, and its job's row knows it.
+            counts[result] += 1
+            # Deleted last: a kill before it repeats the message, which the claim of its job's row makes harmless.
             letters.delete(letter)
     _release(letters, [*kept.values(), *left])
     return counts | {"kept": len(kept)}
@@ -53,10 +53,10 @@ def _redrive(context: Context, letter: DeadLetter, retried: set[str]) -> str:
     query = select(*OUTGOING).where(jobs.c.id == id_)
     row = context.database.autocommit(lambda connection: connection.execute(query).one_or_none())
     if row is not None and row.id != id_:
-        # The column's collation takes another job's id for this one, which therefore can have no row.
+        # The column's collation treats another job's id as equal, so this job can have no row.
         return "kept"
     if row is not None and row.status == Status.DEAD:
-        # Its next letter may be here before we have seen all others, and would keep us at it for ever.
+        # Retry a job once: it may fail again at once, and its next letter would repeat this for ever.
         if id_ in retried or not _can_be_sent(row):
             return "kept"
         retried.add(id_)
@@ -69,16 +69,16 @@ def _redrive(context: Context, letter: DeadLetter, retried: set[str]) -> str:
     if message is None or (message.data_in_row and row is None):
         return "kept"
     try:
-        # With the id that it had: a copy under another would be another job.
+        # With its id: without it, the message would be another job.
         queues(context).named(row.queue if row else "work").send([msgspec.structs.replace(message, id=id_)])
     except InvalidRequestError:
-        # In ASCII it is longer than what came, and its id may be anybody's: it must not hold up those behind it.
+        # In ASCII the message may be too long, and its id invalid. It must not stop the others.
         return "kept"
     return "sent"
 
 
 def _read(context: Context, letter: DeadLetter) -> tuple[str, Message | None]:
-    """Return the id of a letter's job, and its message where it has one that can be read."""
+    """Return the id of a letter's job, and its message if it can be read."""
     message = None
     with suppress(NightshiftError):
         message = decode(payloads(context).fetch(letter.body))
@@ -94,7 +94,7 @@ def _can_be_sent(row: Any) -> bool:
 
 
 def remove(context: Context, ids: Collection[str]) -> None:
-    """Take the dead letters of these jobs off the queue; the others are left as they are."""
+    """Delete the dead letters of these jobs, and no others."""
     wanted, letters = set(ids), queues(context).dead_letters
     others: dict[str, DeadLetter] = {}
     for letter in letters.receive() if wanted else ():
@@ -110,6 +110,6 @@ def remove(context: Context, ids: Collection[str]) -> None:
 
 def _release(letters: DeadLetters, looked_at: Iterable[DeadLetter]) -> None:
     for letter in looked_at:
-        # SQS refuses for one that can be seen again already; any other will be within a minute.
+        # SQS refuses if the letter is visible already. Otherwise it is visible within a minute.
         with suppress(ClientError):
             letters.release(letter)

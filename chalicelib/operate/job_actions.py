@@ -1,7 +1,7 @@
 """What an operator does with jobs: enqueue, retry, edit, forget, cancel."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from sqlalchemy import Connection, and_, delete, or_, select, update
@@ -9,12 +9,11 @@ from sqlalchemy import Connection, and_, delete, or_, select, update
 from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.operate import dead_letters
-from chalicelib.operate.jobs import Filter, One, Place, Words, check_type, find, matching, next_place
+from chalicelib.operate.jobs import JobFilter, OneJob, Place, Text, check_type, find, matching, next_place
 from chalicelib.queue import claim, outbox
 from chalicelib.queue.handler import find_handler
-from chalicelib.queue.job import WAITING, Status
+from chalicelib.queue.job import WAITING, Job, QueueName, Status
 from chalicelib.queue.message import encode_data, read_data
-from chalicelib.queue.outbox import NewJob
 from chalicelib.queue.services import queues
 from chalicelib.schema import jobs
 
@@ -24,10 +23,10 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     id: str
     data: dict[str, Any]
-    type: Words | None = None
+    type: Text | None = None
 
 
-def retry(context: Context, request: Filter) -> dict[str, Any]:
+def retry(context: Context, request: JobFilter) -> dict[str, Any]:
     """Retry dead jobs now, with all their attempts, and return their ids, oldest first."""
     found = _dead(context, request)
     return {"retried": _reopen(context, [id_ for _, id_ in found]), **next_place(found, request)}
@@ -55,7 +54,7 @@ def edit(context: Context, request: Edit) -> dict[str, Any]:
     return {"edited": [request.id]}
 
 
-def forget(context: Context, request: Filter) -> dict[str, Any]:
+def forget(context: Context, request: JobFilter) -> dict[str, Any]:
     """Delete dead jobs and their dead letters, and return their ids, oldest first."""
     found = _dead(context, request)
     ids = [id_ for _, id_ in found]
@@ -69,7 +68,7 @@ def forget(context: Context, request: Filter) -> dict[str, Any]:
     return {"forgotten": context.database.transact(work), **next_place(found, request)}
 
 
-def cancel(context: Context, request: One) -> dict[str, Any]:
+def cancel(context: Context, request: OneJob) -> dict[str, Any]:
     """Cancel a waiting job. Raises InvalidRequestError if it no longer waits."""
     now_ms = context.clock.now_ms()
     waiting = and_(jobs.c.id == request.id, jobs.c.status.in_(WAITING))
@@ -86,7 +85,7 @@ def cancel(context: Context, request: One) -> dict[str, Any]:
     return {"cancelled": [request.id]}
 
 
-def _dead(context: Context, request: Filter) -> list[Place]:
+def _dead(context: Context, request: JobFilter) -> list[Place]:
     if request.status != Status.DEAD:
         raise InvalidRequestError("only dead jobs can be retried or forgotten: omit the status")
     if not (request.ids or request.type or request.error):
@@ -130,11 +129,11 @@ def _reopen(context: Context, ids: list[str]) -> list[str]:
 class Enqueue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new job."""
 
-    type: Words
+    type: Text
     data: dict[str, Any]
     run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    idempotency_key: Words | None = None
-    queue: Literal["work", "priority"] = "work"
+    idempotency_key: Text | None = None
+    queue: QueueName = "work"
 
 
 def enqueue(context: Context, request: Enqueue) -> dict[str, Any]:
@@ -143,16 +142,14 @@ def enqueue(context: Context, request: Enqueue) -> dict[str, Any]:
     Raises InvalidRequestError if its type has no handler, or the handler rejects the data.
     """
     read_data(request.data, find_handler(request.type).payload)
-    job = NewJob(
+    job = Job(
         type=request.type,
-        data=request.data,
+        payload=request.data,
         run_at=request.run_at,
         idempotency_key=request.idempotency_key,
         queue=request.queue,
         source="nightshift enqueue",
     )
-    (id_,) = context.database.transact(lambda connection: outbox.enqueue_many(connection, [job], clock=context.clock))
-    is_new = id_ == job.id
-    if is_new:
-        outbox.send_now(context.database, queues(context), [id_], clock=context.clock)
-    return {"id": id_, "is_new": is_new}
+    with outbox.transaction(context) as connection:
+        (id_,) = outbox.enqueue_many(connection, [job])
+    return {"id": id_, "is_new": id_ == job.id}

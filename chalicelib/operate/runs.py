@@ -1,4 +1,4 @@
-"""The history of runs: which there were, and one in full."""
+"""The history of runs: a list, and one run in full."""
 
 import json
 from collections.abc import Mapping
@@ -7,27 +7,23 @@ from typing import Annotated, Any
 import msgspec
 from sqlalchemy import select
 
-from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.context import Context
 from chalicelib.core.error_text import hint
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.outcome import Outcome
 from chalicelib.core.redaction import redact
-from chalicelib.operate import schedules
+from chalicelib.operate import schedules as schedule_commands
+from chalicelib.operate.answers import to_json
+from chalicelib.operate.status.runs import COLUMNS, read_run
 from chalicelib.runs.claims import MISSED
 from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import runs
 
 STATUSES = ("all", "running", *Outcome, MISSED)
-TIMES = ("scheduled_for", "started_at", "finished_at")
-COUNTS = ("total", "succeeded", "failed", "skipped")
-LISTED = [column for column in runs.c if column.key not in {"options", "checkpoint"}]
-# Of an error in a list: Lambda answers with no more than 6 MB.
-LONG = 1000
 
 
-class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which runs: of a task, and by status."""
+class ListRuns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A filter of runs, by task and status."""
 
     task: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     status: str = "all"
@@ -38,54 +34,38 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError(f"status must be one of {', '.join(STATUSES)}{hint(self.status, STATUSES)}")
 
 
-class One(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ShowRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run."""
 
     id: str
 
 
-def list_runs(context: Context, asked: Filter, planned: Mapping[str, Schedule]) -> dict[str, Any]:
+def list_runs(context: Context, request: ListRuns, schedules: Mapping[str, Schedule]) -> dict[str, Any]:
     """Return the runs that match, that of the latest fire first."""
-    query = select(*LISTED).order_by(runs.c.scheduled_for.desc(), runs.c.id).limit(asked.limit)
-    if asked.task is not None:
-        query = query.where(runs.c.task == asked.task)
-    if asked.status != "all":
-        query = query.where(runs.c.status == asked.status)
+    query = select(*COLUMNS).order_by(runs.c.scheduled_for.desc(), runs.c.id).limit(request.limit)
+    if request.task is not None:
+        query = query.where(runs.c.task == request.task)
+    if request.status != "all":
+        query = query.where(runs.c.status == request.status)
     rows = context.database.autocommit(lambda connection: connection.execute(query).all())
-    if asked.task is not None and not rows:
-        # After the fact: a task that is no more has its history still.
-        schedules.find(asked.task, planned)
-    return {"runs": [_describe(row, most=LONG) for row in rows]}
+    if request.task is not None and not rows:
+        # Checked last: a removed task still has its history.
+        schedule_commands.find(request.task, schedules)
+    return {"runs": [to_json(read_run(row)) for row in rows]}
 
 
-def show(context: Context, asked: One) -> dict[str, Any]:
-    """Return a run with what it was asked with and its checkpoint, in which secrets are redacted by key."""
-    query = select(runs).where(runs.c.id == asked.id)
+def show(context: Context, request: ShowRun) -> dict[str, Any]:
+    """Return a run with its options and checkpoint, in which secrets are redacted by key."""
+    query = select(runs).where(runs.c.id == request.id)
     row = context.database.autocommit(lambda connection: connection.execute(query).one_or_none())
     if row is None:
-        raise InvalidRequestError(f"there is no run with the id {asked.id[:64]}")
+        raise InvalidRequestError(f"there is no run with the id {request.id[:64]}")
     return {
-        **_describe(row),
+        **to_json(read_run(row, longest_error=None)),
         "failures": row.failures,
         "request_id": row.request_id,
-        "lease_until": iso(from_ms(row.lease_until)) if row.lease_until else None,
         "options": _read(row.options),
         "checkpoint": _read(row.checkpoint),
-    }
-
-
-def _describe(row: Any, *, most: int | None = None) -> dict[str, Any]:
-    moments = {name: getattr(row, name) for name in TIMES}
-    return {
-        "id": row.id,
-        "task": row.task,
-        "trigger": row.trigger,
-        "status": row.status,
-        "attempt": row.attempt,
-        **{name: None if moment is None else iso(from_ms(moment)) for name, moment in moments.items()},
-        **{name: getattr(row, name) for name in COUNTS},
-        "error_type": row.error_type,
-        "error": None if row.error is None else redact(row.error)[:most],
     }
 
 

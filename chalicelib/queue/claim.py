@@ -28,8 +28,8 @@ READ_ATTEMPTS = 3
 
 # Made once: building such a statement takes SQLAlchemy longer than the database takes to execute it.
 _BY_ID = jobs.c.id.in_(bindparam("ids", expanding=True))
-_READ = ("id", "type", "status", "attempts", "due_at", "expires_at", "slot_at", "lease_until", "claimed_by")
-_COLUMNS = [jobs.c[name] for name in (*_READ, "envelope", "last_error")]
+_STATE = ("status", "attempts", "due_at", "expires_at", "slot_at", "lease_until", "claimed_by", "last_error")
+_COLUMNS = [jobs.c[name] for name in ("id", "type", "queue", "idempotency_key", "envelope", *_STATE)]
 _FIND = select(*_COLUMNS).where(_BY_ID)
 _IS_FREE = or_(jobs.c.status.in_(WAITING), and_(jobs.c.status.in_(TAKEN), jobs.c.lease_until <= bindparam("at_ms")))
 # The fence of each write under a claim: the claim still holds the job.
@@ -206,7 +206,7 @@ def _claim(
             decided[id_] = _give_up(each, f"the data of job {id_} is in its row, and the row no longer exists")
             continue
         row = found.get(id_) or SimpleNamespace(**new[id_])
-        is_paused = row.type in paused or pauses.ALL_JOBS in paused
+        is_paused = row.type in paused or pauses.ALL in paused
         handler = None if row.type == INVALID else handler_of(row.type)
         max_attempts = handler.max_attempts if handler else READ_ATTEMPTS if row.type == INVALID else 1
         decided[id_] = decide(row, each, max_attempts=max_attempts, is_paused=is_paused, claim=claim)

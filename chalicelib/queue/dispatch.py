@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, false, select, update
 
+from chalicelib.core import pauses
 from chalicelib.core.attempt import attempt_and_report
 from chalicelib.core.clock import Clock
 from chalicelib.core.config import QueueSettings
@@ -17,7 +18,6 @@ from chalicelib.core.context import Context
 from chalicelib.core.database import Database, distinct_values
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.outcome import Counts
-from chalicelib.core.pauses import ALL_JOBS
 from chalicelib.queue.claim import paused_types
 from chalicelib.queue.job import OUTGOING, OVER, TAKEN, Status, dead_letter_body, message_of
 from chalicelib.queue.message import Message
@@ -125,7 +125,7 @@ def send_due(database: Database, queues: Queues, *, clock: Clock, only: Collecti
 def _lock_ids(connection: Connection, ids: Collection[str], *, now_ms: int) -> Sequence[Any]:
     query = select(*OUTGOING).where(jobs.c.id.in_(list(ids)), jobs.c.dispatch_at <= now_ms + LOOKAHEAD_MS)
     if paused := paused_types(connection):
-        query = query.where(false() if ALL_JOBS in paused else jobs.c.type.not_in(sorted(paused)))
+        query = query.where(false() if pauses.ALL in paused else jobs.c.type.not_in(sorted(paused)))
     return connection.execute(query.order_by(jobs.c.dispatch_at).with_for_update(skip_locked=True)).all()
 
 
@@ -203,7 +203,7 @@ def _lock_due(
     paused = {name.casefold() for name in paused_types(connection)}
     rows: list[Any] = []
     for n, backlog in enumerate(backlogs):
-        if not paused.isdisjoint({ALL_JOBS, backlog.type.casefold()}):
+        if not paused.isdisjoint({pauses.ALL, backlog.type.casefold()}):
             continue
         wanted = {"queue": backlog.queue, "type": backlog.type, "until_ms": until_ms, "most": most - len(rows)}
         rows += connection.execute(_DUE, wanted)

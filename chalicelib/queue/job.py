@@ -1,16 +1,18 @@
-"""A job: what its handler gets, its row in `jobs`, and the message that asks for it."""
+"""A job: its fields, its row in `jobs`, and the message that asks for it."""
 
 import json
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 from sqlalchemy import bindparam, case, func
 
+from chalicelib.core import telemetry
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.queue.message import Message, decode_data, encode, to_text
@@ -18,6 +20,7 @@ from chalicelib.queue.payloads import LIMIT, MAX_BYTES
 from chalicelib.schema import jobs
 
 P = TypeVar("P")
+QueueName = Literal["work", "priority"]
 
 # The type of a job whose message is not readable, or not read yet.
 INVALID = "invalid"
@@ -60,16 +63,45 @@ OVER = (Status.COMPLETED, Status.CANCELLED, Status.EXPIRED, Status.DEAD)
 
 @dataclass(frozen=True, kw_only=True)
 class Job(Generic[P]):
-    """One unit of queued work, as its handler gets it. `attempt` counts from one; each attempt has the same `id`."""
+    """One unit of queued work, as `enqueue_many` takes it and its handler gets it; docs/queue.md explains each field.
 
-    id: str
+    `attempt` counts from one; each attempt has the same `id`. What only says when to perform the job (`run_at`,
+    `expires_at`, `unique_for`) its handler does not get.
+    """
+
     type: str
     payload: P
-    attempt: int
-    is_last_attempt: bool
+    run_at: datetime | None = None
+    expires_at: datetime | None = None
+    idempotency_key: str | None = None
+    unique_for: int | None = None
     tags: tuple[str, ...] = ()
     source: str | None = None
-    traceparent: str | None = None
+    # A job that a run or another job enqueues continues its trace.
+    traceparent: str | None = field(default_factory=telemetry.traceparent)
+    queue: QueueName = "work"
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    attempt: int = 0
+    is_last_attempt: bool = False
+
+
+def to_message(job: Job[Any]) -> Message:
+    """Return the message of a new job. Raises InvalidRequestError if a worker could not read it."""
+    message = Message(
+        type=job.type,
+        data=dict(job.payload),
+        id=job.id,
+        idempotency_key=job.idempotency_key,
+        unique_for=job.unique_for,
+        not_before=job.run_at,
+        expires_at=job.expires_at,
+        tags=job.tags,
+        source=job.source,
+        traceparent=job.traceparent,
+    )
+    if (size := len(encode(message))) > MAX_BYTES:
+        raise InvalidRequestError(f"the message has {size} bytes, and {MAX_BYTES} are allowed; send less data")
+    return message
 
 
 def new_row(message: Message, *, id_: str, queue: str, now_ms: int) -> dict[str, Any]:
@@ -144,12 +176,6 @@ def message_of(row: Any) -> Message:
     # In ASCII, short data may have become too long for a message.
     is_short = len(encode(message)) <= LIMIT
     return message if is_short else msgspec.structs.replace(message, data={}, data_in_row=True)
-
-
-def check(message: Message) -> None:
-    """Raise InvalidRequestError for a message that a worker could not read."""
-    if (size := len(encode(message))) > MAX_BYTES:
-        raise InvalidRequestError(f"the message has {size} bytes, and {MAX_BYTES} are allowed; send less data")
 
 
 def dead_letter_body(row: Any) -> str:

@@ -1,16 +1,13 @@
 """The outbox: enqueue jobs in your own transaction, so that a job exists only if the transaction commits."""
 
-import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from chalicelib.core import telemetry
 from chalicelib.core.clock import Clock, SystemClock
 from chalicelib.core.context import Context
 from chalicelib.core.database import Database, insert_missing
@@ -18,8 +15,7 @@ from chalicelib.core.error_text import sentence_of
 from chalicelib.core.errors import InvalidRequestError, TransientError
 from chalicelib.core.telemetry import logger
 from chalicelib.queue.dispatch import send_due
-from chalicelib.queue.job import check, new_row
-from chalicelib.queue.message import Message
+from chalicelib.queue.job import Job, QueueName, new_row, to_message
 from chalicelib.queue.services import queues
 from chalicelib.queue.sqs import Queues, by_size
 from chalicelib.schema import jobs
@@ -34,23 +30,6 @@ CHUNK_CHARACTERS = 1_000_000
 SERVER_STATUS_IN_TRANS = 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewJob:
-    """A job to enqueue; docs/queue.md explains each field."""
-
-    type: str
-    data: Mapping[str, Any]
-    run_at: datetime | None = None
-    expires_at: datetime | None = None
-    idempotency_key: str | None = None
-    unique_for: int | None = None
-    tags: Sequence[str] = ()
-    source: str | None = None
-    traceparent: str | None = field(default_factory=telemetry.traceparent)
-    queue: Literal["work", "priority"] = "work"
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-
-
 def enqueue(
     where: Context | Connection,
     type_: str,
@@ -61,21 +40,21 @@ def enqueue(
     idempotency_key: str | None = None,
     unique_for: int | None = None,
     tags: Sequence[str] = (),
-    queue: Literal["work", "priority"] = "work",
+    queue: QueueName = "work",
 ) -> str:
     """Enqueue a job and return its id, or that of the job that has the same key.
 
     With a connection, the job is stored in its transaction. With a context, it is stored in one of its own, and sent.
     Raises InvalidRequestError for a job that a worker could not read, and for a connection without a transaction.
     """
-    job = NewJob(
+    job = Job(
         type=type_,
-        data=data,
+        payload=data,
         run_at=run_at,
         expires_at=expires_at,
         idempotency_key=idempotency_key,
         unique_for=unique_for,
-        tags=tags,
+        tags=tuple(tags),
         queue=queue,
     )
     if isinstance(where, Connection):
@@ -84,15 +63,18 @@ def enqueue(
         return enqueue_many(connection, [job])[0]
 
 
-def enqueue_many(connection: Connection, new: Collection[NewJob], *, clock: Clock | None = None) -> list[str]:
+def enqueue_many(connection: Connection, new: Collection[Job[Any]], *, clock: Clock | None = None) -> list[str]:
     """Enqueue jobs in the connection's transaction, and return their ids in order, as `enqueue` does."""
     _check_transaction(connection)
     now_ms = (clock or connection.info.get(CLOCK) or SystemClock()).now_ms()
-    messages = [_checked(job) for job in new]
+    # All are checked before any is inserted, while the caller can still correct them.
+    messages = [to_message(job) for job in new]
     # Rows are made chunk by chunk, since those of all jobs may not fit into memory together.
-    rows = (_row(job, message, now_ms=now_ms) for job, message in zip(new, messages, strict=True))
+    rows = (
+        new_row(message, id_=job.id, queue=job.queue, now_ms=now_ms) for job, message in zip(new, messages, strict=True)
+    )
     enqueued: list[str] = []
-    for chunk in by_size(rows, size_of=_data_length, most=CHUNK, longest=CHUNK_CHARACTERS):
+    for chunk in by_size(rows, size_of=lambda row: len(row["data"]), most=CHUNK, longest=CHUNK_CHARACTERS):
         if plain := [row for row in chunk if row["unique_key"] is None]:
             connection.execute(insert(jobs), plain)
         ids = _insert_unique(connection, [row for row in chunk if row["unique_key"] is not None], now_ms=now_ms)
@@ -100,32 +82,6 @@ def enqueue_many(connection: Connection, new: Collection[NewJob], *, clock: Cloc
     if ENQUEUED in connection.info:
         connection.info[ENQUEUED] += enqueued
     return enqueued
-
-
-def _checked(job: NewJob) -> Message:
-    """Return the message of a job. Raises InvalidRequestError, while the caller can still correct it."""
-    message = Message(
-        type=job.type,
-        data=dict(job.data),
-        id=job.id,
-        idempotency_key=job.idempotency_key,
-        unique_for=job.unique_for,
-        not_before=job.run_at,
-        expires_at=job.expires_at,
-        tags=tuple(job.tags),
-        source=job.source,
-        traceparent=job.traceparent,
-    )
-    check(message)
-    return message
-
-
-def _row(job: NewJob, message: Message, *, now_ms: int) -> dict[str, Any]:
-    return new_row(message, id_=job.id, queue=job.queue, now_ms=now_ms)
-
-
-def _data_length(row: dict[str, Any]) -> int:
-    return len(row["data"])
 
 
 def _check_transaction(connection: Connection) -> None:

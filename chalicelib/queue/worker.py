@@ -320,6 +320,8 @@ def _read_job(each: JobAttempt, find: FindHandler) -> Job[Any]:
         id=row.id,
         type=row.type,
         payload=read_data(data, handler.payload),
+        queue=row.queue,
+        idempotency_key=row.idempotency_key,
         attempt=number,
         is_last_attempt=number >= handler.max_attempts,
         tags=tuple(envelope.get("tags", ())),

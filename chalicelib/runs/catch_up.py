@@ -21,7 +21,7 @@ from chalicelib.core.outcome import Counts
 from chalicelib.core.redaction import redact
 from chalicelib.core.telemetry import count, logger
 from chalicelib.queue import outbox
-from chalicelib.queue.outbox import NewJob
+from chalicelib.queue.job import Job
 from chalicelib.runs.claims import MISSED, MissedFire, MissedReason, find_pause, lock_task, missed_row
 from chalicelib.runs.fire import Fire
 from chalicelib.runs.functions import deployed_at
@@ -165,7 +165,7 @@ def _decide(connection: Connection, context: Context, task: Task, *, now: dateti
     most = {"skip": 0, "latest": 1, "all": task.catch_up_limit}[task.catch_up]
     caught_up = undone[max(len(undone) - most, 0) :]
     fires = [Fire(scheduled_for=moment, trigger="catch_up", dry_run=False) for moment in caught_up]
-    jobs = [NewJob(type="continue_run", data=fire.to_continue(task.name)) for fire in fires]
+    jobs = [Job(type="continue_run", payload=fire.to_continue(task.name)) for fire in fires]
     outbox.enqueue_many(connection, jobs, clock=context.clock)
     lost = undone[: len(undone) - len(caught_up)]
     return Decision(

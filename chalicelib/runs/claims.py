@@ -151,7 +151,7 @@ def lock_task(connection: Connection, task: str) -> None:
 def find_pause(connection: Connection, task: str) -> MissedFire | None:
     """Return the pause of a task, or of all tasks, with its reason."""
     paused = pauses.reasons(connection, "task")
-    for name, called in ((task, task), (pauses.ALL_TASKS, "every task")):
+    for name, called in ((task, task), (pauses.ALL, "every task")):
         if name in paused:
             return MissedFire(f"{called} is paused: {paused[name]}", reason=MissedReason.PAUSED)
     return None
@@ -170,10 +170,11 @@ def _find_running(connection: Connection, task: str, *, now_ms: int) -> MissedFi
 def _wait(connection: Connection, context: Context, task: str, fire: Fire, running: MissedFire) -> MissedFire:
     # Rarely needed, and every task's function imports this module.
     from chalicelib.queue import outbox
+    from chalicelib.queue.job import Job
 
     # In this transaction: not every function may send messages.
     at = from_ms(context.clock.now_ms()) + OVERLAP_WAIT
-    again = outbox.NewJob(type="continue_run", data=fire.to_continue(task), run_at=at)
+    again = Job(type="continue_run", payload=fire.to_continue(task), run_at=at)
     outbox.enqueue_many(connection, [again], clock=context.clock)
     return MissedFire(f"{running}, and this one waits for it", reason=running.reason)
 

@@ -26,7 +26,7 @@ AUTOMATIC = frozenset({"schedule", "catch_up"})
 
 @dataclass(frozen=True, kw_only=True)
 class Fire:
-    """One moment at which a task is asked to run."""
+    """One moment at which a task is to run."""
 
     scheduled_for: datetime
     trigger: Trigger

@@ -1,4 +1,4 @@
-"""Pings: tell a monitoring service when a run begins and how it ends; the service alarms when a ping is missing.
+"""Pings: report each run's start and end to a monitoring service, which raises an alarm when a ping is missing.
 
 The URL's shape says which service it is. Sentry's crons end in `/api/<project>/cron/<monitor>/<key>/` and take a
 `status` and the run as `check_in_id` (docs.sentry.io, Crons, HTTP). Any other is Healthchecks: it takes the run as
@@ -58,11 +58,11 @@ def send(context: Context, ping: Ping) -> bool:
     seconds = max(0.0, min(most, context.remaining_ms() / 1000 - RESERVE_SECONDS))
     until, refusals = time.monotonic() + seconds, [f"it took longer than {seconds:.3g} s"]
     # A thread: the socket's time-out covers neither the name look-up nor an answer that arrives byte by byte.
-    asking = Thread(target=lambda: refusals.append(_refusal(url, ping, until=until)), daemon=True)
-    asking.start()
-    asking.join(seconds)
+    thread = Thread(target=lambda: refusals.append(_refusal(url, ping, until=until)), daemon=True)
+    thread.start()
+    thread.join(seconds)
     if refusal := refusals[-1]:
-        logger.warning("ping not taken", extra={"task": ping.task, "signal": ping.signal, "reason": refusal})
+        logger.warning("ping not accepted", extra={"task": ping.task, "signal": ping.signal, "reason": refusal})
     return not refusal
 
 
@@ -72,7 +72,7 @@ def _refusal(url: str, ping: Ping, *, until: float) -> str:
     from http.client import HTTPException
 
     try:
-        status = _ask(url, ping, until=until)
+        status = _get_status(url, ping, until=until)
     except HTTPException as error:
         # Its message may repeat what was sent.
         return f"its answer is not HTTP ({type(error).__name__})"
@@ -89,7 +89,7 @@ def _refusal(url: str, ping: Ping, *, until: float) -> str:
     return f"it answered {status}"
 
 
-def _ask(url: str, ping: Ping, *, until: float) -> int:
+def _get_status(url: str, ping: Ping, *, until: float) -> int:
     from http.client import HTTPConnection, HTTPSConnection
 
     parts = urlsplit(_resolve(url))
@@ -132,9 +132,9 @@ def _request(parts: SplitResult, ping: Ping) -> tuple[str, str, bytes | None]:
     if not _SENTRY.search(path):
         body = redact(ping.sentence)[:LONGEST_SENTENCE].encode()
         return "POST", f"{path}{_ENDS[ping.signal]}?{'&'.join([*given, urlencode({'rid': ping.run_id})])}", body
-    said = {"status": _STATUSES[ping.signal]}
-    # It takes no second end of a check-in. Without an id it ends the one in progress or, where there is none, takes a
-    # new one: so it hears that a run which had been given up was done after all.
+    query = {"status": _STATUSES[ping.signal]}
+    # Sentry accepts one end of a check-in. A run that succeeds after it was given up is sent without an id, which makes
+    # a new check-in.
     if ping.signal != "success" or ping.attempt == 1:
-        said["check_in_id"] = ping.run_id
-    return "GET", f"{path}/?{'&'.join([*given, urlencode(said)])}", None
+        query["check_in_id"] = ping.run_id
+    return "GET", f"{path}/?{'&'.join([*given, urlencode(query)])}", None

@@ -13,7 +13,7 @@ from chalicelib.core.errors import PermanentError
 from chalicelib.core.outcome import Counts, Outcome
 from chalicelib.core.telemetry import bound, logger, report, trace_of
 from chalicelib.queue import outbox
-from chalicelib.queue.outbox import NewJob
+from chalicelib.queue.job import Job
 from chalicelib.runs import pings
 from chalicelib.runs.fire import Fire
 from chalicelib.runs.pings import Ping
@@ -82,7 +82,7 @@ def _is_unwatched(row: Row[Any], now_ms: int) -> bool:
     return ended_ms < now_ms - UNWATCHED_AFTER // MILLISECOND
 
 
-def _job(row: Row[Any]) -> NewJob:
+def _job(row: Row[Any]) -> Job[Any]:
     fire = Fire(
         scheduled_for=from_ms(row.scheduled_for),
         trigger=row.trigger,
@@ -92,7 +92,7 @@ def _job(row: Row[Any]) -> NewJob:
     # Once for each attempt: the run stays stale while the job's message is on its way.
     key = f"rescue {row.id} {row.attempt}"
     trace = str(trace_of(row.id))
-    return NewJob(type="continue_run", data=fire.to_continue(row.task), idempotency_key=key, traceparent=trace)
+    return Job(type="continue_run", payload=fire.to_continue(row.task), idempotency_key=key, traceparent=trace)
 
 
 def _reason(row: Row[Any]) -> str:

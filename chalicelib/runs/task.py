@@ -18,14 +18,14 @@ Perform = Callable[[Context, Run], Counts | None]
 class Task:
     """A named piece of scheduled work and its policy.
 
-    `perform` does it and returns what it did; it may raise OutOfTimeError after saving a checkpoint.
+    `perform` does the work and returns its counts; it may raise OutOfTimeError after saving a checkpoint.
     `max_failed_share` of the items (0 to 1) may fail before the run counts as failed.
-    `max_attempts` failures in a row make it dead, twice as many where a service was away; Lambda itself repeats an
-    asynchronous fire twice.
-    `overlap` says what becomes of a fire while an earlier run is not over: it is missed, or it waits.
-    `catch_up` says which of the fires that never came are made up for: none, the latest, or all, as far as the latest
-    `catch_up_limit`; a fire has not come when it is `grace` late.
-    `options` are the payload's keys that only this task has, and `settings` is the class of its own settings, which are
+    `max_attempts` failures in a row make a run dead, twice as many while a service is unavailable; Lambda itself
+    repeats an asynchronous fire twice.
+    `overlap` says what happens to a fire while an earlier run is not over: it is missed, or it waits.
+    `catch_up` says which missed fires run later: none, the latest, or all up to the latest `catch_up_limit`; a fire is
+    missed when it is `grace` late.
+    `options` are the task's own keys of the payload, and `settings` is the class of its own settings, which are
     validated before a run is claimed.
     """
 

@@ -1,7 +1,7 @@
-"""What EventBridge is told of a schedule: one expression that fires whenever it is due, and seldom besides.
+"""A schedule's rule in EventBridge: one expression that fires whenever the schedule is due, and rarely otherwise.
 
-EventBridge's rules know UTC alone, and restrict only one of the two day fields. So the expression is widened to every
-UTC time that the zone's clocks make of the local one, and Schedule.is_due drops what fires in vain.
+EventBridge's rules are in UTC and restrict only one of the two day fields. So the expression has every UTC time that
+the local time can be in its zone, and Schedule.is_due drops the surplus fires.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from cronsim import CronSim
 if TYPE_CHECKING:
     from chalicelib.schedule.schedule import Schedule
 
-# A rule stays until the next deployment; by then some zone's law will have changed anyway.
+# A rule stays until the next deployment. Zones' laws change sooner than in ten years.
 HORIZON = timedelta(days=3653)
-# Shorter than any zone keeps an offset: Morocco's, in the month of Ramadan.
+# No zone keeps an offset for a shorter time; Morocco's during Ramadan is the shortest.
 SAMPLE = timedelta(days=7)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 DAYS = HORIZON // DAY + 4
@@ -39,7 +39,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Emitted:
-    """Day of month, month and day of week for EventBridge, and whether they take no day beyond those asked for."""
+    """Day of month, month and day of week for EventBridge, and whether they match the wanted days only."""
 
     fields: str
     is_exact: bool
@@ -47,7 +47,7 @@ class Emitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Calendar:
-    """The days of the horizon as bits of a number, the first day's the lowest: all, and those of each field's value."""
+    """Sets of days as integers, the horizon's first day in the lowest bit: all days, and the days of each value."""
 
     first: datetime
     whole: int
@@ -56,25 +56,25 @@ class Calendar:
     weekdays: Mapping[int, int]
 
     def bit(self, moment: datetime) -> int:
-        """Return the day of a moment without a zone; none where it is not of the horizon."""
+        """Return the day of a naive moment; no day if it is outside the horizon."""
         n = (moment - self.first) // DAY
         return 1 << n & self.whole if n >= 0 else 0
 
     def matching(self, cron: Any) -> int:
-        """Return the days of cron text."""
+        """Return the days that a cron expression matches."""
         in_month = _union(self.days, cron.days)
         in_week = _union(self.weekdays, {weekday % 7 for weekday in cron.weekdays})
         return _union(self.months, cron.months) & (in_month & in_week if cron.day_and else in_month | in_week)
 
     def emitted(self, wanted: int) -> Emitted:
-        """Return the fields that take all these days, and of others as few as may be."""
+        """Return the fields that match all these days, and as few others as possible."""
         months, days, weekdays = (
             {value for value, bits in field.items() if bits & wanted}
             for field in (self.months, self.days, self.weekdays)
         )
         month, in_months = _list(months, range(1, 13)), _union(self.months, months)
         names = ",".join(WEEKDAYS[weekday] for weekday in sorted(weekdays))
-        # EventBridge restricts one of the two day fields. The last day of a month is that before the next one's first.
+        # EventBridge restricts one of the two day fields. `L` is the day before the first of the next month.
         ways = {
             f"{_list(days, range(1, 32))} {month} ?": in_months & _union(self.days, days),
             f"L {month} ?": in_months & self.days[1] >> 1,
@@ -86,13 +86,13 @@ class Calendar:
 
     @property
     def inner(self) -> int:
-        """The days that are known with those before and after them."""
+        """The days whose neighbours are known too."""
         return self.whole >> 4 << 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A moment in UTC, without a zone, and how far a zone's clocks are ahead before it and from it on."""
+    """A change of a zone's clocks: its naive moment in UTC, and the offsets before and after it."""
 
     at: datetime
     before: timedelta
@@ -100,7 +100,7 @@ class Change:
 
 
 def rule_of(schedule: Schedule, *, now: datetime) -> Rule:
-    """Return the rule for a schedule, right for ten years from the day of an aware moment."""
+    """Return the rule for a schedule, correct for ten years from the day of an aware moment."""
     if schedule.every is not None:
         return Rule(expression=_rate(schedule.every), surplus=0)
     cron: Any = CronSim(schedule.cron, datetime(2024, 1, 1, tzinfo=UTC))
@@ -109,7 +109,7 @@ def rule_of(schedule: Schedule, *, now: datetime) -> Rule:
     calendar, changes = _calendar(start), _changes(schedule.zone, start)
     days = calendar.matching(cron)
     if not days:
-        # Such as a 29th of February that is a Sunday: there is one, but not within ten years.
+        # Such as a 29th of February that is a Sunday: the next one is more than ten years away.
         return rule_of(schedule, now=schedule.next(start, count=1)[0])
     utc_times, utc_days = set(), 0
     for offset, its_days in _offsets(schedule.zone, start).items():
@@ -127,7 +127,7 @@ def rule_of(schedule: Schedule, *, now: datetime) -> Rule:
     minutes, hours = {time // MINUTE % 60 for time in utc_times}, {time // MINUTE // 60 % 24 for time in utc_times}
     emitted = calendar.emitted(utc_days & calendar.whole)
     expression = f"{_list(minutes, range(60))} {_list(hours, range(24))} {emitted.fields}"
-    # Unless each day of the rule has all the times, one may have none.
+    # If a day of the rule lacks some of the times, it may lack all of them.
     has_all = emitted.is_exact and (len({time // DAY for time in utc_times}) == 1 or days == calendar.whole)
     fewest = _fewest_due(local_times, changes, is_fixed=schedule.is_fixed) if has_all else 0
     return Rule(expression=f"cron({expression} *)", surplus=len(hours) * len(minutes) - fewest)
@@ -154,7 +154,7 @@ def _list(values: Collection[int], whole: range) -> str:
 
 
 def _days_skipped_at(change: Change, times: Collection[timedelta]) -> set[datetime]:
-    """Return the days, as midnights, of which the clocks skip one of the times."""
+    """Return the days, as midnights, on which the clocks skip one of the times."""
     start, end = change.at + change.before, change.at + change.after
     first = start.replace(hour=0, minute=0)
     days = [first + n * DAY for n in range((end - first) // DAY + 1)]
@@ -162,13 +162,13 @@ def _days_skipped_at(change: Change, times: Collection[timedelta]) -> set[dateti
 
 
 def _fewest_due(times: Collection[timedelta], changes: Collection[Change], *, is_fixed: bool) -> int:
-    """Return how many of these times are due in a day of UTC at least, where they are due every day."""
-    # Most zones have two ways in which they do it, again and again.
+    """Return the smallest number of these daily times that is due in a day of UTC."""
+    # Most zones repeat the same two changes.
     ways = {(change.at - change.at.replace(hour=0, minute=0), change.before, change.after) for change in changes}
     fewest = len(times)
     for at, before, after in ways:
         due = _due_around(at, before, after, times, is_fixed=is_fixed)
-        # The day of the change, and the next, in which times come that it shows once more.
+        # The day of the change, and the next day, in which repeated times may fall.
         fewest = min(fewest, *(sum(day * DAY <= moment < (day + 1) * DAY for moment in due) for day in (0, 1)))
     return fewest
 
@@ -176,18 +176,18 @@ def _fewest_due(times: Collection[timedelta], changes: Collection[Change], *, is
 def _due_around(
     at: timedelta, before: timedelta, after: timedelta, times: Collection[timedelta], *, is_fixed: bool
 ) -> set[timedelta]:
-    """Return when the times of some days are due, counted as the change is from the beginning of its day in UTC."""
+    """Return when the times around a change are due, as offsets from the start of the change's day in UTC."""
     due: set[timedelta] = set()
     for wall in (day * DAY + time for day in range(-2, 4) for time in times):
         moments = [*([wall - before] if wall - before < at else []), *([wall - after] if wall - after >= at else [])]
-        # As Schedule has it: what is skipped is due at once, and what is repeated was.
+        # As in Schedule: a skipped time is due at the change, and a repeated one the first time.
         due.update((moments[:1] or [at]) if is_fixed else moments)
     return due
 
 
 @cache
 def _changes(zone: ZoneInfo, start: datetime) -> tuple[Change, ...]:
-    """Return the changes of the zone's clocks until the horizon."""
+    """Return the changes of the zone's clocks within the horizon."""
     changes = []
     for n in range(HORIZON // SAMPLE):
         earlier, later = start + n * SAMPLE, start + (n + 1) * SAMPLE
@@ -200,7 +200,7 @@ def _changes(zone: ZoneInfo, start: datetime) -> tuple[Change, ...]:
 
 @cache
 def _calendar(start: datetime) -> Calendar:
-    """Return the calendar of the horizon, and of a few days around it."""
+    """Return the calendar of the horizon, with a few days before and after it."""
     first = start.replace(tzinfo=None) - 2 * DAY
     days: defaultdict[int, int] = defaultdict(int)
     months: defaultdict[int, int] = defaultdict(int)
@@ -215,11 +215,11 @@ def _calendar(start: datetime) -> Calendar:
 
 @cache
 def _offsets(zone: ZoneInfo, start: datetime) -> dict[timedelta, int]:
-    """Return by offset the days of the calendar in which the zone's clocks may have it."""
+    """Return, by offset, the days of the calendar on which the zone may have it."""
     first = start - 2 * DAY
     found: defaultdict[timedelta, int] = defaultdict(int)
     for n in range(DAYS):
-        # From when a day begins in the east to when it ends in the west; no zone changes its clocks twice in between.
+        # A day begins in the east 14 hours before UTC's, and ends in the west 12 hours after it.
         for end in (timedelta(hours=-14), timedelta(hours=36)):
             found[_offset(zone, first + n * DAY + end)] |= 1 << n
     return dict(found)

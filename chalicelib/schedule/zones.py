@@ -1,4 +1,4 @@
-"""Time zones: which there are, and which moments their clocks show, skip and repeat."""
+"""Time zones: find one by name, and convert local times, which clocks may skip or repeat, to moments."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import tzdata  # type: ignore[import-untyped]
 
 MINUTE = timedelta(minutes=1)
 _PACKAGE = Path(tzdata.__file__).parent
-# The machine that deploys may have zones of its own, older ones than Lambda or some that Lambda lacks.
+# The zones of the deploying machine may be older than those of Lambda, or more.
 reset_tzpath(to=[str(_PACKAGE / "zoneinfo")])
 
 
 def find_zone(name: str) -> ZoneInfo:
-    """Return the time zone that IANA calls so, to the letter; raises ValueError."""
-    # Where files' names are the same in capitals, more of them would be found than on Lambda.
+    """Return the time zone with this exact IANA name. Raises ValueError."""
+    # On a file system that ignores case, ZoneInfo accepts names that Lambda does not.
     if name not in _names():
         raise ValueError(f"{name!r} is not a time zone")
     return ZoneInfo(name)
@@ -32,14 +32,14 @@ def read_zone(text: str) -> ZoneInfo:
 
 
 def wall_before(moment: datetime, zone: ZoneInfo) -> datetime:
-    """Return what the clocks show at an aware moment; where they do so twice, a time before all that they repeat."""
+    """Return the local time of an aware moment, or an earlier one if the clocks show it twice."""
     wall = moment.astimezone(zone)
     first, second = (wall.replace(fold=fold).utcoffset() or timedelta() for fold in (0, 1))
     return wall.replace(tzinfo=None) - (first - second)
 
 
 def moments_of(wall: datetime, zone: ZoneInfo) -> list[datetime]:
-    """Return the moments in UTC at which the clocks show a time without a zone: none, one or two, in order."""
+    """Return the moments in UTC at which the clocks show a local time: none, one or two, in order."""
     found = [wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
     if found[0] == found[1]:
         return found[:1]
@@ -47,7 +47,7 @@ def moments_of(wall: datetime, zone: ZoneInfo) -> list[datetime]:
 
 
 def first_moment_from(wall: datetime, zone: ZoneInfo) -> datetime:
-    """Return the first moment in UTC at which the clocks show a time, or where they skip it, have skipped it."""
+    """Return the first moment in UTC at which the clocks show a local time or, if they skip it, a later one."""
     while not (moments := moments_of(wall, zone)):
         wall += MINUTE
     return moments[0]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from chalicelib.core.pauses import ALL_JOBS
+from chalicelib.core import pauses
 from chalicelib.operate.status.queue import QueueStatus
 from chalicelib.operate.status.status import Status
 from chalicelib.operate.status.tasks import Day, TaskStatus
@@ -127,7 +127,7 @@ def _other_lines(status: Status) -> Iterator[tuple[str, str]]:
         ago = newest and f"newest verified: {at(newest.taken_at, now=now)}, {between(newest.taken_at, now)} ago"
         yield "backup", ago or "none verified"
     for pause in status.pauses:
-        is_type = pause.kind == "job" and pause.name != ALL_JOBS
+        is_type = pause.kind == "job" and pause.name != pauses.ALL
         name = f"jobs of {pause.name}" if is_type else pause.subject
         yield "paused", f"{plain(name)} since {at(pause.paused_at, now=now)}: {plain(pause.reason)[:MAX_REASON]}"
 

@@ -157,14 +157,14 @@ def page(*keys: str, **changes: Any) -> dict[str, Any]:
 def test_an_answer_that_cannot_be_the_whole_truth_is_none(stub: Stubber, pages: list[dict[str, Any]]) -> None:
     for answer in pages:
         stub.add_response("list_objects_v2", answer)
-    with pytest.raises(TransientError, match=r"\Awhat lies below backups/ cannot be listed: S3"):
+    with pytest.raises(TransientError, match=r"\Athe objects below backups/ cannot be listed: S3"):
         list_backups(stubbed(stub))
 
 
 def test_a_page_that_fails_fails_the_whole_list(stub: Stubber) -> None:
     stub.add_response("list_objects_v2", page(key_of(ID, MANIFEST), IsTruncated=True, NextContinuationToken="2"))
     stub.add_client_error("list_objects_v2", "SlowDown")
-    with pytest.raises(TransientError, match=r"\Awhat lies below backups/ cannot be listed: .*SlowDown"):
+    with pytest.raises(TransientError, match=r"\Athe objects below backups/ cannot be listed: .*SlowDown"):
         list_backups(stubbed(stub))
 
 

@@ -272,7 +272,7 @@ def test_what_is_no_backup_is_said_in_a_sentence(shell: BackupShell, command: st
     [
         ("mysql", "mysql is a system schema; restore into another schema"),
         ("x" * 65, f"creating the schema {'x' * 65}: I"),
-        ("", "backup restore cannot be done as asked: Expected `str` of length >= 1 - at `$.schema`"),
+        ("", "the request backup restore is not valid: Expected `str` of length >= 1 - at `$.schema`"),
     ],
 )
 def test_what_is_no_place_to_restore_to_is_said_in_a_sentence(shell: BackupShell, place: str, sentence: str) -> None:
@@ -308,7 +308,7 @@ def test_a_bucket_that_cannot_be_listed_is_a_sentence_and_no_empty_list(
     shell = Shell(environment=environment, folder=tmp_path, group=("backup",))
     for command in ("list", "prune"):
         complaint = shell.complaint(command, BUCKET="nightshift-gone")
-        assert complaint.startswith("what lies below backups/ cannot be listed: ")
+        assert complaint.startswith("the objects below backups/ cannot be listed: ")
         assert "The specified bucket does not exist" in complaint
 
 

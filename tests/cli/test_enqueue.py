@@ -73,7 +73,10 @@ def test_a_job_has_the_moment_the_key_and_the_queue_that_it_is_given(aws: LocalA
         (["send_email", "--data", "@/no/such/file"], "cannot read /no/such/file: No such file or directory"),
         (["send_email", "--data", "@/"], "cannot read /: Is a directory"),
         (["send_email", "--data", f"@{NIGHTSHIFT.with_name('python')}"], "python is not UTF-8 text"),
-        (["send_email", "--data", MAIL, "--key", ""], "jobs enqueue cannot be done as asked: Expected `str` of length"),
+        (
+            ["send_email", "--data", MAIL, "--key", ""],
+            "the request jobs enqueue is not valid: Expected `str` of length",
+        ),
     ],
     ids=["type", "hostile", "none", "quotes", "empty", "list", "file", "folder", "binary", "key"],
 )

@@ -156,7 +156,7 @@ def test_a_period_is_made_up_for_by_whole_days_of_the_tasks_clock(shell: Shell) 
         (["record_activity", "--from", "2020-01-01", "--to", "2026-01-01"], "more than 400 fires of record_activity"),
         (
             ["record_activity", "--from", "2026-01-02", "--to", "2026-01-01"],
-            "the first moment must lie before the last",
+            "the first moment must be before the last",
         ),
         (["external_sync", "--from", "2026-01-01", "--to", "2026-01-01"], "external_sync runs at an interval"),
         (["record_activty", "--from", "2026-01-01", "--to", "2026-01-01"], "did you mean record_activity?"),

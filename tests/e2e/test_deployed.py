@@ -17,6 +17,7 @@ from chalicelib.core.clock import SystemClock
 from chalicelib.core.database import Database
 from chalicelib.migrations import newest
 from chalicelib.queue import outbox
+from chalicelib.queue.job import Job
 from chalicelib.queue.payloads import LIMIT
 from tests.e2e.cloud import (
     ACCOUNT,
@@ -395,8 +396,8 @@ class ChangedMindError(Exception):
 
 def test_a_job_is_there_when_its_transaction_is_and_not_otherwise(cloud: Cloud) -> None:
     with Database(cloud.engine, SystemClock()).begin() as connection:
-        urgent = outbox.NewJob(id="urgent", type="send_email", data=mail("urgent"), queue="priority")
-        large = outbox.NewJob(id="large", type="send_email", data=mail("large", text="x" * LIMIT))
+        urgent = Job(id="urgent", type="send_email", payload=mail("urgent"), queue="priority")
+        large = Job(id="large", type="send_email", payload=mail("large", text="x" * LIMIT))
         outbox.enqueue_many(connection, [urgent, large])
     with suppress(ChangedMindError), Database(cloud.engine, SystemClock()).begin() as connection:
         never = outbox.enqueue(connection, "send_email", mail("never"))

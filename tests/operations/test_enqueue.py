@@ -65,29 +65,29 @@ def test_where_the_queue_does_not_answer_the_job_waits_for_dispatch(desk: Desk) 
     [
         ({"type": "send_emial", "data": {}}, "there is no handler for jobs of type 'send_emial'; there are "),
         ({"type": "greet", "data": {"name": 7}}, "the job's data is not valid: Expected `str`, got `int`"),
-        ({"type": "greet", "data": []}, "jobs enqueue cannot be done as asked: Expected `object`, got `array`"),
-        ({"type": "greet"}, "jobs enqueue cannot be done as asked: Object missing required field `data`"),
-        ({"type": "", "data": DATA}, "jobs enqueue cannot be done as asked: Expected `str` of length >= 1"),
+        ({"type": "greet", "data": []}, "the request jobs enqueue is not valid: Expected `object`, got `array`"),
+        ({"type": "greet"}, "the request jobs enqueue is not valid: Object missing required field `data`"),
+        ({"type": "", "data": DATA}, "the request jobs enqueue is not valid: Expected `str` of length >= 1"),
         (
             {"type": "greet", "data": DATA, "run_at": "tomorrow"},
-            "jobs enqueue cannot be done as asked: Invalid RFC3339 encoded datetime - at `$.run_at`",
+            "the request jobs enqueue is not valid: Invalid RFC3339 encoded datetime - at `$.run_at`",
         ),
         (
             {"type": "greet", "data": DATA, "run_at": "2026-03-02T13:00:00"},
-            "jobs enqueue cannot be done as asked: Expected `datetime` with a timezone component - at `$.run_at`",
+            "the request jobs enqueue is not valid: Expected `datetime` with a timezone component - at `$.run_at`",
         ),
         (
             {"type": "greet", "data": DATA, "idempotency_key": ""},
-            "jobs enqueue cannot be done as asked: Expected `str` of length >= 1",
+            "the request jobs enqueue is not valid: Expected `str` of length >= 1",
         ),
         (
             {"type": "greet", "data": DATA, "idempotency_key": "k" * 256},
             "the message is not valid: Expected `str` of length <= 255 - at `$.idempotency_key`",
         ),
-        ({"type": "greet", "data": DATA, "queue": "fast"}, "jobs enqueue cannot be done as asked: Invalid enum value"),
+        ({"type": "greet", "data": DATA, "queue": "fast"}, "the request jobs enqueue is not valid: Invalid enum value"),
         (
             {"type": "greet", "data": DATA, "id": "mine"},
-            "jobs enqueue cannot be done as asked: Object contains unknown",
+            "the request jobs enqueue is not valid: Object contains unknown",
         ),
         ({"type": "greet", "data": {"name": "x" * 7_400_000}}, "the message has 7400109 bytes, and "),
     ],

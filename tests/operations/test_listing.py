@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from chalicelib.queue.job import Status
-from chalicelib.queue.outbox import NewJob, enqueue_many
+from chalicelib.queue.job import Job, Status
+from chalicelib.queue.outbox import enqueue_many
 from chalicelib.schema import jobs
 from tests.operations.conftest import Desk
 from tests.queue.samples import rows_read
@@ -71,7 +71,7 @@ def test_a_list_reads_about_as_many_rows_as_it_shows(desk: Desk) -> None:
     for status in Status:
         desk.insert(id=f"is {status}", status=status)
     with desk.kit.context().database.begin() as connection:
-        ids = enqueue_many(connection, [NewJob(type="greet", data={}) for _ in range(2000)])
+        ids = enqueue_many(connection, [Job(type="greet", payload={}) for _ in range(2000)])
         half = update(jobs).where(jobs.c.id.in_(ids[:1000]))
         connection.execute(half.values(status="dead", created_at=5, ended_at=5, dispatch_at=None))
     place: dict[str, Any] = {}

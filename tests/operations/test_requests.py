@@ -55,7 +55,7 @@ def test_a_wrong_request_is_refused_with_its_field(
     desk: Desk, command: str, request_: dict[str, Any], sentence: str
 ) -> None:
     desk.give_up()
-    assert desk.refusal(command, **request_) == f"jobs {command} cannot be done as asked: {sentence}"
+    assert desk.refusal(command, **request_) == f"the request jobs {command} is not valid: {sentence}"
 
 
 @pytest.mark.parametrize("command", ["", "lists", "delete", "list ", "LIST"])

@@ -70,6 +70,7 @@ def test_a_run_is_told_with_its_moments_and_counts(kit: Kit) -> None:
         "started_at": "2026-03-02T12:00:00Z",
         "finished_at": "2026-03-02T12:00:00Z",
         **dict.fromkeys(("total", "succeeded", "failed", "skipped"), 0),
+        "lease_until": None,
         "error_type": None,
         "error": None,
     }

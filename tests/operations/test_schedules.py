@@ -236,9 +236,9 @@ def test_a_backfill_runs_a_task_that_is_paused(kit: Kit) -> None:
 @pytest.mark.parametrize(
     ("request_", "sentence"),
     [
-        ({"first": "2024-01-01T00:00:00Z"}, "more than 400 fires of record_activity lie between"),
+        ({"first": "2024-01-01T00:00:00Z"}, "more than 400 fires of record_activity; backfill fewer"),
         ({"first": "1970-01-01T00:00:00Z"}, "more than 400 fires"),
-        ({"first": "2026-03-27T00:00:00Z"}, "the first moment must lie before the last"),
+        ({"first": "2026-03-27T00:00:00Z"}, "the first moment must be before the last"),
         ({"first": "2027-03-27T00:00:00Z", "last": "2028-03-27T00:00:00Z"}, "and before now"),
         ({"first": "2026-03-20T00:00:00"}, "both moments need a time zone"),
         ({"last": "yesterday"}, "Invalid RFC3339 encoded datetime - at `$.last`"),

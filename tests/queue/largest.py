@@ -96,7 +96,7 @@ def dispatch(kit: Kit, shape: str) -> None:
 def enqueue(kit: Kit, shape: str) -> None:
     # The producer itself holds its data, and here it is one and the same.
     data = json.loads(data_of(shape))
-    new = [outbox.NewJob(type="note", data=data) for _ in range(COUNT)]
+    new = [Job(type="note", payload=data) for _ in range(COUNT)]
     kit.context().database.transact(lambda connection: outbox.enqueue_many(connection, new, clock=kit.clock))
 
 

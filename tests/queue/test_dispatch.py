@@ -18,7 +18,7 @@ from chalicelib.core.outcome import Outcome
 from chalicelib.queue import dispatch
 from chalicelib.queue.dispatch import LOOKAHEAD_MS, LOST_AFTER_MS, PRUNE_CHUNK
 from chalicelib.queue.job import OVER, TAKEN, WAITING, Job, Status
-from chalicelib.queue.outbox import NewJob, enqueue_many
+from chalicelib.queue.outbox import enqueue_many
 from chalicelib.queue.payloads import LIMIT
 from chalicelib.queue.services import queues
 from chalicelib.schema import jobs
@@ -51,7 +51,7 @@ def sent(kit: Kit, *, queue: str = WORK) -> list[str]:
 
 
 def insert_many(kit: Kit, count: int, **values: Any) -> list[str]:
-    new = [NewJob(type="note", data={"text": n}, **values) for n in range(count)]
+    new: list[Job[Any]] = [Job(type="note", payload={"text": n}, **values) for n in range(count)]
     with kit.context().database.begin() as connection:
         return enqueue_many(connection, new, clock=kit.clock)
 
@@ -403,10 +403,10 @@ def test_dispatch_reads_no_paused_finished_or_future_jobs(kit: Kit) -> None:
     pause(kit, "paused")
     few = cost()
     with kit.context().database.begin() as connection:
-        enqueue_many(connection, [NewJob(type="paused", data={}) for _ in range(2000)], clock=kit.clock)
-        new = [NewJob(type="note", data={}, run_at=from_ms(later)) for _ in range(1000)]
+        enqueue_many(connection, [Job(type="paused", payload={}) for _ in range(2000)], clock=kit.clock)
+        new: list[Job[Any]] = [Job(type="note", payload={}, run_at=from_ms(later)) for _ in range(1000)]
         enqueue_many(connection, new, clock=kit.clock)
-        over = [NewJob(type="other", data={}) for _ in range(1000)]
+        over: list[Job[Any]] = [Job(type="other", payload={}) for _ in range(1000)]
         ids = enqueue_many(connection, over, clock=kit.clock)
         connection.execute(
             update(jobs).where(jobs.c.id.in_(ids)).values(status="completed", dispatch_at=None, ended_at=later)
@@ -439,7 +439,7 @@ def test_urgent_jobs_are_sent_first_even_if_they_arrive_during_dispatch(kit: Kit
 
 def test_types_take_turns(kit: Kit) -> None:
     insert_many(kit, 45)
-    new = [NewJob(type="other", data={}) for _ in range(12)]
+    new: list[Job[Any]] = [Job(type="other", payload={}) for _ in range(12)]
     with kit.context().database.begin() as connection:
         others = enqueue_many(connection, new, clock=kit.clock)
     kit.dispatch()

@@ -507,7 +507,7 @@ class Story(RuleBasedStateMachine):
         )
 
     def _enqueue_next(self, context: Context, job: Job[Payload]) -> None:
-        new = outbox.NewJob(type="row", data={}, idempotency_key=f"after {job.id}")
+        new: Job[Any] = Job(type="row", payload={}, idempotency_key=f"after {job.id}")
         with outbox.transaction(context) as connection:
             outbox.enqueue_many(connection, [new], clock=context.clock)
 
@@ -546,11 +546,11 @@ class Story(RuleBasedStateMachine):
         # The row of what is being read is there for the time of the reading.
         return {row.id for row in self.kit.jobs() if row.type != INVALID}
 
-    def _new(self, wanted: Wanted) -> outbox.NewJob:
+    def _new(self, wanted: Wanted) -> Job[Any]:
         run_at, expires_at = wanted.moments(self.clock.now_ms())
-        return outbox.NewJob(
+        return Job(
             type=wanted.type,
-            data=self._data(wanted),
+            payload=self._data(wanted),
             run_at=run_at,
             expires_at=expires_at,
             queue=wanted.queue,

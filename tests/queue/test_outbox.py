@@ -15,7 +15,8 @@ from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.queue import outbox
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
-from chalicelib.queue.outbox import NewJob, enqueue, enqueue_many
+from chalicelib.queue.job import Job
+from chalicelib.queue.outbox import enqueue, enqueue_many
 from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.schema import sessions
 from nightshift.testkit.kit import NOON, PRIORITY, WORK, Kit
@@ -42,14 +43,14 @@ def in_transaction(kit: Kit, work: Callable[[Connection], Any]) -> Any:
         return work(connection)
 
 
-def put(kit: Kit, *new: NewJob) -> list[str]:
+def put(kit: Kit, *new: Job[Any]) -> list[str]:
     """Enqueue jobs in one transaction, on the kit's clock."""
     ids: list[str] = in_transaction(kit, lambda connection: enqueue_many(connection, new, clock=kit.clock))
     return ids
 
 
-def note(text: object = None, **options: Any) -> NewJob:
-    return NewJob(type="note", data={} if text is None else {"text": text}, **options)
+def note(text: object = None, **options: Any) -> Job[Any]:
+    return Job(type="note", payload={} if text is None else {"text": text}, **options)
 
 
 def bodies(kit: Kit, *, queue: str = WORK) -> list[dict[str, Any]]:
@@ -139,14 +140,14 @@ def test_a_database_that_goes_away_after_the_commit_is_not_taken_for_a_failure_o
 
 def test_every_option_arrives(kit: Kit) -> None:
     begun = handle(kit)
-    new = NewJob(
+    new = Job(
         id="my-own-id",
         type="note",
-        data={"text": "x"},
+        payload={"text": "x"},
         expires_at=NOON + timedelta(hours=1),
         idempotency_key="key",
         unique_for=60,
-        tags=["a", "b"],
+        tags=("a", "b"),
         source="billing",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         queue="priority",
@@ -197,7 +198,7 @@ def test_same_key_in_later_transaction_is_same_job(kit: Kit) -> None:
 def test_a_key_belongs_to_a_type_and_is_compared_to_the_letter(kit: Kit) -> None:
     handle(kit, type_="other")
     keys = ["k", "K", "k ", "ｋ", "ḱ", "k" * 255]
-    ids = put(kit, *(note(idempotency_key=key) for key in keys), NewJob(type="other", data={}, idempotency_key="k"))
+    ids = put(kit, *(note(idempotency_key=key) for key in keys), Job(type="other", payload={}, idempotency_key="k"))
     assert len(set(ids)) == len(keys) + 1
 
 
@@ -289,7 +290,7 @@ def test_thousands_of_jobs_with_and_without_keys_are_enqueued_in_a_few_statement
     assert all(rows[id_] == n - (2 if n % 4 == 3 else 0) for n, id_ in enumerate(ids) if id_ != taken)
 
 
-REFUSED: list[tuple[Callable[[], NewJob], str]] = [
+REFUSED: list[tuple[Callable[[], Job[Any]], str]] = [
     (lambda: note(float("nan")), "the message is not valid: NaN is not a number in JSON"),
     (lambda: note(float("inf")), "the message is not valid: Infinity is not a number in JSON"),
     (lambda: note("\ud800"), "the message is not valid: "),
@@ -302,9 +303,9 @@ REFUSED: list[tuple[Callable[[], NewJob], str]] = [
     (lambda: note(NOON), "the message is not valid: Object of type datetime is not JSON serializable"),
     (lambda: note("x" * MAX_BYTES), rf"the message has 73\d+ bytes, and {MAX_BYTES} are allowed"),
     (lambda: note("я" * (MAX_BYTES // 6)), rf"the message has 73\d+ bytes, and {MAX_BYTES} are allowed"),
-    (lambda: NewJob(type="Note", data={}), r"the message is not valid: Expected `str` matching regex .*`\$\.type`"),
-    (lambda: NewJob(type="", data={}), r"the message is not valid: Expected `str` matching regex .*`\$\.type`"),
-    (lambda: NewJob(type="a" * 65, data={}), r"the message is not valid: Expected `str` matching regex .*`\$\.type`"),
+    (lambda: Job(type="Note", payload={}), r"the message is not valid: Expected `str` matching regex .*`\$\.type`"),
+    (lambda: Job(type="", payload={}), r"the message is not valid: Expected `str` matching regex .*`\$\.type`"),
+    (lambda: Job(type="a" * 65, payload={}), r"the message is not valid: Expected `str` matching regex .*`\$\.type`"),
     (lambda: note(id="with space"), r"the message is not valid: Expected `str` matching regex .*`\$\.id`"),
     (lambda: note(id="x" * 37), r"the message is not valid: Expected `str` matching regex .*`\$\.id`"),
     (
@@ -338,7 +339,7 @@ REFUSED: list[tuple[Callable[[], NewJob], str]] = [
 
 
 @pytest.mark.parametrize(("make", "sentence"), REFUSED, ids=lambda value: value[-40:] if isinstance(value, str) else "")
-def test_invalid_job_is_refused_and_inserts_nothing(kit: Kit, make: Callable[[], NewJob], sentence: str) -> None:
+def test_invalid_job_is_refused_and_inserts_nothing(kit: Kit, make: Callable[[], Job[Any]], sentence: str) -> None:
     def work(connection: Connection) -> None:
         connection.execute(insert(sessions).values(USER))
         enqueue_many(connection, [note("good"), make(), note("good")], clock=kit.clock)

@@ -74,7 +74,7 @@ def healthchecks(plan: Plan, *ends: str) -> list[str]:
 def check_warned(log: Log, reason: str, *, times: int) -> None:
     """Check that each ping was warned of, in a line that does not tell where it went."""
     lines = log()
-    warnings = [line for line in lines if line.get("message") == "ping not taken"]
+    warnings = [line for line in lines if line.get("message") == "ping not accepted"]
     assert [line["level"] for line in warnings] == ["WARNING"] * times
     for line in warnings:
         assert (line["task"], reason in line["reason"], "exception" in line) == (NAME, True, False), line
@@ -383,7 +383,7 @@ def test_a_secret_that_is_no_url_is_a_warning_that_does_not_repeat_it(
 ) -> None:
     assert referring(f"{KEY} hunter2").fire(MORNING)["outcome"] == "succeeded"
     lines = log()
-    reasons = [line["reason"] for line in lines if line.get("message") == "ping not taken"]
+    reasons = [line["reason"] for line in lines if line.get("message") == "ping not accepted"]
     assert reasons == ["what the setting refers to must be the https:// URL of one check, with its path"] * 2
     assert KEY not in json.dumps(lines)
 
@@ -392,7 +392,7 @@ def test_a_secret_that_is_missing_is_a_warning(world: World, log: Log) -> None:
     secrets.forget()
     world.configure(daily_digest_ping="arn:aws:secretsmanager:us-east-1:123456789012:secret:gone")
     assert world.fire(MORNING)["outcome"] == "succeeded"
-    reasons = [line["reason"] for line in log() if line.get("message") == "ping not taken"]
+    reasons = [line["reason"] for line in log() if line.get("message") == "ping not accepted"]
     assert ["cannot be read" in reason for reason in reasons] == [True, True]
 
 

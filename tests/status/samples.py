@@ -30,7 +30,9 @@ def run(**changed: Any) -> Run:
         "finished_at": MORNING + MINUTE,
         "lease_until": MORNING,
         "total": 0,
+        "succeeded": 0,
         "failed": 0,
+        "skipped": 0,
         "error_type": None,
         "error": None,
     }

@@ -121,12 +121,12 @@ def test_an_interval_that_has_ceased_is_told_by_its_own_name(deployment: Deploym
     assert finding.reason == "it is due every 15 minutes"
 
 
-@pytest.mark.parametrize(("minutes", "is_told"), [(30, False), (31, True)])
-def test_a_run_that_nobody_goes_on_with_is_told(deployment: Deployment, minutes: int, is_told: bool) -> None:
+@pytest.mark.parametrize(("minutes", "is_stuck"), [(30, False), (31, True)])
+def test_stuck_run_is_a_finding(deployment: Deployment, minutes: int, is_stuck: bool) -> None:
     lease_until = to_ms(NOW - minutes * MINUTE)
     deployment.ran("external_sync", NOW - HOUR, "running", lease_until=lease_until)
-    expected = ["external_sync began a run on 2 Mar 11:00 that nobody goes on with"]
-    assert deployment.told() == (expected if is_told else [])
+    expected = ["external_sync has a run that appears stuck since 2 Mar 11:29"]
+    assert deployment.told() == (expected if is_stuck else [])
 
 
 NIGHTLY, WORKDAYS, HOURLY = "0 1 * * *", "0 1 * * 1-5", "every 60 minutes"

@@ -1,4 +1,4 @@
-"""Findings: what is not well, what somebody should look at first standing first."""
+"""Findings: what is wrong, the most urgent first."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from chalicelib.operate.status.tasks import TaskStatus
 from chalicelib.operate.status.words import at, between, some
 from chalicelib.runs.claims import MISSED
 
-# The watch takes a run up a quarter of an hour after its lease; one that still lies there nobody has taken up.
-LAPSED = timedelta(minutes=30)
-# As the alarms have it by default; a queue that has none of its own is as patient as work.
+# The watch rescues a run a quarter of an hour after its lease has ended.
+STUCK_AFTER = timedelta(minutes=30)
+# The defaults of the alarms; other queues have the limit of `work`.
 OLDEST = {"work": timedelta(hours=2), "priority": timedelta(minutes=15)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that is not well: its subject, what is the matter with it, and why, where somebody has said so.
+    """Something that is wrong: its subject, what is wrong with it, and the reason if it is known.
 
-    `section` is that of the page which shows it.
+    `section` is the section of the page that shows it.
     """
 
     section: str
@@ -38,13 +38,13 @@ def find(
     *,
     now: datetime,
 ) -> tuple[Finding, ...]:
-    """Return all findings, those of parts among them."""
+    """Return all findings, including those of parts."""
     return (
         *_watch(tasks, now=now),
         *_settled(tasks, Outcome.DEAD.value, "was given up", now=now),
         *_settled(tasks, MISSED, "missed its fire", now=now),
         *_silent(tasks, now=now),
-        *_lapsed(running, now=now),
+        *_stuck(running, now=now),
         *of_parts,
         *_waiting(queue, now=now),
         *_dead_jobs(queue),
@@ -55,7 +55,7 @@ def find(
 def _watch(tasks: Sequence[TaskStatus], *, now: datetime) -> Iterator[Finding]:
     if unheard := [task.unheard_since for task in tasks if task.unheard_since and not task.is_interval]:
         matter = f"has not looked at a fire since {at(min(unheard), now=now)}"
-        yield Finding(section="tasks", subject="the watch", matter=matter, reason="what is missed now, nobody tells")
+        yield Finding(section="tasks", subject="the watch", matter=matter, reason="missed fires are not reported")
 
 
 def _settled(tasks: Sequence[TaskStatus], status: str, verb: str, *, now: datetime) -> Iterator[Finding]:
@@ -75,10 +75,10 @@ def _silent(tasks: Sequence[TaskStatus], *, now: datetime) -> Iterator[Finding]:
             yield Finding(section="tasks", subject=task.name, matter=matter, reason=f"it is due {task.schedule}")
 
 
-def _lapsed(running: Sequence[Run], *, now: datetime) -> Iterator[Finding]:
+def _stuck(running: Sequence[Run], *, now: datetime) -> Iterator[Finding]:
     for run in running:
-        if run.lease_until + LAPSED < now:
-            matter = f"began a run on {at(run.started_at, now=now)} that nobody goes on with"
+        if run.lease_until and run.lease_until + STUCK_AFTER < now:
+            matter = f"has a run that appears stuck since {at(run.lease_until, now=now)}"
             yield Finding(section="tasks", subject=run.task, matter=matter)
 
 

@@ -26,7 +26,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 # Persian words and emoji contain these joiners; other invisible characters can reverse or hide text.
 JOINERS = "\u200c\u200d"
 LEGEND = ("succeeded", "skipped", "running", "missed", "failed", "dead", "none")
-# Letters in two marks of the same shape, for readers who cannot tell their colours apart.
+# Letters for two marks of the same shape, so that no colour is needed to distinguish them.
 LETTERS = {"dead": "D", "failed": "F"}
 # How many bad days are named.
 MAX_NAMED = 3
@@ -73,7 +73,7 @@ def content(status: Status, parts: Collection[Part]) -> dict[str, Any]:
 
 
 def environment(parts: Collection[Part], *folders: Path) -> Environment:
-    """Return the environment of the page's template, of the parts', and of other folders' templates that extend it."""
+    """Return the environment of the templates of the page, of the parts, and of other folders that extend them."""
     of_parts = [section.template.parent for section in sections_of(parts)]
     return templates(TEMPLATES, *of_parts, *folders, clean=visible)
 

@@ -1,4 +1,4 @@
-"""The queue: how many jobs wait and since when, and those that were given up."""
+"""The queue: how many jobs wait and for how long, and the dead ones."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,21 +7,21 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, or_, select, true
 
+from chalicelib.core import pauses
 from chalicelib.core.clock import from_ms, to_ms
-from chalicelib.core.pauses import ALL_JOBS
 from chalicelib.core.redaction import redact
 from chalicelib.queue.job import TAKEN, WAITING, Status
 from chalicelib.schema import jobs
 
 QUEUES = ("work", "priority")
-MOST_DEAD, LONG = 20, 1000
+MOST_DEAD, LONGEST_ERROR = 20, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Depth:
-    """A queue's jobs by where they stand: due, due and of a paused type, being done, due later, given up.
+    """How many jobs of a queue are due, due but paused, in progress, due later, and dead.
 
-    `oldest_due_at` is since when the oldest of those that are due has been.
+    `oldest_due_at` is when the oldest of the waiting jobs became due.
     """
 
     queue: str
@@ -35,7 +35,7 @@ class Depth:
 
 @dataclass(frozen=True, kw_only=True)
 class DeadJob:
-    """A job that was given up, and why."""
+    """A dead job, with its last error."""
 
     id: str
     type: str
@@ -47,26 +47,26 @@ class DeadJob:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueStatus:
-    """Each queue's depth, and of the dead jobs the latest."""
+    """The depth of each queue, and the latest dead jobs."""
 
     depths: tuple[Depth, ...]
     dead: tuple[DeadJob, ...]
 
     @property
     def dead_count(self) -> int:
-        """How many jobs were given up in all."""
+        """The number of dead jobs."""
         return sum(depth.dead for depth in self.depths)
 
 
 def read_queue(connection: Connection, paused: Collection[str], *, now: datetime) -> QueueStatus:
-    """Return the status of the queue, of which these types of jobs are paused, or by `*` all."""
+    """Return the status of the queue; `paused` are the paused types of jobs, or `*` for all."""
     now_ms = to_ms(now)
     is_later = or_(jobs.c.due_at > now_ms, func.coalesce(jobs.c.slot_at, 0) > now_ms)
     stands = case(
         (jobs.c.status == Status.DEAD.value, "dead"),
         (jobs.c.status.in_(TAKEN), "in_work"),
         (is_later, "later"),
-        (true() if ALL_JOBS in paused else jobs.c.type.in_(list(paused)), "held_back"),
+        (true() if pauses.ALL in paused else jobs.c.type.in_(list(paused)), "held_back"),
         else_="waiting",
     ).label("stands")
     due = case((jobs.c.due_at > jobs.c.created_at, jobs.c.due_at), else_=jobs.c.created_at)
@@ -99,7 +99,7 @@ def _dead(row: Any) -> DeadJob:
         queue=row.queue,
         attempts=row.attempts,
         ended_at=_moment(row.ended_at),
-        error=None if row.last_error is None else redact(row.last_error)[:LONG],
+        error=None if row.last_error is None else redact(row.last_error)[:LONGEST_ERROR],
     )
 
 
@@ -107,5 +107,5 @@ def _moment(ms: int | None) -> datetime | None:
     try:
         return None if ms is None else from_ms(ms)
     except (ValueError, OverflowError, OSError):
-        # Whoever wrote the row may have counted in another unit.
+        # Other services insert rows too, perhaps in another unit.
         return None

@@ -1,4 +1,4 @@
-"""Runs: those that are going on, and of each task the latest."""
+"""Recorded runs, as every command shows them: those in progress, and the latest of each task."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from chalicelib.core.redaction import redact
 from chalicelib.runs.claims import MISSED, MissedReason
 from chalicelib.schema import runs
 
-# How many durations of a task are shown, among how many of its latest runs they are looked for, …
+# How many durations of a task are shown, and in how many of its latest runs they are looked for.
 SHOWN, LOOKED_AT = 30, 500
-# … how many runs that are going on, and how much of an error.
-MOST_RUNNING, LONG = 50, 1000
+MOST_RUNNING = 50
+# Characters of an error: Lambda answers with no more than 6 MB.
+LONGEST_ERROR = 1000
 
-SHAPE = [column for column in runs.c if column.key not in {"options", "checkpoint", "request_id", "failures"}]
-# A fire that was held back on purpose tells nothing of how the task is.
+# All but what may be long.
+COLUMNS = [column for column in runs.c if column.key not in {"options", "checkpoint"}]
+# A fire that was held back on purpose says nothing about the task's health.
 _HELD_BACK = and_(
     runs.c.status == MISSED,
     runs.c.error_type.in_([MissedReason.PAUSED, MissedReason.HELD_BACK, MissedReason.OVERLAP]),
@@ -30,28 +32,30 @@ _HELD_BACK = and_(
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run as its row has it; `total` and `failed` are items, `lease_until` only matters while it is running."""
+    """A recorded run; `total` to `skipped` count its items, and `lease_until` is None when no attempt holds it."""
 
     id: str
     task: str
-    scheduled_for: datetime
     trigger: str
     status: str
     attempt: int
+    scheduled_for: datetime
     started_at: datetime
     finished_at: datetime | None
-    lease_until: datetime
+    lease_until: datetime | None
     total: int
+    succeeded: int
     failed: int
+    skipped: int
     error_type: str | None
     error: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latest:
-    """A task's latest run, what it has come to, and its latest fire by the schedule.
+    """A task's latest run, its latest results, and the latest fire of its schedule.
 
-    `settled` are the run for the latest fire that is over and the run that ended last, which may be of an earlier one.
+    `settled` are the run of the latest fire that is over, and the run that ended last if it is another one.
     """
 
     run: Run | None = None
@@ -60,9 +64,9 @@ class Latest:
 
 
 def read_running(connection: Connection) -> tuple[Run, ...]:
-    """Return the runs that are not over, the newest first."""
-    query = select(*SHAPE).where(runs.c.status == "running").order_by(runs.c.started_at.desc(), runs.c.id)
-    return tuple(_run(row) for row in connection.execute(query.limit(MOST_RUNNING)))
+    """Return the runs in progress, newest first."""
+    query = select(*COLUMNS).where(runs.c.status == "running").order_by(runs.c.started_at.desc(), runs.c.id)
+    return tuple(read_run(row) for row in connection.execute(query.limit(MOST_RUNNING)))
 
 
 def read_latest(connection: Connection, tasks: Collection[str]) -> dict[str, Latest]:
@@ -80,8 +84,8 @@ def read_latest(connection: Connection, tasks: Collection[str]) -> dict[str, Lat
         for way, (moment, condition) in ways.items()
     ]
     ids = {(row.task, row.way): row.id for row in _together(connection, queries)}
-    of_ids = select(*SHAPE).where(runs.c.id.in_(set(ids.values())))
-    by_id = {row.id: _run(row) for row in connection.execute(of_ids)}
+    of_ids = select(*COLUMNS).where(runs.c.id.in_(set(ids.values())))
+    by_id = {row.id: read_run(row) for row in connection.execute(of_ids)}
     found = {key: by_id[id_] for key, id_ in ids.items() if id_ in by_id}
     return {
         task: Latest(
@@ -94,7 +98,7 @@ def read_latest(connection: Connection, tasks: Collection[str]) -> dict[str, Lat
 
 
 def read_durations(connection: Connection, tasks: Collection[str]) -> dict[str, tuple[int, ...]]:
-    """Return for each task the milliseconds that its latest runs took which succeeded, the latest last."""
+    """Return by task how many milliseconds its latest successful runs took, latest last."""
     found: dict[str, list[int]] = {task: [] for task in tasks}
     queries = []
     for task in tasks:
@@ -112,27 +116,22 @@ def _latest_first(task: str, *columns: ColumnElement[Any], by: ColumnElement[Any
 
 
 def _together(connection: Connection, queries: Sequence[Select[Any]]) -> Sequence[Row[Any]]:
-    """Return the rows of several queries, in no certain order, in one round trip. None may have a column of text."""
+    """Return the rows of several queries, unordered, in one round trip. None may have a column of type TEXT."""
     if not queries:
         return ()
-    # Each stands in a subquery, since SQLite takes no ORDER BY in a part of a UNION. With a TEXT in one, MariaDB 11.8.9
-    # may crash as a whole when it drops the table that it made of it.
+    # Each is a subquery, since SQLite accepts no ORDER BY in a part of a UNION. With a TEXT column in one, the server
+    # MariaDB 11.8.9 may crash when it drops the temporary table.
     return connection.execute(union_all(*(select(query.subquery()) for query in queries))).all()
 
 
-def _run(row: Row[Any]) -> Run:
+def read_run(row: Row[Any], *, longest_error: int | None = LONGEST_ERROR) -> Run:
+    """Return a run from its row, with secrets in its error redacted."""
     return Run(
-        id=row.id,
-        task=row.task,
+        **{name: getattr(row, name) for name in ("id", "task", "trigger", "status", "attempt", "error_type")},
+        **{name: getattr(row, name) for name in ("total", "succeeded", "failed", "skipped")},
         scheduled_for=from_ms(row.scheduled_for),
-        trigger=row.trigger,
-        status=row.status,
-        attempt=row.attempt,
         started_at=from_ms(row.started_at),
         finished_at=None if row.finished_at is None else from_ms(row.finished_at),
-        lease_until=from_ms(row.lease_until),
-        total=row.total,
-        failed=row.failed,
-        error_type=row.error_type,
-        error=None if row.error is None else redact(row.error)[:LONG],
+        lease_until=from_ms(row.lease_until) if row.lease_until else None,
+        error=None if row.error is None else redact(row.error)[:longest_error],
     )

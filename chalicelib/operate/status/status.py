@@ -1,4 +1,4 @@
-"""The status of a deployment at one moment, read in a handful of queries however long its history is."""
+"""The status of a deployment, read in a few queries however long its history is."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -32,7 +32,7 @@ class SiteSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """All of it; addresses in texts are masked, secrets redacted.
+    """The whole status, with addresses masked and secrets redacted.
 
     `service` is the deployment's name in its logs, and `sections` has what each part adds, by the section's name.
     """
@@ -50,13 +50,13 @@ class Status:
 
     @property
     def is_well(self) -> bool:
-        """Whether there is nothing that somebody should look at."""
+        """Whether there are no findings."""
         return not self.findings
 
 
 def read(context: Context, schedules: Mapping[str, Schedule], parts: Collection[Part]) -> Status:
     """Return the status of a deployment with these schedules and parts. Raises DBAPIError."""
-    # To the second, as all of it is told.
+    # To the second, as it is shown.
     now = from_ms(context.clock.now_ms()).replace(microsecond=0)
     added = sections_of(parts)
 
@@ -92,6 +92,6 @@ def _headline(findings: tuple[Finding, ...], tasks: tuple[TaskStatus, ...], paus
         return "Nothing has run yet, and nothing is wrong."
     if pauses:
         names = [pause.subject for pause in pauses]
-        told = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-        return f"All is well, with {told} paused." if len(names) <= 3 else f"All is well, with {len(names)} pauses."
+        listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return f"All is well, with {listed} paused." if len(names) <= 3 else f"All is well, with {len(names)} pauses."
     return "All is well."

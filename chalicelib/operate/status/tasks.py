@@ -1,4 +1,4 @@
-"""The tasks: when each is due, whether it is paused, and what became of it lately."""
+"""The status of tasks: next fires, pauses, and the results of the latest runs."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -15,10 +15,11 @@ from chalicelib.runs import catch_up
 from chalicelib.runs.claims import MissedReason
 from chalicelib.runs.task import find_task
 from chalicelib.schedule.schedule import Schedule
-from chalicelib.schema import runs, schedules
+from chalicelib.schema import runs
+from chalicelib.schema import schedules as schedules_table
 
 NEXT = 3
-# The watch comes every five minutes; after three times somebody should look.
+# Three times the interval of the watch.
 WATCH_LATE = timedelta(minutes=15)
 
 DAYS = 30
@@ -32,7 +33,7 @@ BAD = frozenset(WORST[:3])
 
 @dataclass(frozen=True, kw_only=True)
 class Day:
-    """A day in UTC, the worst status of the runs of its fires, and how many there were of each."""
+    """A day in UTC: the worst status of its fires' runs, and the number of runs by status."""
 
     date: date
     status: DayStatus
@@ -43,10 +44,9 @@ class Day:
 class TaskStatus:
     """A task: `schedule` as text and in `words`, `durations` in milliseconds with the latest last.
 
-    `settled` are the run for its latest fire that is over and the run that ended last, if it is another; none that was
-    held back on purpose. `fires` are the next ones, none of an
-    interval, whose moments nobody knows; `local_fires` are the same as clocks of the schedule's zone show them.
-    `unheard_since` is when a fire was due that nobody has seen, or decided about; None when all is in order.
+    `settled` are the run of the latest fire that is over, and the run that ended last if it is another one; fires held
+    back on purpose do not count. `fires` are the next fires, also in the schedule's zone as `local_fires`; those of an
+    interval are unknown. `unheard_since` is when a fire was due that neither ran nor was recorded as missed.
     """
 
     name: str
@@ -64,17 +64,14 @@ class TaskStatus:
 
 
 def read_tasks(
-    connection: Connection, planned: Mapping[str, Schedule], pauses: Sequence[Pause], *, now: datetime
+    connection: Connection, schedules: Mapping[str, Schedule], pauses: Sequence[Pause], *, now: datetime
 ) -> tuple[TaskStatus, ...]:
-    """Return the status of each planned task, in their order."""
-    watched = {row.task: row for row in connection.execute(select(schedules))}
-    days, latest, durations = (
-        read_days(connection, planned, now=now),
-        read_latest(connection, planned),
-        read_durations(connection, planned),
-    )
-    found = []
-    for name, schedule in planned.items():
+    """Return the status of each task, in the order of the schedules."""
+    watched = {row.task: row for row in connection.execute(select(schedules_table))}
+    days, latest = read_days(connection, schedules, now=now), read_latest(connection, schedules)
+    durations = read_durations(connection, schedules)
+    tasks = []
+    for name, schedule in schedules.items():
         fires, pause = schedule.next(now, count=NEXT), of_task(pauses, name)
         status = TaskStatus(
             name=name,
@@ -90,8 +87,8 @@ def read_tasks(
             local_fires=tuple(_local(fire, schedule) for fire in fires),
             unheard_since=None if pause else _unheard_since(name, schedule, watched.get(name), latest[name], now=now),
         )
-        found.append(status)
-    return tuple(found)
+        tasks.append(status)
+    return tuple(tasks)
 
 
 def _local(fire: datetime, schedule: Schedule) -> str:
@@ -106,16 +103,16 @@ def _words(schedule: Schedule) -> str:
 
 
 def _unheard_since(name: str, schedule: Schedule, watched: Any, latest: Latest, *, now: datetime) -> datetime | None:
-    # Where no function has seen the schedule yet, as after a deployment, nothing can be said.
+    # Unknown until a function has recorded the schedule after a deployment.
     if watched is None or not (current := catch_up.current(watched)).means(schedule.text):
         return None
-    # Nor where a pause is hardly over: the watch takes its time to decide about all that it held back.
+    # Also after a pause, until the watch has decided about the fires that it held back.
     if latest.run is not None and latest.run.error_type == MissedReason.PAUSED:
         return None
     try:
         grace = find_task(name).grace
     except ImportError:
-        # The watch says that it cannot look after this one; the page shows the others.
+        # The watch reports that it cannot check this task; the page shows the others.
         return None
     since = max(from_ms(watched.checked_until), current.since)
     if schedule.every is not None:
@@ -126,13 +123,13 @@ def _unheard_since(name: str, schedule: Schedule, watched: Any, latest: Latest, 
 
 
 def read_days(connection: Connection, tasks: Collection[str], *, now: datetime) -> dict[str, tuple[Day, ...]]:
-    """Return for each task its last days, the oldest first and today last."""
+    """Return the last days of each task, oldest first, up to today."""
     today = now.astimezone(UTC).date()
     dates = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
     day = runs.c.scheduled_for // DAY_MS
     counted = (
         select(runs.c.task, day.label("day"), runs.c.status, func.count().label("number"))
-        # By the index on task and moment, whatever else the history holds.
+        # Uses the index on task and moment, however long the history is.
         .where(runs.c.task.in_(list(tasks)), runs.c.scheduled_for >= DAY_MS * _number(dates[0]))
         .group_by(runs.c.task, day, runs.c.status)
     )

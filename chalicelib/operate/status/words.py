@@ -1,4 +1,4 @@
-"""Moments, ages, durations and sizes as people read them, for the page and the terminal alike."""
+"""Moments, ages, durations and sizes in words, for the page and the terminal."""
 
 from datetime import UTC, date, datetime
 
@@ -7,7 +7,7 @@ SIZES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
 def day(date: date, *, now: datetime) -> str:
-    """Return a day: 24 Nov, and its year where that is not this one."""
+    """Return a day: 24 Nov, with the year if it is not this year."""
     return f"{date.day} {date:%b}" if date.year == now.astimezone(UTC).year else f"{date.day} {date:%b} {date.year}"
 
 
@@ -18,7 +18,7 @@ def at(moment: datetime, *, now: datetime) -> str:
 
 
 def between(one: datetime, other: datetime) -> str:
-    """Return how much time lies between two moments, whichever is first, in one unit: 40 s, 12 min, 5 h, 3 d."""
+    """Return the time between two moments, in any order, in one unit: 40 s, 12 min, 5 h, 3 d."""
     seconds = abs((other - one).total_seconds())
     if seconds < MINUTE:
         return f"{seconds:.0f} s" if seconds < MINUTE - 0.5 else "1 min"
@@ -42,7 +42,7 @@ def took(milliseconds: float) -> str:
 
 
 def size(octets: int) -> str:
-    """Return a number of bytes in the largest unit of which there is one: 1.2 GB."""
+    """Return a number of bytes in the largest fitting unit: 1.2 GB."""
     unit, name = next(((unit, name) for unit, name in SIZES if octets >= unit), (1, "bytes"))
     return f"{octets / unit:,.1f} {name}" if unit > 1 else f"{octets} {name}"
 

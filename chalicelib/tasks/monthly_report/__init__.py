@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import select
 
-from chalicelib.api import Context, Counts, InvalidRequestError, NewJob, Run, enqueue_many, task, transaction
+from chalicelib.api import Context, Counts, InvalidRequestError, Job, Run, enqueue_many, task, transaction
 from chalicelib.application import users
 from chalicelib.core.clock import from_ms
 from chalicelib.mail.settings import MailSettings
@@ -77,9 +77,9 @@ def _enqueue_mails(context: Context, run: Run, report: Report, administrators: l
     # Scheduled runs send one mail a month, however often they repeat; manual runs one for each request.
     occasion = str(report.month) if run.trigger in AUTOMATIC else str(run.id)
     mails = [
-        NewJob(
+        Job(
             type="send_email",
-            data=page.mail(report, to=administrator.email, name=administrator.name, link=link),
+            payload=page.mail(report, to=administrator.email, name=administrator.name, link=link),
             idempotency_key=f"monthly_report {occasion} {administrator.id}",
         )
         for administrator in administrators
