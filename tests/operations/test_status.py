@@ -39,6 +39,7 @@ def test_the_status_is_json_that_reads_back_as_what_it_was(world: World) -> None
     give_up(world, last_error="no such address")
     answer = ask(world, "status")
     assert read_status(answer) == read(world.context(), PLANNED, PARTS)
+    assert "sections" not in answer
     assert answer["is_well"] is False
     assert answer["headline"] == "Not well: 1 job was given up."
     assert answer["read_at"] == "2016-08-04T08:00:00Z"

@@ -12,7 +12,7 @@ from chalicelib.core.context import Context
 from chalicelib.core.part import Part
 from chalicelib.core.templates import templates
 from chalicelib.core.text import clean
-from chalicelib.operate.operations import sections_of
+from chalicelib.operate.operations import Nothing, sections_of
 from chalicelib.operate.status.status import Status, read
 from chalicelib.operate.status.tasks import BAD, WORST, Day
 from chalicelib.operate.status.words import at, between, day, size, some, took
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 KEY = "status/index.html"
+# Anyone who has the link can read the page, so the link lasts just long enough to open it.
+LINK_SECONDS = 900
 TEMPLATES = Path(__file__).parent / "templates"
 # Persian words and emoji contain these joiners; other invisible characters can reverse or hide text.
 JOINERS = "\u200c\u200d"
@@ -38,6 +40,15 @@ def store(context: Context, schedules: Mapping[str, Schedule], parts: Collection
     found = read(context, schedules, parts)
     context.store.put(KEY, html(found, parts).encode(), content_type="text/html; charset=utf-8")
     return found
+
+
+def store_page(
+    context: Context, _request: Nothing, schedules: Mapping[str, Schedule], parts: Collection[Part]
+) -> dict[str, Any]:
+    """Store the page, and return a link that opens it for a quarter of an hour."""
+    status = store(context, schedules, parts)
+    link = context.store.link(KEY, seconds=LINK_SECONDS)
+    return {"is_well": status.is_well, "headline": status.headline, "link": link, "seconds": LINK_SECONDS}
 
 
 def html(status: Status, parts: Collection[Part]) -> str:

@@ -15,7 +15,8 @@ from chalicelib.core.part import Part
 from chalicelib.core.pauses import Pause
 from chalicelib.core.redaction import redact
 from chalicelib.core.telemetry import SERVICE
-from chalicelib.operate.operations import sections_of
+from chalicelib.operate.answers import to_json
+from chalicelib.operate.operations import Nothing, sections_of
 from chalicelib.operate.status.findings import Finding, find
 from chalicelib.operate.status.queue import QueueStatus, read_queue
 from chalicelib.operate.status.runs import Run, read_running
@@ -82,6 +83,16 @@ def read(context: Context, schedules: Mapping[str, Schedule], parts: Collection[
         )
 
     return context.database.autocommit(work)
+
+
+def show(
+    context: Context, _request: Nothing, schedules: Mapping[str, Schedule], parts: Collection[Part]
+) -> dict[str, Any]:
+    """Return the status as JSON, in which each section of a part is a key of its own."""
+    status = read(context, schedules, parts)
+    answer: dict[str, Any] = to_json(status)
+    sections = answer.pop("sections")
+    return {"is_well": status.is_well, **answer, **sections}
 
 
 def _headline(findings: tuple[Finding, ...], tasks: tuple[TaskStatus, ...], pauses: tuple[Pause, ...]) -> str:
