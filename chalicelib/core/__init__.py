@@ -1,1 +1,1 @@
-"""The ground that everything stands on: settings, database, errors, logs, storage."""
+"""The base of all other folders: settings, database, errors, logs, storage."""

@@ -1,4 +1,4 @@
-"""Settings from the environment: what reads one, and the settings of the engine.
+"""Settings from the environment: their parsers, and the settings of the engine.
 
 Each part and task declares its own in a frozen dataclass. A field is read from the variable of its name in capitals.
 """
@@ -14,13 +14,13 @@ from chalicelib.core.errors import ConfigurationError
 T = TypeVar("T")
 
 SMALLEST = 0.001
-# What the variable of a task's pings ends in, after the task's name.
+# The end of the variable of a task's pings, after the task's name.
 PING = "_PING"
 
 
 def setting(parse: Callable[[str], Any], *, default: str | None = None) -> Any:
     """Declare a setting. Without a default it must be set; `parse` raises ValueError with the rest of a sentence."""
-    # Not in the representation: some hold passwords, and a traceback may show it.
+    # Not in the representation, which a traceback may show: some settings hold passwords.
     return field(repr=False, metadata={"parse": parse, "default": default})
 
 
@@ -29,7 +29,7 @@ def url(*schemes: str) -> Callable[[str], str]:
     sentence = f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}"
 
     def parse(text: str) -> str:
-        # An address of the web comes to stand in a header; a file's path may hold spaces.
+        # A web address becomes part of a header; a file's path may have spaces.
         is_plain = text.isprintable() and ("https" not in schemes or (text.isascii() and " " not in text))
         if not (is_plain and text.startswith(tuple(f"{scheme}://" for scheme in schemes))):
             raise ValueError(sentence)
@@ -37,7 +37,7 @@ def url(*schemes: str) -> Callable[[str], str]:
             parts = urlsplit(text)
             is_whole = parts.port is None or parts.port > 0
         except ValueError:
-            # Its own message would repeat the value, and with it a password.
+            # Python's message repeats the value, perhaps with a password.
             raise ValueError(sentence) from None
         if not is_whole or not (parts.hostname or parts.scheme == "sqlite"):
             raise ValueError(f"{sentence} and a host")
@@ -47,19 +47,19 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def not_empty(text: str) -> str:
-    """Return a text that has more than spaces."""
+    """Return a text that is not blank. Raises ValueError for any other."""
     if not text.strip():
         raise ValueError("must not be empty")
     return text
 
 
 def is_reference(text: str) -> bool:
-    """Return whether a value refers to a secret instead of being it."""
+    """Return whether a value is a reference to a secret."""
     return text.startswith("arn:") and ":secretsmanager:" in text
 
 
 def or_reference(parse: Callable[[str], Any]) -> Callable[[str], str]:
-    """Return a parser that lets a reference to a secret pass unread."""
+    """Return a parser that accepts references to secrets too, and leaves them as they are."""
 
     def check(text: str) -> str:
         if not is_reference(text):
@@ -77,7 +77,7 @@ def reference(text: str) -> str:
 
 
 def optional(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a parser that takes an empty text for None."""
+    """Return a parser that reads an empty text as None."""
     return lambda text: parse(text) if text else None
 
 
@@ -113,13 +113,13 @@ def patterns(text: str) -> tuple[str, ...]:
 
 
 def check_ping(text: str) -> str:
-    """Return the URL that pings of a task go to. Raises ValueError for what cannot be one."""
+    """Return the URL of a task's pings. Raises ValueError for any other text."""
     sentence = "must be the https:// URL of one check, with its path"
     try:
         parts = urlsplit(url("https", "http")(text))
     except ValueError:
         raise ValueError(sentence) from None
-    # Whoever knows the path can ping too, so it goes nowhere in the clear; tests have a server of this machine.
+    # Anyone who knows the path can ping, so it is sent encrypted, except to a server of this machine in tests.
     is_secure = parts.scheme == "https" or parts.hostname == "127.0.0.1"
     if not is_secure or "@" in parts.netloc or parts.fragment or not parts.path.strip("/"):
         raise ValueError(sentence)
@@ -128,9 +128,9 @@ def check_ping(text: str) -> str:
 
 def _retention(text: str) -> int:
     days = int(positive(int)(text))
-    # A message may lie on the dead-letter queue for 14 days, and without its job's row it would be done again.
+    # SQS keeps a dead letter for 14 days, and its job would be performed again if its row were gone.
     if days < 15:
-        raise ValueError("must be at least 15 days, longer than any message may live")
+        raise ValueError("must be at least 15 days, longer than SQS keeps any message")
     return days
 
 

@@ -29,15 +29,15 @@ class PermanentError(NightshiftError):
 
 
 class DamagedError(PermanentError):
-    """What is read back is not what was stored."""
+    """Stored data cannot be read back as it was."""
 
 
 class TransientError(NightshiftError):
-    """Something outside refused for now; the same work may succeed later."""
+    """A service is unavailable or refuses for now; the same work may succeed later."""
 
 
 class OutOfTimeError(NightshiftError):
-    """The deadline is near; what was done is saved and the rest must be continued."""
+    """The deadline is near; progress is saved, and the rest must be continued."""
 
 
 class RunFailedError(NightshiftError):

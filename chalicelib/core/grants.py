@@ -1,22 +1,22 @@
-"""What a database user is granted, read as MySQL and MariaDB write it."""
+"""The grants of a database user, as MySQL and MariaDB write them, and the rights that a deployment needs."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-# Any one of them shows the routines of a schema.
+# Each of them lets a user see the routines of a schema.
 SHOWING_ROUTINES = frozenset(
     {"EXECUTE", "CREATE ROUTINE", "ALTER ROUTINE", "SHOW CREATE ROUTINE", "SHOW_ROUTINE", "ALL PRIVILEGES"}
 )
 _NAME = r"(?:\*|`(?:[^`]|``)+`)"
 _GRANT = re.compile(rf"GRANT (?P<privileges>.+?) ON (?P<schema>{_NAME})\.(?P<table>{_NAME}) TO (?P<grantee>\S+)")
-# In a grant on schemas: a wildcard that is none, the two that are, and all else.
+# In a grant on schemas: an escaped wildcard, the two wildcards, and any other character.
 _PIECES = re.compile(r"\\([%_])|(%)|(_)|(.)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """Privileges of a user or a role, on what names and patterns say as the server writes them."""
+    """Privileges of a user or a role; `schema` and `table` are names or patterns as the server writes them."""
 
     privileges: frozenset[str]
     schema: str
@@ -24,14 +24,14 @@ class Grant:
     grantee: str
 
     def means(self, schema: str) -> bool:
-        """Return whether it is on all of that schema, and perhaps of others, but not of all that there are."""
+        """Return whether it is on the whole schema, by name or pattern, but not on all schemas."""
         if self.schema == "*" or self.table != "*":
             return False
         return schema == self._name or re.fullmatch(_PIECES.sub(_regex, self._name), schema, re.DOTALL) is not None
 
     @property
     def closeness(self) -> float:
-        """Where its first wildcard is: the later, the sooner the server goes by this grant."""
+        """The position of its first wildcard: the server prefers the grant with the last one."""
         wildcards = (piece.start() for piece in _PIECES.finditer(self._name) if piece[2] or piece[3])
         return next(wildcards, float("inf"))
 
@@ -46,7 +46,7 @@ def _regex(piece: "re.Match[str]") -> str:
 
 
 def read_grants(texts: Iterable[str]) -> list[Grant]:
-    """Return the grants on schemas and tables among what the server says of a user."""
+    """Return the grants on schemas and tables in the server's list of a user's grants."""
     found = (match.groupdict() for match in map(_GRANT.match, texts) if match is not None)
     return [Grant(**groups | {"privileges": frozenset(groups["privileges"].split(", "))}) for groups in found]
 
@@ -59,7 +59,7 @@ def privileges_on(grants: Iterable[Grant], schema: str) -> frozenset[str]:
 
 
 def sees_routines(grants: Iterable[Grant], schema: str) -> bool:
-    """Return whether a user is shown the routines of a schema; MariaDB keeps them in a table."""
+    """Return whether a user can see the routines of a schema; MariaDB keeps them in a table."""
     grants = list(grants)
     places = {("*", "*"), ("`mysql`", "`proc`")}
     reads_table = any("SELECT" in grant.privileges for grant in grants if (grant.schema, grant.table) in places)
@@ -67,41 +67,41 @@ def sees_routines(grants: Iterable[Grant], schema: str) -> bool:
 
 
 def place_of(grants: Iterable[Grant], schema: str, *, user: str) -> str:
-    """Return where to grant a user more of a schema.
+    """Return the place in which to grant a user more rights on a schema.
 
-    A grant whose pattern is closer to the schema's name than that of an earlier one would take that one's place.
+    A grant with a closer pattern than an earlier one would replace it, since the server goes by one of them.
     """
     own = [grant for grant in grants if re.sub("[`']", "", grant.grantee) == user]
     return f"{next((grant.schema for grant in _closest(own, schema).values()), pattern_of(schema))}.*"
 
 
 def pattern_of(schema: str) -> str:
-    """Return a schema's name as a GRANT takes it, where _ and % would stand for other letters."""
+    """Return a schema's name for a GRANT, in which _ and % are wildcards unless escaped."""
     escaped = re.sub(r"([%_])", r"\\\1", schema).replace("`", "``")
     return f"`{escaped}`"
 
 
 def _closest(grants: Iterable[Grant], schema: str) -> dict[str, Grant]:
-    """Return by grantee the one grant on schemas which the server goes by."""
+    """Return, by grantee, the one grant on schemas that the server applies."""
     return {g.grantee: g for g in sorted(grants, key=lambda g: g.closeness) if g.means(schema)}
 
 
 TASKS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 MIGRATIONS = ("CREATE", "ALTER", "DROP", "INDEX", "REFERENCES")
 BACKUPS = ("LOCK TABLES", "SHOW VIEW", "TRIGGER", "EVENT")
-# What a drill does with its schema. GRANT ALL gives it; users with every privilege on `*.*` have it without that.
+# What a drill does in its schema. GRANT ALL gives it, as do all privileges on `*.*`.
 DRILLS = (*TASKS, *MIGRATIONS, "CREATE VIEW", "SHOW VIEW", "TRIGGER", "CREATE ROUTINE", "ALTER ROUTINE")
 # A drill restores into a schema of this name and eight more characters.
 DRILL_PREFIX = "nightshift_drill_"
-# Lets a drill make functions and triggers where the server has a binary log. On RDS it is set in the parameter group.
+# Lets a drill create functions and triggers on a server with a binary log. On RDS it is set in the parameter group.
 TRUST = "SET GLOBAL log_bin_trust_function_creators = 1"
-# Stands for the password in the statement that makes the user.
+# The placeholder for the password in the statement that creates the user.
 PLACEHOLDER = "PASSWORD"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Right:
-    """Privileges that a user needs, on what, and what for."""
+    """Privileges that a user needs: for which purpose and on which schema."""
 
     purpose: str
     privileges: Sequence[str]
@@ -129,12 +129,12 @@ def lacking(schema: str, *, on_mariadb: bool, grants: Sequence[Grant] = (), user
 
 
 def create_user(account: str) -> str:
-    """Return the statement that makes the user, with PASSWORD in place of the password."""
+    """Return the statement that creates the user, with PASSWORD as the placeholder of the password."""
     return f"CREATE USER {account} IDENTIFIED BY '{PLACEHOLDER}'"
 
 
 def account_of(user: str, host: str = "%") -> str:
-    """Return a user as statements name it."""
+    """Return a user as SQL statements name it."""
     return "@".join("'" + part.replace("\\", "\\\\").replace("'", "''") + "'" for part in (user, host))
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The closed set of ways in which an attempt ends: done, not needed, to be tried again, given up."""
+    """How an attempt ends: done, not needed, to be retried, or given up."""
 
     SUCCEEDED = "succeeded"
     SKIPPED = "skipped"
@@ -22,7 +22,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Items of work: how many there were, and what became of them."""
+    """Items of work: how many there were, and their results."""
 
     total: int = 0
     succeeded: int = 0
@@ -34,5 +34,5 @@ class Counts:
 
     def as_dict(self) -> dict[str, int]:
         """Return the counts by name."""
-        # Not dataclasses.asdict, which copies deeply and takes twenty times as long; each log line has these.
+        # Not dataclasses.asdict, which copies deeply and takes twenty times as long: each log line has the counts.
         return dict(vars(self))

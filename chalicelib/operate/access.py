@@ -37,10 +37,10 @@ DISTRUSTED = """
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """What the database says to the functions' user.
+    """The access of the functions' database user.
 
-    `refusal` is why it lets the user in not at all, `lacks` what the user's rights are not enough for, `statements`
-    what gives all of that, and `secret` the secret whose password the user must have.
+    `refusal` is why the server rejects the login, `lacks` are the purposes for which the user has not all rights,
+    `statements` grant them, and `secret` has the password that the user must have.
     """
 
     refusal: str | None = None
@@ -51,7 +51,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_access(context: Context, parts: Collection[Part]) -> Access:
-    """Log in and return what a deployment with these parts lacks. Raises DBAPIError where no database answers."""
+    """Log in and return what a deployment with these parts lacks. Raises DBAPIError if the database does not answer."""
     engine = context.database.engine
     if engine.dialect.name == "sqlite":
         return Access(is_migrated=_is_migrated(context))
@@ -65,9 +65,9 @@ def read_access(context: Context, parts: Collection[Part]) -> Access:
 
 
 def grant(context: Context, found: Access) -> None:
-    """Make the user and grant what was found missing, as the administrator whose credentials are known.
+    """Create the user and grant the missing rights, with the administrator's credentials.
 
-    What the administrator may not grant is still missing then. Raises ConfigurationError, TransientError.
+    Rights that the administrator cannot grant stay missing. Raises ConfigurationError, TransientError.
     """
     settings = context.settings(DatabaseSettings)
     login = login_of(settings.database_url, settings.database_credentials)
@@ -81,14 +81,14 @@ def grant(context: Context, found: Access) -> None:
     with translate_errors("the database's user cannot be made"), closing(connect()) as connection:
         if found.refusal is not None:
             account = grants.account_of(login["user"]).replace("%", "%%")
-            # The second for a user that was there already.
+            # The second changes the password of an existing user.
             for verb in ("CREATE USER IF NOT EXISTS", "ALTER USER"):
                 connection.cursor().execute(f"{verb} {account} IDENTIFIED BY %s", [login["password"]])
         for statement in found.statements:
             if statement.startswith("GRANT "):
                 with suppress(MySQLError):
                     connection.query(statement)
-    # A connection keeps the rights that it began with.
+    # Open connections keep the rights that they began with.
     context.database.engine.dispose()
 
 
@@ -127,14 +127,14 @@ def _refused(context: Context, refusal: str, parts: Collection[Part]) -> Access:
 
 
 def _is_distrusted(connection: Connection, grants: Sequence[Grant]) -> bool:
-    """Return whether a drill must not make the functions and triggers that there are, for the binary log's sake."""
+    """Return whether the server's binary log forbids a drill to create the schema's functions and triggers."""
     if TRUSTED & privileges_on(grants, ""):
         return False
     return bool(connection.exec_driver_sql(DISTRUSTED).scalar_one())
 
 
 def _purposes(context: Context, parts: Collection[Part]) -> frozenset[str]:
-    """Return what the user needs rights for."""
+    """Return the purposes for which the user needs rights."""
     return PURPOSES.union(*(operations.rights(context) for operations in operations_of(parts)))
 
 
@@ -144,5 +144,5 @@ def _is_migrated(context: Context) -> bool:
     try:
         return migrations.current(context.database.engine) is not None
     except (OperationalError, ProgrammingError):
-        # The user may not read the table that says so.
+        # The user has no right to read the table of revisions.
         return False
