@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -196,9 +196,9 @@ def files_in(folder: str) -> Iterator[str]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        # What takes long logs its progress to standard output, as Lambda wants it.
-        with redirect_stdout(sys.stderr):
-            restored = restore(*sys.argv[2:])
-        print(json.dumps(restored))
+        # The logger keeps the standard output that it found when it was made, and writes progress there.
+        with os.fdopen(os.dup(1), "w", encoding="utf-8") as output:
+            os.dup2(2, 1)
+            output.write(json.dumps(restore(*sys.argv[2:])))
     else:
         main()

@@ -19,12 +19,13 @@ ROOT = Path(__file__).parent.parent
 
 # What each folder of chalicelib/ may import, apart from itself. The engine is `core` to `operate`; `mail` and `backup`
 # are parts that can be left out; `tasks` and `handlers` belong to the application.
-BASE = {"application", "schema", "core"}
+BASE = {"columns", "application", "schema", "core"}
 ENGINE = BASE | {"schedule", "migrations", "queue", "runs", "operate"}
 MAY_IMPORT = {
-    "application": set[str](),
-    "schema": {"application"},
-    "core": {"application", "schema"},
+    "columns": set[str](),
+    "application": {"columns"},
+    "schema": {"columns", "application"},
+    "core": {"columns", "application", "schema"},
     "schedule": {"core"},
     "migrations": BASE | {"schedule"},
     "queue": BASE,

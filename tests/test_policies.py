@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import insert, text, update
 
 import app
+from chalicelib.application import sessions
 from chalicelib.backup.archive.folder import DRILLED, VERIFIED
 from chalicelib.backup.archive.parts import Reader
 from chalicelib.backup.rds import advance_snapshots
@@ -36,7 +37,7 @@ from chalicelib.queue.payloads import LIMIT
 from chalicelib.queue.services import payloads
 from chalicelib.queue.worker import BatchFailedError
 from chalicelib.runs import catch_up, execution
-from chalicelib.schema import jobs, schedules, sessions
+from chalicelib.schema import jobs, schedules
 from chalicelib.schema import runs as runs_table
 from chalicelib.tasks.database_cleanup import rules
 from nightshift.deploy import functions, policies, triggers

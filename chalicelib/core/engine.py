@@ -26,8 +26,12 @@ IDLE_SECONDS = 1.0
 # A statement that hangs longer than this is a dead connection: no statement of ours may take a minute.
 READ_TIMEOUT_SECONDS = 60
 ACCESS_DENIED = 1045
-# Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
-ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+SESSION = (
+    # Without gap locks, INSERT … SELECT from the application's tables does not block its writers.
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    # TIMESTAMP columns are read and compared in the session's zone.
+    "SET SESSION time_zone = '+00:00'",
+)
 
 # AWS's roots for RDS in every region, those of 2021 (valid to 2061 and 2121).
 RDS_ROOTS = Path(__file__).parent.parent / "certificates" / "rds.pem"
@@ -180,7 +184,8 @@ def _connect_with(url: str, credentials: str | None) -> Callable[..., Any]:
             secrets.forget()
             connection = Connection(**parameters | login_of(url, credentials))
         # Not as init_command, which the URL may have.
-        connection.query(ISOLATION)
+        for setting in SESSION:
+            connection.query(setting)
         return connection
 
     return connect

@@ -55,9 +55,9 @@ def _advice(said: str) -> str:
     found = _MISSING.search(said)
     if found is None:
         return ""
-    from chalicelib.application import metadata, posts, users
+    from chalicelib import schema
 
-    is_ours = (found[1] or found[2]) in metadata.tables.keys() - {users.name, posts.name}
+    is_ours = (found[1] or found[2]) in {getattr(schema, name).name for name in schema.__all__}
     return "; bring it to the newest schema with nightshift migrate" if is_ours else ""
 
 

@@ -68,8 +68,10 @@ class Deliveries:
         self._day = day
 
     def next_users(self, *, after: str, limit: int) -> list[str]:
-        """Return the next ids, greater than `after`, of verified users who want the digest, in order."""
-        query = select(users.c.id).where(WANTS_DIGEST, users.c.id > after).order_by(users.c.id).limit(limit)
+        """Return the next ids, greater than `after` if that is not empty, of verified users who want the digest."""
+        query = select(users.c.id).where(WANTS_DIGEST).order_by(users.c.id).limit(limit)
+        if after:
+            query = query.where(users.c.id > after)
         return self._database.autocommit(lambda connection: list(connection.execute(query).scalars()))
 
     def count_users(self) -> int:
@@ -248,4 +250,5 @@ def _values(after: Status, *, now_ms: int, provider_id: str | None = None, error
 
 
 def _by_user(texts: Mapping[str, str]) -> Any:
-    return case(dict(texts), value=deliveries.c.user_id)
+    id_type = deliveries.c.user_id.type
+    return case({literal(user_id, id_type): text for user_id, text in texts.items()}, value=deliveries.c.user_id)

@@ -17,8 +17,9 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from chalice.app import Response
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
+from chalicelib import application
 from chalicelib.application import users
 from chalicelib.core import secrets
 from chalicelib.core.attempt import attempt
@@ -113,7 +114,7 @@ def opt_out(connection: Connection, user_id: str) -> bool:
     """Opt a user out, and return whether there is one who was subscribed."""
     # A collation finds other spellings of an id too, and a token names one user.
     found = connection.execute(select(users.c.id).where(users.c.id == user_id)).scalars()
-    return _opt_out(connection, [id_ for id_ in found if id_ == user_id]) == 1
+    return application.opt_out(connection, [id_ for id_ in found if id_ == user_id]) == 1
 
 
 def opt_out_address(connection: Connection, address: str, *, spellings: Collection[str]) -> int:
@@ -122,7 +123,7 @@ def opt_out_address(connection: Connection, address: str, *, spellings: Collecti
     stored = {*spellings, *map(_with_unicode_domain, spellings)}
     found = connection.execute(select(users.c.id, users.c.email).where(users.c.email.in_(stored)))
     # A collation also finds other people's addresses, which differ by an accent.
-    return _opt_out(connection, [row.id for row in found if is_same_address(row.email, address)])
+    return application.opt_out(connection, [row.id for row in found if is_same_address(row.email, address)])
 
 
 def _with_unicode_domain(address: str) -> str:
@@ -131,11 +132,6 @@ def _with_unicode_domain(address: str) -> str:
         return f"{local}@{domain.encode().decode('idna')}"
     except UnicodeError:
         return address
-
-
-def _opt_out(connection: Connection, ids: list[str]) -> int:
-    subscribed = update(users).where(users.c.id.in_(ids), users.c.email_digest.is_(True))
-    return connection.execute(subscribed.values(email_digest=False)).rowcount
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
 from chalicelib.core.errors import TransientError
+from chalicelib.core.mapping import require_mapping
 from chalicelib.migrations.online import LOCK_WAIT_SECONDS
 
 # Building an index of millions of rows takes minutes, in which the server says nothing.
@@ -27,8 +28,10 @@ def upgrade(engine: Engine) -> None:
     """Bring the database to the newest revision; tables that the application has already are left as they are.
 
     Cut off at any statement, it goes on from there when it is run again. Raises PermanentError for a change that
-    would stop the application's writers, and TransientError while another upgrade is running.
+    would stop the application's writers, ConfigurationError for tables that application.py maps otherwise than they
+    are, and TransientError while another upgrade is running.
     """
+    require_mapping(engine)
     if current(engine) == newest():
         return
     with _patient(engine) as connection:

@@ -13,6 +13,7 @@ from chalicelib.core.config import DatabaseSettings
 from chalicelib.core.context import Context
 from chalicelib.core.error_text import sentence_of
 from chalicelib.core.errors import ConfigurationError, NightshiftError, TransientError
+from chalicelib.core.mapping import require_mapping
 from chalicelib.core.part import Part
 from chalicelib.operate.operations import Nothing, operations_of
 from chalicelib.queue.services import queues
@@ -69,6 +70,7 @@ def _check_database(context: Context) -> dict[str, Any]:
     with engine.connect() as connection:
         version = "SELECT sqlite_version()" if engine.dialect.name == "sqlite" else "SELECT VERSION()"
         found = connection.execute(text(version)).scalar_one()
+    require_mapping(engine)
     revision, newest = migrations.current(engine), migrations.newest()
     return {"server": f"{engine.dialect.name} {found}", "revision": revision, "newest": newest}
 

@@ -2,10 +2,12 @@
 
 from sqlalchemy import BigInteger, Column, Integer, String, Table, Text
 
-from chalicelib.application import MYSQL, Id, Millis, metadata
+from chalicelib.application import MYSQL, metadata
+from chalicelib.columns import Id, Millis
+from chalicelib.schema.types import table_name
 
 backups = Table(
-    "backups",
+    table_name("backups"),
     metadata,
     # Its folder's name in the bucket, or part of its snapshot's.
     Column("id", String(32), primary_key=True),

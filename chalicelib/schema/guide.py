@@ -1,45 +1,13 @@
-"""The guide's tables, which an application may have already: created where missing, extended where that is said."""
+"""The two of the guide's tables that Nightshift extends where an application has them already."""
 
 from sqlalchemy import Column, Index, Integer, String, Table, Text
 
-from chalicelib.application import MYSQL, Id, Millis, metadata
-from chalicelib.schema.types import LongText
-
-sessions = Table(
-    "sessions",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("user_id", Id, nullable=False, index=True),
-    Column("user_agent", Text),
-    Column("created_at", Millis, nullable=False),
-    Column("updated_at", Millis, nullable=False, index=True),
-    **MYSQL,
-)
-
-password_reset_tokens = Table(
-    "password_reset_tokens",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("email", String(255), nullable=False, index=True),
-    Column("token", String(255), nullable=False, unique=True),
-    Column("created_at", Millis, nullable=False),
-    Column("expires_at", Millis, nullable=False, index=True),
-    **MYSQL,
-)
-
-email_verification_tokens = Table(
-    "email_verification_tokens",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("user_id", Id, nullable=False, index=True),
-    Column("token", String(255), nullable=False, unique=True),
-    Column("created_at", Millis, nullable=False),
-    Column("expires_at", Millis, nullable=False, index=True),
-    **MYSQL,
-)
+from chalicelib.application import MYSQL, metadata
+from chalicelib.columns import Id, Millis
+from chalicelib.schema.types import LongText, table_name
 
 external_data = Table(
-    "external_data",
+    table_name("external_data"),
     metadata,
     Column("id", Id, primary_key=True),
     Column("external_id", String(255), nullable=False, unique=True),
@@ -59,7 +27,7 @@ external_data = Table(
 )
 
 jobs = Table(
-    "jobs",
+    table_name("jobs"),
     metadata,
     Column("id", Id, primary_key=True),
     Column("type", String(64), nullable=False),

@@ -2,11 +2,12 @@
 
 from sqlalchemy import Column, Integer, String, Table
 
-from chalicelib.application import MYSQL, Id, Millis, metadata
-from chalicelib.schema.types import LongText
+from chalicelib.application import MYSQL, metadata, users
+from chalicelib.columns import Id, Millis
+from chalicelib.schema.types import LongText, table_name
 
 digests = Table(
-    "digests",
+    table_name("digests"),
     metadata,
     # The calendar day of its posts, 2016-08-03; the first run of a day fixes the content for every later one.
     Column("day", String(10), primary_key=True),
@@ -18,10 +19,10 @@ digests = Table(
 )
 
 deliveries = Table(
-    "deliveries",
+    table_name("deliveries"),
     metadata,
     Column("digest_day", String(10), primary_key=True),
-    Column("user_id", Id, primary_key=True),
+    Column("user_id", users.c.id.type, primary_key=True),
     # pending, sending, sent, refused, withdrawn, unknown: docs/lifecycle.md draws the moves.
     Column("status", String(16), nullable=False),
     Column("claimed_at", Millis),
@@ -34,7 +35,7 @@ deliveries = Table(
 
 # Mails that jobs send, one row a job, written before the mail.
 emails = Table(
-    "emails",
+    table_name("emails"),
     metadata,
     Column("job_id", Id, primary_key=True),
     # As in deliveries: pending, sending, sent, refused, unknown.
@@ -49,7 +50,7 @@ emails = Table(
 
 # Addresses that are suppressed, or have bounced: by a digest of the address, exact under any collation.
 suppressions = Table(
-    "suppressions",
+    table_name("suppressions"),
     metadata,
     Column("address_digest", String(64), primary_key=True),
     Column("address", String(255), nullable=False),

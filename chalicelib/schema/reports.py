@@ -2,20 +2,22 @@
 
 from sqlalchemy import Column, Integer, String, Table
 
-from chalicelib.application import MYSQL, Id, Millis, metadata
+from chalicelib.application import MYSQL, metadata, users
+from chalicelib.columns import Millis
+from chalicelib.schema.types import table_name
 
 # Who was active on which day of the reports' calendar, kept when their sessions are long cleaned up.
 activity = Table(
-    "activity",
+    table_name("activity"),
     metadata,
     Column("day", String(10), primary_key=True),
-    Column("user_id", Id, primary_key=True),
+    Column("user_id", users.c.id.type, primary_key=True),
     **MYSQL,
 )
 
 # The days that were recorded: one that is missing here has no history, which is not the same as nobody active.
 activity_days = Table(
-    "activity_days",
+    table_name("activity_days"),
     metadata,
     Column("day", String(10), primary_key=True),
     Column("users", Integer, nullable=False),
@@ -25,7 +27,7 @@ activity_days = Table(
 
 # What a monthly report says of a month, counted once: later deletions do not change what was reported.
 month_figures = Table(
-    "month_figures",
+    table_name("month_figures"),
     metadata,
     Column("month", String(7), primary_key=True),
     Column("new_users", Integer, nullable=False),

@@ -2,11 +2,12 @@
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, String, Table, Text, UniqueConstraint
 
-from chalicelib.application import MYSQL, Id, Millis, metadata
-from chalicelib.schema.types import LongText
+from chalicelib.application import MYSQL, metadata
+from chalicelib.columns import Id, Millis
+from chalicelib.schema.types import LongText, table_name
 
 runs = Table(
-    "runs",
+    table_name("runs"),
     metadata,
     Column("id", Id, primary_key=True),
     Column("task", String(64), nullable=False),
@@ -39,7 +40,7 @@ runs = Table(
 # The schedule of each task, and up to when the watch has decided about its fires. Whoever decides about runs of a task
 # locks its row.
 schedules = Table(
-    "schedules",
+    table_name("schedules"),
     metadata,
     Column("task", String(64), primary_key=True),
     Column("text", Text, nullable=False),
@@ -51,7 +52,7 @@ schedules = Table(
 
 # What an operator has stopped: a type of jobs, a task, or by * every one.
 pauses = Table(
-    "pauses",
+    table_name("pauses"),
     metadata,
     Column("kind", String(16), primary_key=True),
     Column("name", String(64), primary_key=True),
@@ -63,7 +64,7 @@ pauses = Table(
 # The next free turn of each type that has a rate limit, in milliseconds with fractions: of a thousand turns a second
 # and more, several share one millisecond.
 rate_slots = Table(
-    "rate_slots",
+    table_name("rate_slots"),
     metadata,
     Column("type", String(64), primary_key=True),
     Column("next_at", Double, nullable=False),

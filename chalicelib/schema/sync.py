@@ -2,12 +2,13 @@
 
 from sqlalchemy import Column, Index, String, Table, Text
 
-from chalicelib.application import MYSQL, Millis, metadata
-from chalicelib.schema.types import LongText
+from chalicelib.application import MYSQL, metadata
+from chalicelib.columns import Millis
+from chalicelib.schema.types import LongText, table_name
 
 # How far each source of the external sync has been read.
 sync_states = Table(
-    "sync_states",
+    table_name("sync_states"),
     metadata,
     Column("source", String(64), primary_key=True),
     Column("cursor", Text),
@@ -20,7 +21,7 @@ sync_states = Table(
 
 # Items of a source that could not be taken, once each, with the reason.
 quarantine = Table(
-    "quarantine",
+    table_name("quarantine"),
     metadata,
     Column("digest", String(64), primary_key=True),
     Column("source", String(64), nullable=False),

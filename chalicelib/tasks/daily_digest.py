@@ -2,9 +2,11 @@
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from chalicelib.api import Context, Counts, OutOfTimeError, Run, logger, save_checkpoint, task
-from chalicelib.application import posts
+from chalicelib.api import Context, Counts, OutOfTimeError, Run, Skipped, logger, save_checkpoint, task
+from chalicelib.application import posts, users
+from chalicelib.columns import is_absent
 from chalicelib.core.database import insert_missing
+from chalicelib.core.mapping import require_mapping
 from chalicelib.mail.ledger import Deliveries
 from chalicelib.mail.letter import Composition, compose, from_json
 from chalicelib.mail.settings import MailSettings
@@ -23,13 +25,16 @@ def daily_digest(context: Context, run: Run) -> Counts:
 
     Counts are recipients: succeeded were queued, skipped had been sent to before.
     """
+    if is_absent(posts):
+        raise Skipped("application.py maps no table of posts, so there is nothing to send")
     settings, database = context.settings(MailSettings), context.database
+    require_mapping(database.engine, users, posts)
     window = window_before(run.scheduled_for, settings.digest_zone)
     day = window.day.isoformat()
     deliveries = Deliveries(database, context.clock, day=day)
     if run.dry_run:
-        users = deliveries.count_users() if database.autocommit(lambda each: _count_posts(each, window)) else 0
-        return Counts(total=users, skipped=users)
+        readers = deliveries.count_users() if database.autocommit(lambda each: _count_posts(each, window)) else 0
+        return Counts(total=readers, skipped=readers)
     if database.transact(lambda each: _prepare(each, window, settings, now_ms=context.clock.now_ms())) == 0:
         return Counts()
     saved = run.checkpoint or {"after": "", "counts": {}}

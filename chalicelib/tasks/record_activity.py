@@ -7,13 +7,16 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, and_, func, literal, or_, select, update
 
-from chalicelib.api import Context, Counts, Run, task
+from chalicelib.api import Context, Counts, Run, Skipped, task
+from chalicelib.application import sessions
+from chalicelib.columns import is_absent
 from chalicelib.core.clock import Clock
 from chalicelib.core.config import setting
 from chalicelib.core.database import Database, insert_missing
+from chalicelib.core.mapping import require_mapping
 from chalicelib.schedule.schedule import Window, window_before
 from chalicelib.schedule.zones import read_zone
-from chalicelib.schema import activity, activity_days, sessions
+from chalicelib.schema import activity, activity_days
 
 HOUR_MS = 3_600_000
 
@@ -28,6 +31,9 @@ class ActivitySettings:
 @task(overlap="queue", catch_up="all", catch_up_limit=31, settings=ActivitySettings)
 def record_activity(context: Context, run: Run) -> Counts:
     """Record the day; counts are users."""
+    if is_absent(sessions):
+        raise Skipped("application.py maps no table of sessions, so nobody knows who was active")
+    require_mapping(context.database.engine, sessions)
     day = window_before(run.scheduled_for, context.settings(ActivitySettings).digest_zone)
     if run.dry_run:
         active = count(context.database, context.clock, day)
@@ -58,11 +64,13 @@ def record(database: Database, clock: Clock, day: Window) -> int:
 
 
 def _was_active(day: Window, *, now_ms: int) -> Any:
-    used = sessions.c.updated_at
-    on_the_day = and_(used >= day.start_ms, used < day.end_ms)
-    if now_ms >= day.end_ms + HOUR_MS:
+    used, created = sessions.c.updated_at, sessions.c.get("created_at")
+    # Visitors without an account have sessions in some applications.
+    on_the_day = and_(sessions.c.user_id.is_not(None), used >= day.start_ms, used < day.end_ms)
+    if created is None or now_ms >= day.end_ms + HOUR_MS:
         return on_the_day
-    return or_(on_the_day, and_(used >= day.end_ms, used < day.end_ms + HOUR_MS, sessions.c.created_at < day.end_ms))
+    later = and_(used >= day.end_ms, used < day.end_ms + HOUR_MS, created < day.end_ms)
+    return or_(on_the_day, and_(sessions.c.user_id.is_not(None), later))
 
 
 def _insert(connection: Connection, *, users: Any) -> None:

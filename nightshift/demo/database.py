@@ -11,15 +11,9 @@ from rich.console import Console
 from sqlalchemy import Engine, Table, delete, func, insert, select
 
 from chalicelib import migrations
-from chalicelib.application import metadata, posts, users
+from chalicelib.application import email_verification_tokens, metadata, password_reset_tokens, posts, sessions, users
 from chalicelib.core.clock import to_ms
-from chalicelib.schema import (
-    activity,
-    activity_days,
-    email_verification_tokens,
-    password_reset_tokens,
-    sessions,
-)
+from chalicelib.schema import activity, activity_days
 from nightshift.demo import blog
 from nightshift.demo.posts_csv import BadRow, read_posts
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Table
 
+from chalicelib.application import email_verification_tokens, password_reset_tokens, sessions
 from chalicelib.core.clock import from_ms, to_ms
-from chalicelib.schema import activity, email_verification_tokens, password_reset_tokens, sessions
+from chalicelib.schema import activity
 from nightshift.demo import blog
 from nightshift.demo.blog import make_users
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +52,17 @@ def test_a_rule_of_ones_own_is_one() -> None:
     drafts = Table("drafts", MetaData(), Column("id", String(36), primary_key=True), Column("updated_at", BigInteger))
     rule = run(block_with("Rule("), drafts=drafts)["value"]
     assert (rule.name, rule.timestamp.table.name, rule.keep.days) == ("drafts", "drafts", 180)
+
+
+def test_a_mapping_of_other_names_is_one() -> None:
+    block = block_with('"members"')
+    members = run(replace(block, text=block.text.replace("    ...,\n", "")), metadata=MetaData())["users"]
+    assert (members.name, members.c.email.name) == ("members", "mail_address")
+
+
+def test_a_mapping_of_another_shape_is_one() -> None:
+    readers = run(block_with('subquery("readers")'), metadata=MetaData())["users"]
+    assert {"id", "name", "email", "created_at", "is_verified", "is_admin", "email_digest"} == set(readers.c.keys())
 
 
 def test_a_source_that_is_declared_is_one() -> None:

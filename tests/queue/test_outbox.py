@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from chalicelib.application import sessions
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.queue import outbox
@@ -18,7 +19,6 @@ from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.job import Job
 from chalicelib.queue.outbox import enqueue, enqueue_many
 from chalicelib.queue.payloads import MAX_BYTES
-from chalicelib.schema import sessions
 from nightshift.testkit.kit import NOON, PRIORITY, WORK, Kit
 from tests.queue.samples import (
     dead_letters,

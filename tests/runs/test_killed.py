@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert, select
 
+from chalicelib.application import sessions
 from chalicelib.core.clock import SystemClock, to_ms
 from chalicelib.mail.ledger import SENDING_LIMIT_MS
 from chalicelib.runs import execution
-from chalicelib.schema import activity, activity_days, jobs, sessions
+from chalicelib.schema import activity, activity_days, jobs
 from nightshift.local.environment import BUCKET
 from nightshift.local.invocation import scheduled_event, sqs_event
 from tests import warm

@@ -4,7 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
-from chalicelib.application import users
+from chalicelib.migrations.references import user_id_type
+from chalicelib.schema.types import table_name
 
 revision = "0002"
 down_revision = "0001"
@@ -17,7 +18,7 @@ MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mariadb_engine":
 def upgrade() -> None:
     """Create the tables; those that an interrupted upgrade made already are kept, for MySQL cannot roll them back."""
     op.create_table(
-        "runs",
+        table_name("runs"),
         sa.Column("id", ID, primary_key=True),
         sa.Column("task", sa.String(64), nullable=False),
         sa.Column("scheduled_for", sa.BigInteger, nullable=False),
@@ -41,7 +42,7 @@ def upgrade() -> None:
         **MYSQL,
     )
     op.create_table(
-        "digests",
+        table_name("digests"),
         sa.Column("day", sa.String(10), primary_key=True),
         sa.Column("subject", sa.String(255), nullable=False),
         sa.Column("content", LONG_TEXT, nullable=False),
@@ -51,9 +52,9 @@ def upgrade() -> None:
         **MYSQL,
     )
     op.create_table(
-        "deliveries",
+        table_name("deliveries"),
         sa.Column("digest_day", sa.String(10), primary_key=True),
-        sa.Column("user_id", _same_as_users_id(), primary_key=True),
+        sa.Column("user_id", user_id_type(), primary_key=True),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("claimed_at", sa.BigInteger),
         sa.Column("settled_at", sa.BigInteger),
@@ -67,14 +68,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the run history, the digests and the ledger."""
     for table in ("deliveries", "digests", "runs"):
-        op.drop_table(table, if_exists=True)
-
-
-def _same_as_users_id() -> sa.types.TypeEngine[str]:
-    # MySQL refuses to join columns of two collations, and the application chose that of users.id.
-    bind = op.get_bind()
-    if bind.dialect.name == "sqlite":
-        return ID
-    columns = sa.inspect(bind).get_columns(users.name)
-    type_ = next(column["type"] for column in columns if column["name"] == users.c.id.name)
-    return sa.CHAR(36, collation=getattr(type_, "collation", None))
+        op.drop_table(table_name(table), if_exists=True)

@@ -7,6 +7,7 @@ from alembic import op
 from sqlalchemy.dialects.mysql import TEXT, VARCHAR
 
 from chalicelib.migrations import online
+from chalicelib.schema.types import table_name
 
 revision = "0003"
 down_revision = "0002"
@@ -36,7 +37,8 @@ JOB_COLUMNS: list[sa.Column[Any]] = [
     sa.Column("unique_until", sa.BigInteger),
     sa.Column("envelope", sa.Text),
 ]
-JOBS = sa.table("jobs", sa.column("id"), sa.column("status"), sa.column("ended_at"), sa.column("dispatch_at"))
+NAME = table_name("jobs")
+JOBS = sa.table(NAME, sa.column("id"), sa.column("status"), sa.column("ended_at"), sa.column("dispatch_at"))
 JOB_INDEXES = {
     "ix_jobs_backlog": ["queue", "type", "dispatch_at"],
     "ix_jobs_ended": ["status", "ended_at"],
@@ -48,13 +50,13 @@ def upgrade() -> None:
     """Extend `jobs` and create the tables; what an interrupted upgrade did already is kept."""
     # What was finished, or taken by another worker, before the queue came is not for dispatch to send.
     if op.get_bind().dialect.name == "sqlite":
-        online.add_columns("jobs", JOB_COLUMNS)
-        op.execute("UPDATE jobs SET dispatch_at = NULL WHERE status <> 'pending' AND dispatch_at = 0")
-        online.add_indexes("jobs", JOB_INDEXES)
+        online.add_columns(NAME, JOB_COLUMNS)
+        op.execute(sa.update(JOBS).where(JOBS.c.status != "pending", JOBS.c.dispatch_at == 0).values(dispatch_at=None))
+        online.add_indexes(NAME, JOB_INDEXES)
     else:
         _extend_in_use()
     op.create_table(
-        "pauses",
+        table_name("pauses"),
         sa.Column("kind", sa.String(16), primary_key=True),
         sa.Column("name", sa.String(64), primary_key=True),
         sa.Column("reason", sa.String(500), nullable=False),
@@ -63,14 +65,14 @@ def upgrade() -> None:
         **MYSQL,
     )
     op.create_table(
-        "rate_slots",
+        table_name("rate_slots"),
         sa.Column("type", sa.String(64), primary_key=True),
         sa.Column("next_at", sa.Double, nullable=False),
         if_not_exists=True,
         **MYSQL,
     )
     op.create_table(
-        "emails",
+        table_name("emails"),
         sa.Column("job_id", ID, primary_key=True),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("claimed_at", sa.BigInteger),
@@ -85,14 +87,14 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the tables, and take from `jobs` what was added to it."""
     for table in ("emails", "rate_slots", "pauses"):
-        op.drop_table(table, if_exists=True)
+        op.drop_table(table_name(table), if_exists=True)
     inspector = sa.inspect(op.get_bind())
-    indexes = {index["name"] for index in inspector.get_indexes("jobs")}
+    indexes = {index["name"] for index in inspector.get_indexes(NAME)}
     for name in (*JOB_INDEXES, "ix_jobs_dispatch"):
         if name in indexes:
-            op.drop_index(name, "jobs")
-    columns = {column["name"] for column in inspector.get_columns("jobs")}
-    with op.batch_alter_table("jobs") as batch:
+            op.drop_index(name, NAME)
+    columns = {column["name"] for column in inspector.get_columns(NAME)}
+    with op.batch_alter_table(NAME) as batch:
         for column in JOB_COLUMNS:
             if column.name in columns:
                 batch.drop_column(column.name)
@@ -101,9 +103,9 @@ def downgrade() -> None:
 def _extend_in_use() -> None:
     """Extend `jobs` without writing to rows that are over: there may be millions, and few that wait."""
     without_default = sa.Column("dispatch_at", sa.BigInteger)
-    online.add_columns("jobs", [without_default if each.name == "dispatch_at" else each for each in JOB_COLUMNS])
-    online.add_indexes("jobs", JOB_INDEXES | {"ix_jobs_status": ["status", "created_at"]})
-    online.set_default("jobs", "dispatch_at", "0")
+    online.add_columns(NAME, [without_default if each.name == "dispatch_at" else each for each in JOB_COLUMNS])
+    online.add_indexes(NAME, JOB_INDEXES | {"ix_jobs_status": ["status", "created_at"]})
+    online.set_default(NAME, "dispatch_at", "0")
     # Those that the application inserts from here on have the default.
     waiting = sa.and_(JOBS.c.status == "pending", JOBS.c.ended_at.is_(None), JOBS.c.dispatch_at.is_(None))
     online.set_in_chunks(JOBS, waiting, {"dispatch_at": 0})

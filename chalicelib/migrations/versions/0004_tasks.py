@@ -6,8 +6,9 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
-from chalicelib.application import users
 from chalicelib.migrations import online
+from chalicelib.migrations.references import user_id_type
+from chalicelib.schema.types import table_name
 
 revision = "0004"
 down_revision = "0003"
@@ -27,19 +28,19 @@ EXTERNAL_COLUMNS: list[sa.Column[Any]] = [
 
 def upgrade() -> None:
     """Extend `external_data` and create the tables; what an interrupted upgrade did already is kept."""
-    online.add_columns("external_data", EXTERNAL_COLUMNS)
+    online.add_columns(table_name("external_data"), EXTERNAL_COLUMNS)
     # 0006 gives it more columns.
-    if "ix_external_data_source" not in _indexes():
-        online.add_indexes("external_data", {"ix_external_data_source": ["source", "synced_at"]})
+    if "ix_external_data_source" not in _indexes(table_name("external_data")):
+        online.add_indexes(table_name("external_data"), {"ix_external_data_source": ["source", "synced_at"]})
     op.create_table(
-        "activity",
+        table_name("activity"),
         sa.Column("day", sa.String(10), primary_key=True),
-        sa.Column("user_id", _same_as_users_id(), primary_key=True),
+        sa.Column("user_id", user_id_type(), primary_key=True),
         if_not_exists=True,
         **MYSQL,
     )
     op.create_table(
-        "activity_days",
+        table_name("activity_days"),
         sa.Column("day", sa.String(10), primary_key=True),
         sa.Column("users", sa.Integer, nullable=False),
         sa.Column("recorded_at", sa.BigInteger, nullable=False),
@@ -47,7 +48,7 @@ def upgrade() -> None:
         **MYSQL,
     )
     op.create_table(
-        "month_figures",
+        table_name("month_figures"),
         sa.Column("month", sa.String(7), primary_key=True),
         sa.Column("new_users", sa.Integer, nullable=False),
         sa.Column("new_posts", sa.Integer, nullable=False),
@@ -57,7 +58,7 @@ def upgrade() -> None:
         **MYSQL,
     )
     op.create_table(
-        "sync_states",
+        table_name("sync_states"),
         sa.Column("source", sa.String(64), primary_key=True),
         sa.Column("cursor", sa.Text),
         sa.Column("etag", sa.String(255)),
@@ -68,7 +69,7 @@ def upgrade() -> None:
         **MYSQL,
     )
     op.create_table(
-        "quarantine",
+        table_name("quarantine"),
         sa.Column("digest", sa.String(64), primary_key=True),
         sa.Column("source", sa.String(64), nullable=False),
         sa.Column("external_id", sa.String(255)),
@@ -78,10 +79,10 @@ def upgrade() -> None:
         if_not_exists=True,
         **MYSQL,
     )
-    if "ix_quarantine_source" not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes("quarantine")}:
-        op.create_index("ix_quarantine_source", "quarantine", ["source", "seen_at"])
+    if "ix_quarantine_source" not in _indexes(table_name("quarantine")):
+        op.create_index("ix_quarantine_source", table_name("quarantine"), ["source", "seen_at"])
     op.create_table(
-        "suppressions",
+        table_name("suppressions"),
         sa.Column("address_digest", sa.String(64), primary_key=True),
         sa.Column("address", sa.String(255), nullable=False),
         sa.Column("reason", sa.String(32), nullable=False),
@@ -97,26 +98,16 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the tables, and take from `external_data` what was added to it."""
     for table in ("suppressions", "quarantine", "sync_states", "month_figures", "activity_days", "activity"):
-        op.drop_table(table, if_exists=True)
+        op.drop_table(table_name(table), if_exists=True)
     inspector = sa.inspect(op.get_bind())
-    if "ix_external_data_source" in {index["name"] for index in inspector.get_indexes("external_data")}:
-        op.drop_index("ix_external_data_source", "external_data")
-    columns = {column["name"] for column in inspector.get_columns("external_data")}
-    with op.batch_alter_table("external_data") as batch:
+    if "ix_external_data_source" in {index["name"] for index in inspector.get_indexes(table_name("external_data"))}:
+        op.drop_index("ix_external_data_source", table_name("external_data"))
+    columns = {column["name"] for column in inspector.get_columns(table_name("external_data"))}
+    with op.batch_alter_table(table_name("external_data")) as batch:
         for column in EXTERNAL_COLUMNS:
             if column.name in columns:
                 batch.drop_column(column.name)
 
 
-def _same_as_users_id() -> sa.types.TypeEngine[str]:
-    # MySQL refuses to join columns of two collations, and the application chose that of users.id.
-    bind = op.get_bind()
-    if bind.dialect.name == "sqlite":
-        return ID
-    columns = sa.inspect(bind).get_columns(users.name)
-    type_ = next(column["type"] for column in columns if column["name"] == users.c.id.name)
-    return sa.CHAR(36, collation=getattr(type_, "collation", None))
-
-
-def _indexes() -> set[str | None]:
-    return {index["name"] for index in sa.inspect(op.get_bind()).get_indexes("external_data")}
+def _indexes(table: str) -> set[str | None]:
+    return {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from chalicelib.schema.types import table_name
+
 revision = "0005"
 down_revision = "0004"
 
@@ -13,7 +15,7 @@ MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mariadb_engine":
 def upgrade() -> None:
     """Create the table; one that an interrupted upgrade left is kept."""
     op.create_table(
-        "backups",
+        table_name("backups"),
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("run_id", ID),
@@ -36,4 +38,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the table."""
-    op.drop_table("backups", if_exists=True)
+    op.drop_table(table_name("backups"), if_exists=True)

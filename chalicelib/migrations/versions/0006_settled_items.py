@@ -4,11 +4,12 @@ import sqlalchemy as sa
 from alembic import op
 
 from chalicelib.migrations import online
+from chalicelib.schema.types import table_name
 
 revision = "0006"
 down_revision = "0005"
 
-NAME, TABLE = "ix_external_data_source", "external_data"
+NAME, TABLE = "ix_external_data_source", table_name("external_data")
 BEFORE = ["source", "synced_at"]
 AFTER = ["source", "external_id", "missing_since", "content_hash"]
 

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from chalicelib.migrations import online
+from chalicelib.schema.types import table_name
 
 revision = "0009"
 down_revision = "0008"
@@ -17,17 +18,17 @@ JOB_INDEXES = {
 
 def upgrade() -> None:
     """Make the indexes by one change, in which the old one goes, and widen columns of Nightshift's own tables."""
-    online.add_indexes("jobs", JOB_INDEXES, instead_of=["ix_jobs_dispatch"])
+    online.add_indexes(table_name("jobs"), JOB_INDEXES, instead_of=["ix_jobs_dispatch"])
     is_sqlite = op.get_bind().dialect.name == "sqlite"
-    if _type("rate_slots", "next_at") != "DOUBLE":
+    if _type(table_name("rate_slots"), "next_at") != "DOUBLE":
         if is_sqlite:
-            with op.batch_alter_table("rate_slots") as batch:
+            with op.batch_alter_table(table_name("rate_slots")) as batch:
                 batch.alter_column("next_at", type_=sa.Double(), existing_nullable=False)
         else:
-            online.change_freely("rate_slots", "MODIFY next_at DOUBLE NOT NULL")
-    if _type("runs", "checkpoint") == "TEXT" and not is_sqlite:
+            online.change_freely(table_name("rate_slots"), "MODIFY next_at DOUBLE NOT NULL")
+    if _type(table_name("runs"), "checkpoint") == "TEXT" and not is_sqlite:
         # A copy, in which only Nightshift's own functions wait: they alone write here.
-        online.change_freely("runs", "MODIFY checkpoint MEDIUMTEXT")
+        online.change_freely(table_name("runs"), "MODIFY checkpoint MEDIUMTEXT")
 
 
 def downgrade() -> None:

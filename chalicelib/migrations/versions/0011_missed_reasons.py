@@ -3,9 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
+from chalicelib.schema.types import table_name
+
 revision = "0011"
 down_revision = "0010"
 
+RUNS = sa.table(table_name("runs"), sa.column("status"), sa.column("error_type"))
 WORDS = {"AbsentError": "no_fire", "OverlapError": "overlap", "PausedError": "paused", "HeldBackError": "held_back"}
 
 
@@ -20,6 +23,6 @@ def downgrade() -> None:
 
 
 def _rename(words: dict[str, str]) -> None:
-    statement = sa.text("UPDATE runs SET error_type = :new WHERE status = 'missed' AND error_type = :old")
     for old, new in words.items():
-        op.get_bind().execute(statement, {"old": old, "new": new})
+        missed = sa.and_(RUNS.c.status == "missed", RUNS.c.error_type == old)
+        op.execute(sa.update(RUNS).where(missed).values(error_type=new))

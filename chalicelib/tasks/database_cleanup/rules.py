@@ -7,17 +7,9 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Table, and_, true
 
-from chalicelib.application import users
+from chalicelib.application import expiring, unverified_users, users
 from chalicelib.core.errors import ConfigurationError
-from chalicelib.schema import (
-    deliveries,
-    email_verification_tokens,
-    emails,
-    password_reset_tokens,
-    quarantine,
-    runs,
-    sessions,
-)
+from chalicelib.schema import deliveries, emails, quarantine, runs
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,24 +49,30 @@ class Rule:
         return tuple(self.table.primary_key)
 
 
-YEAR = timedelta(days=365)
+DAY, YEAR = timedelta(days=1), timedelta(days=365)
+
+
+def _unverified_users() -> tuple[Rule, ...]:
+    if unverified_users is None:
+        return ()
+    return (
+        Rule(
+            name="unverified_users",
+            timestamp=users.c.created_at,
+            keep=timedelta(days=7),
+            where=and_(users.c.is_verified.is_(False), users.c.is_admin.is_(False)),
+            dependents=unverified_users,
+        ),
+    )
+
 
 RULES: tuple[Rule, ...] = (
-    Rule(name="sessions", timestamp=sessions.c.updated_at, keep=timedelta(days=30)),
-    # On any day nearly all tokens have expired.
-    Rule(name="password_reset_tokens", timestamp=password_reset_tokens.c.expires_at, max_share=1),
-    Rule(name="email_verification_tokens", timestamp=email_verification_tokens.c.expires_at, max_share=1),
-    Rule(
-        name="unverified_users",
-        timestamp=users.c.created_at,
-        keep=timedelta(days=7),
-        where=and_(users.c.is_verified.is_(False), users.c.is_admin.is_(False)),
-        dependents={
-            sessions.c.user_id: users.c.id,
-            email_verification_tokens.c.user_id: users.c.id,
-            password_reset_tokens.c.email: users.c.email,
-        },
+    *(
+        # On any day nearly all tokens have expired.
+        Rule(name=timestamp.table.name, timestamp=timestamp, keep=keep, max_share=0.5 if keep >= DAY else 1)
+        for timestamp, keep in expiring.items()
     ),
+    *_unverified_users(),
     Rule(name="runs", timestamp=runs.c.started_at, keep=YEAR),
     Rule(name="deliveries", timestamp=deliveries.c.settled_at, keep=YEAR),
     Rule(name="emails", timestamp=emails.c.settled_at, keep=YEAR),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
     BigInteger,
@@ -27,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import TIMESTAMP, NullType
 
+from chalicelib.columns import Moment
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.errors import ConfigurationError
 
@@ -114,6 +116,7 @@ def _compare(
         return and_(stamp >= earliest, stamp < before), stamp < earliest
     if isinstance(kind, DateTime):
         moment: ColumnElement[datetime] = type_coerce(column, DateTime())
-        first, end = EARLIEST.replace(tzinfo=None), from_ms(before_ms).replace(tzinfo=None)
+        zone = ZoneInfo(column.type.zone if isinstance(column.type, Moment) else "UTC")
+        first, end = (each.astimezone(zone).replace(tzinfo=None) for each in (EARLIEST, from_ms(before_ms)))
         return and_(moment >= first, moment < end), moment < first
     return None

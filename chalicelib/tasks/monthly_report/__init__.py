@@ -6,8 +6,9 @@ import msgspec
 from sqlalchemy import select
 
 from chalicelib.api import Context, Counts, InvalidRequestError, Job, Run, enqueue_many, task, transaction
-from chalicelib.application import users
+from chalicelib.application import posts, users
 from chalicelib.core.clock import from_ms
+from chalicelib.core.mapping import require_mapping
 from chalicelib.mail.settings import MailSettings
 from chalicelib.runs.fire import AUTOMATIC
 from chalicelib.tasks.monthly_report import page
@@ -31,6 +32,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @task(overlap="queue", catch_up="all", catch_up_limit=12, options=("month", "mail"))
 def monthly_report(context: Context, run: Run) -> Counts:
     """Store the month's report and queue its mails; counts are administrators."""
+    require_mapping(context.database.engine, users, posts)
     options = _read_options(run)
     settings, now = context.settings(MailSettings), from_ms(context.clock.now_ms())
     zone = settings.digest_zone

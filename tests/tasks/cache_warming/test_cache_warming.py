@@ -17,12 +17,11 @@ import redis
 from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from chalicelib.application import posts
+from chalicelib.application import posts, sessions
 from chalicelib.core.clock import to_ms
 from chalicelib.core.errors import RunFailedError, TransientError
 from chalicelib.runs import execution
 from chalicelib.schema import runs as runs_table
-from chalicelib.schema import sessions
 from chalicelib.tasks import cache_warming
 from nightshift.local.invocation import scheduled_event
 from nightshift.local.servers import free_port, redis_server

@@ -10,10 +10,9 @@ import pytest
 import redis
 from sqlalchemy import insert
 
-from chalicelib.application import posts
+from chalicelib.application import posts, sessions
 from chalicelib.core.clock import to_ms
 from chalicelib.core.errors import AlreadyClaimed, Skipped, TransientError
-from chalicelib.schema import sessions
 from chalicelib.tasks import cache_warming
 from chalicelib.tasks.cache_warming import CURRENT, LIFE_SECONDS, LOCK, LOCK_SECONDS, claim, read, swap_in
 from nightshift.testkit.kit import Kit

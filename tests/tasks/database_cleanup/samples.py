@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Column, MetaData, String, Table, event, insert, select, text
 from sqlalchemy.types import TypeEngine
 
+from chalicelib.application import email_verification_tokens, password_reset_tokens, sessions
 from chalicelib.core.clock import to_ms
 from chalicelib.runs import execution
-from chalicelib.schema import email_verification_tokens, password_reset_tokens, sessions
 from chalicelib.tasks.database_cleanup import rules
 from chalicelib.tasks.database_cleanup.rules import Rule
 from nightshift.local.environment import BUCKET

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, text, update
 
-from chalicelib.application import users
+from chalicelib.application import email_verification_tokens, password_reset_tokens, sessions, users
 from chalicelib.core.errors import RunFailedError
 from chalicelib.core.store import Store
-from chalicelib.schema import email_verification_tokens, password_reset_tokens, sessions
 from chalicelib.tasks.database_cleanup.rules import Rule
 from tests.services import on_a_server
 from tests.tasks.database_cleanup.samples import (

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
+from chalicelib.application import password_reset_tokens, sessions
 from chalicelib.core.errors import RunFailedError
-from chalicelib.schema import password_reset_tokens, sessions
 from chalicelib.tasks.database_cleanup.rules import Rule
 from tests.tasks.database_cleanup.samples import (
     add_reset_token,

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, event, text, update
 
-from chalicelib.application import users
+from chalicelib.application import password_reset_tokens, sessions, users
 from chalicelib.core.errors import RunFailedError
-from chalicelib.schema import password_reset_tokens, sessions
 from chalicelib.tasks.database_cleanup.rules import Rule
 from tests.services import SERVERS, on_each_server
 from tests.sweep import IS_SWEEP

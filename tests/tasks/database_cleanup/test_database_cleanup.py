@@ -8,17 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, update
 
-from chalicelib.application import users
+from chalicelib.application import email_verification_tokens, password_reset_tokens, sessions, users
 from chalicelib.core.errors import ConfigurationError, RunFailedError
-from chalicelib.schema import (
-    deliveries,
-    email_verification_tokens,
-    emails,
-    password_reset_tokens,
-    quarantine,
-    runs,
-    sessions,
-)
+from chalicelib.schema import deliveries, emails, quarantine, runs
 from chalicelib.tasks.database_cleanup.rules import Rule
 from nightshift.testkit.kit import Killed
 from tests.tasks.database_cleanup.samples import (

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, event, insert
 
-from chalicelib.application import users
+from chalicelib.application import email_verification_tokens, password_reset_tokens, sessions, users
 from chalicelib.core.clock import SystemClock
-from chalicelib.schema import email_verification_tokens, password_reset_tokens, runs, sessions
+from chalicelib.schema import runs
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.kit import Killed
 from tests import warm

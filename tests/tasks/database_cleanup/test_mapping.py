@@ -15,9 +15,8 @@ FIRE = """
 from sqlalchemy import insert
 from chalicelib import migrations
 from chalicelib.runs import execution
-from chalicelib.application import users
+from chalicelib.application import password_reset_tokens, sessions, users
 from chalicelib.core.context import from_lambda
-from chalicelib.schema import password_reset_tokens, sessions
 from nightshift.local.invocation import LocalContext
 context = from_lambda(LocalContext(function_name="database_cleanup"))
 migrations.upgrade(context.database.engine)

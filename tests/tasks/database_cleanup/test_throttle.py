@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, event, text
 
+from chalicelib.application import sessions
 from chalicelib.core.clock import SystemClock
 from chalicelib.core.database import Database
 from chalicelib.core.errors import OutOfTimeError, RunFailedError, TransientError
-from chalicelib.schema import sessions
 from chalicelib.tasks.database_cleanup.throttle import (
     CHUNK_MS,
     FIRST_ROWS,

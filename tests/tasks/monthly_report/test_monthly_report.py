@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 
-from chalicelib.application import posts, users
+from chalicelib.application import posts, sessions, users
 from chalicelib.core.clock import to_ms
 from chalicelib.core.errors import RunFailedError, TransientError
 from chalicelib.core.store import Store
 from chalicelib.runs import claims, execution
 from chalicelib.runs.fire import Trigger
-from chalicelib.schema import activity, activity_days, jobs, month_figures, sessions
+from chalicelib.schema import activity, activity_days, jobs, month_figures
 from chalicelib.tasks.monthly_report.month import Month
 from nightshift.local.aws import html_part, parse_mail
 from nightshift.local.invocation import scheduled_event

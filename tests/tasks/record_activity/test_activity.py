@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import delete, insert
 
+from chalicelib.application import sessions
 from chalicelib.core.clock import to_ms
 from chalicelib.schedule.schedule import window_before
-from chalicelib.schema import activity, activity_days, sessions
+from chalicelib.schema import activity, activity_days
 from chalicelib.tasks import record_activity
 from chalicelib.tasks.monthly_report.figures import count_active_users
 from chalicelib.tasks.monthly_report.month import Month

@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import delete, event, insert, select, update
 from sqlalchemy.exc import OperationalError
 
+from chalicelib.application import sessions
 from chalicelib.core.clock import to_ms
 from chalicelib.core.errors import RunFailedError
 from chalicelib.runs import execution
-from chalicelib.schema import activity, activity_days, sessions
+from chalicelib.schema import activity, activity_days
 from chalicelib.schema import runs as runs_table
 from chalicelib.tasks import record_activity
 from nightshift.local.invocation import scheduled_event
