@@ -24,7 +24,8 @@ from chalicelib.operate import (
 from chalicelib.operate.operations import Command, Nothing
 from chalicelib.operate.read_only import is_read_only
 from chalicelib.operate.schedules import Backfill, ListSchedules, backfill, list_schedules
-from chalicelib.operate.status import page, status
+from chalicelib.operate.status.page import store_page
+from chalicelib.operate.status.status import show
 from chalicelib.schedule.schedule import Schedule
 
 Schedules = Mapping[str, Schedule]
@@ -52,8 +53,8 @@ def commands_of(schedules: Schedules, parts: Collection[Part]) -> dict[str, Comm
         "schedule.backfill": (Backfill, partial(backfill, schedules=schedules)),
         "runs.list": (runs.ListRuns, partial(runs.list_runs, schedules=schedules)),
         "runs.show": (runs.ShowRun, runs.show),
-        "status": (Nothing, partial(status.show, schedules=schedules, parts=parts)),
-        "status.page": (Nothing, partial(page.store_page, schedules=schedules, parts=parts)),
+        "status": (Nothing, partial(show, schedules=schedules, parts=parts)),
+        "status.page": (Nothing, partial(store_page, schedules=schedules, parts=parts)),
         **operations.commands_of(parts),
     }
 
