@@ -24,7 +24,7 @@ def test_in_a_browser_the_buttons_work_without_a_script_and_nothing_sticks_out(
     assert chromium.requests == [visitor.server.url]
     chromium.evaluate("document.querySelector('form[action=\"/retry\"] button').click()")
     chromium.wait()
-    assert chromium.evaluate("document.querySelector('.notice').textContent") == "Job dead is tried again."
+    assert chromium.evaluate("document.querySelector('.notice').textContent") == "Job dead is retried."
     # A pause without a reason is not sent at all.
     chromium.evaluate(OPEN_ALL)
     chromium.evaluate("document.querySelector('form[action=\"/pause-task\"] button').click()")
