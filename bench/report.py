@@ -74,10 +74,14 @@ class Report:
     date: str
     machine: str
     quick: bool
-    seconds: float
     parts: Mapping[str, Part]
     failed: Mapping[str, str]
     again: Mapping[str, Part] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """How long all parts took together; each may be of another run."""
+        return sum(part.seconds for parts in (self.parts, self.again) for part in parts.values())
 
 
 def ratio_of(table: Table, ratio: Ratio, row: Row) -> float | None:

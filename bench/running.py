@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,15 +33,14 @@ def run_all(
     Each is run on the first of the servers, and on the second too, where there is one, unless it is of `once`. A part
     may read what was measured before it, in this run or in the `known` report, which stays for the other parts.
     """
-    date, told, began = f"{datetime.now(UTC):%Y-%m-%d}", machine(), time.perf_counter()
+    date, told = f"{datetime.now(UTC):%Y-%m-%d}", machine()
     passes: Sequence[str | None] = servers or (None,)
     parts: dict[str, Part] = dict(known.parts) if known else {}
     again: dict[str, Part] = dict(known.again) if known else {}
     failed: dict[str, str] = {}
 
     def so_far() -> Report:
-        seconds = round(time.perf_counter() - began, 1)
-        return Report(date=date, machine=told, quick=quick, seconds=seconds, parts=parts, failed=failed, again=again)
+        return Report(date=date, machine=told, quick=quick, parts=parts, failed=failed, again=again)
 
     for name, module in modules.items():
         for server, done in zip(passes, (parts, again), strict=False):
