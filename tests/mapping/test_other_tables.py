@@ -1,10 +1,6 @@
 """An application with tables of its own writes one file, and every task finds the right rows."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +9,8 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from tests.mapping.applications import BYTES, HEAD, NUMBERS, Application
+from tests.mapping.project import copy_project, run
 
-ROOT = Path(__file__).parents[2]
 DRIVER = """
 import json, os, sys
 from datetime import UTC, datetime
@@ -71,23 +67,10 @@ def fill(url: str, sql: str) -> None:
     engine.dispose()
 
 
-def checkout(folder: Path, mapping: str) -> None:
-    for name in ("chalicelib", "nightshift"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "app.py", folder)
-    (folder / "chalicelib" / "application.py").write_text(HEAD + mapping, encoding="utf-8")
-
-
-def run(folder: Path, url: str, *arguments: str, script: str = DRIVER) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"DATABASE_URL": url}
-    command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
 def live(folder: Path, url: str, application: Application) -> dict[str, Any]:
     fill(url, application.sql)
-    checkout(folder, application.mapping)
-    done = run(folder, url, application.reader)
+    copy_project(folder, HEAD + application.mapping)
+    done = run(folder, DRIVER, application.reader, environment={"DATABASE_URL": url})
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -132,8 +115,8 @@ def test_a_mapping_of_another_type_is_refused_with_a_sentence(
     assert ours in NUMBERS.mapping
     mapping = NUMBERS.mapping.replace(ours, theirs)
     fill(schema_url, NUMBERS.sql)
-    checkout(tmp_path, mapping)
-    done = run(tmp_path, schema_url, script=MIGRATE)
+    copy_project(tmp_path, HEAD + mapping)
+    done = run(tmp_path, MIGRATE, environment={"DATABASE_URL": schema_url})
     assert done.returncode == 1
     assert sentence in done.stderr.splitlines()[-1]
 
@@ -148,7 +131,7 @@ def test_a_task_names_a_table_or_column_that_is_missing(
 ) -> None:
     mapping = NUMBERS.mapping.replace('"articles"', f'"{mapped}"')
     fill(schema_url, NUMBERS.sql.replace("headline", "heading"))
-    checkout(tmp_path, mapping)
-    done = run(tmp_path, schema_url, NUMBERS.reader)
+    copy_project(tmp_path, HEAD + mapping)
+    done = run(tmp_path, DRIVER, NUMBERS.reader, environment={"DATABASE_URL": schema_url})
     assert done.returncode == 1
     assert sentence in done.stderr.splitlines()[-1]

@@ -1,16 +1,12 @@
 """An application whose tables and columns have other names changes one file, and is cleaned up all the same."""
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
+from tests.mapping.project import copy_project, renamed, run
 from tests.world import World
 
-ROOT = Path(__file__).parents[3]
 FIRE = """
 from sqlalchemy import insert
 from chalicelib import migrations
@@ -33,23 +29,14 @@ assert execution.execute("database_cleanup", event={}, context=context)["succeed
 
 
 def test_unverified_users_go_from_tables_and_columns_of_other_names(world: World, tmp_path: Path) -> None:
-    for name in ("chalicelib", "nightshift"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    application = tmp_path / "chalicelib" / "application.py"
-    source = application.read_text(encoding="utf-8")
-    for ours, theirs in (
+    names = (
         ('"users",\n', '"members",\n'),
         ('Column("email", ', 'Column("mail_address", '),
         ('Column("is_verified", ', 'Column("confirmed", '),
-    ):
-        assert ours in source
-        source = source.replace(ours, theirs)
-    application.write_text(source, encoding="utf-8")
-    url = f"sqlite:///{tmp_path / 'application.db'}"
-    environment = os.environ | world.environment | {"DATABASE_URL": url}
-    done = subprocess.run(
-        [sys.executable, "-c", FIRE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
+    copy_project(tmp_path, renamed(*names))
+    url = f"sqlite:///{tmp_path / 'application.db'}"
+    done = run(tmp_path, FIRE, environment={**world.environment, "DATABASE_URL": url})
     assert done.returncode == 0, done.stderr
     engine = create_engine(url)
     with engine.connect() as connection:

@@ -1,17 +1,13 @@
 """An application whose tables and columns have other names changes one file."""
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from sqlalchemy import create_engine, inspect
 
 from nightshift.local.aws import parse_mail
+from tests.mapping.project import copy_project, renamed, run
 from tests.world import World
 
-ROOT = Path(__file__).parent.parent
 FIRE = """
 from datetime import UTC, datetime
 from sqlalchemy import insert
@@ -33,20 +29,10 @@ drain(boto3.client("sqs"), os.environ["WORK_QUEUE_URL"])
 
 
 def test_the_digest_runs_on_tables_and_columns_of_other_names(world: World, tmp_path: Path) -> None:
-    for name in ("chalicelib", "nightshift"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "app.py", tmp_path)
-    application = tmp_path / "chalicelib" / "application.py"
-    text = application.read_text()
-    for ours, theirs in (('"users",\n', '"members",\n'), ('Column("email", ', 'Column("mail_address", ')):
-        assert ours in text
-        text = text.replace(ours, theirs)
-    application.write_text(text)
+    names = (('"users",\n', '"members",\n'), ('Column("email", ', 'Column("mail_address", '))
+    copy_project(tmp_path, renamed(*names))
     url = f"sqlite:///{tmp_path / 'application.db'}"
-    environment = os.environ | world.environment | {"DATABASE_URL": url}
-    done = subprocess.run(
-        [sys.executable, "-c", FIRE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    done = run(tmp_path, FIRE, environment={**world.environment, "DATABASE_URL": url})
     assert done.returncode == 0, done.stderr
     engine = create_engine(url)
     assert "mail_address" in [column["name"] for column in inspect(engine).get_columns("members")]
