@@ -3,7 +3,7 @@
 Nightshift reads `users`, `posts` and `sessions`, and never alters their columns. Where yours have other names, change
 the first argument of the table or column; the `key` is what Nightshift's own code says and stays. Where they store
 things otherwise, give a column a type of `chalicelib.columns`. Where they are built otherwise, let `users` be a SELECT
-from yours: docs/mapping.md has examples, and `nightshift adopt` writes this file from a database.
+from yours: docs/mapping.md has examples.
 """
 
 from collections.abc import Collection

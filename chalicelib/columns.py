@@ -5,7 +5,7 @@ indexes, and compares without loss.
 """
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,10 @@ from sqlalchemy.dialects.mysql import CHAR, DATETIME
 Id = String(36).with_variant(CHAR(36), "mysql", "mariadb")
 # A time as epoch milliseconds.
 Millis = BigInteger()
+
+EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+# Epoch seconds have 10 or 11 digits since September 2001.
+FIRST_SECOND, END_SECOND = 10**9, 10**11
 
 
 class IntegerId(TypeDecorator[str]):
@@ -95,16 +99,13 @@ class Moment(TypeDecorator[int]):
         """Return the wall clock's time in the zone."""
         if value is None:
             return None
-        seconds, milliseconds = divmod(int(value), 1000)
-        moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=milliseconds * 1000)
-        return moment.astimezone(ZoneInfo(self.zone)).replace(tzinfo=None)
+        return (EPOCH + int(value) * MILLISECOND).astimezone(ZoneInfo(self.zone)).replace(tzinfo=None)
 
     def process_result_value(self, value: Any, _dialect: Dialect) -> int | None:
         """Return the epoch milliseconds, rounded down. A zero date, which PyMySQL returns as text, is None."""
         if not isinstance(value, datetime):
             return None
-        moment = value.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
-        return int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
+        return (value.replace(tzinfo=ZoneInfo(self.zone)) - EPOCH) // MILLISECOND
 
 
 ABSENT = "absent"

@@ -55,9 +55,10 @@ def _advice(said: str) -> str:
     found = _MISSING.search(said)
     if found is None:
         return ""
-    from chalicelib import schema
+    from chalicelib import application, schema
 
-    is_ours = (found[1] or found[2]) in {getattr(schema, name).name for name in schema.__all__}
+    tables = {*(getattr(schema, name) for name in schema.__all__), *application.created_if_missing}
+    is_ours = (found[1] or found[2]) in {table.name for table in tables - {application.users, application.posts}}
     return "; bring it to the newest schema with nightshift migrate" if is_ours else ""
 
 

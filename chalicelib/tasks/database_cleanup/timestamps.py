@@ -28,13 +28,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import TIMESTAMP, NullType
 
-from chalicelib.columns import Moment
+from chalicelib.columns import END_SECOND, FIRST_SECOND, Moment
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.errors import ConfigurationError
 
-# Since September 2001 seconds have 10 or 11 digits and milliseconds 13 to 15. Smaller numbers are not timestamps: zero,
-# or a date such as 20160804.
-FIRST_SECOND, END_SECOND = 10**9, 10**11
+# Since September 2001 milliseconds have 13 to 15 digits. Numbers smaller than FIRST_SECOND are not timestamps: zero, or
+# a date such as 20160804.
 FIRST_MS, END_MS = 10**12, 253_402_300_800_000
 # Some languages and databases write an earlier date for "none".
 EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
