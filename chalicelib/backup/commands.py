@@ -1,4 +1,4 @@
-"""Backups, as an operator asks for them: which there are, reading one back, restoring, and what is too old."""
+"""An operator's commands on backups: list, create, verify, drill, restore and prune."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,7 +27,7 @@ class One(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Prune(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether only to tell what would go."""
+    """Whether only to list what would be removed."""
 
     dry_run: bool = True
 
@@ -92,8 +92,8 @@ def drill(context: Context, request: One) -> dict[str, Any]:
 def restore(context: Context, request: Restore) -> dict[str, Any]:
     """Restore a backup into a schema, by default the application's own.
 
-    What time does not allow is not complete; asked for the same again, it goes on. Raises PermanentError where that
-    would lead nowhere.
+    A restore that runs out of time is incomplete, and the same request continues it. Raises PermanentError if it would
+    never finish.
     """
     backups = Backups(context)
     id = backups.list().find(request.backup).id
@@ -125,7 +125,7 @@ def restore(context: Context, request: Restore) -> dict[str, Any]:
 
 
 def prune(context: Context, request: Prune) -> dict[str, Any]:
-    """Remove what BACKUP_KEEP does not keep, or tell what that would be."""
+    """Remove what BACKUP_KEEP does not keep, or list what that would be."""
     return dict(msgspec.to_builtins(Backups(context).prune(dry_run=request.dry_run)))
 
 

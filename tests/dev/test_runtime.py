@@ -21,15 +21,15 @@ from nightshift.local.environment import PRIORITY_QUEUE, QUEUE
 from nightshift.local.function import Function, InvocationError
 from nightshift.local.invocation import LocalClock
 
-# What each function is called with it notes in a file, with the time that it is told.
+# What each function is called with it notes in a file, with the time on its clock.
 APP = """
 import json, os
 from pathlib import Path
 
 def note(function, event, context, **more):
-    told = {"function": function, "event": event, "request_id": context.aws_request_id, "at": context.clock.now_ms()}
+    call = {"function": function, "event": event, "request_id": context.aws_request_id, "at": context.clock.now_ms()}
     with Path("notes").open("a") as file:
-        print(json.dumps({**told, **more}), file=file)
+        print(json.dumps({**call, **more}), file=file)
 
 def quick(event, context):
     note("quick", event, context)
@@ -70,15 +70,15 @@ START = datetime(2026, 3, 29, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A project of a few functions, an emulator, and what was told."""
+    """A project of a few functions, an emulator, and what was logged."""
 
     project: Path
     aws: LocalAws
-    told: list[tuple[str, str]] = field(default_factory=list)
+    log: list[tuple[str, str]] = field(default_factory=list)
 
     def function(self, name: str, clock: LocalClock) -> Function:
         """Return one of the functions."""
-        return Function(name, project=self.project, clock=clock, log=lambda line: self.told.append((name, line)))
+        return Function(name, project=self.project, clock=clock, log=lambda line: self.log.append((name, line)))
 
     def notes(self, function: str | None = None) -> list[dict[str, Any]]:
         """Return what the functions noted, in order."""
@@ -107,7 +107,7 @@ class Stage:
                 aws=self.aws,
                 clock=clock,
                 speed=speed,
-                log=lambda function, line: self.told.append((function, line)),
+                log=lambda function, line: self.log.append((function, line)),
             )
             other: asyncio.Task[None] | None = asyncio.create_task(meanwhile(runtime, functions)) if meanwhile else None
             await runtime.run(until=START + timedelta(hours=hours))
@@ -172,9 +172,9 @@ def test_an_interval_begins_to_count_with_the_day(stage: Stage) -> None:
     assert [round((moment - START) / timedelta(minutes=1)) for moment in moments] == [20, 40, 60]
 
 
-def test_what_a_function_prints_is_told(stage: Stage) -> None:
+def test_what_a_function_prints_is_logged(stage: Stage) -> None:
     stage.live({"quick": "5 0 * * *"})
-    assert stage.told == [("quick", "a line of quick")]
+    assert stage.log == [("quick", "a line of quick")]
 
 
 def test_a_fire_that_fails_is_tried_twice_again_under_the_same_request(stage: Stage) -> None:
@@ -182,7 +182,7 @@ def test_a_fire_that_fails_is_tried_twice_again_under_the_same_request(stage: St
     notes = stage.notes()
     assert len({note["request_id"] for note in notes}) == 1
     assert [round((note["at"] - notes[0]["at"]) / 60_000) for note in notes] == [0, 1, 3]
-    assert [line for _, line in stage.told] == [
+    assert [line for _, line in stage.log] == [
         "ValueError: it broke; will be retried",
         "ValueError: it broke; will be retried",
         "ValueError: it broke; no more retries",
@@ -192,7 +192,7 @@ def test_a_fire_that_fails_is_tried_twice_again_under_the_same_request(stage: St
 def test_a_process_that_dies_is_a_failed_invocation_and_the_next_has_another(stage: Stage) -> None:
     stage.live({"dying": "5 0 * * *"})
     assert len(stage.notes()) == 3
-    assert stage.told[0] == ("dying", "dying: its process ended with code 3; will be retried")
+    assert stage.log[0] == ("dying", "dying: its process ended with code 3; will be retried")
 
 
 def test_messages_come_in_batches_and_are_gone_when_the_worker_has_returned(stage: Stage) -> None:
@@ -212,7 +212,7 @@ def test_a_batch_stays_when_the_worker_fails(stage: Stage) -> None:
     sqs.send_message(QueueUrl=f"{stage.aws.endpoint}/queue/{QUEUE}", MessageBody="bad")
     stage.live({}, hours=0.1)
     assert [message.body for message in stage.aws.messages(QUEUE)] == ["bad"]
-    assert stage.told == [("work", "ValueError: a job failed")]
+    assert stage.log == [("work", "ValueError: a job failed")]
 
 
 def test_the_end_leaves_what_is_in_work_no_time_and_begins_nothing_more(stage: Stage) -> None:
@@ -241,7 +241,7 @@ def test_what_is_killed_fails(stage: Stage) -> None:
         runtime.kill()
 
     stage.live({"deaf": "5 0 * * *"}, meanwhile=kill)
-    assert ("deaf", "deaf: its process was ended by signal 9; will be retried") in stage.told
+    assert ("deaf", "deaf: its process was ended by signal 9; will be retried") in stage.log
 
 
 def test_an_invocation_that_outlives_its_time_is_ended(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
