@@ -33,7 +33,7 @@ def daily_digest(context: Context, run: Run) -> Counts:
     day = window.day.isoformat()
     deliveries = Deliveries(database, context.clock, day=day)
     if run.dry_run:
-        readers = deliveries.count_users() if database.autocommit(lambda each: _count_posts(each, window)) else 0
+        readers = deliveries.count_users() if database.autocommit(lambda each: count_posts(each, window)) else 0
         return Counts(total=readers, skipped=readers)
     if database.transact(lambda each: _prepare(each, window, settings, now_ms=context.clock.now_ms())) == 0:
         return Counts()
@@ -72,7 +72,7 @@ def _prepare(connection: Connection, window: Window, settings: MailSettings, *, 
     stored = select(digests.c.post_count).where(digests.c.day == day)
     if (post_count := connection.execute(stored).scalar_one_or_none()) is not None:
         return int(post_count)
-    count = _count_posts(connection, window)
+    count = count_posts(connection, window)
     if count:
         composition = _compose(connection, window, count, settings)
         values = {"day": day, "subject": composition.subject, "content": composition.to_json(), "post_count": count}
@@ -80,7 +80,8 @@ def _prepare(connection: Connection, window: Window, settings: MailSettings, *, 
     return count
 
 
-def _count_posts(connection: Connection, window: Window) -> int:
+def count_posts(connection: Connection, window: Window) -> int:
+    """Return how many posts the digest of a window has."""
     return connection.execute(select(func.count()).select_from(posts).where(*_within(window))).scalar_one()
 
 

@@ -20,7 +20,7 @@ from chalicelib.core.errors import ConfigurationError, OutOfTimeError, Permanent
 from chalicelib.runs import execution
 from chalicelib.schema import backups as backups_table
 from chalicelib.schema import runs as runs_table
-from tests.services import on_a_server
+from tests.servers import on_a_server
 from tests.world import World
 
 A_WEEK_LONG = update(backups_table).values(

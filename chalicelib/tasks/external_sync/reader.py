@@ -19,10 +19,11 @@ from chalicelib.core.config import is_reference
 from chalicelib.core.context import RESERVE_MS
 from chalicelib.core.deadline import TimedOutError
 from chalicelib.core.errors import ConfigurationError
+from chalicelib.core.http import Limits, RetryableError
 from chalicelib.queue.services import payloads
 from chalicelib.schema import quarantine
 from chalicelib.tasks.external_sync import state
-from chalicelib.tasks.external_sync.http_client import Limits, Response, RetryableError, Validators, check_origin, get
+from chalicelib.tasks.external_sync.http_client import Response, Validators, check_origin, get
 from chalicelib.tasks.external_sync.pages import OnePage, Page
 from chalicelib.tasks.external_sync.sources import Credential, Source
 from chalicelib.tasks.external_sync.splitting import Splitter

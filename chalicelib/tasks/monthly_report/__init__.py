@@ -39,7 +39,7 @@ def monthly_report(context: Context, run: Run) -> Counts:
     month = Month.parse(options.month) if options.month else Month.ended_before(run.scheduled_for, zone)
     if not month.is_closed(now, zone):
         raise InvalidRequestError(f"the month {month} has not ended yet; ask for an earlier one")
-    administrators = _find_administrators(context)
+    administrators = find_administrators(context)
     is_mailed = run.trigger in AUTOMATIC if options.mail is None else options.mail
     if run.dry_run:
         return Counts(total=len(administrators), skipped=len(administrators))
@@ -69,7 +69,8 @@ def _key(month: Month, extension: str) -> str:
     return f"reports/{month}/report.{extension}"
 
 
-def _find_administrators(context: Context) -> list[Any]:
+def find_administrators(context: Context) -> list[Any]:
+    """Return the administrators who get the report."""
     wanted = select(users.c.id, users.c.name, users.c.email).where(users.c.is_admin, users.c.is_verified)
     return context.database.autocommit(lambda connection: list(connection.execute(wanted.order_by(users.c.id))))
 

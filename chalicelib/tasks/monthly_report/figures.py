@@ -82,8 +82,8 @@ def _figures_of(connection: Connection, month: Month, *, zone: ZoneInfo, at: dat
     if stored is None:
         values = {
             "month": str(month),
-            "new_users": _count_created(connection, users, window),
-            "new_posts": _count_created(connection, posts, window),
+            "new_users": count_created(connection, users, window),
+            "new_posts": count_created(connection, posts, window),
             "active_users": count_active_users(connection, month),
             "counted_at": to_ms(at),
         }
@@ -98,7 +98,8 @@ def _figures_of(connection: Connection, month: Month, *, zone: ZoneInfo, at: dat
     return MonthFigures(month=month, **counted._asdict())
 
 
-def _count_created(connection: Connection, table: Table, window: tuple[int, int]) -> int:
+def count_created(connection: Connection, table: Table, window: tuple[int, int]) -> int:
+    """Return how many rows of a table were created in a window."""
     start_ms, end_ms = window
     within = (table.c.created_at >= start_ms, table.c.created_at < end_ms)
     return connection.execute(select(func.count()).select_from(table).where(*within)).scalar_one()

@@ -27,7 +27,7 @@ from nightshift.local.invocation import scheduled_event
 from nightshift.local.servers import free_port, redis_server
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import NOON, Killed, Kit
-from tests.services import needed, on_a_server
+from tests.servers import needed, on_a_server
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "cache_warming.md"
 LATER = NOON + timedelta(minutes=30)

@@ -11,7 +11,7 @@ from chalicelib.application import email_verification_tokens, password_reset_tok
 from chalicelib.core.errors import RunFailedError
 from chalicelib.core.store import Store
 from chalicelib.tasks.database_cleanup.rules import Rule
-from tests.services import on_a_server
+from tests.servers import on_a_server
 from tests.tasks.database_cleanup.samples import (
     add_email_token,
     add_reset_token,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, event, text, update
 from chalicelib.application import password_reset_tokens, sessions, users
 from chalicelib.core.errors import RunFailedError
 from chalicelib.tasks.database_cleanup.rules import Rule
-from tests.services import SERVERS, on_each_server
+from tests.servers import SERVERS, on_each_server
 from tests.sweep import IS_SWEEP
 from tests.tasks.database_cleanup.samples import (
     add_reset_token,

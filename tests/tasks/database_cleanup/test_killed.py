@@ -16,7 +16,7 @@ from chalicelib.core.clock import SystemClock
 from chalicelib.schema import runs
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.kit import Killed
-from tests import warm
+from tests import forked
 from tests.sweep import some
 from tests.tasks.database_cleanup import dying
 from tests.tasks.database_cleanup.dying import RULES
@@ -166,7 +166,7 @@ def test_killed_process_is_completed_by_its_retry(
     assert nth < steps
     before = prepare(world)
     fire = json.dumps(scheduled_event(NIGHT))
-    done = warm.run(dying.main, "r1", str(nth), moment, environment=world.environment, typed=fire)
+    done = forked.run(dying.main, "r1", str(nth), moment, environment=world.environment, typed=fire)
     assert done.returncode == -signal.SIGKILL, done.stderr
     # Our clock stands still, theirs did not.
     world.clock.advance((SystemClock().now_ms() - world.clock.now_ms()) / 1000)

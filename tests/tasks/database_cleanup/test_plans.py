@@ -12,7 +12,7 @@ from sqlalchemy import Table, create_engine, event, insert, text
 from chalicelib.application import email_verification_tokens, password_reset_tokens, sessions, users
 from chalicelib.schema import deliveries
 from chalicelib.tasks.database_cleanup import rules
-from tests.services import on_each_server
+from tests.servers import on_each_server
 from tests.tasks.database_cleanup.samples import ago, clean, new_id, use
 from tests.world import World
 

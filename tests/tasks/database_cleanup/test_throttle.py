@@ -20,8 +20,7 @@ from chalicelib.tasks.database_cleanup.throttle import (
     ServerLoad,
     Throttle,
 )
-from tests.dialects import REPLICATION
-from tests.services import on_a_server
+from tests.servers import REPLICATION, on_a_server
 from tests.tasks.database_cleanup.samples import add_sessions, clean, ids_in
 from tests.world import World
 

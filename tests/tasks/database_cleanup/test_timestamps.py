@@ -12,7 +12,7 @@ from sqlalchemy.types import TypeEngine
 from chalicelib.core.clock import to_ms
 from chalicelib.tasks.database_cleanup.rules import Rule
 from chalicelib.tasks.database_cleanup.timestamps import read_ms
-from tests.services import on_a_server
+from tests.servers import on_a_server
 from tests.tasks.database_cleanup.samples import add_things, ago, clean, ids_in, lines_of, things, use
 from tests.world import World
 

@@ -14,7 +14,7 @@ from chalicelib.schema import external_data, quarantine, sync_states
 from chalicelib.tasks.external_sync import sources
 from chalicelib.tasks.external_sync.sources import Source
 from nightshift.testkit.kit import Kit
-from tests.emptying import empty
+from tests.tables import empty_tables
 from tests.tasks.external_sync.upstream import Upstream
 
 QUARTER = 15 * 60
@@ -90,7 +90,7 @@ class Deployment:
 
     def empty(self) -> None:
         """Take away what an earlier test has left."""
-        self.transact(empty)
+        self.transact(empty_tables)
 
 
 def tally(summary: dict[str, Any]) -> tuple[int, int, int, int]:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chalicelib.core import http
 from chalicelib.core.errors import PermanentError
-from chalicelib.tasks.external_sync import http_client
-from chalicelib.tasks.external_sync.http_client import Limits, RetryableError, get
+from chalicelib.core.http import Limits, RetryableError
+from chalicelib.tasks.external_sync.http_client import get
 from tests.sweep import examples
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:2800:220:1:248:1893:25c8:1946"]
@@ -78,27 +79,27 @@ def names(monkeypatch: pytest.MonkeyPatch, *found: str) -> list[str]:
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_may_be_connected_to(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     names(monkeypatch, address)
-    assert http_client.resolve("api.example.com", 443, is_internal=False) == [address]
+    assert http.resolve("api.example.com", 443, is_internal=False) == [address]
 
 
 @pytest.mark.parametrize("address", [*PRIVATE, *NEVER])
 def test_private_addresses_are_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     names(monkeypatch, address)
     with pytest.raises(PermanentError, match="which is not an address that may be connected to"):
-        http_client.resolve("api.example.com", 443, is_internal=False)
+        http.resolve("api.example.com", 443, is_internal=False)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_a_host_that_is_declared_internal_may_be_private(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     names(monkeypatch, address)
-    assert http_client.resolve("shop.internal", 80, is_internal=True) == [address]
+    assert http.resolve("shop.internal", 80, is_internal=True) == [address]
 
 
 @pytest.mark.parametrize("address", NEVER)
 def test_even_an_internal_host_leads_to_no_metadata(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     names(monkeypatch, address)
     with pytest.raises(PermanentError):
-        http_client.resolve("shop.internal", 80, is_internal=True)
+        http.resolve("shop.internal", 80, is_internal=True)
 
 
 # What a gateway, a tunnel or the operating system would connect to in place of these.
@@ -122,8 +123,8 @@ HOLDING: dict[str, Callable[[IPv4Address], str]] = {
 def test_an_address_within_another_is_refused_unless_it_is_allowed_itself(
     address: IPv4Address, form: str, *, is_internal: bool
 ) -> None:
-    held = http_client._is_allowed(HOLDING[form](address), is_internal=is_internal)
-    alone = http_client._is_allowed(str(address), is_internal=is_internal)
+    held = http._is_allowed(HOLDING[form](address), is_internal=is_internal)
+    alone = http._is_allowed(str(address), is_internal=is_internal)
     # `::1` is this machine, and no address of IPv4.
     assert held == alone if form == "mapped" else not held or HOLDING[form](address) == "::0.0.0.1"
 
@@ -133,14 +134,14 @@ def test_an_address_within_another_is_refused_unless_it_is_allowed_itself(
 def test_what_is_allowed_to_strangers_is_allowed_to_internal_hosts_and_is_global(
     address: IPv4Address | IPv6Address,
 ) -> None:
-    if http_client._is_allowed(str(address), is_internal=False):
-        assert http_client._is_allowed(str(address), is_internal=True)
+    if http._is_allowed(str(address), is_internal=False):
+        assert http._is_allowed(str(address), is_internal=True)
         assert address.is_global or getattr(address, "ipv4_mapped", None)
 
 
 def test_of_several_addresses_only_those_that_are_allowed_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     names(monkeypatch, "10.0.0.1", PUBLIC[0], "169.254.169.254", PUBLIC[1], PUBLIC[0])
-    assert http_client.resolve("api.example.com", 443, is_internal=False) == PUBLIC[:2]
+    assert http.resolve("api.example.com", 443, is_internal=False) == PUBLIC[:2]
 
 
 def test_checked_address_is_connected_and_name_resolved_once(
@@ -167,7 +168,7 @@ def test_checked_address_is_connected_and_name_resolved_once(
 def test_a_literal_address_is_checked_as_any_other() -> None:
     for host in ("127.0.0.1", "::1", "169.254.169.254", "2130706433", "0x7f.1", "127.1"):
         with pytest.raises(PermanentError):
-            http_client.resolve(host, 443, is_internal=False)
+            http.resolve(host, 443, is_internal=False)
 
 
 def test_unresolved_name_is_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,9 +177,9 @@ def test_unresolved_name_is_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with pytest.raises(RetryableError, match="Temporary failure"):
-        http_client.resolve("api.example.com", 443, is_internal=False)
+        http.resolve("api.example.com", 443, is_internal=False)
 
 
 def test_invalid_host_name_is_refused() -> None:
     with pytest.raises(PermanentError, match="is not a valid host name"):
-        http_client.resolve("x" * 70 + ".example", 443, is_internal=False)
+        http.resolve("x" * 70 + ".example", 443, is_internal=False)

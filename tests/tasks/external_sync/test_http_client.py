@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from chalicelib.core import http
 from chalicelib.core.deadline import TimedOutError
 from chalicelib.core.errors import PermanentError
-from chalicelib.tasks.external_sync import http_client
-from chalicelib.tasks.external_sync.http_client import Limits, RetryableError, get
+from chalicelib.core.http import Limits, RetryableError
+from chalicelib.tasks.external_sync.http_client import get
 from tests.tasks.external_sync.upstream import Reply, Upstream, upstream
 
 MEBIBYTE = 1024 * 1024
@@ -97,7 +98,7 @@ def test_hanging_server_times_out(upstream: Upstream) -> None:
 def test_processing_does_not_count_as_waiting(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     upstream.always(Reply(body=b"x" * 500_000))
     now = [0.0]
-    monkeypatch.setattr(http_client, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(http, "time", SimpleNamespace(monotonic=lambda: now[0]))
     limits = Limits(seconds=5, max_bytes=MEBIBYTE, is_internal=True)
     with get(upstream.url(), headers={}, limits=limits) as answer:
         length = 0

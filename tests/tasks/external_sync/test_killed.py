@@ -15,7 +15,7 @@ from chalicelib.tasks.external_sync import reader
 from chalicelib.tasks.external_sync.pages import Cursors
 from nightshift.local.environment import isolated
 from nightshift.testkit.kit import Killed
-from tests import warm
+from tests import forked
 from tests.sweep import IS_SWEEP
 from tests.tasks.external_sync import dying
 from tests.tasks.external_sync.deployment import Deployment
@@ -139,12 +139,12 @@ def test_a_process_killed_while_it_reads_is_completed_by_its_repetition(
         "EXTERNAL_SYNC_PAGES": "cursor",
         "EXTERNAL_SYNC_HOSTS_ALLOWED": "127.0.0.1",
     }
-    begun = warm.begin(dying.main, environment=environment)
+    begun = forked.begin(dying.main, environment=environment)
     killed = begun.end()
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(deployment.rows()) < 1000
     deployment.upstream.answer = whole
-    done = warm.run(dying.main, environment=environment)
+    done = forked.run(dying.main, environment=environment)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout.splitlines()[-1])
     assert (summary["outcome"], summary["attempt"], summary["total"]) == ("succeeded", 2, 1000)

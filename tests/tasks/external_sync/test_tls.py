@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.tasks.external_sync import http_client
-from chalicelib.tasks.external_sync.http_client import RetryableError
+from chalicelib.core import http
+from chalicelib.core.http import RetryableError
 from tests.tasks.external_sync.test_http_client import read
 from tests.tasks.external_sync.upstream import Reply, Upstream
 
@@ -39,9 +39,9 @@ def secure(upstream: Upstream, certificate: Path, monkeypatch: pytest.MonkeyPatc
     context.load_cert_chain(certificate)
     upstream.server.socket = context.wrap_socket(upstream.server.socket, server_side=True)
     monkeypatch.setattr(upstream.server, "handle_error", lambda *_: None)
-    http_client._tls.cache_clear()
+    http._tls.cache_clear()
     yield upstream
-    http_client._tls.cache_clear()
+    http._tls.cache_clear()
 
 
 def test_tls_is_spoken_with_the_name_though_the_address_is_connected_to(

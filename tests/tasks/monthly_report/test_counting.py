@@ -251,7 +251,7 @@ def test_of_two_reports_that_count_a_month_at_once_both_tell_what_the_first_has_
             begun.set()
         return 2 if is_second else 1
 
-    monkeypatch.setattr(figures_module, "_count_created", count)
+    monkeypatch.setattr(figures_module, "count_created", count)
     rival = threading.Thread(target=lambda: reports.append(collected(kit)))
     with kit.context().database.begin() as connection:
         first = collect(connection, MARCH, zone=ZoneInfo("UTC"), settings=kit.context().settings(MailSettings), at=AT)

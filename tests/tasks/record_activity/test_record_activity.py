@@ -18,7 +18,7 @@ from chalicelib.tasks import record_activity
 from nightshift.local.invocation import scheduled_event
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import Killed, Kit
-from tests.services import on_a_server
+from tests.servers import on_a_server
 
 NIGHT = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 DAY = "2026-03-01"
