@@ -16,8 +16,8 @@ from chalicelib.core.errors import InvalidRequestError, NightshiftError, Permane
 from chalicelib.core.outcome import Outcome
 from chalicelib.core.telemetry import Trace, trace_of
 from chalicelib.queue.handler import Handler
-from chalicelib.queue.job import INVALID, check_envelope, new_row
-from chalicelib.queue.message import Message, decode, encode
+from chalicelib.queue.job import check_envelope, new_row
+from chalicelib.queue.message import INVALID, Message, decode, encode
 from chalicelib.queue.payloads import MAX_BYTES, Payloads, is_pointer
 from chalicelib.queue.sqs import ATTRIBUTES
 
@@ -83,8 +83,8 @@ class JobAttempt(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def type(self) -> str:
-        """The type of the job, if the message could be read."""
-        return self.message.type if self.message else INVALID
+        """The type of the job, if its row or its message could be read."""
+        return str(self.row.type) if self.row else self.message.type if self.message else INVALID
 
     @property
     def label(self) -> str:

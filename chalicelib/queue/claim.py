@@ -15,7 +15,8 @@ from chalicelib.core.database import Database, insert_missing
 from chalicelib.core.errors import AlreadyClaimed, NightshiftError
 from chalicelib.queue.attempt import Action, JobAttempt
 from chalicelib.queue.handler import Handler
-from chalicelib.queue.job import DATA_BYTES, INVALID, KEPT_MS, OVER, SHORT_DATA, TAKEN, WAITING, Status
+from chalicelib.queue.job import DATA_BYTES, KEPT_MS, OVER, SHORT_DATA, TAKEN, WAITING, Status
+from chalicelib.queue.message import INVALID
 from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.schema import jobs, rate_slots
 
@@ -25,6 +26,8 @@ EARLY_MS = 1000
 BACKUP_MS = 15 * 60_000
 # Attempts to fetch a body from the bucket, where fetching it ends the process.
 READ_ATTEMPTS = 3
+# Deliveries of a message whose row is missing: its transaction may not have committed yet.
+ROWLESS_RECEIVES = 3
 
 # Made once: building such a statement takes SQLAlchemy longer than the database takes to execute it.
 _BY_ID = jobs.c.id.in_(bindparam("ids", expanding=True))
@@ -203,7 +206,9 @@ def _claim(
         if id_ in decided:
             continue
         if id_ in new and each.message and each.message.data_in_row:
-            decided[id_] = _give_up(each, f"the data of job {id_} is in its row, and the row no longer exists")
+            reason = f"job {id_} has no row in this database; send its id after the commit"
+            is_last = each.receives >= ROWLESS_RECEIVES
+            decided[id_] = _give_up(each, reason) if is_last else _retry_later(each, reason)
             continue
         row = found.get(id_) or SimpleNamespace(**new[id_])
         is_paused = row.type in paused or pauses.ALL in paused
@@ -241,6 +246,10 @@ def _find_keys(connection: Connection, keys: Collection[str | None], *, now_ms: 
 
 def _give_up(attempt: JobAttempt, reason: str) -> JobAttempt:
     return replace(attempt, action=Action.GIVE_UP, reason=reason, number=0)
+
+
+def _retry_later(attempt: JobAttempt, reason: str) -> JobAttempt:
+    return replace(attempt, action=Action.RETRY_LATER, reason=reason)
 
 
 def _take_turn(connection: Connection, attempt: JobAttempt, interval_ms: float, *, now_ms: int) -> JobAttempt:

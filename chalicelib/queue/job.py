@@ -22,8 +22,6 @@ from chalicelib.schema import jobs
 P = TypeVar("P")
 QueueName = Literal["work", "priority"]
 
-# The type of a job whose message is not readable, or not read yet.
-INVALID = "invalid"
 # The longest that SQS keeps a message. Dispatch cannot make one for a body that is not read yet, so it waits for the
 # original message, and gives the job up when that message has expired.
 KEPT_MS = 14 * 86_400_000

@@ -1,4 +1,7 @@
-"""The contract of a message: one JSON object with a `type` and `data`, read more strictly than JSON itself."""
+"""The contract of a message: one JSON object with a `type` and `data`, or the `id` of a job's row.
+
+It is read more strictly than JSON itself.
+"""
 
 import json
 import re
@@ -17,6 +20,8 @@ from chalicelib.core.errors import InvalidRequestError
 
 T = TypeVar("T")
 
+# The type of a job whose message is not readable, not read yet, or only the id of its row.
+INVALID = "invalid"
 # Levels of a message; its data may have one less, so that the `data` of any row fits into a message.
 MAX_DEPTH = 64
 TEN_YEARS_SECONDS = 3653 * 86_400
@@ -38,7 +43,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     tags: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=16)] = ()
     source: Label | None = None
-    # The data is in the job's row, being too long for a message.
+    # The data is in the job's row: it is too long for a message, or the sender sent only the id.
     data_in_row: bool = False
     # A message that a run or a job makes continues its trace by default.
     traceparent: Label | None = msgspec.field(default_factory=telemetry.traceparent)
@@ -57,6 +62,8 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 def decode(body: str) -> Message:
     """Return the message in an SQS body, its moments in UTC. Raises InvalidRequestError, which names the fault."""
     tree = _read(body, "the message", depth=MAX_DEPTH)
+    if tree.get("id") is not None and tree.keys().isdisjoint(REQUIRED):
+        tree |= {"type": INVALID, "data": {}, "data_in_row": True}
     if isinstance(tree.get("data"), str):
         tree["data"] = decode_data(tree["data"])
     known = {key: value for key, value in tree.items() if key in KNOWN and (value is not None or key in REQUIRED)}
@@ -83,6 +90,8 @@ def encode(message: Message) -> str:
     unknown = fields.pop("unknown")
     if not message.data_in_row:
         del fields["data_in_row"]
+    elif message.type == INVALID:
+        del fields["type"], fields["data"], fields["data_in_row"]
     for key in MOMENTS:
         if fields[key] is not None:
             fields[key] = _write_moment(key, fields[key])

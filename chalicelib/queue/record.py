@@ -8,7 +8,8 @@ from sqlalchemy import Connection, and_, bindparam, case, delete, select, update
 from chalicelib.core.outcome import Outcome
 from chalicelib.queue.attempt import JobAttempt
 from chalicelib.queue.claim import IS_OURS, Claim
-from chalicelib.queue.job import INVALID, WAITING, Status
+from chalicelib.queue.job import WAITING, Status
+from chalicelib.queue.message import INVALID
 from chalicelib.schema import jobs
 
 _OURS = (jobs.c.id.in_(bindparam("ids", expanding=True)), IS_OURS)

@@ -31,8 +31,8 @@ from chalicelib.queue import record
 from chalicelib.queue.attempt import Action, JobAttempt, fetch_body, read_records, receive
 from chalicelib.queue.claim import BACKUP_MS, Claim, claim_jobs, read_long_data
 from chalicelib.queue.handler import FindHandler, Handler, find_handler
-from chalicelib.queue.job import INVALID, Job, envelope_of
-from chalicelib.queue.message import decode_data, read_data
+from chalicelib.queue.job import Job, envelope_of
+from chalicelib.queue.message import INVALID, decode_data, read_data
 from chalicelib.queue.outbox import send_now
 from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.queue.services import payloads, queues
@@ -138,7 +138,8 @@ class Batch:
             if each.action in {Action.PERFORM, Action.GIVE_UP}:
                 self._begin(each)
             elif each.action is Action.RETRY_LATER and (each.receives < MOST_RECEIVES or each.is_unread):
-                self._retry_later(each, AlreadyClaimed(each.reason))
+                seconds = None if each.row else _seconds_until_next(each)
+                self._retry_later(each, AlreadyClaimed(each.reason), after_seconds=seconds)
             elif each.action is not Action.PERFORM_ALONE:
                 # Of a job that is held, dispatch sends a fresh message when the lease is over.
                 self._skip(each, each.reason)
