@@ -16,6 +16,10 @@ from sqlalchemy import Connection, Engine, inspect, text
 from chalicelib.core.errors import TransientError
 from chalicelib.core.mapping import require_mapping
 from chalicelib.migrations.online import LOCK_WAIT_SECONDS
+from chalicelib.schema.types import table_name
+
+# An application that uses Alembic has a table of its own of that name.
+VERSIONS = table_name("alembic_version")
 
 # Building an index of millions of rows takes minutes, in which the server says nothing.
 STATEMENT_SECONDS = 3600
@@ -48,12 +52,13 @@ def advice(engine: Engine) -> list[str]:
     """Return what an operator may want to change, which a migration leaves alone because it copies the table."""
     if engine.dialect.name == "sqlite":
         return []
-    columns = {column["name"]: column["type"] for column in inspect(engine).get_columns("jobs")}
+    jobs = table_name("jobs")
+    columns = {column["name"]: column["type"] for column in inspect(engine).get_columns(jobs)}
     if type(columns["data"]).__name__ not in SHORT_TEXTS:
         return []
     return [
-        "jobs.data holds 64 KiB or less, and larger jobs are refused. For up to 7 MiB run this when nothing need be"
-        " written to jobs, which it copies: ALTER TABLE jobs MODIFY data MEDIUMTEXT NOT NULL"
+        f"{jobs}.data holds 64 KiB or less, and larger jobs are refused. For up to 7 MiB run this when nothing need be"
+        f" written to {jobs}, which it copies: ALTER TABLE {jobs} MODIFY data MEDIUMTEXT NOT NULL"
     ]
 
 
@@ -88,7 +93,7 @@ def _patient(engine: Engine) -> Iterator[Connection]:
 def current(engine: Engine) -> str | None:
     """Return the revision that the database is at, None for one that was never migrated."""
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return MigrationContext.configure(connection, opts={"version_table": VERSIONS}).get_current_revision()
 
 
 @cache
@@ -101,5 +106,5 @@ def _config(connection: Any) -> Config:
     config = Config()
     # Alembic reads `%` in its options as interpolation, and a checkout's path may hold one.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.attributes["connection"] = connection
+    config.attributes |= {"connection": connection, "version_table": VERSIONS}
     return config
