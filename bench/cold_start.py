@@ -38,10 +38,11 @@ from chalicelib.application import posts, users
 from chalicelib.core.engine import engine_for
 from nightshift.demo.blog import make_posts, make_users
 from nightshift.demo.database import load, prepare_database
-from nightshift.deploy import package, triggers
+from nightshift.deploy import package
 from nightshift.local.aws import local_aws
 from nightshift.local.environment import local_environment
 from nightshift.local.servers import redis_server
+from nightshift.project import triggers
 
 PROJECT = Path(__file__).parent.parent
 # What Lambda's runtime carries beside the standard library.

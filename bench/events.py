@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from bench.moments import NOW
 from chalicelib.core.clock import iso
-from nightshift.deploy.triggers import Trigger
 from nightshift.local.invocation import scheduled_event, sns_event, sqs_event
+from nightshift.project.triggers import Trigger
 
 # Each fire is for another month, so that none finds its work done.
 APART = timedelta(days=31)

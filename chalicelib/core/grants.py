@@ -128,7 +128,7 @@ def lacking(schema: str, *, on_mariadb: bool, grants: Sequence[Grant] = (), user
         yield Right(purpose="drills", privileges=["ALL"], place=f"{pattern_of(DRILL_PREFIX)[:-1]}%`.*")
 
 
-def create_user(account: str) -> str:
+def new_user(account: str) -> str:
     """Return the statement that creates the user, with PASSWORD as the placeholder of the password."""
     return f"CREATE USER {account} IDENTIFIED BY '{PLACEHOLDER}'"
 

@@ -11,6 +11,7 @@ from chalicelib.core.context import Context
 from chalicelib.core.error_text import named
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.part import Part
+from chalicelib.core.read_only import is_read_only
 from chalicelib.core.redaction import redact
 from chalicelib.operate import (
     checks,
@@ -22,7 +23,6 @@ from chalicelib.operate import (
     runs,
 )
 from chalicelib.operate.operations import Command, Nothing
-from chalicelib.operate.read_only import is_read_only
 from chalicelib.operate.schedules import Backfill, ListSchedules, backfill, list_schedules
 from chalicelib.operate.status.page import store_page
 from chalicelib.operate.status.status import show

@@ -121,7 +121,7 @@ def _refused(context: Context, refusal: str, parts: Collection[Part]) -> Access:
     secret = settings.database_credentials or settings.database_url
     return Access(
         refusal=refusal,
-        statements=[grants.create_user(account), *(right.grant(account) for right in missing)],
+        statements=[grants.new_user(account), *(right.grant(account) for right in missing)],
         secret=secret if is_reference(secret) else None,
     )
 

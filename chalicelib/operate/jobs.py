@@ -92,7 +92,7 @@ def _select(connection: Connection, request: JobFilter) -> Sequence[Any]:
 
 
 def show(context: Context, request: OneJob) -> dict[str, Any]:
-    """Return a job with its data, in which secrets are redacted by key and addresses mrequest."""
+    """Return a job with its data, in which secrets are redacted by key and addresses are masked."""
     row = context.database.transact(lambda connection: find(connection, request.id))
     try:
         data: Any = decode_data(row.data)

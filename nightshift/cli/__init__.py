@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nightshift.cli import backup, deploy, dev, jobs, logs, make, runs, schedule, status, worker
+from nightshift.cli import adopt, backup, deploy, dev, jobs, logs, make, runs, schedule, status, worker
 from nightshift.cli.output import console
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -12,6 +12,7 @@ for group in (jobs, backup, schedule, runs, worker, make):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 for command in (
     dev.demo,
+    adopt.adopt,
     deploy.migrate,
     deploy.doctor,
     deploy.deploy,

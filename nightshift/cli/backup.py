@@ -6,9 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from nightshift.cli.options import AsJson, StageName
-from nightshift.cli.output import plain, plural, print_answer, print_error, print_json, print_lines, table
+from nightshift.cli.output import (
+    friendly_errors,
+    plain,
+    plural,
+    print_answer,
+    print_error,
+    print_json,
+    print_lines,
+    table,
+)
 from nightshift.cli.progress import ask
-from nightshift.cli.user_errors import friendly_errors
 
 app = typer.Typer(no_args_is_help=True, help="Create, verify, restore and remove backups of the database.")
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightshift.cli.options import AsJson, check_stage, complete_stage
-from nightshift.cli.output import console, print_error, print_json, print_lines
+from nightshift.cli.output import console, friendly_errors, print_error, print_json, print_lines
 from nightshift.cli.progress import progress
-from nightshift.cli.user_errors import friendly_errors
 
 if TYPE_CHECKING:
     from nightshift.deploy.deployment import Deployment
@@ -69,6 +68,7 @@ def doctor(stage: StageName, as_json: AsJson = False) -> None:
             print_json([vars(finding) for finding in findings])
         else:
             _print_findings(findings)
+            print_lines([step] if (step := checks.next_step(findings, stage)) else [])
         if not checks.is_well(findings):
             raise typer.Exit(1)
 
@@ -140,7 +140,7 @@ def destroy(
 def _deployment(stage: str) -> "Deployment":
     from nightshift.deploy.deployment import Deployment
     from nightshift.deploy.session import client, invoker, place
-    from nightshift.deploy.stage import read_stage
+    from nightshift.project.stage import read_stage
 
     project = Path.cwd()
     return Deployment(

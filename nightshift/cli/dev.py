@@ -12,8 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from nightshift.cli.options import read_time
-from nightshift.cli.output import console
-from nightshift.cli.user_errors import UsageError, friendly_errors
+from nightshift.cli.output import UsageError, console, friendly_errors
 
 DAY = timedelta(days=1)
 SPEED = 3600

@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo
 import typer
 
 from nightshift.cli.options import AsJson, JobType, Reason, StageName, complete_type, read_time
-from nightshift.cli.output import fields, plain, plural, print_answer, print_error, table
+from nightshift.cli.output import fields, friendly_errors, plain, plural, print_answer, print_error, table
 from nightshift.cli.progress import ask
-from nightshift.cli.user_errors import friendly_errors
 
 app = typer.Typer(no_args_is_help=True, help="List, retry, edit and remove jobs of the queue.")
 

@@ -14,10 +14,9 @@ import typer
 from chalicelib.core.clock import to_ms
 from chalicelib.core.error_text import suggestion
 from nightshift.cli.options import StageName, complete_function, read_since
-from nightshift.cli.output import console, print_error
+from nightshift.cli.output import UsageError, console, friendly_errors, print_error
 from nightshift.cli.progress import ask
-from nightshift.cli.user_errors import UsageError, friendly_errors
-from nightshift.deploy import triggers
+from nightshift.project import triggers
 
 if TYPE_CHECKING:
     from nightshift.logs.stream import Event, Log, Source
@@ -62,9 +61,9 @@ def logs(
 
 
 def _source(function: str, run_id: str | None, since: str | None, stage: str) -> "Source":
-    from nightshift.deploy.functions import ROUTES
     from nightshift.logs.run_log import OTHERS, RunLog
     from nightshift.logs.stream import Tail
+    from nightshift.project.triggers import ROUTES
 
     known = [*(trigger.function for trigger in triggers.read(Path.cwd())), ROUTES]
     if function not in known:
@@ -85,9 +84,9 @@ def _start_ms(run_id: str, task: str, stage: str) -> int:
 
 
 def _log(function: str, stage: str) -> "Log":
-    from nightshift.deploy.functions import name_of
     from nightshift.deploy.session import client
     from nightshift.logs.stream import Log
+    from nightshift.project.triggers import name_of
 
     return Log(logs=client("logs"), function=function, group=f"/aws/lambda/{name_of(function, stage)}")
 
@@ -98,11 +97,12 @@ def _missing_log_errors(function: str, stage: str) -> Iterator[None]:
     from nightshift.deploy import functions
     from nightshift.deploy.session import client
     from nightshift.logs.stream import NoLogError
+    from nightshift.project.triggers import name_of
 
     try:
         yield
     except NoLogError:
-        if not functions.exists(client("lambda"), functions.name_of(function, stage)):
+        if not functions.exists(client("lambda"), name_of(function, stage)):
             raise functions.absent(client("lambda"), function, stage) from None
         raise
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightshift.cli.output import print_lines
+from nightshift.cli.output import UsageError, friendly_errors, print_lines
 from nightshift.cli.schedule import fire_lines
-from nightshift.cli.user_errors import UsageError, friendly_errors
 
 if TYPE_CHECKING:
     from chalicelib.schedule.schedule import Schedule

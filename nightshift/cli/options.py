@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import typer
 
 from chalicelib.core.clock import to_ms
-from nightshift.cli.user_errors import UsageError
-from nightshift.deploy import triggers
-from nightshift.deploy.stage import stages_of
+from nightshift.cli.output import UsageError
+from nightshift.project import triggers
+from nightshift.project.stage import stages_of
 
 # The length of `pauses.reason`.
 MAX_REASON = 500

@@ -1,13 +1,18 @@
-"""Printing: lines, tables and JSON to standard output, errors to standard error."""
+"""Printing: lines, tables and JSON to standard output, errors to standard error.
+
+An error that a user can fix is one message, here and on the page of `nightshift dev`.
+"""
 
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 from textwrap import wrap
 from typing import Any
 
+import typer
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
@@ -18,6 +23,10 @@ MIN_WIDTH, INDENT, ID = 24, 4, 36
 # A character that this terminal cannot encode must not stop the output.
 if isinstance(sys.stdout, TextIOWrapper):
     sys.stdout.reconfigure(errors="replace")
+
+
+class UsageError(ValueError):
+    """An option or argument is invalid, whatever the deployment."""
 
 
 class _Output(Console):
@@ -63,6 +72,34 @@ def print_lines(lines: Iterable[str]) -> None:
 def print_error(message: str) -> None:
     """Print a message to standard error."""
     _print(stderr_console(), f"nightshift: {plain(message)}")
+
+
+def message_of(error: Exception) -> str | None:
+    """Return what is wrong and what to do, or None for an error that only a change of code can fix."""
+    # Imported late: a command that succeeds needs none of it.
+    from botocore.exceptions import BotoCoreError, ClientError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from chalicelib.core.error_text import sentence_of
+    from chalicelib.core.errors import NightshiftError
+    from nightshift.deploy.refusal import refusal_of
+
+    if isinstance(error, (BotoCoreError, ClientError)):
+        return refusal_of(error)
+    return sentence_of(error) if isinstance(error, (ValueError, NightshiftError, SQLAlchemyError)) else None
+
+
+@contextmanager
+def friendly_errors() -> Iterator[None]:
+    """Print an error that the user can fix as one line and exit with 1, or with 2 for a UsageError."""
+    try:
+        yield
+    except Exception as error:
+        message = message_of(error)
+        if message is None:
+            raise
+        print_error(message)
+        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
 
 
 def print_json(answer: Any) -> None:

@@ -6,7 +6,12 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from chalicelib.core.read_only import is_read_only
+from nightshift.cli.output import print_error
 
 if TYPE_CHECKING:
     from chalicelib.core.part import Part
@@ -14,16 +19,20 @@ if TYPE_CHECKING:
 
 # No Lambda limits a command that runs here.
 TIMEOUT_MS = 3_600_000
+DEMO = Path(".nightshift", "demo", "nightshift.db")
+WHERE = "name a stage with --stage, or set DATABASE_URL"
 
 
 def ask(stage: str | None, command: str, **request: Any) -> dict[str, Any]:
     """Return the answer to a command. Raises ValueError or NightshiftError if it fails."""
     payload = {"command": command} | {key: value for key, value in request.items() if value not in (None, [], ())}
-    if stage is None:
+    if stage is not None:
+        return _invoke(stage, "look" if is_read_only(command) else "operate", payload)
+    # Backups are in a bucket, which neither the demo nor a fresh clone has.
+    if os.environ.get("DATABASE_URL") or not is_read_only(command) or command.startswith("backup."):
         return _run_here(payload)
-    from chalicelib.operate.read_only import is_read_only
-
-    return _invoke(stage, "look" if is_read_only(command) else "operate", payload)
+    with _sample_database():
+        return _run_here(payload)
 
 
 def run(stage: str | None, task: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,6 +92,29 @@ def _run_here(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
+def _sample_database() -> Iterator[None]:
+    """Read the demo's database, or an empty one where the demo has not run, and say so on standard error."""
+    from nightshift.local.environment import changed
+
+    if DEMO.is_file():
+        print_error(f"this is the demo's data; for your own, {WHERE}")
+        with changed(DATABASE_URL=f"sqlite:///{DEMO.absolute()}"):
+            yield
+        return
+    print_error(f"there is no database here, so only schedules are known: {WHERE}, or run `make demo`")
+    with (
+        TemporaryDirectory() as folder,
+        changed(DATABASE_URL=f"sqlite:///{folder}/nightshift.db"),
+        _logging_to_stderr(),
+    ):
+        from chalicelib import migrations
+        from nightshift.local.environment import engine_of
+
+        migrations.upgrade(engine_of(os.environ))
+        yield
+
+
+@contextmanager
 def _logging_to_stderr() -> Iterator[None]:
     """Keep standard output for the answer: the logger takes the stream that it finds when it is imported."""
     with redirect_stdout(sys.stderr):
@@ -91,4 +123,4 @@ def _logging_to_stderr() -> Iterator[None]:
 
 def _check_settings() -> None:
     if not os.environ.get("DATABASE_URL"):
-        raise ValueError("no stage and no database: name a stage with --stage, or set DATABASE_URL")
+        raise ValueError(f"no stage and no database: {WHERE}")

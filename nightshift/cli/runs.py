@@ -9,9 +9,18 @@ import typer
 
 from nightshift.cli import progress
 from nightshift.cli.options import AsJson, StageName, TaskName, complete_task, read_end, read_time
-from nightshift.cli.output import fields, plain, plural, print_answer, print_json, print_lines, table
+from nightshift.cli.output import (
+    UsageError,
+    fields,
+    friendly_errors,
+    plain,
+    plural,
+    print_answer,
+    print_json,
+    print_lines,
+    table,
+)
 from nightshift.cli.progress import ask, describe
-from nightshift.cli.user_errors import UsageError, friendly_errors
 
 app = typer.Typer(no_args_is_help=True, help="Show the history of runs.")
 

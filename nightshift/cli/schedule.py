@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from nightshift.cli.options import AsJson, Reason, StageName, TaskName, complete_stage, complete_task
-from nightshift.cli.output import plain, print_answer, print_json, print_lines, table
+from nightshift.cli.output import UsageError, friendly_errors, plain, print_answer, print_json, print_lines, table
 from nightshift.cli.progress import ask, describe
-from nightshift.cli.user_errors import UsageError, friendly_errors
 
 app = typer.Typer(no_args_is_help=True, help="List and check the schedules of tasks.")
 
@@ -65,7 +64,7 @@ def check(
 
     Example: nightshift schedule check --stage prod
     """
-    from nightshift.deploy.schedule_check import examine
+    from nightshift.project.schedule_check import examine
 
     with friendly_errors():
         findings = list(examine(Path.cwd(), only=stage, now=datetime.now(UTC)))

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightshift.cli.options import AsJson, StageName
-from nightshift.cli.output import console, print_json, print_lines
+from nightshift.cli.output import console, friendly_errors, print_json, print_lines
 from nightshift.cli.progress import ask
-from nightshift.cli.user_errors import friendly_errors
 
 if TYPE_CHECKING:
     from chalicelib.operate.status.status import Status

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightshift.cli.options import AsJson, Reason, StageName
-from nightshift.cli.output import plain, print_answer, print_json, print_lines, table
+from nightshift.cli.output import UsageError, friendly_errors, plain, print_answer, print_json, print_lines, table
 from nightshift.cli.progress import ask
-from nightshift.cli.user_errors import UsageError, friendly_errors
 
 if TYPE_CHECKING:
     from nightshift.deploy.workers import Messages, Worker

@@ -77,6 +77,7 @@ def run_demo(console: Console, folder: Path, *, user_count: int, posts_csv: Path
         console.print(f"\nMails     {folder / 'mail'}/*.html and *.eml\nLog       {folder / 'log.jsonl'}")
         console.print("\nSchedules with their latest runs and next fires, as in nightshift schedule list\n")
         print_lines(schedule.table_lines(ask(None, "schedule.list")["tasks"]))
+        console.print("\nMore of this data: nightshift status, nightshift runs list, nightshift jobs list")
 
 
 @contextlib.contextmanager

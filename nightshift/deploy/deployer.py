@@ -26,9 +26,9 @@ from chalice.utils import UI, OSUtils
 
 from nightshift.deploy import record
 from nightshift.deploy.changes import PARTIAL_FAILURES, ChangingClient
-from nightshift.deploy.functions import ROUTES, name_of
 from nightshift.deploy.package import talk
 from nightshift.deploy.record import Resource
+from nightshift.project.triggers import ROUTES, name_of
 
 
 class _OneFunction(ApplicationGraphBuilder):

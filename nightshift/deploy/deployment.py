@@ -7,30 +7,23 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from chalicelib.core.grants import PLACEHOLDER
 from chalicelib.migrations import newest
-from nightshift.deploy import (
-    configuration,
-    deployer,
-    functions,
-    lock,
-    login,
-    package,
-    packaged,
-    record,
-    route,
-    stacks,
-    triggers,
-    watched,
-)
+from nightshift.deploy import deployer, functions, lock, package, record, stacks
 from nightshift.deploy.changes import CREATED, DELETED
-from nightshift.deploy.configuration import Place
 from nightshift.deploy.refusal import advice_on, is_denied
 from nightshift.deploy.stacks import Stack
-from nightshift.deploy.stage import CONCERNS, WATCHING, Stage
-from nightshift.deploy.templates import parameters_of
+from nightshift.project import configuration, triggers
+from nightshift.project.configuration import Place
+from nightshift.project.stage import CONCERNS, WATCHING, Stage
+from nightshift.project.template import ROUTE_RATE, repetitions
+from nightshift.project.triggers import APPLICATION, name_of
 
 # What holds data that nobody could bring back. Their templates retain it too.
 KEPT = frozenset({"storage", "secrets", "data"})
+
+# What a migration and each function cannot do without.
+NEEDED_RIGHTS = frozenset({"tasks", "migrations"})
 
 # How a change of a whole function is named; without a name of its own it is an update of parts.
 DONE = {CREATED: "created", DELETED: "deleted", "": "updated"}
@@ -91,25 +84,25 @@ class Deployment:
         for function, repetition in missing.items():
             functions.set_repetition(self.client("lambda"), function, self.stage.name, repetition)
         yield f"failed fires: {'repeated twice, then put on their queue' if missing else 'unchanged'}"
-        if route.is_served(configuration.read(self.project)["stages"][self.stage.name]):
-            is_new = route.complete(self.client, self.project, self.stage.name)
-            yield f"page to unsubscribe: {f'at most {route.RATE} requests a second' if is_new else 'unchanged'}"
+        if configuration.has_route(configuration.read(self.project)["stages"][self.stage.name]):
+            is_new = functions.limit_route(self.client, self.project, self.stage.name)
+            yield f"page to unsubscribe: {f'at most {ROUTE_RATE} requests a second' if is_new else 'unchanged'}"
         yield from self._watch(outputs)
         yield from self._sweep(path)
 
     def _package(self, folder: Path, outputs: dict[str, str]) -> Iterator[str]:
         path = yield from self._prepare(outputs)
-        awslambda, operate = self.client("lambda"), functions.name_of("operate", self.stage.name)
+        awslambda, operate = self.client("lambda"), name_of("operate", self.stage.name)
         again = f"nightshift package {folder} --stage {self.stage.name}"
         if not functions.exists(awslambda, operate):
-            packaged.write(self.project, self.stage.name, folder, function="operate")
+            package.write_template(self.project, self.stage.name, folder, function="operate")
             yield f"{folder}: the function operate alone, which migrates; make the stack of it, then: {again}"
             return
         functions.update_code(awslambda, operate, path.read_bytes())
         yield f"function {operate}: updated (code)"
         yield from self._update_database(again=again)
         yield from self._watch(outputs)
-        packaged.write(self.project, self.stage.name, folder)
+        package.write_template(self.project, self.stage.name, folder)
         yield f"{folder}: sam.json and deployment.zip, of which CloudFormation makes the functions"
         if functions.stack_of(awslambda, operate) is None:
             yield "functions: Chalice has made those that are there; docs/deploy.md says how to change over"
@@ -127,7 +120,7 @@ class Deployment:
         return path
 
     def _update_database(self, *, again: str) -> Iterator[str]:
-        yield from login.require(self._operate("access"), again=again)
+        yield from _require_database_user(self._operate("access"), again=again)
         yield self._migrate()
 
     def _watch(self, outputs: dict[str, str]) -> Iterator[str]:
@@ -168,11 +161,11 @@ class Deployment:
         yield f"failed fires: {', '.join(self._missing_repetitions(outputs)) or 'unchanged'}"
 
     def _missing_repetitions(self, outputs: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-        wanted = functions.repetitions(triggers.read(self.project), outputs)
+        wanted = repetitions(triggers.read(self.project), outputs)
         return functions.missing_repetitions(self.client("lambda"), self.stage.name, wanted)
 
     def _plan_migration(self) -> str:
-        if not functions.exists(self.client("lambda"), functions.name_of("operate", self.stage.name)):
+        if not functions.exists(self.client("lambda"), name_of("operate", self.stage.name)):
             return f"database: → {newest()}"
         try:
             found = functions.invoke(self.invoker(), "operate", self.stage.name, {"command": "check"})["database"]
@@ -187,7 +180,7 @@ class Deployment:
 
     def _functions(self, others: Iterable[str] = ()) -> list[str]:
         """Return how the functions of app.py are called when they are deployed, then the others."""
-        known = [functions.name_of(each.function, self.stage.name) for each in triggers.read(self.project)]
+        known = [name_of(each.function, self.stage.name) for each in triggers.read(self.project)]
         return list(dict.fromkeys([*known, *others]))
 
     def destroy(self, *, is_all: bool = True) -> Iterator[str]:
@@ -218,7 +211,7 @@ class Deployment:
             raise ValueError(f"{refusal}still there: {names}. Remove what holds it, and run it again")
         deleted = sum(each["resource_type"] == "lambda_function" for each in there)
         yield f"functions: {deleted} deleted"
-        yield f"logs: kept until their days are over, /aws/lambda/{functions.APPLICATION}-{stage}-*"
+        yield f"logs: kept until their days are over, /aws/lambda/{APPLICATION}-{stage}-*"
 
     def _destroy_stacks(self) -> Iterator[str]:
         cloudformation = self.client("cloudformation")
@@ -236,7 +229,7 @@ class Deployment:
 
     def _role_outputs(self) -> dict[str, str]:
         """Return the outputs of the stack of deploy-role.yaml, which is an administrator's; empty if there is none."""
-        return stacks.outputs(self.client("cloudformation"), f"deploy-{functions.APPLICATION}-{self.stage.name}")
+        return stacks.outputs(self.client("cloudformation"), f"deploy-{APPLICATION}-{self.stage.name}")
 
     def _concerns(self) -> list[str]:
         return [concern for concern in CONCERNS if concern in self.stage.stacks]
@@ -252,8 +245,8 @@ class Deployment:
     def _stack(self, concern: str, outputs: dict[str, str]) -> Stack:
         template = self.project / "infra" / f"{concern}.yaml"
         known = {"Stage": self.stage.name, **outputs, **self.stage.stacks[concern]}
-        known |= watched.parameters_of(self.project, self.stage.name)
-        wanted = parameters_of(template)
+        known |= configuration.stack_parameters(self.project, self.stage.name)
+        wanted = stacks.parameters_of(template)
         if "S3PrefixListId" in wanted - set(known):
             known["S3PrefixListId"] = self._find_s3_prefix_list()
         parameters = {name: value for name, value in known.items() if name in wanted}
@@ -289,3 +282,28 @@ def _describe(changes: list[str], words: Mapping[str, str]) -> str:
 
 def _migration(before: str | None, after: str | None) -> str:
     return f"database: unchanged, {after}" if before == after else f"database: {before or 'empty'} → {after}"
+
+
+def _require_database_user(access: Mapping[str, Any], *, again: str) -> Iterator[str]:
+    """Yield what the database's administrator has to do, where a first deployment cannot go on without.
+
+    `access` is the function's own answer, `again` the command that goes on. Raises ValueError, which says so.
+    """
+    if access["refusal"] is None and (access["is_migrated"] or NEEDED_RIGHTS.isdisjoint(access["lacks"])):
+        return
+    yield "database: run these statements as its administrator"
+    yield from (f"  {statement};" for statement in access["statements"])
+    if access["refusal"] is not None:
+        yield from _explain_password(access["secret"])
+    reason = access["refusal"] or f"its user's rights are not enough for {' and '.join(access['lacks'])}"
+    raise ValueError(f"{reason}; no schedule or worker has been deployed. Run the statements above, then: {again}")
+
+
+def _explain_password(secret: str | None) -> Iterator[str]:
+    if secret is None:
+        yield f"{PLACEHOLDER} is the password in DATABASE_URL."
+    else:
+        name = secret.rpartition(":")[2].rpartition("-")[0]
+        yield f"{PLACEHOLDER} is the password in the secret {name}. This prints it:"
+        yield f"  aws secretsmanager get-secret-value --secret-id {name} --query SecretString --output text"
+    yield "If the user exists already, use ALTER USER in place of CREATE USER, or put its password into the secret."

@@ -1,7 +1,7 @@
-"""What stands in the way of a deployment, each finding with what to do about it, and what to do first comes first."""
+"""Check what a stage needs. Each finding says what to do, and findings are in the order in which to do it."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +12,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.core.config import PING, Environment, PingSettings, is_reference
 from chalicelib.core.engine import engine_for
 from chalicelib.core.errors import ConfigurationError
-from nightshift.deploy import configuration, functions, left_out, stacks, triggers
-from nightshift.deploy.placeholders import is_placeholder, placeholders
+from nightshift.deploy import functions, stacks
 from nightshift.deploy.refusal import advice_on, refusal_of
-from nightshift.deploy.runtimes import assess
-from nightshift.deploy.stage import meant, read_stage
+from nightshift.project import configuration, left_out, triggers
+from nightshift.project.configuration import is_placeholder, placeholders
+from nightshift.project.runtimes import assess
+from nightshift.project.stage import meant, read_stage
+from nightshift.project.triggers import name_of
 
 # By worker: what its queue is called, and the setting that says where it is.
 QUEUES = {"work": ("work queue", "WORK_QUEUE_URL"), "work_priority": ("priority queue", "PRIORITY_QUEUE_URL")}
@@ -26,6 +28,8 @@ DEFAULT_TIMEOUT_SECONDS = 60
 UNRESERVED = 100
 Level = Literal["problem", "warning", "ok"]
 LEVELS: tuple[Level, ...] = get_args(Level)
+# Without these, the checks of a deployed stage would only report errors that follow from them.
+GROUND = frozenset({"region", "credentials", "configuration", "stacks"})
 
 
 @dataclass(frozen=True)
@@ -58,49 +62,80 @@ def is_well(findings: Iterable[Finding]) -> bool:
 
 
 def examine(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> list[Finding]:
-    """Look at what a deployment needs, and if that is there at the deployed stage, if there is one."""
+    """Check what a deployment needs, and the deployed stage if there is one."""
     found = list(_before(client, project, stage, region))
-    if is_well(found) and functions.exists(client("lambda"), functions.name_of("operate", stage)):
-        found += _after(client, project, stage)
+    if is_well(finding for finding in found if finding.subject in GROUND):
+        found += _deployed(client, project, stage)
     return _ordered(found)
 
 
 def examine_before(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> list[Finding]:
-    """Look at everything that a deployment needs before it begins."""
+    """Check everything that a deployment needs before it begins."""
     return _ordered(_before(client, project, stage, region))
 
 
 def examine_after(client: Callable[[str], Any], project: Path, stage: str) -> list[Finding]:
-    """Look at a deployed stage, from outside and from inside its network."""
+    """Check a deployed stage, from outside and from inside its network."""
     return _ordered(_after(client, project, stage))
 
 
+def next_step(findings: Sequence[Finding], stage: str) -> str | None:
+    """Return the first thing to fix, of ordered findings, or None if nothing is a problem."""
+    problems = [finding.subject for finding in findings if finding.level == "problem"]
+    if not problems:
+        return None
+    order = "" if len(problems) == 1 else " first, since the others may follow from it"
+    return f"Next: fix {problems[0]}{order}. Then run: nightshift doctor --stage {stage}"
+
+
 def _ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """Return what to do first: problems, then warnings, of each what the others depend on before these."""
+    """Return problems, then warnings, then the rest. Checks come before those that depend on them, and stay so."""
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _deployed(client: Callable[[str], Any], project: Path, stage: str) -> Iterator[Finding]:
+    try:
+        is_deployed = functions.exists(client("lambda"), name_of("operate", stage))
+    except (BotoCoreError, ClientError) as error:
+        yield problem("functions", refusal_of(error))
+        return
+    if is_deployed:
+        yield from _after(client, project, stage)
+    else:
+        yield ok("functions", f"none is deployed yet: nightshift deploy --stage {stage}")
 
 
 def _before(client: Callable[[str], Any], project: Path, stage: str, region: str | None) -> Iterator[Finding]:
     yield _check_python()
-    yield _check_region(project, stage, region)
-    credentials = _check_credentials(client)
-    yield credentials
+    account = [_check_region(project, stage, region)]
+    # AWS's clients refuse every call without a region, the one that checks credentials too.
+    if region:
+        account.append(_check_credentials(client))
+    yield from account
     settings = _check_configuration(project, stage)
     yield settings
-    if credentials.level == "ok" and settings.level == "ok":
-        configured = configuration.read(project)["stages"][stage]
-        environment = configured["environment_variables"]
-        parts = triggers.parts(project)
-        yield from _check_parts(project)
-        yield from _check_stage(project, stage, environment)
-        if "mail" in parts and not is_placeholder(environment["MAIL_FROM"]):
-            yield _check_sender(client("sesv2"), environment["MAIL_FROM"])
-        yield _check_concurrency(client("lambda"), configured["lambda_functions"])
-        if "mail" in parts:
-            yield _check_account(client("sesv2"))
-        yield _check_time(configured["lambda_functions"])
-        if "backup" in parts and (setting := environment.get("BACKUP_RDS")):
-            yield _check_rds(client("rds"), setting)
+    if settings.level == "problem":
+        return
+    configured = configuration.read(project)["stages"][stage]
+    yield from _check_parts(project)
+    yield from _check_stage(project, stage, configured["environment_variables"])
+    yield _check_time(configured["lambda_functions"])
+    if is_well(account):
+        yield from _check_account(client, configured, triggers.parts(project))
+
+
+def _check_account(
+    client: Callable[[str], Any], configured: Mapping[str, Any], parts: Collection[str]
+) -> Iterator[Finding]:
+    environment = configured["environment_variables"]
+    # These wait for other people, the sender's for a change of DNS, so they come first.
+    if "mail" in parts and not is_placeholder(environment["MAIL_FROM"]):
+        yield _check_sender(client("sesv2"), environment["MAIL_FROM"])
+    yield _check_concurrency(client("lambda"), configured["lambda_functions"])
+    if "mail" in parts:
+        yield _check_quota(client("sesv2"))
+    if "backup" in parts and (setting := environment.get("BACKUP_RDS")):
+        yield _check_rds(client("rds"), setting)
 
 
 def _check_python() -> Finding:
@@ -111,7 +146,7 @@ def _check_python() -> Finding:
 
 def _check_region(project: Path, stage: str, region: str | None) -> Finding:
     if not region:
-        return problem("region", "there is none: set AWS_REGION, or a region in your AWS profile")
+        return problem("region", "there is none: set AWS_DEFAULT_REGION, or a region in your AWS profile")
     try:
         settings = configuration.read(project)["stages"][stage]["environment_variables"]
     except (ValueError, KeyError):
@@ -120,7 +155,9 @@ def _check_region(project: Path, stage: str, region: str | None) -> Finding:
     secret = settings.get("UNSUBSCRIBE_SECRETS", "")
     deployed_to = secret.split(":")[3] if is_reference(secret) else region
     if deployed_to != region:
-        return problem("region", f"is {region}, but {stage} was deployed to {deployed_to}: set AWS_REGION to that")
+        return problem(
+            "region", f"is {region}, but {stage} was deployed to {deployed_to}: set AWS_DEFAULT_REGION to that"
+        )
     return ok("region", region)
 
 
@@ -227,7 +264,7 @@ def _check_concurrency(awslambda: Any, configured: Mapping[str, Any]) -> Finding
     return ok("concurrency", f"{reserved} of {limit} reserved")
 
 
-def _check_account(ses: Any) -> Finding:
+def _check_quota(ses: Any) -> Finding:
     try:
         account = ses.get_account()
     except (BotoCoreError, ClientError) as error:
@@ -277,7 +314,7 @@ def _check_rds(rds: Any, setting: str) -> Finding:
 
 def _after(client: Callable[[str], Any], project: Path, stage: str) -> Iterator[Finding]:
     yield from _check_inside(client("lambda"), stage)
-    if not functions.exists(client("lambda"), functions.name_of("work", stage)):
+    if not functions.exists(client("lambda"), name_of("work", stage)):
         yield problem("functions", f"no schedule or worker is deployed yet: nightshift deploy --stage {stage}")
         return
     if "mail" in triggers.parts(project):
@@ -287,7 +324,7 @@ def _after(client: Callable[[str], Any], project: Path, stage: str) -> Iterator[
     for worker, (subject, variable) in QUEUES.items():
         timeout = configured["lambda_functions"][worker].get("lambda_timeout", DEFAULT_TIMEOUT_SECONDS)
         yield _check_queue(client("sqs"), subject, environment[variable], timeout)
-        yield _check_mapping(client("lambda"), f"{worker}'s trigger", functions.name_of(worker, stage))
+        yield _check_mapping(client("lambda"), f"{worker}'s trigger", name_of(worker, stage))
     yield _check_alerts(client, stage)
 
 
@@ -343,10 +380,20 @@ def _check_inside(awslambda: Any, stage: str) -> Iterator[Finding]:
         return
     for subject, found in _without_repetitions(answer).items():
         if found["ok"]:
-            told = ", ".join(f"{key} {value}" for key, value in found.items() if key != "ok")
-            yield ok(f"{subject}, from inside", told)
+            details = ", ".join(f"{key} {value}" for key, value in found.items() if key != "ok")
+            yield ok(f"{subject}, from inside", details)
         else:
             yield problem(f"{subject}, from inside", f"{found['error']}{advice_on(found['error'])}")
+        # Migrating takes the rights that the line above checks.
+        if subject == "user":
+            yield from _check_tables(answer.get("database", {}), stage)
+
+
+def _check_tables(database: Mapping[str, Any], stage: str) -> Iterator[Finding]:
+    revision, newest = database.get("revision"), database.get("newest")
+    if database.get("ok") and revision != newest:
+        found = "there are none yet" if revision is None else f"are of revision {revision}, and not of {newest}"
+        yield problem("tables, from inside", f"{found}: nightshift deploy --stage {stage}, which migrates them")
 
 
 def _without_repetitions(answer: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -1,54 +1,18 @@
-"""The functions as they are deployed: their names, what Chalice leaves out of them, and asking them."""
+"""The functions as they are deployed: invoke them, and set what Chalice leaves out."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core import errors
-from nightshift.deploy import triggers
 from nightshift.deploy.refusal import refusal_of
-from nightshift.deploy.stage import meant, stages_of
-from nightshift.deploy.triggers import Trigger
-
-# Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
-RETRIES, MAX_AGE_SECONDS = 2, 6 * 3600
-RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
-SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
-APPLICATION = "nightshift"
-# Chalice's name for the one function that serves every route.
-ROUTES = "api_handler"
-
-
-def reporting(known: Sequence[Trigger]) -> list[str]:
-    """Return the functions that report runs by their own names, and whose failed events must not get lost.
-
-    Those are the tasks, and what a topic calls: Lambda repeats it as a schedule's fire.
-    """
-    return triggers.functions_of(known, "task", "topic")
-
-
-def repetitions(known: Sequence[Trigger], outputs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Return by function how often Lambda repeats a failed event, and where it puts one given up."""
-    repeated = {
-        "MaximumRetryAttempts": RETRIES,
-        "MaximumEventAgeInSeconds": MAX_AGE_SECONDS,
-        "DestinationConfig": {"OnFailure": {"Destination": outputs["FailedFiresQueueArn"]}},
-    }
-    # What a fire of these misses the next one does.
-    rates = {each.function: RATE.fullmatch(each.text) for each in known if each.kind == "expression"}
-    at_a_rate = {
-        function: {
-            "MaximumRetryAttempts": 0,
-            "MaximumEventAgeInSeconds": min(int(rate[1]) * SECONDS[rate[2]], MAX_AGE_SECONDS),
-        }
-        for function, rate in rates.items()
-        if rate
-    }
-    return dict.fromkeys(reporting(known), repeated) | at_a_rate
+from nightshift.project.stage import meant, stages_of
+from nightshift.project.template import ROUTE_CONCURRENCY, ROUTE_RATE
+from nightshift.project.triggers import ROUTES, name_of
 
 
 def missing_repetitions(
@@ -120,11 +84,6 @@ def update_code(awslambda: Any, name: str, package: bytes) -> None:
     awslambda.get_waiter("function_updated_v2").wait(FunctionName=name)
 
 
-def name_of(function: str, stage: str) -> str:
-    """Return the name under which Chalice deploys a function; what serves routes has the application's own."""
-    return f"{APPLICATION}-{stage}" if function == ROUTES else f"{APPLICATION}-{stage}-{function}"
-
-
 def invoke(awslambda: Any, function: str, stage: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Invoke a function of a stage and return its answer. Raises ValueError, with its own sentence, when it fails."""
     name = name_of(function, stage)
@@ -162,3 +121,40 @@ def absent(awslambda: Any, function: str, stage: str) -> ValueError:
     return ValueError(
         f"{name_of(function, stage)} is not deployed in {where}{close or f': nightshift deploy --stage {stage}'}"
     )
+
+
+def limit_route(client: Callable[[str], Any], project: Path, stage: str) -> bool:
+    """Limit how many requests the page takes, give its function a log, and return whether any of it was new."""
+    from chalice.cli.factory import CLIFactory
+
+    config = CLIFactory(str(project), environ=os.environ).create_config_obj(chalice_stage_name=stage)
+    api = config.deployed_resources(stage).resource_values("rest_api")["rest_api_id"]
+    is_limited = _limit(client("apigateway"), api, config.api_gateway_stage)
+    # Chalice makes one for a function of another name.
+    group = f"/aws/lambda/{name_of(ROUTES, stage)}"
+    return _keep_log(client("logs"), group, config.log_retention_in_days) or is_limited
+
+
+def _limit(gateway: Any, api: str, stage: str) -> bool:
+    found = gateway.get_stage(restApiId=api, stageName=stage).get("methodSettings", {}).get("*/*", {})
+    if (found.get("throttlingRateLimit"), found.get("throttlingBurstLimit")) == (ROUTE_RATE, ROUTE_CONCURRENCY):
+        return False
+    gateway.update_stage(
+        restApiId=api,
+        stageName=stage,
+        patchOperations=[
+            {"op": "replace", "path": f"/*/*/throttling/{limit}", "value": str(value)}
+            for limit, value in {"rateLimit": ROUTE_RATE, "burstLimit": ROUTE_CONCURRENCY}.items()
+        ],
+    )
+    return True
+
+
+def _keep_log(logs: Any, group: str, days: int) -> bool:
+    found = find_log_group(logs, group)
+    if found is None:
+        logs.create_log_group(logGroupName=group)
+    elif found.get("retentionInDays") == days:
+        return False
+    logs.put_retention_policy(logGroupName=group, retentionInDays=days)
+    return True

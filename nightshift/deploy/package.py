@@ -6,6 +6,8 @@ It lies where Chalice looks for a package of the same sources, so that a plain `
 import base64
 import compileall
 import hashlib
+import json
+import os
 import py_compile
 import re
 import shutil
@@ -17,8 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chalice.cli.factory import CLIFactory
 from chalice.deploy.packager import DependencyBuilder, LambdaDeploymentPackager, PipRunner, SubprocessPip
 from chalice.utils import UI, OSUtils
+
+from nightshift.project.template import merge_file, resource_of
 
 MARKER = "nightshift-compiled"
 # Typing stubs, C sources and tests of dependencies: nothing that runs.
@@ -118,6 +123,23 @@ def _compile(path: Path) -> None:
 
 def _is_needless(name: str) -> bool:
     return NEEDLESS.search(name) is not None and not name.startswith("chalicelib/")
+
+
+def write_template(project: Path, stage: str, folder: Path, *, function: str | None = None) -> None:
+    """Write `sam.json` and `deployment.zip`, of which CloudFormation makes the functions, or one of them."""
+    factory = CLIFactory(str(project), environ=os.environ)
+    config = factory.create_config_obj(chalice_stage_name=stage)
+    merge_template = str(project / ".chalice" / merge_file(stage))
+    packager = factory.create_app_packager(
+        config, factory.create_package_options(), "cloudformation", "json", merge_template
+    )
+    packager.package_app(config, str(folder), stage)
+    if function:
+        path = folder / "sam.json"
+        template = json.loads(path.read_text(encoding="utf-8"))
+        name = resource_of(function)
+        resources = {each: template["Resources"][each] for each in (name, f"{name}Role", f"{name}LogGroup")}
+        path.write_text(json.dumps(template | {"Resources": resources, "Outputs": {}}, indent=2), encoding="utf-8")
 
 
 def sizes(path: Path) -> dict[str, int]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightshift.deploy.functions import APPLICATION, ROUTES, is_absent, name_of
+from nightshift.deploy.functions import is_absent
+from nightshift.project.triggers import APPLICATION, ROUTES, name_of
 
 Resource = dict[str, Any]
 

@@ -37,7 +37,7 @@ def refusal_of(error: BotoCoreError | ClientError) -> str:
         case NoCredentialsError() | PartialCredentialsError():
             return "there are no AWS credentials: set AWS_PROFILE, or run `aws configure`"
         case NoRegionError():
-            return "there is no AWS region: set AWS_REGION, or a region in your AWS profile"
+            return "there is no AWS region: set AWS_DEFAULT_REGION, or a region in your AWS profile"
         case ProfileNotFound():
             return f"{error}: set AWS_PROFILE to one that exists"
         case SSOError() | TokenRetrievalError():

@@ -7,8 +7,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from nightshift.deploy.configuration import Place
 from nightshift.deploy.refusal import refusal_of
+from nightshift.project.configuration import Place
 
 # A function may take fifteen minutes, and botocore would ask for the same once more after one. Its answer is the first
 # thing that is heard of it, so the connection is kept alive for whatever lies between and forgets idle ones.

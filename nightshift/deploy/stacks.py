@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
+import yaml
 from botocore.exceptions import ClientError, WaiterError
 from botocore.waiter import WaiterModel, create_waiter_with_client
 
@@ -192,3 +193,23 @@ def _failures(cloudformation: Any, stack_id: str, token: str) -> Iterator[str]:
         # What was under way when something else failed is cancelled, and fails for that.
         if event["ResourceStatus"].endswith("_FAILED") and "cancelled" not in reason:
             yield f"{event['LogicalResourceId']}: {reason}"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads short forms such as !Ref as their plain values."""
+
+
+def _construct(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_mapping(cast("yaml.MappingNode", node), deep=True)
+
+
+_Loader.add_multi_constructor("!", _construct)
+
+
+def parameters_of(template: Path) -> frozenset[str]:
+    """Return the names of a template's parameters."""
+    return frozenset(yaml.load(template.read_text(encoding="utf-8"), _Loader).get("Parameters", {}))  # noqa: S506

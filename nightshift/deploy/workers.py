@@ -6,7 +6,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightshift.deploy.functions import absent, is_absent, name_of
+from nightshift.deploy.functions import absent, is_absent
+from nightshift.project.triggers import name_of
 
 # By queue: the function that works through it.
 FUNCTIONS = {"work": "work", "priority": "work_priority"}

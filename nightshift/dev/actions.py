@@ -6,8 +6,8 @@ from threading import Thread
 from typing import Any
 
 from chalicelib.operate.schedules import find
+from nightshift.cli.output import message_of
 from nightshift.cli.requests import ask, project_schedules
-from nightshift.cli.user_errors import message_of
 
 # A run that takes longer continues, and the page shows it.
 PATIENCE_SECONDS = 3.0

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.schedule.schedule import Schedule
-from nightshift.deploy import triggers
-from nightshift.deploy.functions import RATE
 from nightshift.local.invocation import scheduled_event
+from nightshift.project import triggers
+from nightshift.project.template import RATE
 
 # As Lambda retries an asynchronous event.
 RETRY_MINUTES = (1, 2)

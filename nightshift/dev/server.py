@@ -13,8 +13,8 @@ from chalicelib.core.context import from_lambda
 from chalicelib.operate.status.page import content, environment
 from chalicelib.operate.status.status import read
 from chalicelib.queue.handler import known_types
+from nightshift.cli.output import message_of
 from nightshift.cli.requests import project_parts, project_schedules, run
-from nightshift.cli.user_errors import message_of
 from nightshift.dev.actions import ACTIONS, Run, perform
 from nightshift.local.invocation import LocalContext
 

@@ -61,10 +61,11 @@ def local_environment(base: Mapping[str, str], *, endpoint: str, folder: Path) -
 
 def engine_of(environment: Mapping[str, str]) -> Engine:
     """Return the engine of DATABASE_URL, with DATABASE_CREDENTIALS and DATABASE_CA. Raises ConfigurationError."""
+    from chalicelib.core.config import DatabaseSettings, Environment
     from chalicelib.core.engine import engine_for
 
-    credentials, ca = environment.get("DATABASE_CREDENTIALS"), environment.get("DATABASE_CA")
-    return engine_for(environment["DATABASE_URL"], credentials=credentials or None, ca=ca or None)
+    settings = Environment(environment).read(DatabaseSettings)
+    return engine_for(settings.database_url, credentials=settings.database_credentials, ca=settings.database_ca)
 
 
 def enter(environment: Mapping[str, str]) -> None:

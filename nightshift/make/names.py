@@ -7,7 +7,7 @@ import symtable
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from nightshift.deploy import configuration, triggers
+from nightshift.project import configuration, triggers
 
 FORM = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 # A Lambda function, an IAM role and an EventBridge rule: Chalice makes one of each, and a rule's name is the longest.

@@ -9,9 +9,9 @@ from typing import Any
 
 from chalicelib.operate.schedules import describe
 from chalicelib.schedule.schedule import Schedule
-from nightshift.deploy import configuration, triggers
 from nightshift.make import names
 from nightshift.make.skeletons import fill, sentence_of
+from nightshift.project import configuration, triggers
 
 APP, CONFIGURATION = "app.py", ".chalice/config.json"
 DEPLOY_PAGE, SCHEDULES_PAGE = "docs/deploy.md", "docs/schedules.md"

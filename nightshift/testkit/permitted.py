@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from nightshift.deploy import policies
+from nightshift.project import policies
 from nightshift.testkit.memory import MemoryS3
 
 POLICIES = Path(__file__).parent.parent.parent / ".chalice" / "policies"

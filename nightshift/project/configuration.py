@@ -1,7 +1,8 @@
 """What `chalice deploy` reads: a stage's outputs written into `.chalice/config.json`, and its policies beside it."""
 
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,9 +13,9 @@ from chalicelib.backup.rds import EXPORT_PREFIX, SNAPSHOT_PREFIX
 from chalicelib.core import part
 from chalicelib.core.config import PING, is_reference
 from chalicelib.runs.task import find_task
-from nightshift.deploy import policies, route, triggers
-from nightshift.deploy.functions import ROUTES, name_of
-from nightshift.deploy.packaged import merge_file, merge_template
+from nightshift.project import policies, triggers
+from nightshift.project.template import ROUTE_CONCURRENCY, merge_file, merge_template
+from nightshift.project.triggers import ROUTES, name_of, reporting
 
 # Read by the functions, and known only once the stacks exist.
 DERIVED = {
@@ -33,6 +34,16 @@ DERIVED_OF_PARTS = {
         "UNSUBSCRIBE_SECRETS": "UnsubscribeSecretArn",
     }
 }
+# Of RFC 2606: nobody's. At the beginning of a host, of one of its parts, or of what an address has behind its @.
+EXAMPLE = re.compile(r"(?:^|[@/.])example\.(?:com|net|org)(?![\w.-])", re.IGNORECASE)
+NAME = "Example"
+# What the page to unsubscribe reports its attempts as.
+UNSUBSCRIBE = "unsubscribe"
+# Chalice's own.
+DEFAULT_TIMEOUT_SECONDS = 60
+# An invocation that has less left at its end could not hand its work on: that happens at ten, and a job is stopped at
+# five.
+LEAST_SECONDS_LEFT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +71,11 @@ def read(project: Path) -> dict[str, Any]:
 def derived(parts: Collection[str]) -> dict[str, str]:
     """Return by variable the output that a deployment with these parts sets it to."""
     return {**DERIVED, **{name: output for part in parts for name, output in DERIVED_OF_PARTS.get(part, {}).items()}}
+
+
+def has_route(stage: Mapping[str, Any]) -> bool:
+    """Return whether a stage of `.chalice/config.json` has the page."""
+    return bool(stage.get("environment_variables", {}).get("UNSUBSCRIBE_ROUTE") == "on")
 
 
 def settings_of(project: Path) -> list[type]:
@@ -105,7 +121,7 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> list[str]:
     values = {**_values(place, environment, outputs, parts), "TraceArns": traced, "TaskFunctionArns": tasks}
     documents: dict[str, dict[str, Any]] = {}
     for template in sorted((project / ".chalice" / "policies").glob("*.json")):
-        if template.stem == ROUTES and not route.is_served(stage):
+        if template.stem == ROUTES and not has_route(stage):
             continue
         function = stage["lambda_functions"].setdefault(template.stem, {})
         own = {
@@ -118,8 +134,8 @@ def write(project: Path, place: Place, outputs: Mapping[str, str]) -> list[str]:
         function["iam_policy_file"] = name
         if template.stem == ROUTES:
             # Strangers decide how often it is called.
-            function.setdefault("reserved_concurrency", route.CONCURRENCY)
-    has_routes = route.is_served(stage)
+            function.setdefault("reserved_concurrency", ROUTE_CONCURRENCY)
+    has_routes = has_route(stage)
     documents[merge_file(place.stage)] = merge_template(known, outputs, place.stage, has_routes=has_routes)
     documents["config.json"] = configuration
     return [name for name, document in documents.items() if _save(project / ".chalice" / name, document)]
@@ -197,3 +213,57 @@ def _save(path: Path, document: dict[str, Any]) -> bool:
     if is_other:
         path.write_text(text, encoding="utf-8")
     return is_other
+
+
+def stack_parameters(project: Path, stage: str) -> dict[str, str]:
+    """Return the parameters that follow from app.py and `.chalice/config.json`; lists have commas.
+
+    Raises ValueError where either cannot be read.
+    """
+    known, configured, parts = triggers.read(project), read(project), triggers.parts(project)
+    tasks = triggers.functions_of(known, "task")
+    backs_up = "backup" in parts and "database_backup" in tasks
+    every, is_route = [trigger.function for trigger in known], has_route(configured["stages"][stage])
+    lists = {
+        "Tasks": tasks,
+        "Reporting": [*reporting(known), *([UNSUBSCRIBE] if is_route else [])],
+        "Functions": every,
+        "FunctionNames": [name_of(function, stage) for function in [*every, *([ROUTES] if is_route else [])]],
+        "Timeouts": [
+            f"{function}-{_timeout_of(function, stage, configured) - LEAST_SECONDS_LEFT}" for function in every
+        ],
+    }
+    switches = {
+        "UnsubscribeRoute": is_route,
+        "Mails": "mail" in parts,
+        "Backups": backs_up,
+        "Drills": backs_up and "backup_drill" in tasks,
+    }
+    return {name: ",".join(values) for name, values in lists.items()} | {
+        name: "on" if is_on else "off" for name, is_on in switches.items()
+    }
+
+
+def _timeout_of(function: str, stage: str, configured: Mapping[str, Any]) -> int:
+    of_stage = configured["stages"][stage]
+    of_function = of_stage.get("lambda_functions", {}).get(function, {})
+    # As Chalice looks for it: the nearest counts.
+    said = (place["lambda_timeout"] for place in (of_function, of_stage, configured) if "lambda_timeout" in place)
+    return int(next(said, DEFAULT_TIMEOUT_SECONDS))
+
+
+def is_placeholder(value: str) -> bool:
+    """Return whether a value is one that nobody has chosen."""
+    return value == NAME or EXAMPLE.search(value) is not None
+
+
+def placeholders(environment: Mapping[str, str], stacks: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Yield what is a placeholder, of the settings that a deployment does not write itself, and of the stacks."""
+    written = {*derived(DERIVED_OF_PARTS), *(["DATABASE_URL"] if "data" in stacks else [])}
+    for name, value in environment.items():
+        if name not in written and is_placeholder(value):
+            yield f"{name} in .chalice/config.json"
+    for concern, parameters in stacks.items():
+        for name, value in parameters.items():
+            if is_placeholder(value):
+                yield f"{name} of {concern} in infra/stages.json"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chalicelib.core.config import declared_in
 from chalicelib.operate.operations import installed_parts
-from nightshift.deploy import configuration, triggers
+from nightshift.project import configuration, triggers
 
 
 def names(project: Path) -> list[str]:

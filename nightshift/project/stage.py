@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib.core.error_text import nearest
-from nightshift.deploy import triggers
+from nightshift.project import triggers
 
 # In the order in which they can be made; the outputs of one are parameters of a later one. The first has the bucket,
 # and in it the lock of a deployment.

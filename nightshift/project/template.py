@@ -1,39 +1,45 @@
 """The functions as CloudFormation makes them: Chalice's template, with what it leaves out merged into it."""
 
-import json
-import os
+import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from chalice.cli.factory import CLIFactory
 from chalice.utils import to_cfn_resource_name
 
-from nightshift.deploy import route, triggers
-from nightshift.deploy.functions import ROUTES, name_of, repetitions
-from nightshift.deploy.triggers import Trigger
+from nightshift.project import triggers
+from nightshift.project.triggers import ROUTES, Trigger, name_of, reporting
+
+# Lambda's own defaults, made explicit: two repetitions, for as long as six hours.
+RETRIES, MAX_AGE_SECONDS = 2, 6 * 3600
+RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
+SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
+# Requests to routes that are answered at once, each with a connection to the database, and those of a second.
+ROUTE_CONCURRENCY, ROUTE_RATE = 10, 20
+
+
+def repetitions(known: Sequence[Trigger], outputs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return by function how often Lambda repeats a failed event, and where it puts one given up."""
+    repeated = {
+        "MaximumRetryAttempts": RETRIES,
+        "MaximumEventAgeInSeconds": MAX_AGE_SECONDS,
+        "DestinationConfig": {"OnFailure": {"Destination": outputs["FailedFiresQueueArn"]}},
+    }
+    # What a fire of these misses the next one does.
+    rates = {each.function: RATE.fullmatch(each.text) for each in known if each.kind == "expression"}
+    at_a_rate = {
+        function: {
+            "MaximumRetryAttempts": 0,
+            "MaximumEventAgeInSeconds": min(int(rate[1]) * SECONDS[rate[2]], MAX_AGE_SECONDS),
+        }
+        for function, rate in rates.items()
+        if rate
+    }
+    return dict.fromkeys(reporting(known), repeated) | at_a_rate
 
 
 def merge_file(stage: str) -> str:
     """Return what a stage's merge template is called in `.chalice`."""
     return f"merge-{stage}.json"
-
-
-def write(project: Path, stage: str, folder: Path, *, function: str | None = None) -> None:
-    """Write `sam.json` and `deployment.zip`, of which CloudFormation makes the functions, or one of them."""
-    factory = CLIFactory(str(project), environ=os.environ)
-    config = factory.create_config_obj(chalice_stage_name=stage)
-    merge_template = str(project / ".chalice" / merge_file(stage))
-    packager = factory.create_app_packager(
-        config, factory.create_package_options(), "cloudformation", "json", merge_template
-    )
-    packager.package_app(config, str(folder), stage)
-    if function:
-        path = folder / "sam.json"
-        template = json.loads(path.read_text(encoding="utf-8"))
-        name = _resource_of(function)
-        resources = {each: template["Resources"][each] for each in (name, f"{name}Role", f"{name}LogGroup")}
-        path.write_text(json.dumps(template | {"Resources": resources, "Outputs": {}}, indent=2), encoding="utf-8")
 
 
 def merge_template(
@@ -63,18 +69,19 @@ def merge_template(
         log_group = f"{to_cfn_resource_name(function)}LogGroup"
         resources[log_group] = _log_group(found["FunctionName"])
         # Lambda makes a group of its own when a function logs before there is one, and the stack would fail.
-        resources[_resource_of(function)] = {"DependsOn": [log_group], "Properties": found}
+        resources[resource_of(function)] = {"DependsOn": [log_group], "Properties": found}
         if boundary:
             role = to_cfn_resource_name(f"{function}_role")
             resources[role] = {"Properties": {"PermissionsBoundary": boundary}}
     if has_routes:
-        limits = {"ThrottlingRateLimit": route.RATE, "ThrottlingBurstLimit": route.CONCURRENCY}
+        limits = {"ThrottlingRateLimit": ROUTE_RATE, "ThrottlingBurstLimit": ROUTE_CONCURRENCY}
         method = {"HttpMethod": "*", "ResourcePath": "/*", **limits}
         resources["RestAPI"] = {"Properties": {"MethodSettings": [method]}}
     return {"Resources": resources}
 
 
-def _resource_of(function: str) -> str:
+def resource_of(function: str) -> str:
+    """Return the name of a function's resource in the template."""
     return "APIHandler" if function == ROUTES else to_cfn_resource_name(function)
 
 

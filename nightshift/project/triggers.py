@@ -21,6 +21,9 @@ DECORATORS: dict[str, Kind] = {
     "app.on_sns_message": "topic",
     "app.lambda_function": "function",
 }
+APPLICATION = "nightshift"
+# Chalice's name for the one function that serves every route.
+ROUTES = "api_handler"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,3 +100,16 @@ def _schedule_of(function: ast.FunctionDef, call: ast.Call) -> tuple[Kind, str]:
 def functions_of(triggers: Iterable[Trigger], *kinds: Kind) -> list[str]:
     """Return the names of the functions of these kinds."""
     return [trigger.function for trigger in triggers if trigger.kind in kinds]
+
+
+def reporting(known: Iterable[Trigger]) -> list[str]:
+    """Return the functions that report runs by their own names, and whose failed events must not get lost.
+
+    Those are the tasks, and what a topic calls: Lambda repeats it as a schedule's fire.
+    """
+    return functions_of(known, "task", "topic")
+
+
+def name_of(function: str, stage: str) -> str:
+    """Return the name under which Chalice deploys a function; what serves routes has the application's own."""
+    return f"{APPLICATION}-{stage}" if function == ROUTES else f"{APPLICATION}-{stage}-{function}"

@@ -10,8 +10,8 @@ from chalicelib.core.error_text import nearest
 from chalicelib.core.errors import ConfigurationError
 from chalicelib.schedule.eventbridge import rule_of
 from chalicelib.schedule.schedule import Schedule
-from nightshift.deploy import configuration, triggers
-from nightshift.deploy.stage import meant
+from nightshift.project import configuration, triggers
+from nightshift.project.stage import meant
 
 SUFFIX = "_SCHEDULE"
 
