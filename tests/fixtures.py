@@ -11,20 +11,35 @@ from typing import Any
 
 import hypothesis
 import pytest
-from sqlalchemy import Engine
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
+from moto.s3.models import s3_backends
+from moto.sesv2.models import sesv2_backends
+from moto.sqs.models import sqs_backends
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from chalicelib import migrations
 from chalicelib.core.engine import engine_for
 from chalicelib.core.telemetry import LAYOUT, logger
-from nightshift.local.aws import LocalAws, local_aws
-from nightshift.local.environment import enter, isolated, local_environment
+from nightshift.local.aws import VISIBILITY_SECONDS, LocalAws, local_aws
+from nightshift.local.environment import (
+    ACCOUNT,
+    BUCKET,
+    DEAD_LETTER_QUEUE,
+    PRIORITY_QUEUE,
+    QUEUE,
+    REGION,
+    SENDER,
+    enter,
+    isolated,
+    local_environment,
+)
 from nightshift.local.servers import mariadb_server, mysql_server, redis_server
 from nightshift.testkit.kit import Kit
-from tests.emptying import empty
-from tests.prepared import prepare_at_once
-from tests.services import SERVERS, main_server, needed
-from tests.sooner import read_once
+from tests.fast_aws import read_once
+from tests.servers import SERVERS, main_server, needed
 from tests.sweep import IS_SWEEP
+from tests.tables import empty_tables
 from tests.world import World
 
 # Before anything makes a client: whoever runs the tests may have AWS credentials.
@@ -68,10 +83,20 @@ def emulator() -> Iterator[LocalAws]:
         yield aws
 
 
+def _reset_emulator() -> None:
+    """Do what `nightshift.local.aws.prepare` does, without its requests: most tests begin with it."""
+    BackendDict.reset()
+    reset_model_data()
+    for name in (QUEUE, PRIORITY_QUEUE, DEAD_LETTER_QUEUE):
+        sqs_backends[ACCOUNT][REGION].create_queue(name, {}, VisibilityTimeout=str(VISIBILITY_SECONDS))
+    s3_backends[ACCOUNT]["aws"].create_bucket(BUCKET, REGION)
+    sesv2_backends[ACCOUNT][REGION].create_email_identity(SENDER, None, None, None)
+
+
 @pytest.fixture
 def aws(emulator: LocalAws) -> LocalAws:
     """The emulator, with empty queues and an empty outbox."""
-    prepare_at_once()
+    _reset_emulator()
     return emulator
 
 
@@ -94,6 +119,20 @@ def server_url(request: pytest.FixtureRequest) -> str:
     """A database server whose schema `nightshift` may hold anything; each in turn in `make sweep`."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def schema_url(server_url: str) -> Iterator[str]:
+    """An empty schema of its own on the server, for an application's tables; its name has to be quoted."""
+    name = "`other-tables`"
+    engine = create_engine(server_url)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP SCHEMA IF EXISTS {name}"))
+        connection.execute(text(f"CREATE SCHEMA {name} DEFAULT CHARACTER SET utf8mb4"))
+    yield make_url(server_url).set(database="other-tables").render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP SCHEMA {name}"))
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +158,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """An empty, migrated database of each kind in turn."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     with _migrated(url).begin() as connection:
-        empty(connection)
+        empty_tables(connection)
     return url
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from nightshift.local.environment import isolated, local_environment
 from nightshift.local.servers import serving
 from nightshift.testkit.database import empty_file
-from tests import warm
+from tests import forked
 
 ROOT = Path(__file__).parent.parent
 NIGHTSHIFT = Path(sys.executable).with_name("nightshift")
@@ -45,7 +45,7 @@ class Shell:
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run `nightshift` with its output piped, from a narrow terminal."""
         typed, settings = (*self.group, *arguments), {**self.environment, "COLUMNS": "40", **environment}
-        return warm.run(nightshift, *typed, environment=settings, folder=self.folder)
+        return forked.run(nightshift, *typed, environment=settings, folder=self.folder)
 
     def tell(self, *arguments: str, **environment: str) -> str:
         """Run it and return what it prints; it succeeds and complains of nothing."""

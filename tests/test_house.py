@@ -13,7 +13,7 @@ import typer
 
 from chalicelib.core.config import declared_in
 from nightshift import cli
-from nightshift.deploy.configuration import settings_of
+from nightshift.project.configuration import settings_of
 
 ROOT = Path(__file__).parent.parent
 

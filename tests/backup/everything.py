@@ -3,7 +3,7 @@
 What only one server has stands in `only_mysql` and `only_mariadb`.
 """
 
-from tests.dialects import series
+from tests.servers import series
 
 EVERY_BYTE = bytes(range(256))
 # In rows of 4,096; surrogates are no characters.

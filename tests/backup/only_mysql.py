@@ -1,6 +1,6 @@
 """What a backup must bring back that MySQL has and MariaDB has not: the statements that make it."""
 
-from tests.dialects import series
+from tests.servers import series
 
 TABLES = [
     # An index on an expression, one on each element of an array, one that no plan uses.

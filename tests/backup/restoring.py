@@ -16,7 +16,7 @@ from chalicelib.core.store import Store
 from tests.backup import samples
 from tests.backup.archives import ID, PLAIN
 from tests.backup.whole import connector
-from tests.dialects import is_mariadb, new_schema, new_user
+from tests.servers import is_mariadb, new_schema, new_user
 
 ALL = RestoreRequest(
     schema="copy",

@@ -13,7 +13,7 @@ from pymysql.connections import Connection
 from pymysql.err import MySQLError
 
 from tests.backup import everything, only_mariadb, only_mysql, shop
-from tests.dialects import is_mariadb
+from tests.servers import is_mariadb
 
 
 def quoted(name: str) -> str:

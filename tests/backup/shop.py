@@ -1,6 +1,6 @@
 """A video shop in the manner of the sakila database: its tables, rows, views and programs."""
 
-from tests.dialects import series
+from tests.servers import series
 
 TABLES = [
     "CREATE TABLE country (id SMALLINT UNSIGNED PRIMARY KEY AUTO_INCREMENT, country VARCHAR(50) NOT NULL,"

@@ -11,7 +11,7 @@ from tests.backup.archives import KEYS
 from tests.backup.restoring import Database, T, run, run_out_of_time
 from tests.backup.test_drill import run as drill
 from tests.backup.whole import back_up, connector, rows_of, write_backup
-from tests.services import on_both
+from tests.servers import on_both
 
 pytestmark = on_both
 

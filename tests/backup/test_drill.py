@@ -17,7 +17,7 @@ from chalicelib.core.store import Store
 from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, QUIET, Counting, Database, T, run_out_of_time
 from tests.backup.whole import connector, rows_of, write_backup
-from tests.services import on_both
+from tests.servers import on_both
 
 EVENT = b"CREATE EVENT `e` ON SCHEDULE EVERY 1 SECOND DO INSERT INTO `t` VALUES (9,'fired')"
 

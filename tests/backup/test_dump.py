@@ -18,8 +18,7 @@ from chalicelib.backup.dump.snapshot import take_snapshot
 from chalicelib.core.errors import TransientError
 from tests.backup import everything, samples
 from tests.backup.whole import connector
-from tests.dialects import client, dumper, is_mariadb, new_schema, series
-from tests.services import on_both
+from tests.servers import client, dumper, is_mariadb, new_schema, on_both, series
 
 LONGEST_STATEMENT = 64 << 20
 Parts = list[tuple[Section, bytes]]

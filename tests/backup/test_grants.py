@@ -11,7 +11,7 @@ from chalicelib.core.errors import ConfigurationError
 from chalicelib.core.grants import read_grants
 from chalicelib.core.store import Store
 from tests.backup.whole import back_up, connector
-from tests.dialects import is_mariadb, new_schema, new_user
+from tests.servers import is_mariadb, new_schema, new_user
 
 SCHEMA = "grants_of%shop"
 LISTS = {

@@ -21,8 +21,7 @@ from chalicelib.backup.restore.loading import (
     supports_load_data,
 )
 from chalicelib.core.errors import ConfigurationError, DamagedError
-from tests.dialects import is_mariadb
-from tests.services import on_both
+from tests.servers import is_mariadb, on_both
 
 Server = Callable[..., "pymysql.Connection[Any]"]
 HEAD = (

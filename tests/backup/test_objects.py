@@ -18,8 +18,7 @@ from chalicelib.backup.dump.definitions import (
 from chalicelib.backup.dump.tables import Table, read_sequences, read_tables, strip_schema, strip_trigger_schema
 from chalicelib.core.errors import PermanentError
 from tests.backup.whole import connector
-from tests.dialects import client, is_mariadb, new_schema, new_user
-from tests.services import on_both, on_mariadb, on_mysql
+from tests.servers import client, is_mariadb, new_schema, new_user, on_both, on_mariadb, on_mysql
 
 
 @pytest.fixture

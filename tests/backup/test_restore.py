@@ -23,7 +23,7 @@ from tests.backup import samples
 from tests.backup.archives import ID, KEYS, PLAIN
 from tests.backup.restoring import HOSTILE, Counting, Database, T, U, half, run, run_out_of_time
 from tests.backup.whole import back_up, connector, rows_of, write_backup
-from tests.services import on_both, on_mariadb, on_mysql
+from tests.servers import on_both, on_mariadb, on_mysql
 from tests.sweep import IS_SWEEP
 
 

@@ -15,11 +15,11 @@ from chalicelib.backup.dump import rows
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.store import Store
 from nightshift.local.aws import LocalAws
-from tests import warm
+from tests import forked
 from tests.backup import dying_restore, shop
 from tests.backup.restoring import Database, run
 from tests.backup.whole import back_up, connector
-from tests.dialects import series
+from tests.servers import series
 from tests.sweep import IS_SWEEP
 
 TABLES = [
@@ -46,7 +46,7 @@ class Undisturbed:
 def restore_in_a_process(
     database: Database, emulator: LocalAws, text: str = "", nth: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    return warm.run(dying_restore.main, database.url, emulator.endpoint, text, str(nth), environment=os.environ)
+    return forked.run(dying_restore.main, database.url, emulator.endpoint, text, str(nth), environment=os.environ)
 
 
 def kill(database: Database, emulator: LocalAws, text: str, nth: int) -> None:

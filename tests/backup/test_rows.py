@@ -17,8 +17,7 @@ from chalicelib.core.errors import ConfigurationError, PermanentError
 from tests.backup import samples
 from tests.backup.everything import EVERY_BYTE, TRAPS
 from tests.backup.whole import connector
-from tests.dialects import new_schema, series
-from tests.services import on_both
+from tests.servers import new_schema, on_both, series
 
 PACKET = 16 << 20
 ESCAPES = {0: r"\0", 10: r"\n", 13: r"\r", 26: r"\Z", 39: r"\'", 92: r"\\"}

@@ -12,7 +12,7 @@ from tests.backup import rich
 from tests.backup.archives import KEYS
 from tests.backup.restoring import Database, T, run
 from tests.backup.whole import back_up, connector, definitions, write_backup
-from tests.services import on_mysql
+from tests.servers import on_mysql
 
 UNTRUSTED = Limits(is_trusted=False, is_foreign=lambda schema: schema != "copy")
 

@@ -15,8 +15,7 @@ from chalicelib.backup.dump.scope import Plan
 from chalicelib.backup.dump.snapshot import Snapshot, release_locks, take_snapshot
 from nightshift.local.servers import mariadb_server
 from tests.backup.whole import connector
-from tests.dialects import is_mariadb, new_schema, new_user
-from tests.services import needed, on_both
+from tests.servers import is_mariadb, needed, new_schema, new_user, on_both
 
 ALL = Plan()
 Connect = Callable[[], Any]

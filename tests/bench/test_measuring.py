@@ -13,8 +13,8 @@ from bench.child import result_of
 from bench.events import events_of
 from bench.package import weigh
 from chalicelib.runs.fire import read_fire
-from nightshift.deploy import triggers
-from nightshift.deploy.triggers import Trigger
+from nightshift.project import triggers
+from nightshift.project.triggers import Trigger
 from tests.docs.pages import ROOT
 
 FUNCTIONS = [each for each in triggers.read(ROOT) if each.kind not in {"expression", "function"}]

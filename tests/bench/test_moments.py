@@ -14,7 +14,7 @@ from bench.moments import NOW, fires
 from chalicelib.core.clock import from_ms
 from nightshift.demo.blog import make_posts
 from nightshift.demo.run import FIRE_HOUR, SEED
-from nightshift.deploy import triggers
+from nightshift.project import triggers
 from tests.docs.pages import ROOT
 
 # The date of the report, and rows that note when they were written.

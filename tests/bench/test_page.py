@@ -3,7 +3,7 @@
 from bench.__main__ import PARTS
 from bench.markdown import sections
 from bench.stored import STORED, as_json, read_report
-from nightshift.deploy import triggers
+from nightshift.project import triggers
 from scale.document import fill
 from tests.docs.pages import ROOT
 

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from chalicelib.runs import execution
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import BUCKET, local_environment
-from tests.services import on_a_server
+from tests.servers import on_a_server
 from tests.shell import BASE, Lambda, Shell
 from tests.world import World
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests import warm
+from tests import forked
 from tests.shell import BASE, ROOT, nightshift
 
 
 def offered(words: str, folder: Path = ROOT) -> list[str]:
     """Return what is offered for the last word, which may be empty."""
     asked = {"_NIGHTSHIFT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-    done = warm.run(nightshift, environment=BASE | asked, folder=folder)
+    done = forked.run(nightshift, environment=BASE | asked, folder=folder)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from chalicelib.schema import jobs
 from nightshift.local.aws import LocalAws
-from tests import warm
+from tests import forked
 from tests.shell import NIGHTSHIFT, Lambda, Shell, migrated, nightshift
 
 MAIL = '{"to": "ann@example.org", "subject": "Hello", "text": "Hello."}'
@@ -42,7 +42,7 @@ def test_data_may_be_in_a_file_or_come_from_standard_input(shell: Shell, tmp_pat
     file.write_text(MAIL.replace("Hello.", "Grüße"), encoding="utf-8")
     shell.tell("send_email", "--data", f"@{file}")
     command, typed = ("enqueue", "send_email", "--data", "-"), file.read_text(encoding="utf-8")
-    assert warm.run(nightshift, *command, environment=shell.environment, typed=typed).returncode == 0
+    assert forked.run(nightshift, *command, environment=shell.environment, typed=typed).returncode == 0
     assert [json.loads(row.data)["text"] for row in shell.execute(select(jobs))] == ["Grüße", "Grüße"]
 
 

@@ -14,7 +14,7 @@ from chalicelib.schema import jobs, pauses
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import isolated, local_environment
 from nightshift.local.servers import free_port
-from tests import warm
+from tests import forked
 from tests.shell import BASE, Lambda, Shell, migrated, nightshift
 
 GROUP = ("jobs",)
@@ -211,7 +211,7 @@ def test_jobs_are_forgotten_and_cancelled(shell: JobsShell) -> None:
 def answered(shell: JobsShell, answer: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run it with this typed when it asks."""
     command = (*shell.group, *arguments)
-    return warm.run(nightshift, *command, environment=shell.environment, folder=shell.folder, typed=answer)
+    return forked.run(nightshift, *command, environment=shell.environment, folder=shell.folder, typed=answer)
 
 
 def test_forgetting_by_what_jobs_have_in_common_asks_before_and_tells_which(shell: JobsShell) -> None:
@@ -277,7 +277,9 @@ def test_what_cannot_be_done_is_said_in_a_sentence(shell: JobsShell, arguments: 
 
 def test_missing_setting_is_named_by_the_command_that_needs_it(shell: JobsShell) -> None:
     nothing = Shell(environment=isolated(BASE), group=GROUP)
-    assert nothing.complaint("list").startswith("no stage and no database: name a stage")
+    assert nothing.complaint("pause", "send_email", "--reason", "x").startswith(
+        "no stage and no database: name a stage"
+    )
     url = shell.environment["DATABASE_URL"]
     assert nothing.tell("list", DATABASE_URL=url) == "No jobs with status dead match.\n"
     assert "WORK_QUEUE_URL is not set" in nothing.complaint("redrive", DATABASE_URL=url)
@@ -333,7 +335,7 @@ def test_a_stage_that_is_not_deployed_is_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("lacking", "sentence"),
     [
-        (["AWS_REGION", "AWS_DEFAULT_REGION"], "there is no AWS region: set AWS_REGION, or a region"),
+        (["AWS_REGION", "AWS_DEFAULT_REGION"], "there is no AWS region: set AWS_DEFAULT_REGION, or a region"),
         (["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"], "there are no AWS credentials: set AWS_PROFILE, or run"),
     ],
 )

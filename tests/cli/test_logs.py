@@ -17,8 +17,8 @@ import pytest
 from nightshift.cli.logs import until_interrupted
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import isolated
-from tests.cloudwatch import CloudWatch
-from tests.deployed import deploy_workers
+from tests.cli.deployed import deploy_workers
+from tests.logs.cloudwatch import CloudWatch
 from tests.shell import BASE, NIGHTSHIFT, Lambda, Shell
 
 RUN, OTHER = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"

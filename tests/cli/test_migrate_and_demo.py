@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from chalicelib import migrations
-from tests import warm
+from tests import forked
 from tests.shell import BASE, ROOT, nightshift
 
 HEADER = "id,title,url,num_points,num_comments,author,created_at\n"
@@ -16,7 +16,7 @@ HEADER = "id,title,url,num_points,num_comments,author,created_at\n"
 def run(*arguments: str, folder: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
     default = {"HOME": "/nonexistent", "AWS_PROFILE": "nosuch", "COLUMNS": "200"}
     settings = {name: value for name, value in (BASE | default | environment).items() if value}
-    return warm.run(nightshift, *arguments, environment=settings, folder=folder)
+    return forked.run(nightshift, *arguments, environment=settings, folder=folder)
 
 
 @pytest.mark.parametrize(

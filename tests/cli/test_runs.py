@@ -233,5 +233,8 @@ def test_a_task_that_the_stage_does_not_have_is_not_asked_for() -> None:
 
 def test_without_settings_a_sentence_says_which_are_missing() -> None:
     nothing = Shell(environment=isolated(BASE))
-    for arguments in (["runs", "list"], ["run", "record_activity"]):
+    for arguments in (
+        ["backfill", "daily_digest", "--from", "2026-02-01", "--to", "2026-02-02"],
+        ["run", "record_activity"],
+    ):
         assert nothing.complaint(*arguments).startswith("no stage and no database: name a stage")

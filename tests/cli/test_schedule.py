@@ -185,7 +185,7 @@ def test_schedules_and_runs_need_no_more_than_their_database(shell: Shell) -> No
 
 
 def test_without_settings_a_sentence_says_which_are_missing() -> None:
-    complaint = Shell(environment=isolated(BASE)).complaint("schedule", "list")
+    complaint = Shell(environment=isolated(BASE)).complaint("pause", "--all", "--reason", "x")
     assert complaint.startswith("no stage and no database: name a stage")
 
 

@@ -127,7 +127,7 @@ def test_an_answer_of_another_version_is_a_sentence() -> None:
 
 def test_what_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     nothing = Shell(environment=isolated(BASE))
-    assert nothing.complaint("status").startswith("no stage and no database: name a stage")
+    assert nothing.complaint("status", "--open").startswith("no stage and no database: name a stage")
     unmigrated = Shell(environment=local_environment(BASE, endpoint="http://127.0.0.1:1", folder=tmp_path))
     sentence = "the database says: no such table: pauses; bring it to the newest schema with nightshift migrate"
     assert unmigrated.complaint("status") == sentence

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nightshift.cli.status_view import lines
-from tests.status.samples import status, task
+from tests.operate.status.samples import status, task
 
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 

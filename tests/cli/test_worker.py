@@ -12,7 +12,7 @@ from chalicelib.schema import jobs, pauses
 from nightshift.deploy import workers
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import ACCOUNT, PRIORITY_QUEUE, isolated
-from tests.deployed import answering, deploy_workers
+from tests.cli.deployed import answering, deploy_workers
 from tests.shell import BASE, Shell, migrated
 
 STAGE = ("--stage", "prod")
@@ -182,7 +182,7 @@ def test_a_stages_function_is_asked_to_pause_and_to_resume(aws: LocalAws) -> Non
     [
         (["scale", "5", *STAGE], "nightshift-prod-work is not deployed in us-east-1: nightshift deploy --stage prod"),
         (["status", *STAGE], "nightshift-prod-work is not deployed in us-east-1: nightshift deploy --stage prod"),
-        (["status"], "no stage and no database: name a stage"),
+        (["pause", "--reason", "x"], "no stage and no database: name a stage"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(aws: LocalAws, arguments: list[str], sentence: str) -> None:

@@ -9,14 +9,14 @@ import botocore.session
 import pytest
 from botocore.stub import Stubber
 
-from nightshift.deploy import triggers
-from nightshift.deploy.configuration import Place
 from nightshift.deploy.deployer import bound_roles
 from nightshift.deploy.deployment import Deployment
-from nightshift.deploy.packaged import merge_template
-from nightshift.deploy.stage import Stage
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import ACCOUNT, REGION
+from nightshift.project import triggers
+from nightshift.project.configuration import Place
+from nightshift.project.stage import Stage
+from nightshift.project.template import merge_template
 
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/nightshift-dev-boundary"
 OPERATE = "nightshift-dev-operate"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.deploy.configuration import Place
 from nightshift.deploy.deployment import Deployment
-from nightshift.deploy.stage import Stage
 from nightshift.local.aws import LocalAws
 from nightshift.local.environment import ACCOUNT, REGION
+from nightshift.project.configuration import Place
+from nightshift.project.stage import Stage
 
 WORK, HELD = "nightshift-dev-work", "nightshift-dev-watch"
 DENIAL = {"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}}

@@ -14,10 +14,11 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from nightshift.deploy import configuration, doctor
+from nightshift.deploy import doctor
 from nightshift.deploy.doctor import Finding, problem
-from nightshift.deploy.placeholders import is_placeholder, placeholders
-from nightshift.deploy.stage import read_stage
+from nightshift.project import configuration
+from nightshift.project.configuration import is_placeholder, placeholders
+from nightshift.project.stage import read_stage
 from tests.deploy.parts import list_parts, remove_functions
 from tests.docs.pages import ROOT
 
@@ -337,16 +338,76 @@ def test_another_region_than_the_one_that_was_deployed_to_is_a_problem(
     stubs: dict[str, Stubber], project: Path
 ) -> None:
     change(project, UNSUBSCRIBE_SECRETS="arn:aws:secretsmanager:us-east-1:123456789012:secret:nightshift-dev-u")
-    stubs["lambda"].add_response("get_account_settings", LARGE)
-    answer_mail(stubs, production=True, verified=[True])
     found = examine(stubs, project, region="eu-west-1")["region"]
-    assert found.text == "is eu-west-1, but dev was deployed to us-east-1: set AWS_REGION to that"
+    assert found.text == "is eu-west-1, but dev was deployed to us-east-1: set AWS_DEFAULT_REGION to that"
 
 
-def test_without_a_region_nothing_can_be_found(stubs: dict[str, Stubber], project: Path) -> None:
+def test_without_a_region_the_files_alone_are_checked(clients: dict[str, Stubber], project: Path) -> None:
+    found = examine(clients, project, region=None)
+    assert found["region"].level == "problem"
+    assert found["placeholders"].level == "ok"
+    assert not {"credentials", "sender", "concurrency"} & found.keys()
+
+
+def test_without_credentials_the_files_are_checked_and_credentials_come_first(
+    clients: dict[str, Stubber], project: Path
+) -> None:
+    clients["sts"].add_client_error("get_caller_identity", "ExpiredToken")
+    change(project, SITE_NAME="Example")
+    change_stacks(project)
+    found = examine(clients, project)
+    assert [subject for subject, each in found.items() if each.level == "problem"] == [
+        "credentials",
+        "placeholders",
+        "database",
+    ]
+
+
+def test_next_step_is_the_first_problem(stubs: dict[str, Stubber], project: Path) -> None:
+    stubs["lambda"].add_response("get_account_settings", {"AccountLimit": {"ConcurrentExecutions": 10}})
+    answer_mail(stubs, production=True, verified=[False, False])
+    findings = list(examine(stubs, project).values())
+    assert doctor.next_step(findings, "dev") == (
+        "Next: fix sender first, since the others may follow from it. Then run: nightshift doctor --stage dev"
+    )
+    assert doctor.next_step(findings[:1], "dev") == "Next: fix sender. Then run: nightshift doctor --stage dev"
+    assert doctor.next_step(findings[2:], "dev") is None
+
+
+def test_stage_without_functions_is_ready_to_be_deployed(stubs: dict[str, Stubber], project: Path) -> None:
     stubs["lambda"].add_response("get_account_settings", LARGE)
     answer_mail(stubs, production=True, verified=[True])
-    assert examine(stubs, project, region=None)["region"].level == "problem"
+    stubs["lambda"].add_client_error("get_function_configuration", "ResourceNotFoundException")
+    findings = doctor.examine(lambda name: stubs[name].client, project, "dev", "eu-west-1")
+    assert findings[-1] == doctor.ok("functions", "none is deployed yet: nightshift deploy --stage dev")
+
+
+@pytest.mark.parametrize(
+    ("revision", "text"),
+    [(None, "there are none yet"), ("0003", "are of revision 0003, and not of 0005")],
+)
+def test_tables_follow_the_rights_that_migrating_takes(
+    project: Path, clients: dict[str, Stubber], revision: str | None, text: str
+) -> None:
+    database = {"ok": True, "revision": revision, "newest": "0005"}
+    queue = {"ok": False, "error": "AccessDenied"}
+    answer_invoke(clients, {"database": database, "user": {"ok": False, "error": "run GRANT …"}, "queue": queue})
+    clients["lambda"].add_client_error("get_function_configuration", "ResourceNotFoundException")
+    found = examine_deployed(clients, project)
+    problems = [subject.partition(",")[0] for subject, each in found.items() if each.level == "problem"]
+    assert problems == ["user", "tables", "queue", "functions"]
+    assert found["tables, from inside"].text == f"{text}: nightshift deploy --stage dev, which migrates them"
+
+
+def test_problem_of_the_sender_hides_none_of_the_deployed_stage(stubs: dict[str, Stubber], project: Path) -> None:
+    stubs["lambda"].add_response("get_account_settings", LARGE)
+    answer_mail(stubs, production=True, verified=[False, False])
+    stubs["lambda"].add_response("get_function_configuration", {})
+    answer_invoke(stubs, {"database": {"ok": False, "error": "can't connect (2003)"}})
+    stubs["lambda"].add_client_error("get_function_configuration", "ResourceNotFoundException")
+    findings = doctor.examine(lambda name: stubs[name].client, project, "dev", "eu-west-1")
+    problems = [finding.subject for finding in findings if finding.level == "problem"]
+    assert problems == ["sender", "database, from inside", "functions"]
 
 
 @pytest.mark.parametrize(

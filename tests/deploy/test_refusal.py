@@ -27,7 +27,7 @@ def answered(code: str, message: str = "") -> ClientError:
     [
         (NoCredentialsError(), "there are no AWS credentials: set AWS_PROFILE"),
         (PartialCredentialsError(provider="env", cred_var="x"), "there are no AWS credentials: set AWS_PROFILE"),
-        (NoRegionError(), "there is no AWS region: set AWS_REGION"),
+        (NoRegionError(), "there is no AWS region: set AWS_DEFAULT_REGION"),
         (
             ProfileNotFound(profile="shop"),
             "The config profile (shop) could not be found: set AWS_PROFILE to one that exists",

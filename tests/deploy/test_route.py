@@ -9,7 +9,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from nightshift.deploy import route
+from nightshift.deploy.functions import limit_route
+from nightshift.project.configuration import has_route
+from nightshift.project.template import ROUTE_CONCURRENCY, ROUTE_RATE
 
 GROUP = "/aws/lambda/nightshift-dev"
 
@@ -44,16 +46,16 @@ def project(tmp_path: Path, api_id: str) -> Path:
 
 
 def test_a_stage_serves_the_page_only_where_the_setting_is_on() -> None:
-    assert route.is_served({"environment_variables": {"UNSUBSCRIBE_ROUTE": "on"}})
-    assert not route.is_served({"environment_variables": {"UNSUBSCRIBE_ROUTE": "off"}})
-    assert not route.is_served({})
+    assert has_route({"environment_variables": {"UNSUBSCRIBE_ROUTE": "on"}})
+    assert not has_route({"environment_variables": {"UNSUBSCRIBE_ROUTE": "off"}})
+    assert not has_route({})
 
 
 def test_requests_are_limited_and_the_function_has_a_log_that_ends(aws: Any, api_id: str, project: Path) -> None:
     # Again and again, as each deployment does.
     for _ in range(2):
-        route.complete(aws, project, "dev")
+        limit_route(aws, project, "dev")
     settings = aws("apigateway").get_stage(restApiId=api_id, stageName="api")["methodSettings"]["*/*"]
-    assert (settings["throttlingRateLimit"], settings["throttlingBurstLimit"]) == (route.RATE, route.CONCURRENCY)
+    assert (settings["throttlingRateLimit"], settings["throttlingBurstLimit"]) == (ROUTE_RATE, ROUTE_CONCURRENCY)
     (group,) = aws("logs").describe_log_groups(logGroupNamePrefix=GROUP)["logGroups"]
     assert (group["logGroupName"], group["retentionInDays"]) == (GROUP, 30)

@@ -13,7 +13,7 @@ import click
 import typer
 
 from nightshift import cli
-from nightshift.deploy import triggers
+from nightshift.project import triggers
 from tests.docs.aws import UnknownError, aws
 from tests.docs.pages import ROOT
 

@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from tests.docs.pages import PAGES, blocks
-from tests.services import on_each_server
+from tests.servers import on_each_server
 
 STATEMENT = re.compile(r"(?:SELECT .+ FROM|DELETE FROM|INSERT INTO|UPDATE \w+ SET|CREATE INDEX) .+", re.DOTALL)
 

@@ -3,8 +3,8 @@
 import re
 
 from chalicelib.core.config import declared_in
-from nightshift.deploy import triggers
-from nightshift.deploy.configuration import settings_of
+from nightshift.project import triggers
+from nightshift.project.configuration import settings_of
 from tests.docs.pages import ROOT
 
 DEFAULTS = {

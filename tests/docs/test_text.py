@@ -10,7 +10,7 @@ from tests.infra.watching import FIELDS_OF_AWS, fields_of
 
 QUERIES = [block for block in blocks("text") if re.search(r"^filter ", block.text, re.MULTILINE)]
 (LOGS,) = (page for page in PAGES if page.name == "docs/logs.md")
-# That these are the fields of lines, tests/test_logs_page.py holds.
+# That these are the fields of lines, tests/docs/test_logs_page.py holds.
 FIELDS = {name for row in re.findall(r"^\| (`.+?) \|", LOGS.text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
 FIELDS |= FIELDS_OF_AWS | {"@requestId"}
 FUNCTIONS = {"avg", "pct", "or"}

@@ -17,7 +17,7 @@ import boto3
 from botocore.loaders import Loader
 from sqlalchemy import Engine, text
 
-from nightshift.deploy import triggers
+from nightshift.project import triggers
 
 ROOT = Path(__file__).parent.parent.parent
 ACCOUNT, REGION, STAGE = "123456789012", "us-east-1", "e2e"

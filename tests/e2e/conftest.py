@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from chalicelib.core.engine import engine_for
 from nightshift.local.ministack import emulator_python, ministack
 from tests.e2e.cloud import ROOT, SENDER, Cloud, copy_project, environment_of
-from tests.services import main_server
+from tests.servers import main_server
 
 
 @pytest.fixture(scope="session")

@@ -713,7 +713,7 @@ def test_a_teams_own_pipeline_gets_the_same_from_chalice_package(cloud: Cloud, t
     [
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "set AWS_PROFILE, or run `aws configure`"),
         ({"AWS_PROFILE": "nosuch"}, "The config profile (nosuch) could not be found"),
-        ({"AWS_DEFAULT_REGION": ""}, "there is none: set AWS_REGION"),
+        ({"AWS_DEFAULT_REGION": ""}, "there is none: set AWS_DEFAULT_REGION"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "AWS cannot be reached: "),
     ],
 )

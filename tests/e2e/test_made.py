@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.deploy import functions, policies, triggers
 from nightshift.local.environment import isolated
+from nightshift.project import policies, triggers
+from nightshift.project.template import repetitions
 from tests.make.conftest import copy_project, files_of, shell_in
 from tests.shell import BASE, Shell
 
@@ -112,17 +113,17 @@ def test_the_triggers_stand_behind_the_others_and_before_the_workers_comment(mad
 def test_the_generated_tests_pass_at_once_and_so_do_those_that_hold_every_function_to_its_places(made: Made) -> None:
     own = [f"tests/tasks/test_{task}.py" for task in TASKS] + ["tests/handlers/test_resize_image.py"]
     of_each = (
-        "tests/test_policies.py::test_a_policy_allows_what_its_function_calls_and_nothing_more[sqlite-{}]",
-        "tests/test_policies.py::test_a_resource_is_named_wherever_iam_can_name_one[{}]",
+        "tests/iam/test_policies.py::test_a_policy_allows_what_its_function_calls_and_nothing_more[sqlite-{}]",
+        "tests/iam/test_policies.py::test_a_resource_is_named_wherever_iam_can_name_one[{}]",
         "tests/iam/test_authorization.py::test_iam_knows_every_action_of_a_policy[{}]",
         "tests/test_house.py::test_imports_point_down_only",
     )
     of_all = (
-        "tests/test_policies.py::test_every_function_has_a_policy",
+        "tests/iam/test_policies.py::test_every_function_has_a_policy",
         "tests/iam/test_calls.py::test_every_call_of_the_shipped_code_has_its_place_in_the_table_of_callers",
-        "tests/deploy/test_stage.py::test_every_function_is_configured_in_every_stage",
+        "tests/project/test_stage.py::test_every_function_is_configured_in_every_stage",
         "tests/test_app.py::test_every_function_answers_an_invocation_with_nothing[sqlite]",
-        "tests/deploy/test_triggers.py",
+        "tests/project/test_triggers.py",
         "tests/schedule/test_schedules_page.py",
         "tests/test_house.py::test_no_shipped_file_is_long",
     )
@@ -153,8 +154,8 @@ def test_the_schedules_pass_the_check(made: Made) -> None:
 
 def test_a_deployment_gives_them_alarms_repetitions_settings_and_policies(made: Made) -> None:
     known = triggers.read(made.project)
-    assert set(TASKS) < set(functions.reporting(known))
-    repeated = functions.repetitions(known, {"FailedFiresQueueArn": "arn:q"})
+    assert set(TASKS) < set(triggers.reporting(known))
+    repeated = repetitions(known, {"FailedFiresQueueArn": "arn:q"})
     assert repeated["poll_prices"] == repeated["daily_digest"]
     stages = json.loads((made.project / ".chalice" / "config.json").read_text())["stages"]
     for stage in stages.values():

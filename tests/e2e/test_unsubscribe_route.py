@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nightshift.deploy import route
+from nightshift.project.template import ROUTE_CONCURRENCY, ROUTE_RATE
 from tests.e2e.cloud import STAGE, Cloud, until
 
 GROUP = f"/aws/lambda/nightshift-{STAGE}"
@@ -19,7 +19,7 @@ def served(cloud: Cloud) -> Iterator[Cloud]:
     path = cloud.project / ".chalice" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"minimum_compression_size": 10_000_000}))
     told = cloud.deploy()
-    assert f"page to unsubscribe: at most {route.RATE} requests a second" in told
+    assert f"page to unsubscribe: at most {ROUTE_RATE} requests a second" in told
     yield cloud
     cloud.set_environment(UNSUBSCRIBE_ROUTE="off")
 
@@ -54,9 +54,9 @@ def status_of_pressing(cloud: Cloud, token: str) -> int:
 
 def test_it_takes_so_many_requests_and_no_more(served: Cloud) -> None:
     settings = served.client("apigateway").get_stage(restApiId=api_id(served), stageName="api")["methodSettings"]["*/*"]
-    assert (settings["throttlingRateLimit"], settings["throttlingBurstLimit"]) == (route.RATE, route.CONCURRENCY)
+    assert (settings["throttlingRateLimit"], settings["throttlingBurstLimit"]) == (ROUTE_RATE, ROUTE_CONCURRENCY)
     reserved = served.client("lambda").get_function_concurrency(FunctionName=f"nightshift-{STAGE}")
-    assert reserved["ReservedConcurrentExecutions"] == route.CONCURRENCY
+    assert reserved["ReservedConcurrentExecutions"] == ROUTE_CONCURRENCY
 
 
 def test_its_function_writes_to_the_log_that_was_made_for_it(served: Cloud) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from nightshift.deploy import configuration
-from nightshift.deploy.policies import listed
-from tests.deploy.test_configuration import DEV, OWN, QUEUES, ROLE, ROOT, SECRET
+from nightshift.project import configuration
+from nightshift.project.policies import listed
 from tests.iam.authorization import dependents_of, exists, keys_of, may_be_one, required_by, resources_of
+from tests.project.test_configuration import DEV, OWN, QUEUES, ROLE, ROOT, SECRET
 
 # Everything that a stage may have: all secrets, traces, the page to unsubscribe, a database that RDS keeps.
 SETTINGS = {

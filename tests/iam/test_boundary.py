@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from nightshift.deploy.policies import listed
-from tests.deploy.test_configuration import DEV
+from nightshift.project.policies import listed
 from tests.iam.deploying import policies
 from tests.iam.test_authorization import TEMPLATES, permissions, rendered
 from tests.infra.templates import the, worked_out
+from tests.project.test_configuration import DEV
 
 # A fixture of that module.
 __all__ = ["rendered"]

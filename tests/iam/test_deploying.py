@@ -13,7 +13,7 @@ import chalice
 import pytest
 
 from nightshift.deploy import stacks
-from nightshift.deploy.policies import listed
+from nightshift.project.policies import listed
 from tests.iam.authorization import actions_like, exists, is_read, keys_of, may_be_one, resources_of
 from tests.iam.calls import actions_of, calls_in, services_of
 from tests.iam.deploying import BOUNDARY, policies, resources

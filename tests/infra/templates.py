@@ -7,7 +7,7 @@ from typing import Any
 
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 
-from nightshift.deploy import watched
+from nightshift.project import configuration
 
 ROOT = Path(__file__).parent.parent.parent
 INFRA = ROOT / "infra"
@@ -16,7 +16,8 @@ LOOP = "Fn::ForEach::"
 # As a deployment gives them to the loops.
 SWITCHES = {"on", "off"}
 GIVEN: dict[str, Any] = {
-    name: text if text in SWITCHES else text.split(",") for name, text in watched.parameters_of(ROOT, STAGE).items()
+    name: text if text in SWITCHES else text.split(",")
+    for name, text in configuration.stack_parameters(ROOT, STAGE).items()
 }
 TASKS, REPORTING, FUNCTIONS = GIVEN["Tasks"], GIVEN["Reporting"], GIVEN["Functions"]
 PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}

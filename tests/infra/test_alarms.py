@@ -8,8 +8,8 @@ import pytest
 
 import app
 from chalicelib.core.context import RESERVE_MS
-from nightshift.deploy.functions import ROUTES, name_of
-from nightshift.deploy.watched import LEAST_SECONDS_LEFT
+from nightshift.project.configuration import LEAST_SECONDS_LEFT
+from nightshift.project.triggers import ROUTES, name_of
 from tests.infra.emitted import Emitted
 from tests.infra.templates import FUNCTIONS, GIVEN, INFRA, REPORTING, STAGE, TASKS, TEMPLATES, deployed, resources, the
 from tests.infra.watching import DATABASE, Watched, watched_by

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chalicelib.backup.rds import EXPORT_PREFIX
-from nightshift.deploy.stage import CONCERNS
+from nightshift.project.stage import CONCERNS
 from tests.infra.templates import GIVEN, INFRA, TEMPLATES, resources, the, within
 
 # Properties by which a template chooses a name; whatever has none of these is named by CloudFormation after the stack.

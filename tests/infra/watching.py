@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from nightshift.deploy.functions import ROUTES, name_of
+from nightshift.project.triggers import ROUTES, name_of
 from tests.infra.emitted import Metric
 from tests.infra.templates import FUNCTIONS, QUEUE_NAMES, STAGE
 

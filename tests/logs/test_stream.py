@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from nightshift.local.aws import LocalAws
 from nightshift.logs.stream import FAR_EVERY, Event, Log, NoLogError, Tail, follow
-from tests.cloudwatch import STREAM, CloudWatch
+from tests.logs.cloudwatch import STREAM, CloudWatch
 
 HOUR = 3600
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from chalicelib.schedule.schedule import Schedule
-from nightshift.deploy import triggers
 from nightshift.make import task
+from nightshift.project import triggers
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 APP = """import os

@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib.queue.job import Job
 from nightshift.testkit.kit import Kit
-from tests.applications import GUIDE_JOBS, fresh
+from tests.migrations.applications import GUIDE_JOBS, fresh
 from tests.queue.samples import Note, fail, handle, insert_job
 
 TEXT = "an owl 🦉, ÿ and 漢"

@@ -39,7 +39,7 @@ from tests.queue.samples import (
     rows_read,
     statuses,
 )
-from tests.services import on_each_server
+from tests.servers import on_each_server
 from tests.sweep import some
 
 DAY = 86_400

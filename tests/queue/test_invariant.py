@@ -43,7 +43,8 @@ from chalicelib.queue import job as job_module
 from chalicelib.queue.claim import EARLY_MS
 from chalicelib.queue.dispatch import LOOKAHEAD_MS
 from chalicelib.queue.handler import Handler, Rate
-from chalicelib.queue.job import INVALID, OVER, TAKEN, WAITING, Job, Status
+from chalicelib.queue.job import OVER, TAKEN, WAITING, Job, Status
+from chalicelib.queue.message import INVALID
 from chalicelib.queue.payloads import is_pointer
 from chalicelib.queue.services import payloads as payloads_of
 from chalicelib.schema import emails, external_data, jobs, pauses, rate_slots
@@ -51,7 +52,7 @@ from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, NOON, PRIORITY, WORK, Killed, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS, Held, MemoryS3, MemorySes, MemorySqs
 from tests.queue.samples import execute, fail, handle, insert_job, pause, statuses
-from tests.services import on_a_server, on_each_server
+from tests.servers import on_a_server, on_each_server
 from tests.sweep import IS_SWEEP, stories
 
 STORIES = int(os.environ.get("INVARIANT_STORIES", "0"))

@@ -31,7 +31,7 @@ from tests.queue.samples import (
     statuses,
     until_waiting,
 )
-from tests.services import on_each_server
+from tests.servers import on_each_server
 
 USER = {"id": "u1", "user_id": "u", "created_at": 0, "updated_at": 0}
 

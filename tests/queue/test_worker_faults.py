@@ -34,7 +34,7 @@ from tests.queue.samples import (
     statuses,
     until_waiting,
 )
-from tests.services import on_each_server
+from tests.servers import on_each_server
 
 MESSAGE = {"type": "note", "data": {"text": "hello"}}
 DEADLOCK, LOCK_WAIT, CANNOT_CONNECT, LOST = 1213, 1205, 2003, 2013

@@ -16,7 +16,7 @@ from chalicelib.queue.job import Job
 from nightshift.testkit.kit import DEAD, WORK, Killed, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS
 from tests.queue.samples import Note, change_job, dead_letters, fail, handle, insert_job, left, listening, statuses
-from tests.services import on_each_server
+from tests.servers import on_each_server
 
 MESSAGE = {"type": "note", "data": {"text": "hello"}}
 LEASE_SECONDS = 300 + 60

@@ -29,9 +29,9 @@ from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
 from chalicelib.runs.claims import Run
 from nightshift.testkit.kit import Killed
-from tests.emptying import empty
 from tests.runs.plan import DONE, MINUTE, NAME, Plan, die, fail, run_out_of_time
 from tests.sweep import stories
+from tests.tables import empty_tables
 
 STORIES = int(os.environ.get("FIRES_STORIES", "0"))
 FEW_STORIES = {"sqlite": 5, "mysql": 3}
@@ -225,7 +225,7 @@ def test_whatever_happens_each_fire_that_is_due_has_one_run_or_one_reason(
 ) -> None:
     def make_plan(text: str, **policy: Any) -> Plan:
         with engine.begin() as connection:
-            empty(connection)
+            empty_tables(connection)
         return Plan(database_url, monkeypatch, text, **policy)
 
     engine = engine_for(database_url)

@@ -15,7 +15,7 @@ from chalicelib.runs import execution
 from chalicelib.schema import activity, activity_days, jobs
 from nightshift.local.environment import BUCKET
 from nightshift.local.invocation import scheduled_event, sqs_event
-from tests import warm
+from tests import forked
 from tests.runs import dying
 from tests.world import MORNING, World
 
@@ -33,10 +33,10 @@ MAY_HAVE_BEEN_SENT = (
 
 def start(
     world: World, function: str, event: object, *, die_at: tuple[str, int, str], request_id: str = "r1"
-) -> warm.Begun:
+) -> forked.Begun:
     operation, nth, moment = die_at
     arguments = (function, request_id, operation, str(nth), moment)
-    return warm.begin(dying.main, *arguments, environment=world.environment, typed=json.dumps(event))
+    return forked.begin(dying.main, *arguments, environment=world.environment, typed=json.dumps(event))
 
 
 def run_to_death(world: World, function: str, event: object, *, die_at: tuple[str, int, str]) -> None:

@@ -17,7 +17,7 @@ from chalicelib.runs.claims import Run
 from nightshift.testkit.kit import Killed
 from tests.queue.samples import listening
 from tests.runs.plan import DONE, MINUTE, NAME, Plan, die, fail, run_out_of_time, utc
-from tests.services import on_a_server
+from tests.servers import on_a_server
 
 MakePlan = Callable[..., Plan]
 EIGHT, NINE = utc("02 08:00"), utc("02 09:00")

@@ -18,9 +18,9 @@ from chalicelib.core.telemetry import logger
 from chalicelib.runs import catch_up
 from chalicelib.schedule.schedule import Schedule
 from nightshift.testkit.database import migrate
-from tests.emptying import empty
 from tests.runs.plan import MINUTE, NAME, PREFIX, START, Plan
 from tests.sweep import IS_SWEEP
+from tests.tables import empty_tables
 
 STORIES = 10_000 if IS_SWEEP else 60
 BATCHES = 20 if IS_SWEEP else 2
@@ -149,7 +149,7 @@ def test_no_fire_is_lost_or_made_up_whenever_schedules_change(
     for n in range(batch, STORIES, BATCHES):
         random = Random(n)
         with engine.begin() as connection:
-            empty(connection)
+            empty_tables(connection)
         policy, limit = random.choice(POLICIES)
         plan = Plan(sqlite_url, monkeypatch, random.choice(TEXTS), catch_up=policy, catch_up_limit=limit)
         assert plan.kit.clock.now_ms() == START.timestamp() * 1000

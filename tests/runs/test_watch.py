@@ -20,7 +20,7 @@ from chalicelib.schedule.schedule import Schedule
 from chalicelib.schema import backups, jobs, schedules
 from chalicelib.schema import runs as runs_table
 from nightshift.testkit.kit import Killed
-from tests import warm
+from tests import forked
 from tests.runs import dying
 from tests.runs.plan import DAY, MINUTE, NAME, PREFIX, START, Plan, die, fail, run_out_of_time, utc
 from tests.world import World
@@ -419,7 +419,7 @@ def test_of_very_many_missed_fires_the_latest_get_a_row_each_and_all_are_counted
 def run_dying(world: World, nth: str, moment: str) -> "subprocess.CompletedProcess[str]":
     """Have a watch look that is killed around the nth commit of its decisions."""
     arguments = ("watch", "r1", "commit.schedules", nth, moment)
-    return warm.run(dying.main, *arguments, environment=world.environment, typed="{}")
+    return forked.run(dying.main, *arguments, environment=world.environment, typed="{}")
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

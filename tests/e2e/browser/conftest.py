@@ -6,8 +6,8 @@ import pytest
 
 from tests.dev.conftest import database_url, empty_database, visitor
 from tests.e2e.browser.browser import Browser, NoBrowserError, browser
-from tests.services import needed
-from tests.status.conftest import deployment, with_history
+from tests.operate.status.conftest import deployment, with_history
+from tests.servers import needed
 
 __all__ = ["database_url", "deployment", "empty_database", "visitor", "with_history"]
 

@@ -9,9 +9,9 @@ import pytest
 from chalicelib.operate.status.status import Status
 from nightshift.demo.blog import HOSTILE
 from tests.e2e.browser.browser import Browser
-from tests.status.conftest import Deployment
-from tests.status.samples import html, status, with_text
-from tests.status.test_page import INJECTIONS
+from tests.operate.status.conftest import Deployment
+from tests.operate.status.samples import html, status, with_text
+from tests.operate.status.test_page import INJECTIONS
 
 WIDTHS = (320, 360, 768, 1200)
 SCHEMES = ("light", "dark")
