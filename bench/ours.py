@@ -143,7 +143,7 @@ def prepare_connection() -> None:
     invoked().database.transact(paused_types)
 
 
-def find(_type: str) -> Handler:
+def find(_context: Context, _type: str) -> Handler:
     """Return the one handler."""
     return NOOP
 

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from chalicelib.core.errors import OutOfTimeError as OutOfTimeError
     from chalicelib.core.errors import PermanentError as PermanentError
     from chalicelib.core.errors import Skipped as Skipped
+    from chalicelib.core.errors import Snooze as Snooze
     from chalicelib.core.errors import TransientError as TransientError
     from chalicelib.core.outcome import Counts as Counts
     from chalicelib.core.telemetry import logger as logger
+    from chalicelib.queue.application import application_job as application_job
     from chalicelib.queue.handler import Rate as Rate
     from chalicelib.queue.handler import handler as handler
     from chalicelib.queue.job import Job as Job
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
 
 MODULES = {
     "core.context": ("Context",),
-    "core.errors": ("InvalidRequestError", "OutOfTimeError", "PermanentError", "Skipped", "TransientError"),
+    "core.errors": ("InvalidRequestError", "OutOfTimeError", "PermanentError", "Skipped", "Snooze", "TransientError"),
     "core.outcome": ("Counts",),
     "core.telemetry": ("logger",),
+    "queue.application": ("application_job",),
     "queue.handler": ("Rate", "handler"),
     "queue.job": ("Job",),
     "queue.outbox": ("enqueue", "enqueue_many", "transaction"),

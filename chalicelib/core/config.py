@@ -3,6 +3,8 @@
 Each part and task declares its own in a frozen dataclass. A field is read from the variable of its name in capitals.
 """
 
+import base64
+import binascii
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -142,6 +144,21 @@ def read_secrets(text: str) -> tuple[str, ...]:
     return secrets
 
 
+def read_signing_keys(text: str) -> tuple[bytes, ...]:
+    """Return the keys of one or more secrets in the form of Standard Webhooks, separated by commas."""
+    sentence = "must be one or more secrets of the form whsec_…, with 24 to 64 bytes in base64, separated by commas"
+    keys: list[bytes] = []
+    for part in (part.strip() for part in text.split(",")):
+        try:
+            key = base64.b64decode(part.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            raise ValueError(sentence) from None
+        if not part.startswith("whsec_") or not 24 <= len(key) <= 64:
+            raise ValueError(sentence)
+        keys.append(key)
+    return tuple(keys)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatabaseSettings:
     """The application's database."""
@@ -178,13 +195,47 @@ class QueueSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ApplicationJobsSettings:
+    """Where the application performs jobs itself, and of which types."""
+
+    app_jobs_url: str | None = setting(optional(url("https", "http")), default="")
+    app_jobs_types: tuple[str, ...] = setting(patterns, default="*")
+    app_jobs_secrets: str | None = setting(optional(or_reference(read_signing_keys)), default="")
+    app_jobs_private: str = setting(one_of("on", "off"), default="off")
+
+    def __post_init__(self) -> None:
+        if self.app_jobs_url is None:
+            return
+        if self.app_jobs_secrets is None:
+            raise ValueError("APP_JOBS_SECRETS is not set, and APP_JOBS_URL needs it to sign what it sends")
+        if self.app_jobs_url.startswith("http:") and not self.is_private:
+            raise ValueError("APP_JOBS_URL must begin with https://, unless APP_JOBS_PRIVATE is on")
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the application may be at a private address, and without TLS."""
+        return self.app_jobs_private == "on"
+
+    def takes(self, type_: str) -> bool:
+        """Return whether the application performs jobs of a type for which there is no handler."""
+        return self.app_jobs_url is not None and not {type_, "*"}.isdisjoint(self.app_jobs_types)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PingSettings:
     """Where pings of a task go, by the task's name."""
 
     pings: Mapping[str, str] = field(repr=False, metadata={"suffix": PING, "parse": or_reference(check_ping)})
 
 
-ENGINE = (DatabaseSettings, CacheSettings, QueueSettings, StorageSettings, PingSettings)
+ENGINE = (
+    DatabaseSettings,
+    CacheSettings,
+    QueueSettings,
+    ApplicationJobsSettings,
+    StorageSettings,
+    PingSettings,
+)
 
 
 def declared_in(kind: type) -> dict[str, str | None]:
@@ -223,7 +274,10 @@ class Environment:
                 except ValueError as error:
                     problems.append(str(error))
             if not problems:
-                self._read[kind] = kind(**values)
+                try:
+                    self._read[kind] = kind(**values)
+                except ValueError as error:
+                    problems.append(str(error))
         if problems:
             # Several classes may read the same variable.
             raise ConfigurationError(f"{'; '.join(dict.fromkeys(problems))} (docs/settings.md describes each setting)")

@@ -36,6 +36,24 @@ class TransientError(NightshiftError):
     """A service is unavailable or refuses for now; the same work may succeed later."""
 
 
+class Snooze(NightshiftError):
+    """The job is to be tried again in `seconds`, and this attempt does not count."""
+
+    outcome = Outcome.SNOOZED
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class UnavailableError(TransientError):
+    """What performs the job is away; `is_reached` says whether it may have begun the job before it failed."""
+
+    def __init__(self, message: str, *, is_reached: bool) -> None:
+        super().__init__(message)
+        self.is_reached = is_reached
+
+
 class OutOfTimeError(NightshiftError):
     """The deadline is near; progress is saved, and the rest must be continued."""
 

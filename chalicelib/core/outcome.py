@@ -7,12 +7,13 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How an attempt ends: done, not needed, to be retried, or given up."""
+    """How an attempt ends: done, not needed, to be retried, given up, or put off without being counted."""
 
     SUCCEEDED = "succeeded"
     SKIPPED = "skipped"
     FAILED = "failed"
     DEAD = "dead"
+    SNOOZED = "snoozed"
 
     @property
     def is_failure(self) -> bool:

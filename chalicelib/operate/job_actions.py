@@ -41,7 +41,7 @@ def edit(context: Context, request: Edit) -> dict[str, Any]:
     def work(connection: Connection) -> None:
         row = find(connection, request.id)
         type_ = request.type or row.type
-        read_data(request.data, find_handler(type_).payload)
+        read_data(request.data, find_handler(context, type_).payload)
         is_open = jobs.c.status.in_((*WAITING, Status.DEAD))
         changed = (
             update(jobs).where(jobs.c.id == request.id, is_open).values(data=encode_data(request.data), type=type_)
@@ -141,7 +141,7 @@ def enqueue(context: Context, request: Enqueue) -> dict[str, Any]:
 
     Raises InvalidRequestError if its type has no handler, or the handler rejects the data.
     """
-    read_data(request.data, find_handler(request.type).payload)
+    read_data(request.data, find_handler(context, request.type).payload)
     job = Job(
         type=request.type,
         payload=request.data,

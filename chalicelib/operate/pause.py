@@ -1,6 +1,7 @@
 """Pausing and resuming jobs and tasks. A deployment changes no pause."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -44,12 +45,12 @@ class ResumeTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 def pause_jobs(context: Context, request: PauseJobs) -> dict[str, Any]:
     """Pause the jobs of a type. Jobs in progress complete."""
-    return _pause(context, "job", request.type, request.reason, check=find_handler)
+    return _pause(context, "job", request.type, request.reason, check=partial(find_handler, context))
 
 
 def resume_jobs(context: Context, request: ResumeJobs) -> dict[str, Any]:
     """Resume the jobs of a type, and return the pauses that remain; waiting jobs are sent within a minute."""
-    return _resume(context, "job", request.type, check=find_handler)
+    return _resume(context, "job", request.type, check=partial(find_handler, context))
 
 
 def pause_task(context: Context, request: PauseTask, schedules: Mapping[str, Schedule]) -> dict[str, Any]:

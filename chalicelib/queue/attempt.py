@@ -37,6 +37,8 @@ class Action(StrEnum):
     RETRY_LATER = "retry later"
     # The job is not due, or paused: dispatch sends it again in time.
     POSTPONE = "postpone"
+    # What performs the job is unavailable: dispatch sends it again when that answers.
+    HOLD = "hold"
     EXPIRE = "expire"
     GIVE_UP = "give up"
 
@@ -70,12 +72,15 @@ class JobAttempt(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     number: int | None = None
     slot_ms: int | None = None
     long_data: str | None = None
+    # Whoever performs the job was unavailable the last time.
+    is_suspect: bool = False
     # When a postponed or failed job is due, and when dispatch sends a fresh message for it.
     due_ms: int = 0
     dispatch_ms: int = 0
     # Performed.
     handler: Handler | None = None
     ended: Attempt[Any] = _NOT_MADE
+    result: str | None = None
     handler_seconds: float = 0
     # Recorded. A message that stays is visible after so many seconds, or after the queue's own time.
     stays: bool = False
@@ -90,7 +95,7 @@ class JobAttempt(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def label(self) -> str:
         """The type in log lines and metrics."""
         # A type without a handler must not become a dimension of a metric: anybody can send any type.
-        return self.handler.type if self.handler else "unknown"
+        return (self.handler.label or self.handler.type) if self.handler else "unknown"
 
     @property
     def is_first(self) -> bool:
@@ -138,7 +143,7 @@ class JobAttempt(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def without_content(self) -> JobAttempt:
         """Return it without its message and row, which may be large."""
-        return replace(self, body="", message=None, row=None, long_data=None)
+        return replace(self, body="", message=None, row=None, long_data=None, result=None)
 
 
 class _Attributes(msgspec.Struct, frozen=True, rename="pascal"):

@@ -13,7 +13,9 @@ from chalicelib.core import pauses
 from chalicelib.core.clock import from_ms, iso
 from chalicelib.core.database import Database, insert_missing
 from chalicelib.core.errors import AlreadyClaimed, NightshiftError
+from chalicelib.queue import breaker
 from chalicelib.queue.attempt import Action, JobAttempt
+from chalicelib.queue.breaker import Breaker
 from chalicelib.queue.handler import Handler
 from chalicelib.queue.job import DATA_BYTES, KEPT_MS, OVER, SHORT_DATA, TAKEN, WAITING, Status
 from chalicelib.queue.message import INVALID
@@ -110,8 +112,13 @@ def claim_jobs(
     return database.autocommit(work)
 
 
-def decide(row: Any, attempt: JobAttempt, *, max_attempts: int, is_paused: bool, claim: Claim) -> JobAttempt:
-    """Return the attempt with what to do about it, decided from the row of its job alone."""
+def decide(
+    row: Any, attempt: JobAttempt, *, max_attempts: int, is_paused: bool, is_excused: bool, claim: Claim
+) -> JobAttempt:
+    """Return the attempt with what to do about it, decided from the row of its job alone.
+
+    An excused job is not given up, since its last attempt may have failed for no fault of its own.
+    """
     now_ms = claim.now_ms
     # Claimed by a statement whose answer was lost.
     is_ours = row.status in TAKEN and (row.claimed_by, row.lease_until) == (claim.by, claim.lease_until)
@@ -130,7 +137,7 @@ def decide(row: Any, attempt: JobAttempt, *, max_attempts: int, is_paused: bool,
         return to(Action.RETRY_LATER, f"job {row.id} is held by {row.claimed_by} until {until}")
     if row.expires_at is not None and row.expires_at <= now_ms:
         return to(Action.EXPIRE, f"job {row.id} expired at {iso(from_ms(row.expires_at))}")
-    if number > max(max_attempts, 1):
+    if number > max(max_attempts, 1) and not is_excused:
         how = "the process ended in the middle of it" if is_left else row.last_error
         return to(Action.GIVE_UP, f"attempt {row.attempts} was the last: {how}")
     if is_paused:
@@ -197,6 +204,10 @@ def _claim(
     found = {row.id: row for row in rows if row.id in attempts}
     new = {id_: row for id_, row in new_rows.items() if id_ not in found}
     decided = _reject_duplicates(connection, attempts, new, now_ms=claim.now_ms)
+    types = {row.type for row in found.values()} | {row["type"] for row in new.values()}
+    handlers = {type_: handler_of(type_) for type_ in types - {INVALID}}
+    is_guarded = any(each and each.breaker for each in handlers.values())
+    failing = breaker.read(connection) if is_guarded else {}
     for other in (row.id for row in rows if row.id not in attempts):
         if not claim.alone:
             raise AlikeError(f"one of the ids is stored as {other}")
@@ -212,9 +223,16 @@ def _claim(
             continue
         row = found.get(id_) or SimpleNamespace(**new[id_])
         is_paused = row.type in paused or pauses.ALL in paused
-        handler = None if row.type == INVALID else handler_of(row.type)
+        handler = handlers.get(row.type)
         max_attempts = handler.max_attempts if handler else READ_ATTEMPTS if row.type == INVALID else 1
-        decided[id_] = decide(row, each, max_attempts=max_attempts, is_paused=is_paused, claim=claim)
+        suspect = failing.get(handler.breaker or "") if handler else None
+        is_excused = suspect is not None and suspect.excuses(claim.now_ms)
+        each = replace(each, is_suspect=suspect is not None)
+        decided[id_] = decide(
+            row, each, max_attempts=max_attempts, is_paused=is_paused, is_excused=is_excused, claim=claim
+        )
+        if suspect and suspect.is_open and decided[id_].action is Action.PERFORM:
+            decided[id_] = _take_probe(connection, decided[id_], suspect, now_ms=claim.now_ms)
         if handler and handler.rate and decided[id_].action is Action.PERFORM and row.slot_at is None:
             decided[id_] = _take_turn(connection, decided[id_], handler.rate.interval_ms, now_ms=claim.now_ms)
     _insert(connection, new, decided, claim=claim)
@@ -250,6 +268,14 @@ def _give_up(attempt: JobAttempt, reason: str) -> JobAttempt:
 
 def _retry_later(attempt: JobAttempt, reason: str) -> JobAttempt:
     return replace(attempt, action=Action.RETRY_LATER, reason=reason)
+
+
+def _take_probe(connection: Connection, attempt: JobAttempt, suspect: Breaker, *, now_ms: int) -> JobAttempt:
+    """Hold the attempt, unless it is the one that may be made now."""
+    if suspect.admits(now_ms) and breaker.take_probe(connection, suspect.name, now_ms=now_ms):
+        return attempt
+    since = iso(from_ms(suspect.failing_since))
+    return replace(attempt, action=Action.HOLD, reason=f"it waits, since {since}: {suspect.reason}")
 
 
 def _take_turn(connection: Connection, attempt: JobAttempt, interval_ms: float, *, now_ms: int) -> JobAttempt:
@@ -290,6 +316,8 @@ def _changes(attempt: JobAttempt, *, claim: Claim) -> dict[str, Any]:
             return {"status": Status.EXPIRED.value, "ended_at": claim.now_ms, "dispatch_at": None}
         case Action.POSTPONE:
             return {"dispatch_at": attempt.due_ms, "slot_at": attempt.slot_ms, "lease_until": 0}
+        case Action.HOLD:
+            return {"dispatch_at": claim.now_ms, "lease_until": 0}
     # It is claimed alone in a moment; if this process ends first, dispatch sends it again.
     return {"dispatch_at": claim.lease_until}
 
@@ -315,7 +343,7 @@ def _update(connection: Connection, decided: Mapping[str, JobAttempt], *, claim:
     A job that another worker claimed first is retried later.
     """
     for id_, attempt in decided.items():
-        if attempt.action in {Action.EXPIRE, Action.POSTPONE}:
+        if attempt.action in {Action.EXPIRE, Action.POSTPONE, Action.HOLD}:
             changed = update(jobs).where(jobs.c.id == id_, _IS_FREE).values(_changes(attempt, claim=claim))
             connection.execute(changed, {"at_ms": claim.now_ms})
     ids = sorted(id_ for id_, each in decided.items() if each.action in {Action.PERFORM, Action.GIVE_UP})

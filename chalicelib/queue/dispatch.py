@@ -11,14 +11,16 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, delete, false, select, update
 
 from chalicelib.core import pauses
-from chalicelib.core.attempt import attempt_and_report
+from chalicelib.core.attempt import attempt, attempt_and_report
 from chalicelib.core.clock import Clock
 from chalicelib.core.config import QueueSettings
 from chalicelib.core.context import Context
 from chalicelib.core.database import Database, distinct_values
 from chalicelib.core.errors import InvalidRequestError
 from chalicelib.core.outcome import Counts
+from chalicelib.queue import breaker
 from chalicelib.queue.claim import paused_types
+from chalicelib.queue.handler import find_handler
 from chalicelib.queue.job import OUTGOING, OVER, TAKEN, Status, dead_letter_body, message_of
 from chalicelib.queue.message import Message
 from chalicelib.queue.services import queues
@@ -74,8 +76,17 @@ def _dispatch(context: Context) -> Counts:
     Counts are jobs: succeeded were sent or pruned, skipped were over or had expired, failed are not valid messages
     and are dead.
     """
+
+    def breaker_of(type_: str) -> str | None:
+        found = attempt(lambda: find_handler(context, type_), clock=context.clock, last=False).value
+        return found.breaker if found else None
+
     counts = send_backlogs(
-        context.database, queues(context), clock=context.clock, is_out_of_time=context.is_out_of_time
+        context.database,
+        queues(context),
+        clock=context.clock,
+        breaker_of=breaker_of,
+        is_out_of_time=context.is_out_of_time,
     )
     retention_ms = 86_400_000 * context.settings(QueueSettings).jobs_retention_days
     while not context.is_out_of_time():
@@ -87,14 +98,35 @@ def _dispatch(context: Context) -> Counts:
 
 
 def send_backlogs(
-    database: Database, queues: Queues, *, clock: Clock, is_out_of_time: Callable[[], bool] = lambda: False
+    database: Database,
+    queues: Queues,
+    *,
+    clock: Clock,
+    breaker_of: Callable[[str], str | None],
+    is_out_of_time: Callable[[], bool] = lambda: False,
 ) -> Counts:
     """Send every job that is due, ten at a time: those of the priority queue first, then types in turn.
 
-    The next dispatch sends jobs of a type that appears meanwhile. Counts and errors as of `send_due`.
+    Of the types whose breaker, by `breaker_of`, is open, one job is sent where one may be tried. The next dispatch
+    sends jobs of a type that appears meanwhile. Counts and errors as of `send_due`.
     """
-    counts = Counts()
     backlogs: Sequence[Backlog] = database.autocommit(_find_backlogs)
+    failing = {name: each for name, each in database.autocommit(breaker.read).items() if each.is_open}
+    held: dict[str, list[Backlog]] = {}
+    for backlog in backlogs if failing else ():
+        if (name := breaker_of(backlog.type)) in failing:
+            held.setdefault(str(name), []).append(backlog)
+    counts = Counts()
+    for name, waiting in held.items():
+        backlogs = [each for each in backlogs if each not in waiting]
+        if failing[name].admits(clock.now_ms()):
+
+            def probe(connection: Connection, waiting: Sequence[Backlog] = waiting) -> Counts:
+                now_ms = clock.now_ms()
+                rows, _ = _lock_due(connection, waiting, until_ms=now_ms, most=1)
+                return _send(connection, rows, queues, now_ms=now_ms)
+
+            counts += database.transact(probe)
     while backlogs and not is_out_of_time():
 
         def work(connection: Connection, backlogs: Sequence[Backlog] = backlogs) -> tuple[Counts, Sequence[Backlog]]:

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_type_hints, overload
 
+from chalicelib.core.config import ApplicationJobsSettings
 from chalicelib.core.context import Context
 from chalicelib.core.error_text import hint
 from chalicelib.core.errors import InvalidRequestError
@@ -17,7 +18,14 @@ from chalicelib.queue.job import Job
 FOLDER = Path(__file__).parent.parent / "handlers"
 # Named here, because within Handler `type` is a field.
 Errors = tuple[type[Exception], ...]
-Perform = Callable[[Context, Job[Any]], Counts | None]
+Perform = Callable[[Context, Job[Any]], "Counts | Result | None"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a job that succeeded leaves in its row: JSON as text."""
+
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +48,8 @@ class Handler:
     `perform` is given a job whose payload is a `payload` struct. A job is tried `max_attempts` times; before attempt
     n + 1 it waits `backoff_seconds[n - 1]`, or the last of them, give or take a fifth. An attempt that takes longer
     than `timeout_seconds` is interrupted; None is for a handler that looks at the deadline itself. An error of one of
-    the `permanent` classes makes the job dead at once.
+    the `permanent` classes makes the job dead at once. Handlers of the same `breaker` share what performs their jobs:
+    while it is unavailable, the jobs wait. `label` stands for the type in metrics.
     """
 
     type: str
@@ -51,15 +60,18 @@ class Handler:
     timeout_seconds: float | None = 240
     permanent: Errors = ()
     rate: Rate | None = None
+    breaker: str | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1 or not self.backoff_seconds:
             raise ValueError(f"the handler of {self.type} needs at least one attempt and one backoff")
 
-    def __call__(self, context: Context, job: Job[Any]) -> Counts:
-        """Perform a job; a function that returns nothing has done one item."""
-        counts = self.perform(context, job)
-        return Counts(total=1, succeeded=1) if counts is None else counts
+    def __call__(self, context: Context, job: Job[Any]) -> tuple[Counts, Result | None]:
+        """Perform a job; a function that returns no counts has done one item."""
+        done = self.perform(context, job)
+        one = Counts(total=1, succeeded=1)
+        return (one, done) if isinstance(done, Result) else (done or one, None)
 
     def backoff_after(self, attempt: int) -> float:
         """Return the seconds to wait after this attempt has failed, with jitter: many fail together."""
@@ -93,12 +105,18 @@ def handler(function: Perform | None = None, /, **policy: Any) -> Any:
     return decorate if function is None else decorate(function)
 
 
-FindHandler = Callable[[str], Handler]
+FindHandler = Callable[[Context, str], Handler]
 
 
-def find_handler(type_: str) -> Handler:
-    """Return the handler of this type. Raises InvalidRequestError when there is none."""
+def find_handler(context: Context, type_: str) -> Handler:
+    """Return the handler of this type, or else the application. Raises InvalidRequestError when there is none."""
     if type_ not in known_types():
+        settings = context.settings(ApplicationJobsSettings)
+        if settings.takes(type_):
+            from chalicelib.queue.application import application_job
+
+            # With `*`, anybody's type would become a dimension of a metric.
+            return application_job(type_, label=None if type_ in settings.app_jobs_types else "application")
         there_are = f"there are {', '.join(known_types())}{hint(type_, known_types())}"
         raise InvalidRequestError(f"there is no handler for jobs of type {type_[:64]!r}; {there_are}")
     found: Handler = getattr(import_module(f"chalicelib.handlers.{type_}"), type_)

@@ -36,8 +36,9 @@ DATA_BYTES = func.length(jobs.c.data)
 # Looked up when a statement is executed.
 _SHORT_BYTES: Any = bindparam("short_bytes", callable_=lambda: SHORT_BYTES)
 SHORT_DATA = case((DATA_BYTES <= _SHORT_BYTES, jobs.c.data)).label("data")
-# The columns that a message is made of.
-OUTGOING = (*(column for column in jobs.c if column is not jobs.c.data), SHORT_DATA, DATA_BYTES.label("data_bytes"))
+# The columns that a message is made of; none of any length.
+_SHORT = (column for column in jobs.c if column.name not in {"data", "result"})
+OUTGOING = (*_SHORT, SHORT_DATA, DATA_BYTES.label("data_bytes"))
 
 
 class Status(StrEnum):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, select, update
+from sqlalchemy import Connection, Update, and_, bindparam, case, delete, select, update
 
 from chalicelib.core.outcome import Outcome
 from chalicelib.queue.attempt import JobAttempt
@@ -12,6 +12,13 @@ from chalicelib.queue.job import WAITING, Status
 from chalicelib.queue.message import INVALID
 from chalicelib.schema import jobs
 
+# An attempt that does not count, as if it had not been made.
+_UNCOUNTED = (
+    # First, since in MySQL later assignments see the values of earlier ones.
+    (jobs.c.status, case((jobs.c.attempts <= 1, Status.PENDING.value), else_=Status.FAILED.value)),
+    (jobs.c.attempts, jobs.c.attempts - 1),
+    (jobs.c.lease_until, 0),
+)
 _OURS = (jobs.c.id.in_(bindparam("ids", expanding=True)), IS_OURS)
 _COMPLETE = (
     update(jobs)
@@ -25,19 +32,34 @@ _COMPLETE = (
         dispatch_at=None,
     )
 )
+_DONE = frozenset({Outcome.SUCCEEDED, Outcome.SKIPPED})
 
 
 def record(connection: Connection, attempts: Sequence[JobAttempt], *, claim: Claim, now_ms: int) -> int:
     """Record how attempts ended. Return how many rows the claim no longer holds; they stay as they are."""
-    completed = sorted(each.job_id for each in attempts if not each.ended.outcome.is_failure)
+    others = [each for each in attempts if each.ended.outcome not in _DONE or each.result is not None]
+    completed = sorted({each.job_id for each in attempts} - {each.job_id for each in others})
     recorded = 0
     if completed:
         recorded += connection.execute(_COMPLETE, {**_fence(completed, claim), "at_ms": now_ms}).rowcount
-    for each in attempts:
-        if each.ended.outcome.is_failure:
-            failed = update(jobs).where(*_OURS).values(**_failure(each), ended_at=now_ms)
-            recorded += connection.execute(failed, _fence([each.job_id], claim)).rowcount
+    for each in others:
+        recorded += connection.execute(_ending(each, now_ms=now_ms), _fence([each.job_id], claim)).rowcount
     return len(attempts) - recorded
+
+
+def _ending(each: JobAttempt, *, now_ms: int) -> Update:
+    if each.ended.outcome is Outcome.SNOOZED:
+        waits: list[tuple[Any, Any]] = [
+            (jobs.c.due_at, each.due_ms),
+            (jobs.c.dispatch_at, each.dispatch_ms),
+            (jobs.c.slot_at, None),
+            (jobs.c.ended_at, now_ms),
+            (jobs.c.last_error, each.ended.error_message),
+        ]
+        return update(jobs).where(*_OURS).ordered_values(*_UNCOUNTED, *waits)
+    if each.ended.outcome in _DONE:
+        return _COMPLETE.values(result=each.result, completed_at=now_ms, ended_at=now_ms)
+    return update(jobs).where(*_OURS).values(**_failure(each), ended_at=now_ms)
 
 
 def _failure(attempt: JobAttempt) -> dict[str, Any]:
@@ -60,18 +82,7 @@ def _fence(ids: Sequence[str], claim: Claim) -> dict[str, Any]:
 
 def release(connection: Connection, ids: Sequence[str], *, claim: Claim, dispatch_ms: int) -> None:
     """Release jobs that were claimed and not begun, as if they had not been claimed."""
-    waiting = case((jobs.c.attempts == 1, Status.PENDING.value), else_=Status.FAILED.value)
-    released = (
-        update(jobs)
-        .where(*_OURS)
-        .ordered_values(
-            # First, since in MySQL later assignments see the values of earlier ones.
-            (jobs.c.status, waiting),
-            (jobs.c.attempts, jobs.c.attempts - 1),
-            (jobs.c.lease_until, 0),
-            (jobs.c.dispatch_at, dispatch_ms),
-        )
-    )
+    released = update(jobs).where(*_OURS).ordered_values(*_UNCOUNTED, (jobs.c.dispatch_at, dispatch_ms))
     connection.execute(released, _fence(ids, claim))
 
 

@@ -3,8 +3,6 @@
 Jobs of one SQS batch are claimed together, performed one by one, and recorded together where that is as safe.
 """
 
-import dataclasses
-import time
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -14,27 +12,26 @@ from typing import Any
 from msgspec.structs import replace
 
 from chalicelib.core.attempt import Attempt, attempt, classify, forget_frames
-from chalicelib.core.context import LEASE_GRACE_MS, RESERVE_MS, Context
+from chalicelib.core.context import LEASE_GRACE_MS, Context
 from chalicelib.core.database import is_server_fault
-from chalicelib.core.deadline import TimedOutError, time_limit
 from chalicelib.core.errors import (
     AlreadyClaimed,
     InvalidRequestError,
     NightshiftError,
     OutOfTimeError,
-    PermanentError,
+    Snooze,
     TransientError,
+    UnavailableError,
 )
-from chalicelib.core.outcome import Counts, Outcome
+from chalicelib.core.outcome import Outcome
 from chalicelib.core.telemetry import bound, carried, logger, measure, summarise, summarise_together
 from chalicelib.queue import record
 from chalicelib.queue.attempt import Action, JobAttempt, fetch_body, read_records, receive
 from chalicelib.queue.claim import BACKUP_MS, Claim, claim_jobs, read_long_data
 from chalicelib.queue.handler import FindHandler, Handler, find_handler
-from chalicelib.queue.job import Job, envelope_of
-from chalicelib.queue.message import INVALID, decode_data, read_data
+from chalicelib.queue.message import INVALID
 from chalicelib.queue.outbox import send_now
-from chalicelib.queue.payloads import MAX_BYTES
+from chalicelib.queue.perform import Performer
 from chalicelib.queue.services import payloads, queues
 from chalicelib.queue.sqs import WorkQueue
 
@@ -88,7 +85,7 @@ class Batch:
         lease_until = now_ms + context.remaining_ms() + LEASE_GRACE_MS
         self._context = context
         self._queue = queue
-        self._find = find
+        self._performer = Performer(context, find=find)
         self._claim_held = Claim(by=context.request_id, now_ms=now_ms, lease_until=lease_until)
         self._unrecorded: list[JobAttempt] = []
         self._not_begun: list[JobAttempt] = []
@@ -150,7 +147,9 @@ class Batch:
 
     def _claim(self, attempts: Sequence[JobAttempt], *, alone: bool) -> list[JobAttempt]:
         claim = replace(self._claim_held, now_ms=self._context.clock.now_ms(), alone=alone)
-        return claim_jobs(self._context.database, attempts, queue=self._queue, handler_of=self._handler_of, claim=claim)
+        return claim_jobs(
+            self._context.database, attempts, queue=self._queue, handler_of=self._performer.handler_of, claim=claim
+        )
 
     def _begin(self, each: JobAttempt) -> None:
         is_performed = each.action is Action.PERFORM
@@ -187,14 +186,17 @@ class Batch:
             self._record()
 
     def _perform(self, each: JobAttempt) -> None:
-        handler = self._handler_of(each.row.type) if each.row is not None else None
+        handler = self._performer.handler_of(each.row.type) if each.row is not None else None
+        if handler and handler.breaker in self._performer.unavailable:
+            self._not_begun.append(replace(each, reason="what performs it is unavailable, and it was not begun"))
+            return
         if not self._has_time_for(handler):
             self._not_begun.append(each)
             return
         self._has_begun = True
         each = replace(each, handler=handler)
         with bound(type=each.label, **each.log_fields), carried(each.trace):
-            each = _perform(self._context, each, find=self._find)
+            each = self._performer.perform(each)
         self._unrecorded.append(each)
         if each.handler_seconds > ALONE_AFTER_SECONDS or each.ended.error is not None:
             self._record()
@@ -255,7 +257,8 @@ class Batch:
             if each.job_id in fresh:
                 self._skip(each, "the deadline is near, and a fresh message asks for the job")
             else:
-                error = OutOfTimeError("the deadline is near, and it was not begun")
+                late = OutOfTimeError("the deadline is near, and it was not begun")
+                error = Snooze(each.reason, seconds=0) if each.reason else late
                 self._retry_later(each, error, after_seconds=seconds)
 
     def _retry_later(self, each: JobAttempt, error: Exception | None, *, after_seconds: int | None = None) -> None:
@@ -275,14 +278,9 @@ class Batch:
     ) -> JobAttempt:
         outcome = Outcome.SKIPPED if error is None else classify(error, last=False)
         ended = Attempt[Any](outcome=outcome, duration_ms=0, value=None, error=error)
-        handler = self._handler_of(each.type)
+        handler = self._performer.handler_of(each.type)
         each = replace(each, number=None, handler=handler, ended=ended, stays=stays, after_seconds=after_seconds)
         return each.without_content()
-
-    def _handler_of(self, type_: str) -> Handler | None:
-        """Return the handler of a type, or None where there is none that works."""
-        # The error of a broken module is raised again where its job is read.
-        return attempt(lambda: self._find(type_), clock=self._context.clock, last=False).value
 
     def _send_now(self, ids: Sequence[str]) -> None:
         send_now(self._context.database, queues(self._context), ids, clock=self._context.clock)
@@ -291,82 +289,20 @@ class Batch:
         return attempt(lambda: self._context.database.autocommit(work), clock=self._context.clock, last=False)
 
 
-def _perform(context: Context, each: JobAttempt, *, find: FindHandler) -> JobAttempt:
-    """Return how the attempt ended, and the seconds that the handler itself took."""
-    ended: Attempt[Any] = attempt(lambda: _read_job(each, find), clock=context.clock, last=True)
-    started = time.perf_counter()
-    if each.handler is not None and ended.value is not None:
-        ended = _call(context, each.handler, ended.value)
-    seconds = time.perf_counter() - started
-    if ended.outcome is Outcome.DEAD:
-        ended = _send_dead_letter(context, each, ended)
-    return replace(each, ended=ended, handler_seconds=seconds)
-
-
-def _read_job(each: JobAttempt, find: FindHandler) -> Job[Any]:
-    if each.action is Action.GIVE_UP:
-        raise PermanentError(each.reason)
-    if each.refusal is not None:
-        raise each.refusal
-    row, envelope, handler = each.row, envelope_of(each.row), find(each.row.type)
-    # A row that existed has precedence: an operator may have edited it since the message was sent.
-    if each.message and each.is_new:
-        data = each.message.data
-    elif (text := row.data if each.long_data is None else each.long_data) is not None:
-        data = decode_data(text)
-    else:
-        raise InvalidRequestError(f"the job's data has more than the {MAX_BYTES} bytes allowed")
-    number = each.number or 0
-    return Job(
-        id=row.id,
-        type=row.type,
-        payload=read_data(data, handler.payload),
-        queue=row.queue,
-        idempotency_key=row.idempotency_key,
-        attempt=number,
-        is_last_attempt=number >= handler.max_attempts,
-        tags=tuple(envelope.get("tags", ())),
-        source=envelope.get("source"),
-        traceparent=envelope.get("traceparent"),
-    )
-
-
-def _call(context: Context, handler: Handler, job: Job[Any]) -> Attempt[Counts]:
-    seconds = handler.timeout_seconds
-    if seconds is not None:
-        seconds = min(seconds, (context.remaining_ms() - RESERVE_MS / 2) / 1000)
-
-    def call() -> Counts:
-        with time_limit(seconds):
-            return handler(context, job)
-
-    ended = attempt(call, clock=context.clock, last=job.is_last_attempt, permanent=handler.permanent)
-    if isinstance(ended.error, TimedOutError):
-        # Interrupted at the wrong place, SQLAlchemy's pool counts a connection as in use for ever.
-        context.database.engine.dispose()
-    return ended
-
-
-def _send_dead_letter(context: Context, each: JobAttempt, ended: Attempt[Any]) -> Attempt[Any]:
-    def send() -> None:
-        queues(context).dead_letters.send(each.dead_letter_body(), job_id=each.job_id, error=ended.error)
-
-    sent = attempt(send, clock=context.clock, last=False)
-    if sent.error is None:
-        return ended
-    reason = str(sent.error)
-    logger.warning("a dead job could not be sent to the dead-letter queue, and is retried", extra={"reason": reason})
-    return dataclasses.replace(ended, outcome=Outcome.FAILED)
-
-
 def _with_next(each: JobAttempt, *, now_ms: int) -> JobAttempt:
     """Return the attempt with when the job is due next, and how its message comes again."""
-    if each.ended.outcome is not Outcome.FAILED:
+    error = each.ended.error
+    if each.ended.outcome not in {Outcome.FAILED, Outcome.SNOOZED}:
         return each
-    seconds = each.handler.backoff_after(each.number or 0) if each.handler else BACKUP_MS / 1000
+    if isinstance(error, Snooze):
+        seconds = error.seconds
+    else:
+        seconds = each.handler.backoff_after(each.number or 0) if each.handler else BACKUP_MS / 1000
     due_ms = now_ms + round(1000 * seconds)
     # By the message's visibility where SQS allows that; otherwise by a fresh message, which dispatch sends in time.
-    stays = seconds <= LONGEST_VISIBILITY_SECONDS and each.receives < MOST_RECEIVES
+    # Dispatch knows whether what performs the job answers again.
+    is_held = isinstance(error, UnavailableError)
+    stays = seconds <= LONGEST_VISIBILITY_SECONDS and each.receives < MOST_RECEIVES and not is_held
     dispatch_ms = due_ms + BACKUP_MS if stays else due_ms
     return replace(each, due_ms=due_ms, dispatch_ms=dispatch_ms, stays=stays, after_seconds=ceil(seconds))
 

@@ -58,6 +58,8 @@ jobs = Table(
     Column("unique_until", Millis),
     # The message's other keys, known and unknown, as a JSON object.
     Column("envelope", Text),
+    # JSON that the job left, where its handler is the application.
+    Column("result", LongText),
     Index("ix_jobs_status", "status", "created_at"),
     Index("uq_jobs_unique_key", "unique_key", unique=True),
     # Dispatch walks it by queue and type, so that what is paused costs it nothing.

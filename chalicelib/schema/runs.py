@@ -61,6 +61,21 @@ pauses = Table(
     **MYSQL,
 )
 
+# Whoever performs jobs and was unavailable the last time, and since when.
+breakers = Table(
+    table_name("breakers"),
+    metadata,
+    Column("name", String(190), primary_key=True),
+    # In a row; the row is deleted by the next answer.
+    Column("failures", Integer, nullable=False),
+    Column("failing_since", Millis, nullable=False),
+    # Nothing is sent until then, and then one job at a time: the next one when the first has ended, or then.
+    Column("open_until", Millis, nullable=False),
+    Column("probe_until", Millis, nullable=False),
+    Column("reason", String(500), nullable=False),
+    **MYSQL,
+)
+
 # The next free turn of each type that has a rate limit, in milliseconds with fractions: of a thousand turns a second
 # and more, several share one millisecond.
 rate_slots = Table(

@@ -182,8 +182,8 @@ class Kit:
         query = select(jobs).where(jobs.c.id == job_id)
         return self.context().database.autocommit(lambda connection: connection.execute(query).one())
 
-    def _find(self, type_: str) -> Handler:
-        handler = self.handlers.get(type_) or find_handler(type_)
+    def _find(self, context: Context, type_: str) -> Handler:
+        handler = self.handlers.get(type_) or find_handler(context, type_)
         return replace(handler, perform=_dying(handler.perform, self._killed_at)) if self._killed_at else handler
 
 

@@ -38,8 +38,8 @@ def failing(error: Exception, *, last: bool = False) -> Attempt[NoReturn]:
     return attempt(raising(error), clock=FrozenClock(MORNING), last=last)
 
 
-def test_an_attempt_ends_in_one_of_four_ways() -> None:
-    assert [outcome.value for outcome in Outcome] == ["succeeded", "skipped", "failed", "dead"]
+def test_an_attempt_ends_in_one_of_five_ways() -> None:
+    assert [outcome.value for outcome in Outcome] == ["succeeded", "skipped", "failed", "dead", "snoozed"]
     assert [outcome for outcome in Outcome if outcome.is_failure] == [Outcome.FAILED, Outcome.DEAD]
 
 

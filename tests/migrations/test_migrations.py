@@ -313,7 +313,7 @@ def test_an_upgrade_waits_for_a_long_transaction_and_lets_others_through(
     attempts: list[str] = []
 
     def between_attempts(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "ADD COLUMN" in statement and "jobs" in statement:
+        if "ALTER TABLE jobs ADD COLUMN queue" in statement:
             attempts.append(statement)
             if len(attempts) == 2:
                 # Nobody waits behind a change that waits no more.

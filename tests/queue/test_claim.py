@@ -31,9 +31,13 @@ def row(status: Status = Status.PENDING, **values: Any) -> Any:
     )
 
 
-def decide(row: Any, *, max_attempts: int = 3, is_paused: bool = False, alone: bool = False) -> JobAttempt:
+def decide(
+    row: Any, *, max_attempts: int = 3, is_paused: bool = False, is_excused: bool = False, alone: bool = False
+) -> JobAttempt:
     claimed = replace(CLAIM, alone=alone)
-    return claim.decide(row, ATTEMPT, max_attempts=max_attempts, is_paused=is_paused, claim=claimed)
+    return claim.decide(
+        row, ATTEMPT, max_attempts=max_attempts, is_paused=is_paused, is_excused=is_excused, claim=claimed
+    )
 
 
 def test_due_job_is_performed() -> None:

@@ -330,7 +330,8 @@ def test_concurrent_dispatches_send_each_job_once(kit: Kit) -> None:
         context = kit.context()
         try:
             barrier.wait()
-            dispatch.send_backlogs(Database(engine, kit.clock), queues(context), clock=kit.clock)
+            database = Database(engine, kit.clock)
+            dispatch.send_backlogs(database, queues(context), clock=kit.clock, breaker_of=lambda _: None)
         except Exception as error:  # noqa: BLE001 (told below, in the thread that pytest watches)
             failures.append(error)
         finally:

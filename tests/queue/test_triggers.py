@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from chalicelib.core.context import Context
 from chalicelib.core.errors import PermanentError, TransientError
 from chalicelib.queue import worker
 from chalicelib.queue.handler import Handler, find_handler
@@ -47,8 +48,8 @@ ENDS = {
 def invoke(kit: Kit, messages: Sequence[Mapping[str, Any]]) -> Any:
     event = sqs_event([dict(message) for message in messages])
 
-    def find(type_: str) -> Handler:
-        return kit.handlers.get(type_) or find_handler(type_)
+    def find(context: Context, type_: str) -> Handler:
+        return kit.handlers.get(type_) or find_handler(context, type_)
 
     return worker.work(event, kit.context(), queue="work", find=find)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event, select
 
 from chalicelib.core.clock import iso, to_ms
+from chalicelib.core.context import Context
 from chalicelib.core.errors import InvalidRequestError, PermanentError
 from chalicelib.core.outcome import Counts
 from chalicelib.core.telemetry import logger
@@ -279,7 +280,7 @@ def test_record_of_a_wrong_trigger_is_named_and_the_good_ones_are_done(kit: Kit,
     with pytest.raises(
         InvalidRequestError, match=r"\A1 of the worker's records are not messages: a record of .* is not"
     ):
-        worker.work(event_, kit.context(), queue="work", find=kit.handlers.__getitem__)
+        worker.work(event_, kit.context(), queue="work", find=lambda _, type_: kit.handlers[type_])
     assert [job.payload.text for job in begun] == [0, 1]
     assert (set(statuses(kit).values()), left(kit)) == ({"completed"}, [])
     assert [line["message"] for line in log() if line.get("level") == "ERROR"] == [
@@ -482,10 +483,10 @@ def test_data_that_its_handler_cannot_take_is_dead_at_once(kit: Kit, data: Any, 
 def test_a_handler_that_cannot_be_loaded_gives_up_its_own_jobs_only(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = handle(kit)
 
-    def load(type_: str) -> Handler:
+    def load(context: Context, type_: str) -> Handler:
         if type_ == "broken":
             raise ImportError("No module named 'pillow'")
-        return kit.handlers.get(type_) or find_handler(type_)
+        return kit.handlers.get(type_) or find_handler(context, type_)
 
     monkeypatch.setattr(kit, "_find", load)
     kit.send(MESSAGE)
