@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from chalicelib.core.config import DatabaseSettings
+from chalicelib.core.config import ApplicationJobsSettings, DatabaseSettings
 from chalicelib.core.context import Context
 from chalicelib.core.error_text import sentence_of
 from chalicelib.core.errors import ConfigurationError, NightshiftError, TransientError
@@ -50,6 +50,7 @@ def check(context: Context, _request: Nothing, parts: Collection[Part]) -> dict[
         "user": partial(_check_user, parts=parts),
         "cache": _check_cache,
         "queue": _check_queue,
+        "application": _check_application,
     }
     for operations in operations_of(parts):
         probes |= operations.probes
@@ -103,3 +104,12 @@ def _check_queue(context: Context) -> dict[str, Any]:
         "priority_waiting": found.priority.describe()["waiting"],
         "dead_letters": found.dead_letters.count(),
     }
+
+
+def _check_application(context: Context) -> dict[str, Any]:
+    settings = context.settings(ApplicationJobsSettings)
+    if settings.app_jobs_url is None:
+        return {"host": None}
+    from chalicelib.queue.application import reach
+
+    return {"host": reach(context)}

@@ -24,7 +24,7 @@ MOST_JOBS = 1000
 LONGEST_ERROR = 1000
 STATUSES = (*Status, "all")
 # All but those that may be long.
-LISTED = tuple(column for column in jobs.c if column.name not in {"data", "envelope"})
+LISTED = tuple(column for column in jobs.c if column.name not in {"data", "envelope", "result"})
 TIMES = ("created_at", "due_at", "expires_at", "started_at", "ended_at", "completed_at")
 
 
@@ -92,7 +92,7 @@ def _select(connection: Connection, request: JobFilter) -> Sequence[Any]:
 
 
 def show(context: Context, request: OneJob) -> dict[str, Any]:
-    """Return a job with its data, in which secrets are redacted by key and addresses are masked."""
+    """Return a job with its data and result, in which secrets are redacted by key and addresses are masked."""
     row = context.database.transact(lambda connection: find(connection, request.id))
     try:
         data: Any = decode_data(row.data)
@@ -102,7 +102,8 @@ def show(context: Context, request: OneJob) -> dict[str, Any]:
         envelope: Any = envelope_of(row)
     except ValueError:
         envelope = row.envelope
-    return {**_describe(row), "data": redact(data), "envelope": redact(envelope)}
+    result = None if row.result is None else _read_leniently(row.result)
+    return {**_describe(row), "data": redact(data), "envelope": redact(envelope), "result": redact(result)}
 
 
 def next_place(found: Sequence[Place], request: JobFilter) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def check_type(context: Context, type_: str) -> None:
         return any(connection.execute(of_type.where(jobs.c.queue == queue)).all() for queue in queues)
 
     if not context.database.autocommit(work):
-        find_handler(type_)
+        find_handler(context, type_)
 
 
 def find(connection: Connection, id_: str) -> Any:

@@ -100,7 +100,8 @@ def _metrics(document: dict[str, Any]) -> Iterator[Metric]:
 
 
 def _live(folder: Path) -> str:
-    kit = Kit(f"sqlite:///{folder / 'emitted.db'}", REDIS_URL="redis://127.0.0.1:1")
+    nobody = {"APP_JOBS_URL": "http://127.0.0.1:1", "APP_JOBS_SECRETS": "whsec_" + 32 * "k", "APP_JOBS_PRIVATE": "on"}
+    kit = Kit(f"sqlite:///{folder / 'emitted.db'}", clock=None, REDIS_URL="redis://127.0.0.1:1", **nobody)
     run_id = _runs(kit)
     _jobs(kit)
     _fires(kit)
@@ -135,6 +136,8 @@ def _jobs(kit: Kit) -> None:
     kit.enqueue("send_email", MAIL)
     kit.enqueue("send_email", MAIL | {"to": "nobody"})
     kit.settle()
+    kit.send({"type": "send_invoice", "data": {}})
+    kit.drain()
 
 
 def _fires(kit: Kit) -> None:

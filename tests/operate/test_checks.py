@@ -13,6 +13,7 @@ from chalicelib.migrations import newest
 from chalicelib.operate import operate
 from chalicelib.schema import backups
 from nightshift.local.servers import free_port
+from tests.queue.receiving import application
 from tests.servers import on_a_server
 from tests.world import World
 
@@ -28,6 +29,7 @@ def test_a_healthy_deployment_answers_for_each_part(world: World, redis_url: str
     assert found["database"]["ok"]
     assert found["backup"] == {"ok": True, "reads": make_url(world.environment["DATABASE_URL"]).database}
     assert found["cache"]["server"].startswith("redis ")
+    assert found["application"] == {"ok": True, "host": None}
     assert found["queue"] == {
         "ok": True,
         "waiting": 0,
@@ -37,6 +39,14 @@ def test_a_healthy_deployment_answers_for_each_part(world: World, redis_url: str
         "priority_waiting": 0,
         "dead_letters": 0,
     }
+
+
+def test_an_application_is_reached_and_asked_for_nothing(world: World) -> None:
+    with application() as app:
+        settings = {"app_jobs_secrets": "whsec_" + 32 * "k", "app_jobs_private": "on"}
+        world.configure(app_jobs_url=app.url, **settings)
+        assert check(world)["application"] == {"ok": True, "host": "127.0.0.1"}
+        assert app.calls == []
 
 
 def test_the_queues_messages_are_counted_where_they_are(world: World) -> None:
@@ -56,12 +66,16 @@ def test_one_part_that_does_not_answer_does_not_hide_the_others(world: World) ->
     world.configure(
         database_url=f"mysql+pymysql://root@127.0.0.1:{free_port()}/gone",
         redis_url=f"redis://127.0.0.1:{free_port()}",
+        app_jobs_url=f"http://127.0.0.1:{free_port()}/jobs",
+        app_jobs_secrets="whsec_" + 32 * "k",
+        app_jobs_private="on",
         work_queue_url=f"{world.environment['WORK_QUEUE_URL']}-gone",
     )
     found = check(world)
     assert {name: part["ok"] for name, part in found.items()} == dict.fromkeys(found, False)
     assert "Can't connect" in found["database"]["error"]
     assert "Redis does not answer" in found["cache"]["error"]
+    assert "the application cannot be reached: there is no connection to 127.0.0.1" in found["application"]["error"]
     assert "SES does not return the account's quota" in found["mail"]["error"]
     engine_for(world.environment["DATABASE_URL"]).dispose()
 

@@ -21,7 +21,7 @@ from tests.world import World
 
 SCHEDULES = {"database_backup": Schedule("0 1 * * *"), "database_cleanup": Schedule("0 2 * * *")}
 Parts = tuple[Part, ...]
-OF_ENGINE = {"database", "user", "cache", "queue"}
+OF_ENGINE = {"database", "user", "cache", "queue", "application"}
 OF_MAIL = ("MAIL_FROM", "MAIL_RATE", "SITE_NAME", "SITE_URL", "UNSUBSCRIBE_URL", "UNSUBSCRIBE_SECRETS")
 
 each_deployment = pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def find(
         *_silent(tasks, now=now),
         *_stuck(running, now=now),
         *of_parts,
+        *_unavailable(queue, now=now),
         *_waiting(queue, now=now),
         *_dead_jobs(queue),
         *_settled(tasks, Outcome.FAILED.value, "failed", now=now),
@@ -80,6 +81,12 @@ def _stuck(running: Sequence[Run], *, now: datetime) -> Iterator[Finding]:
         if run.lease_until and run.lease_until + STUCK_AFTER < now:
             matter = f"has a run that appears stuck since {at(run.lease_until, now=now)}"
             yield Finding(section="tasks", subject=run.task, matter=matter)
+
+
+def _unavailable(queue: QueueStatus, *, now: datetime) -> Iterator[Finding]:
+    for each in queue.unavailable:
+        matter = f"has been unavailable since {at(each.since, now=now)}, and jobs wait for it"
+        yield Finding(section="queue", subject=f"the application of {each.name}", matter=matter, reason=each.reason)
 
 
 def _waiting(queue: QueueStatus, *, now: datetime) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, case, func, or_, select, true
 from chalicelib.core import pauses
 from chalicelib.core.clock import from_ms, to_ms
 from chalicelib.core.redaction import redact
+from chalicelib.queue import breaker
 from chalicelib.queue.job import TAKEN, WAITING, Status
 from chalicelib.schema import jobs
 
@@ -46,11 +47,21 @@ class DeadJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unavailable:
+    """Whoever performs jobs and has been unavailable since then, by the setting of its address; the jobs wait."""
+
+    name: str
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class QueueStatus:
-    """The depth of each queue, and the latest dead jobs."""
+    """The depth of each queue, the latest dead jobs, and who is unavailable."""
 
     depths: tuple[Depth, ...]
     dead: tuple[DeadJob, ...]
+    unavailable: tuple[Unavailable, ...] = ()
 
     @property
     def dead_count(self) -> int:
@@ -83,7 +94,12 @@ def read_queue(connection: Connection, paused: Collection[str], *, now: datetime
         select(*columns).where(jobs.c.status == Status.DEAD.value).order_by(jobs.c.ended_at.desc(), jobs.c.id.desc())
     )
     dead = tuple(_dead(row) for row in connection.execute(latest.limit(MOST_DEAD)))
-    return QueueStatus(depths=tuple(_depth(name, rows) for name in names), dead=dead)
+    unavailable = tuple(
+        Unavailable(name=name, since=from_ms(each.failing_since), reason=redact(each.reason))
+        for name, each in breaker.read(connection).items()
+        if each.is_open
+    )
+    return QueueStatus(depths=tuple(_depth(name, rows) for name in names), dead=dead, unavailable=unavailable)
 
 
 def _depth(name: str, rows: Collection[Any]) -> Depth:

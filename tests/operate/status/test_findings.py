@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from chalicelib.core.clock import to_ms
+from chalicelib.queue import breaker
 from chalicelib.schedule.schedule import Schedule
 from tests.operate.status.conftest import DAY, HOUR, MINUTE, NOW, Deployment
 
@@ -236,3 +237,18 @@ def test_a_pause_is_no_trouble_but_is_told(well: Deployment, pauses: list[Any], 
         well.pause(kind, name)
     status = well.read()
     assert (status.is_well, status.headline) == (True, headline)
+
+
+def test_an_application_that_is_away_is_told_until_it_answers(well: Deployment) -> None:
+    for minute in range(3):
+        assert well.told() == []
+        with well.kit.context().database.begin() as connection:
+            now_ms = to_ms(NOW + minute * MINUTE)
+            breaker.fail(connection, "APP_JOBS_URL", now_ms=now_ms, reason="it refused ann@example.org")
+    (finding,) = well.read().findings
+    assert (finding.section, finding.subject) == ("queue", "the application of APP_JOBS_URL")
+    assert finding.matter == "has been unavailable since 2 Mar 12:00, and jobs wait for it"
+    assert finding.reason == "it refused a***@example.org"
+    with well.kit.context().database.begin() as connection:
+        breaker.close(connection, "APP_JOBS_URL")
+    assert well.told() == []

@@ -12,7 +12,7 @@ from tests.operate.status.samples import html
 
 # Of a page that somebody waits for; the machine of the tests may be busy.
 SECONDS = 3.0
-QUERIES = 11
+QUERIES = 12
 
 
 def queries_of(deployment: Deployment) -> list[str]:
