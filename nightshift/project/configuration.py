@@ -162,6 +162,7 @@ def _values(
         "CacheSecretArns": references("REDIS_URL", "REDIS_PASSWORD"),
         "SyncSecretArns": references("EXTERNAL_SYNC_TOKEN"),
         "BackupSecretArns": references("BACKUP_KEY") if "backup" in parts else [],
+        "ApplicationJobsSecretArns": references("APP_JOBS_SECRETS"),
         "PingSecretArns": references(*(name for name in environment if name.endswith(PING))),
         "SecretsKeyArns": [outputs["KeyArn"]] if "KeyArn" in outputs else [],
         **_mails(place, environment, outputs, is_sent="mail" in parts),

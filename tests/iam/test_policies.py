@@ -228,11 +228,15 @@ def refer(world: World) -> dict[str, str]:
         "unsubscribe_secrets": world.environment["UNSUBSCRIBE_SECRETS"],
         "external_sync_token": "any",
         "backup_key": BACKUP_KEY,
+        "app_jobs_secrets": "whsec_" + 32 * "k",
         # Nor there.
         "ping": f"http://127.0.0.1:{free_port()}/ping",
     }
     arns = {name: manager.create_secret(Name=name, SecretString=text)["ARN"] for name, text in texts.items()}
     settings_of = {name: arn for name, arn in arns.items() if name != "ping"}
+    # Nor there.
+    address = f"http://127.0.0.1:{free_port()}/jobs"
+    settings_of |= {"app_jobs_url": address, "app_jobs_types": "resize_image", "app_jobs_private": "on"}
     world.configure(**settings_of, **dict.fromkeys((f"{task}_ping" for task in app.app.schedules), arns["ping"]))
     names = (
         "${DatabaseSecretArns}",
@@ -240,6 +244,7 @@ def refer(world: World) -> dict[str, str]:
         "${UnsubscribeSecretArn}",
         "${SyncSecretArns}",
         "${BackupSecretArns}",
+        "${ApplicationJobsSecretArns}",
         "${PingSecretArns}",
     )
     return dict(zip(arns.values(), names, strict=True))
@@ -285,7 +290,7 @@ def fire(world: World) -> Iterator[None]:
 
 
 # A job of each type, so that what its handler calls is seen; Nightshift's own are above all the rest of `works`.
-JOBS: dict[str, dict[str, Any]] = {"send_email": mail(), "generate_report": {"to": "a@b.cd"}}
+JOBS: dict[str, dict[str, Any]] = {"send_email": mail(), "generate_report": {"to": "a@b.cd"}, "resize_image": {}}
 
 
 def works(queue: str) -> Use:
