@@ -26,6 +26,9 @@ def task(
         str, typer.Option("--cron", help='A cron expression, a name such as @daily, or "every 15 minutes".')
     ],
     zone: Annotated[str | None, typer.Option("--zone", help="The time zone of the schedule. Default: UTC.")] = None,
+    is_for_app: Annotated[
+        bool, typer.Option("--app", help="The application does it: enqueue a job at each fire.")
+    ] = False,
 ) -> None:
     """Generate a scheduled task with its trigger, settings, policy and test.
 
@@ -41,7 +44,7 @@ def task(
         if zone is not None and len(zone.split()) != 1:
             raise UsageError("--zone must be one time zone, such as Europe/Berlin")
         schedule, now, project = Schedule(cron if zone is None else f"{cron} {zone}"), datetime.now(UTC), Path.cwd()
-        contents = contents_of(project, name, schedule, now=now)
+        contents = contents_of(project, name, schedule, now=now, is_for_app=is_for_app)
         changed = [path for path in contents if (project / path).exists()]
         write(project, contents)
         _print([*_file_lines(contents, changed), *_schedule_lines(schedule, now)])

@@ -18,6 +18,7 @@ DEPLOY_PAGE, SCHEDULES_PAGE = "docs/deploy.md", "docs/schedules.md"
 SETTINGS = {"lambda_memory_size": 512, "lambda_timeout": 300, "reserved_concurrency": 1}
 # What a trigger is made of.
 NEEDED = frozenset({"app", "_execute", "CloudWatchEvent", "Any"})
+FAILED_FIRES = '"${FailedFiresQueueArn}"'
 DUE_TEST = """
 def test_the_moment_is_due() -> None:
     assert app.schedules["{name}"].is_due(FIRE)
@@ -25,8 +26,13 @@ def test_the_moment_is_due() -> None:
 """
 
 
-def contents_of(project: Path, name: str, schedule: Schedule, *, now: datetime) -> dict[str, str]:
-    """Return what each file is to hold, by its path. Raises ValueError where there can be no such task."""
+def contents_of(
+    project: Path, name: str, schedule: Schedule, *, now: datetime, is_for_app: bool = False
+) -> dict[str, str]:
+    """Return what each file is to hold, by its path; a task for the application enqueues a job of its name.
+
+    Raises ValueError where there can be no such task.
+    """
     known = triggers.read(project)
     tasks = triggers.functions_of(known, "task")
     names.check(name, partial(_check, project, known))
@@ -38,10 +44,14 @@ def contents_of(project: Path, name: str, schedule: Schedule, *, now: datetime) 
         if schedule.every is None
         else ("skip", "an interval's fires have no moments that could be made up for")
     )
+    template = "task_app.txt" if is_for_app else "task.txt"
+    rights = fill("policy.json", name=name)
+    if is_for_app:
+        rights = rights.replace(FAILED_FIRES, f'"${{WorkQueueArn}}",\n        {FAILED_FIRES}')
     contents = {
-        module: fill("task.txt", name=name, sentence=sentence_of(name), schedule=json.dumps(text), catch_up=catch_up),
+        module: fill(template, name=name, sentence=sentence_of(name), schedule=json.dumps(text), catch_up=catch_up),
         test: _test(name, schedule, now=now),
-        policy: fill("policy.json", name=name),
+        policy: rights,
         APP: _with_trigger(_text(project, APP), name, text, after=_place(project, known)),
         CONFIGURATION: _with_settings(project, name, tasks),
     }

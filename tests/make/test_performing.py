@@ -1,5 +1,6 @@
 """A task as the generator writes it: which items its runs are for, and what becomes of those they cannot finish."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -81,3 +82,30 @@ def test_what_a_task_does_not_finish_in_its_time_the_next_attempt_goes_on_with(p
     assert weekly.perform(FIRES[0]) == Counts(total=4, succeeded=4)
     assert weekly.done == ["a", "b", "c", "d"]
     assert weekly.asked == [(BEFORE, FIRES[0], ""), (BEFORE, FIRES[0], "b")]
+
+
+def test_a_task_for_the_application_enqueues_one_job_at_each_fire_with_its_window(
+    project: Path, tmp_path: Path
+) -> None:
+    schedule = Schedule("0 9 * * 1  Europe/Berlin")
+    contents = task.contents_of(project, "weekly", schedule, now=BEFORE, is_for_app=True)
+    names: dict[str, Any] = {}
+    exec(contents["chalicelib/tasks/weekly.py"], names)
+    kit = Kit(f"sqlite:///{tmp_path / 'test.db'}")
+    fire = partial(Fire, scheduled_for=FIRES[1], trigger="schedule")
+    dry = claim(kit.context(), "weekly", fire(dry_run=True), overlap="skip")
+    assert names["weekly"](kit.context(), dry) == Counts(total=1, skipped=1)
+    assert kit.jobs() == []
+    run = claim(kit.context(), "weekly", fire(dry_run=False), overlap="skip")
+    # The second is what a run that was killed behind its work does when it is repeated.
+    assert [names["weekly"](kit.context(), run) for _ in range(2)] == [Counts(total=1, succeeded=1)] * 2
+    (job,) = kit.jobs()
+    assert (job.type, json.loads(job.data)) == (
+        "weekly",
+        {
+            "scheduled_for": "2026-03-30T07:00:00Z",
+            "window": {"start": "2026-03-23T08:00:00Z", "end": "2026-03-30T07:00:00Z"},
+        },
+    )
+    (enqueue, *_) = json.loads(contents[".chalice/policies/weekly.json"])["Statement"]
+    assert enqueue["Resource"] == ["${WorkQueueArn}", "${FailedFiresQueueArn}"]
