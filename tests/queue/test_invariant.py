@@ -911,7 +911,7 @@ def test_each_job_ends_once_and_has_its_effect_at_most_once(
     engine = engine_of(kit)
     weather = Weather(engine, monkeypatch)
     # What a handler takes is counted in steps, not by how busy this machine is; and short bodies go to S3.
-    monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=lambda: weather.steps))
+    monkeypatch.setattr("chalicelib.queue.perform.time", SimpleNamespace(perf_counter=lambda: weather.steps))
     for module in (sqs, job_module):
         monkeypatch.setattr(module, "LIMIT", LIMIT)
     monkeypatch.setattr(job_module, "SHORT_BYTES", LIMIT)

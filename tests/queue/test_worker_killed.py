@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from chalicelib.core.errors import PermanentError
-from chalicelib.queue import worker
 from chalicelib.queue.job import Job
 from nightshift.testkit.kit import DEAD, WORK, Killed, Kit
 from nightshift.testkit.memory import VISIBILITY_SECONDS
@@ -331,7 +330,7 @@ def test_time_limit_ends_before_the_invocation(kit: Kit, monkeypatch: pytest.Mon
         limits.append(seconds)
         yield
 
-    monkeypatch.setattr(worker, "time_limit", note_limit)
+    monkeypatch.setattr("chalicelib.queue.perform.time_limit", note_limit)
     for timeout in (60, 600, None):
         handle(kit, timeout_seconds=timeout)
         kit.send(MESSAGE)
