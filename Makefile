@@ -65,7 +65,7 @@ lock: $(STAMP) ## Write requirements.txt and requirements-dev.lock anew, pinned 
 	@$(COMPILE) --group dev requirements.in -c requirements.txt -o requirements-dev.lock
 
 clean: ## Remove what these commands made
-	@rm -rf .venv .venv-emulator .venv-clients .venv-bench .nightshift .chalice/deployments build
+	@rm -rf .venv .venv-emulator .venv-clients .venv-shop .venv-bench .nightshift .chalice/deployments build
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 15) else \

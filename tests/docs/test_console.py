@@ -14,7 +14,7 @@ CONSOLE = blocks("console")
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 FOLDERS = "chalicelib|nightshift|infra|examples|docs|bench|tests|scale|soak"
 FILE = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./-]*[\w/]")
-DOTTED = re.compile(r"(?<![\w./-])(?:chalicelib|nightshift)(?:\.\w+)+")
+DOTTED = re.compile(r"(?<![\w./-])(?:chalicelib|nightshift)(?!\.(?:mjs|php|py|rb)\b)(?:\.\w+)+")
 # The first line of an example, which names the file that the reader writes.
 WRITTEN = re.compile(r"^# \S+\.py$", re.MULTILINE)
 

@@ -15,8 +15,8 @@ from tests.docs.commands import commands_in
 from tests.docs.pages import PAGES, ROOT, Block, blocks
 
 SCHEMA = Draft202012Validator(json.loads((ROOT / "docs" / "message.schema.json").read_text(encoding="utf-8")))
-# Each is looked into by a test of this folder, but for JavaScript, which the reader's own program is.
-LANGUAGES = {"console", "js", "json", "mermaid", "python", "sql", "text", "yaml"}
+# Each is looked into by a test of this folder, but for JavaScript and PHP, which the reader's own programs are.
+LANGUAGES = {"console", "js", "json", "mermaid", "php", "python", "sql", "text", "yaml"}
 
 
 def whole(text: str) -> str:

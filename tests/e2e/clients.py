@@ -26,61 +26,61 @@ def python(_: Path) -> list[str]:
 
 
 def node(folder: Path) -> list[str]:
-    program, npm, project = _find("node"), _find("npm"), folder / "node"
+    program, npm, project = find("node"), find("npm"), folder / "node"
 
     def install() -> None:
         for name in ("enqueue.mjs", "package.json", "package-lock.json"):
             shutil.copy(EXAMPLES / "node" / name, project)
-        _run([npm, "ci", "--no-audit", "--no-fund"], cwd=project)
+        run([npm, "ci", "--no-audit", "--no-fund"], cwd=project)
 
-    _make_once(project, install)
+    make_once(project, install)
     return [program, str(project / "enqueue.mjs")]
 
 
 def shell(_: Path) -> list[str]:
-    bash, env = _find("bash"), _find("env")
-    _find("jq")
+    bash, env = find("bash"), find("env")
+    find("jq")
     folder = ROOT / ".venv-clients"
     binaries = folder / "venv" / "bin"
 
     def install() -> None:
-        _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(binaries.parent)])
+        run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(binaries.parent)])
         pip = [sys.executable, "-m", "pip", f"--python={binaries / 'python'}", "install", "-q"]
-        _run([*pip, "--disable-pip-version-check", "--no-deps", *AWS_CLI.split()])
+        run([*pip, "--disable-pip-version-check", "--no-deps", *AWS_CLI.split()])
         # Its own first line names the interpreter, which the system does not find where the path has a space.
         program = folder / "bin" / "aws"
         program.parent.mkdir(exist_ok=True)
         program.write_text(f'#!/bin/sh\nexec "{binaries}/python" "{binaries}/aws" "$@"\n')
         program.chmod(0o755)
 
-    _make_once(folder, install, contents=f"{sys.version}\n{AWS_CLI}\n{folder}")
+    make_once(folder, install, contents=f"{sys.version}\n{AWS_CLI}\n{folder}")
     return [env, f"PATH={folder / 'bin'}:{os.environ['PATH']}", bash, str(EXAMPLES / "shell" / "enqueue.sh")]
 
 
 def go(folder: Path) -> list[str]:
-    compiler, binary = _find("go"), folder / "go" / "enqueue"
+    compiler, binary = find("go"), folder / "go" / "enqueue"
     if not (GO_PATH / "src" / GO_SDK).exists():
         raise NotInstalledError(f"{GO_SDK} is not installed")
 
     def build() -> None:
         environment = os.environ | {"GO111MODULE": "off", "GOPATH": str(GO_PATH), "CGO_ENABLED": "0"}
-        _run([compiler, "build", "-o", str(binary), str(EXAMPLES / "go" / "enqueue.go")], environment=environment)
+        run([compiler, "build", "-o", str(binary), str(EXAMPLES / "go" / "enqueue.go")], environment=environment)
 
-    _make_once(binary.parent, build)
+    make_once(binary.parent, build)
     return [str(binary)]
 
 
 CLIENTS: dict[str, Callable[[Path], list[str]]] = {"python": python, "node": node, "shell": shell, "go": go}
 
 
-def _find(program: str) -> str:
+def find(program: str) -> str:
     path = shutil.which(program)
     if path is None:
         raise NotInstalledError(f"{program} is not installed")
     return path
 
 
-def _make_once(folder: Path, make: Callable[[], None], *, contents: str = "") -> None:
+def make_once(folder: Path, make: Callable[[], None], *, contents: str = "") -> None:
     """Call `make` unless the folder already holds what it made of these contents."""
     stamp = folder / ".made"
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +92,6 @@ def _make_once(folder: Path, make: Callable[[], None], *, contents: str = "") ->
             stamp.write_text(contents)
 
 
-def _run(arguments: list[str], *, cwd: Path | None = None, environment: dict[str, str] | None = None) -> None:
+def run(arguments: list[str], *, cwd: Path | None = None, environment: dict[str, str] | None = None) -> None:
     done = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"an example cannot be made ready:\n{done.stdout}{done.stderr}"
