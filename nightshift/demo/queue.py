@@ -15,11 +15,13 @@ from sqlalchemy import text
 from chalicelib.core.clock import from_ms
 from chalicelib.queue import outbox
 from chalicelib.queue.job import Status
+from nightshift.demo import application
 from nightshift.testkit.clock import FrozenClock
 from nightshift.testkit.kit import DEAD, Kit
 from nightshift.testkit.memory import MemorySes
 
 LIMIT_MINUTES = 24 * 60
+RESIZED = "a picture, by your application"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +53,25 @@ class ThrottlingSes(MemorySes):
 def show_queue(console: Console, environment: Mapping[str, str]) -> None:
     """Enqueue jobs, run them on a simulated clock, and print how each ended."""
     url, ca = environment["DATABASE_URL"], environment.get("DATABASE_CA", "")
-    kit = Kit(url, clock=FrozenClock(datetime.now(UTC)), DATABASE_CA=ca)
-    kit.ses = ThrottlingSes()
-    started_ms = kit.clock.now_ms()
-    enqueued = list(_enqueue(kit))
-    kit.settle(minutes=LIMIT_MINUTES)
+    with application.application() as jobs_url:
+        settings = {
+            "APP_JOBS_URL": jobs_url,
+            "APP_JOBS_TYPES": application.TYPE,
+            "APP_JOBS_SECRETS": application.SECRET,
+            "APP_JOBS_PRIVATE": "on",
+        }
+        kit = Kit(url, clock=FrozenClock(datetime.now(UTC)), DATABASE_CA=ca, **settings)
+        kit.ses = ThrottlingSes()
+        started_ms = kit.clock.now_ms()
+        enqueued = list(_enqueue(kit))
+        kit.settle(minutes=LIMIT_MINUTES)
     hours = (kit.clock.now_ms() - started_ms) / 3_600_000
     rows = {job.id: job for job in kit.jobs()}
     console.print(f"\nQueue     {len(enqueued)} jobs from three sources; {hours:.1f} hours pass on a simulated clock\n")
     console.print(_table(rows, enqueued, started_ms=started_ms))
-    console.print(f"\nSent      {len(kit.ses.sent)} mails, {len(kit.s3.objects)} report stored")
+    results = [rows[each.job_id].result for each in enqueued if each.shows == RESIZED]
+    console.print(f"\nResult    {RESIZED}: {results[0]}", markup=False)
+    console.print(f"Sent      {len(kit.ses.sent)} mails, {len(kit.s3.objects)} report stored")
     console.print(f"Dead      {len(kit.sqs.messages(DEAD))} messages on the dead-letter queue:")
     for each in enqueued:
         if each.job_id in rows and rows[each.job_id].status == Status.DEAD:
@@ -87,6 +98,8 @@ def _enqueue(kit: Kit) -> Iterator[Enqueued]:
     yield Enqueued(shows="the same again, with the same key", source="SQS message", job_id=kit.send(body))
     patient = {"type": "send_email", "data": mail("patient@example.com")}
     yield Enqueued(shows="SES throttles it twice", source="SQS message", job_id=kit.send(patient))
+    picture = {"type": application.TYPE, "data": {"key": "cat.png", "width": 200}}
+    yield Enqueued(shows=RESIZED, source="SQS message", job_id=kit.send(picture))
     yield Enqueued(
         shows="a type without a handler", source="SQS message", job_id=kit.send({"type": "resize", "data": {}})
     )
