@@ -1,7 +1,6 @@
-"""An application that resizes pictures: it verifies each call, is busy at the first, and answers with the result."""
+"""An application that resizes pictures: it verifies each call, answers the first with 503, and others with a result."""
 
 import base64
-import hashlib
 import hmac
 import json
 from collections.abc import Iterator
@@ -9,31 +8,21 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+from chalicelib.queue.application import sign
 from nightshift.local.servers import serving
 
 TYPE = "resize_image"
-SECRET = "whsec_" + base64.b64encode(b"not a secret: for the demo only").decode()
+KEY = b"not a secret: for the demo only"
+SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
 BUSY_SECONDS = 90
 
 
 class _Application(HTTPServer):
-    """The server. It has been busy once it has told somebody so."""
+    """The server. It is busy until it has answered a call with 503."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.was_busy = False
-
-    def answer(self, *, signed: bytes, signatures: str, body: bytes) -> tuple[HTTPStatus, dict[str, str], str]:
-        """Return the status, headers and body of the answer to a call."""
-        key = base64.b64decode(SECRET.removeprefix("whsec_"))
-        expected = "v1," + base64.b64encode(hmac.digest(key, signed + body, hashlib.sha256)).decode()
-        if not any(hmac.compare_digest(expected, signature) for signature in signatures.split()):
-            return HTTPStatus.UNAUTHORIZED, {}, "the signature is wrong"
-        if not self.was_busy:
-            self.was_busy = True
-            return HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(BUSY_SECONDS)}, "other pictures come first"
-        picture = json.loads(body)["data"]
-        return HTTPStatus.OK, {}, json.dumps({"url": f"/small/{picture['key']}", "width": picture["width"]})
+        self.is_busy = True
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -41,14 +30,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        signed = f"{self.headers['webhook-id']}.{self.headers['webhook-timestamp']}.".encode()
-        signatures = self.headers.get("webhook-signature", "")
-        status, headers, text = self.server.answer(signed=signed, signatures=signatures, body=body)
+        status, headers, text = self._answer(body)
         self.send_response(status)
-        for name, value in ({"Content-Length": str(len(text.encode()))} | headers).items():
+        for name, value in headers.items():
             self.send_header(name, value)
+        self.send_header("Content-Length", str(len(text.encode())))
         self.end_headers()
         self.wfile.write(text.encode())
+
+    def _answer(self, body: bytes) -> tuple[HTTPStatus, dict[str, str], str]:
+        id_, timestamp = self.headers["webhook-id"], int(self.headers["webhook-timestamp"])
+        expected = sign([KEY], id_=id_, timestamp=timestamp, body=body)
+        if not hmac.compare_digest(expected, self.headers["webhook-signature"]):
+            return HTTPStatus.UNAUTHORIZED, {}, "the signature is wrong"
+        if self.server.is_busy:
+            self.server.is_busy = False
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(BUSY_SECONDS)}, "other pictures come first"
+        picture = json.loads(body)["data"]
+        return HTTPStatus.OK, {}, json.dumps({"url": f"/small/{picture['key']}", "width": picture["width"]})
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing."""

@@ -34,7 +34,7 @@ def test_a_picture_waits_while_it_is_busy_and_has_a_result(database_url: str, ur
     assert json.loads(kit.job(job_id).result) == {"url": "/small/cat.png", "width": 200}
 
 
-def test_a_call_that_somebody_else_signed_is_refused(database_url: str, url: str) -> None:
+def test_a_call_signed_with_another_secret_is_refused(database_url: str, url: str) -> None:
     kit = kit_of(database_url, url, OTHER)
     job_id = kit.send({"type": TYPE, "data": {"key": "cat.png", "width": 200}})
     kit.drain()

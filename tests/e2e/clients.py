@@ -5,10 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
+import pytest
+
+from nightshift.local.aws import LocalAws
+from nightshift.local.environment import ACCOUNT, QUEUE
 from nightshift.local.servers import NotInstalledError
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "enqueue"
@@ -71,6 +78,24 @@ def go(folder: Path) -> list[str]:
 
 
 CLIENTS: dict[str, Callable[[Path], list[str]]] = {"python": python, "node": node, "shell": shell, "go": go}
+
+
+def prepare(examples: Mapping[str, Callable[[Path], T]], name: str, folder: Path) -> T:
+    """Make an example ready; skip the test if its language is not installed, or fail if $REQUIRE_CLIENTS names it."""
+    try:
+        return examples[name](folder)
+    except NotInstalledError as error:
+        is_required = name in os.environ.get("REQUIRE_CLIENTS", "").split(",")
+        (pytest.fail if is_required else pytest.skip)(str(error))
+
+
+def arrived(aws: LocalAws) -> list[str]:
+    """Take all messages off the queue, and return their bodies."""
+    bodies: list[str] = []
+    url = f"{aws.endpoint}/{ACCOUNT}/{QUEUE}"
+    while batch := aws.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        bodies += [message["Body"] for message in batch]
+    return sorted(bodies)
 
 
 def find(program: str) -> str:

@@ -14,9 +14,9 @@ import pytest
 
 from chalicelib.queue.message import decode
 from nightshift.local.aws import LocalAws
-from nightshift.local.environment import ACCOUNT, QUEUE, local_environment
-from nightshift.local.servers import NotInstalledError, serving
-from tests.e2e.clients import CLIENTS
+from nightshift.local.environment import local_environment
+from nightshift.local.servers import serving
+from tests.e2e.clients import CLIENTS, arrived, prepare
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -88,11 +88,7 @@ def sqs(aws: LocalAws) -> Iterator[Counterpart]:
 @pytest.fixture(scope="session", params=list(CLIENTS))
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The command that runs each language's program in turn."""
-    try:
-        return CLIENTS[request.param](tmp_path_factory.getbasetemp())
-    except NotInstalledError as error:
-        is_required = request.param in os.environ.get("REQUIRE_CLIENTS", "").split(",")
-        (pytest.fail if is_required else pytest.skip)(str(error))
+    return prepare(CLIENTS, request.param, tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
@@ -113,15 +109,6 @@ def run(program: list[str], sqs: Counterpart, tmp_path: Path) -> Run:
         )
 
     return run
-
-
-def arrived(aws: LocalAws) -> list[str]:
-    """Return the bodies of all messages on the queue."""
-    bodies: list[str] = []
-    url = f"{aws.endpoint}/{ACCOUNT}/{QUEUE}"
-    while batch := aws.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        bodies += [message["Body"] for message in batch]
-    return sorted(bodies)
 
 
 def test_called_with_one_it_puts_one_valid_message_on_the_queue(run: Run, aws: LocalAws) -> None:

@@ -64,7 +64,7 @@ async function perform(pool, secrets, handlers, headers, body) {
   // Not 400, which would end the job: a newer release may know the type.
   if (!Object.hasOwn(handlers, job.type)) return [404, `no handler of ${job.type}`];
   const connection = await pool.getConnection().catch((error) => error);
-  // Without Retry-After: jobs wait until the database is back, and none loses an attempt.
+  // Without Retry-After: Nightshift then holds back all jobs until the application is back.
   if (connection instanceof Error) return [503, connection.message];
   try {
     await connection.beginTransaction();

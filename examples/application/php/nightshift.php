@@ -67,7 +67,7 @@ function perform(callable $connect, array $secrets, array $handlers, array $head
         $pdo = $connect();
         $pdo->beginTransaction();
     } catch (\PDOException $error) {
-        // Without Retry-After: jobs wait until the database is back, and none loses an attempt.
+        // Without Retry-After: Nightshift then holds back all jobs until the application is back.
         return [503, [], $error->getMessage()];
     }
     try {

@@ -3,11 +3,8 @@
 import json
 import os
 from contextlib import contextmanager
-from urllib.parse import unquote, urlsplit
 
-import boto3
 import pymysql
-from botocore.config import Config
 from django.conf import settings
 from django.core.servers.basehttp import run
 from django.core.wsgi import get_wsgi_application
@@ -17,13 +14,12 @@ from django.http import HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
-from shop import place_order, send_invoice
 
 from nightshift import perform, start
+from shop import DATABASE, HANDLERS, QUEUE_URL, SECRETS, SQS, place_order
 
 # Or mysqlclient, which has to be compiled.
 pymysql.install_as_MySQLdb()
-url = urlsplit(os.environ["APP_DATABASE_URL"])
 settings.configure(
     ALLOWED_HOSTS=["127.0.0.1"],
     ROOT_URLCONF=__name__,
@@ -31,15 +27,14 @@ settings.configure(
     DATABASES={
         "default": {
             "ENGINE": "django.db.backends.mysql",
-            "HOST": url.hostname,
-            "PORT": url.port or 3306,
-            "USER": unquote(url.username),
-            "PASSWORD": unquote(url.password or ""),
-            "NAME": url.path[1:],
+            "HOST": DATABASE["host"],
+            "PORT": DATABASE["port"],
+            "USER": DATABASE["user"],
+            "PASSWORD": DATABASE["password"],
+            "NAME": DATABASE["database"],
         }
     },
 )
-sqs = boto3.client("sqs", config=Config(connect_timeout=2, read_timeout=2, retries={"total_max_attempts": 1}))
 
 
 @contextmanager
@@ -57,7 +52,7 @@ def orders(request):
             placed = place_order(cursor, order["item"], order["is_paid"])
     except DatabaseError as error:
         return HttpResponse(error, status=409)
-    start(sqs, os.environ["WORK_QUEUE_URL"], placed["job"])
+    start(SQS, QUEUE_URL, placed["job"])
     return JsonResponse(placed, status=201)
 
 
@@ -65,8 +60,7 @@ def orders(request):
 @csrf_exempt
 @require_POST
 def jobs(request):
-    secrets = os.environ["APP_JOBS_SECRETS"].split(",")
-    body, status, headers = perform(transaction, secrets, {"send_invoice": send_invoice}, request.headers, request.body)
+    body, status, headers = perform(transaction, SECRETS, HANDLERS, request.headers, request.body)
     return HttpResponse(body, status=status, headers=headers)
 
 

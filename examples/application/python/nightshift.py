@@ -72,7 +72,7 @@ def perform(transaction, secrets, handlers, headers, body):
             try:
                 cursor = stack.enter_context(transaction())
             except Exception as error:
-                # Without Retry-After: jobs wait until the database is back, and none loses an attempt.
+                # Without Retry-After: Nightshift then holds back all jobs until the application is back.
                 return str(error), 503, {}
             result = _perform_once(cursor, handlers[job["type"]], job)
         return result, 200, {"Content-Type": "application/json"}

@@ -60,7 +60,7 @@ module Nightshift
 
     begin connection = yield
     rescue Mysql2::Error => error
-      # Without Retry-After: jobs wait until the database is back, and none loses an attempt.
+      # Without Retry-After: Nightshift then holds back all jobs until the application is back.
       return [503, {}, [error.message]]
     end
     begin

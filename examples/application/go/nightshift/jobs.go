@@ -54,7 +54,7 @@ func Jobs(db *sql.DB, secrets []string, handlers map[string]Handler) http.Handle
 		}
 		tx, err := db.BeginTx(request.Context(), nil)
 		if err != nil {
-			// Without Retry-After: jobs wait until the database is back, and none loses an attempt.
+			// Without Retry-After: Nightshift then holds back all jobs until the application is back.
 			http.Error(response, err.Error(), http.StatusServiceUnavailable)
 			return
 		}

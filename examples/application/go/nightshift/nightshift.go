@@ -43,7 +43,7 @@ func Start(ctx context.Context, client *sqs.Client, queueURL, id string) {
 	}
 }
 
-// IsSigned tells whether Nightshift signed the request, with one of the secrets, in the last five minutes.
+// IsSigned reports whether Nightshift signed the request, with one of the secrets, in the last five minutes.
 func IsSigned(secrets []string, header http.Header, body []byte) bool {
 	id, timestamp := header.Get("webhook-id"), header.Get("webhook-timestamp")
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
