@@ -10,6 +10,7 @@ from chalicelib.backup.archive.encryption import Keys
 from chalicelib.backup.archive.folder import key_of
 from chalicelib.backup.archive.manifest import Manifest, Part
 from chalicelib.backup.restore.restore import RestoreProgress
+from chalicelib.backup.restore.target import Target
 from chalicelib.core.errors import (
     ConfigurationError,
     DamagedError,
@@ -495,6 +496,29 @@ def test_a_schema_with_half_a_restore_is_refused_to_any_other(
     assert not restored.is_resumed
     assert database.ask("SELECT * FROM copy.t") == []
     assert "TABLE nightshift_restore" not in database.describe("copy")
+
+
+def test_a_restore_that_failed_frees_the_schema_before_its_connection_is_closed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(connector(database.url)()) as connection, monkeypatch.context() as patch:
+        # The server notices a closed connection only later.
+        patch.setattr(connection, "close", lambda: None)
+        with pytest.raises(OutOfTimeError), Target(lambda: connection, schema="copy").lock():
+            run_out_of_time()
+        with Target(connector(database.url), schema="copy").lock():
+            assert connection.open
+
+
+def test_a_restore_whose_lock_was_lost_ends_as_it_would_have(database: Database) -> None:
+    connection = connector(database.url)()
+
+    def lose_the_lock() -> None:
+        database.ask(f"KILL {connection.thread_id()}")
+        run_out_of_time()
+
+    with pytest.raises(OutOfTimeError), Target(lambda: connection, schema="copy").lock():
+        lose_the_lock()
 
 
 def test_a_table_without_transactions_is_filled_anew(store: Store, database: Database) -> None:

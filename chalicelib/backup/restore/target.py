@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+
+from pymysql.err import MySQLError
 
 from chalicelib.backup.connection import literal, query_bytes, query_text, quoted
 from chalicelib.core.errors import InvalidRequestError, TransientError
@@ -64,8 +66,13 @@ class Target:
         with _connected(self._connect, f"restoring into {self.schema}") as connection:
             if query_text(connection, b"SELECT GET_LOCK(" + literal(name) + b",0)") != [(1,)]:
                 raise TransientError(f"another restore into {self.schema} is running; wait until it ends")
-            # Closing the connection releases the lock.
-            yield
+            try:
+                yield
+            finally:
+                # The server notices a closed connection only later: the next restore would be refused until then. A
+                # lost connection holds no lock.
+                with suppress(MySQLError):
+                    connection.query(b"DO RELEASE_LOCK(" + literal(name) + b")")
 
     def create(self) -> None:
         """Create the schema, which must not exist."""
