@@ -20,7 +20,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from chalicelib import migrations
 from chalicelib.core.engine import engine_for
-from chalicelib.core.telemetry import LAYOUT, logger
+from chalicelib.core.telemetry import logger
 from nightshift.local.aws import VISIBILITY_SECONDS, LocalAws, local_aws
 from nightshift.local.environment import (
     ACCOUNT,
@@ -65,8 +65,8 @@ socket.socket.connect = _connect_to_loopback_only  # type: ignore[assignment]
 
 @pytest.fixture(autouse=True)
 def _nothing_bound() -> None:
-    """Begin without the fields that an earlier test left on the logger: those of threads restore out of order."""
-    logger.remove_keys([key for key in logger.get_current_keys() if key not in LAYOUT])
+    """Begin without the fields that an earlier test left on the logger."""
+    logger.thread_safe_clear_keys()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import cache, cached_property, lru_cache, wraps
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from chalicelib.core.clock import Clock, SystemClock
@@ -29,6 +30,7 @@ LONGEST_PATIENCE_MS, PATIENCE_OF_PEOPLE_MS = 600_000, 15_000
 
 # Shared by all invocations of a process.
 SYSTEM_CLOCK = SystemClock()
+_MAKING_CLIENT = Lock()
 
 
 class LambdaContext(Protocol):
@@ -168,9 +170,15 @@ RETRIES: dict[str, Any] = {"sesv2": {"total_max_attempts": 1}, "lambda": {"total
 SIGNING: dict[str, Any] = {"s3": {"signature_version": "s3v4", "s3": {"addressing_style": "virtual"}}}
 
 
-@cache
 def client(service: str) -> Any:
     """Return the process's client of an AWS service."""
+    # Threads can share a client, but boto3's session cannot make two at once.
+    with _MAKING_CLIENT:
+        return _made_client(service)
+
+
+@cache
+def _made_client(service: str) -> Any:
     import boto3
     from botocore.config import Config
 

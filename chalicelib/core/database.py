@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from threading import RLock
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Dialect, Engine, Insert, Table, func, select
@@ -38,6 +39,8 @@ class Database:
     def __init__(self, engine: Engine, clock: Clock, *, patience_ms: Callable[[], int] = lambda: PATIENCE_MS) -> None:
         """`patience_ms` returns how long a transaction that begins now may wait for a server that refuses."""
         self.engine = engine
+        # Jobs on threads take turns at one connection: each worker has one, however many jobs it does side by side.
+        self._turn = RLock()
         self._clock = clock
         self._patience_ms = patience_ms
 
@@ -62,7 +65,7 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Give a connection with a transaction, committed at the end of the block, rolled back by an error."""
-        with self.engine.begin() as connection:
+        with self._turn, self.engine.begin() as connection:
             # SQLite's plain BEGIN lets two transactions read before either writes, and one of them fails.
             connection.exec_driver_sql("BEGIN IMMEDIATE" if self.engine.dialect.name == "sqlite" else "BEGIN")
             yield connection
@@ -72,7 +75,7 @@ class Database:
         failures = pauses = 0
         while True:
             try:
-                with begin() as connection:
+                with self._turn, begin() as connection:
                     return work(connection)
             except DBAPIError as error:
                 # A jitter, not a secret.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core.config import is_reference
+from chalicelib.core.context import client
 from chalicelib.core.errors import ConfigurationError, TransientError
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 # Errors that only a person can correct; any other may be temporary.
 PERMANENT = frozenset({"AccessDeniedException", "ResourceNotFoundException", "InvalidParameterException"})
+_READING = Lock()
 
 
 def resolve(text: str) -> str:
@@ -27,12 +30,18 @@ def resolve_again(text: str, *, now_ms: int) -> str:
     return _fetch_in_minute(text, now_ms // 60_000) if is_reference(text) else text
 
 
-@cache
 def fetch(arn: str) -> str:
     """Return a secret's text, kept for the life of the process until `forget`.
 
     Raises ConfigurationError if the secret is missing or forbidden, TransientError if it cannot be read now.
     """
+    # Threads that need it at once read it once.
+    with _READING:
+        return _fetch(arn)
+
+
+@cache
+def _fetch(arn: str) -> str:
     return _read(arn)
 
 
@@ -43,8 +52,9 @@ def _fetch_in_minute(arn: str, _minute: int) -> str:
 
 
 def _read(arn: str) -> str:
+    secretsmanager: SecretsManagerClient = client("secretsmanager")
     try:
-        return _client().get_secret_value(SecretId=arn)["SecretString"]
+        return secretsmanager.get_secret_value(SecretId=arn)["SecretString"]
     except ClientError as error:
         kind = ConfigurationError if error.response["Error"]["Code"] in PERMANENT else TransientError
         raise kind(f"the secret {arn} cannot be read: {error}") from error
@@ -54,15 +64,5 @@ def _read(arn: str) -> str:
 
 def forget() -> None:
     """Forget all secrets, so that the next use of each fetches its current value."""
-    fetch.cache_clear()
+    _fetch.cache_clear()
     _fetch_in_minute.cache_clear()
-
-
-@cache
-def _client() -> SecretsManagerClient:
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
-        "secretsmanager", config=Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard"})
-    )

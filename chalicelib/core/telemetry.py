@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 NAMESPACE = "Nightshift"
 # With its stage, so that two stages of one account share no metric; nightshift deploy sets it.
 SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "nightshift")
-# The keys of the line's layout, among those that the logger calls current.
-LAYOUT = frozenset({"level", "location", "message", "timestamp", "service", "sampling_rate"})
 
 
 def _serialise(line: dict[str, Any]) -> str:
@@ -49,26 +47,26 @@ def sample() -> None:
 
 
 def bind(**fields: object) -> None:
-    """Add these fields to every line until the surrounding `bound` ends."""
-    logger.append_keys(**fields)
+    """Add these fields to every line of this thread until the surrounding `bound` ends."""
+    logger.thread_safe_append_keys(**fields)
 
 
 @contextmanager
 def bound(**fields: object) -> Iterator[None]:
-    """Add these fields to every line of the block, and restore the earlier ones after it."""
-    before = dict(logger.get_current_keys())
+    """Add these fields to every line of the block in this thread, and restore the earlier ones after it."""
+    before = logger.thread_safe_get_current_keys()
     bind(**fields)
     try:
         yield
     finally:
-        logger.remove_keys(set(logger.get_current_keys()) - set(before))
-        logger.append_keys(**before)
+        logger.thread_safe_clear_keys()
+        bind(**before)
 
 
 def report(kind: Literal["run", "job"], name: str, ended: Attempt[Any], *, is_measured: bool = True) -> dict[str, Any]:
     """Write the summary line of an attempt and, if wanted, its metrics, and return what the line says."""
     result = summarise(kind, name, ended)
-    fields = {key: value for key, value in logger.get_current_keys().items() if key not in LAYOUT}
+    fields = logger.thread_safe_get_current_keys()
     # A dry run must neither raise nor end an alarm.
     if is_measured and not fields.get("dry_run"):
         measure(kind, name, [ended])

@@ -28,6 +28,8 @@ from chalicelib.queue.job import Job
 # A deployment has one application, so its jobs of all types wait together.
 BREAKER = "APP_JOBS_URL"
 TIMEOUT_SECONDS = 30
+# As many jobs as a batch has.
+PARALLEL = 10
 # An hour in which the application answers 500 to everything leaves each job two of its attempts.
 MAX_ATTEMPTS, BACKOFF_SECONDS = 5, (60, 300, 1800, 7200)
 # What is left when a call times out, to end it in order: the limit of a call does not cover the look-up of a name.
@@ -53,6 +55,7 @@ def application_job(
     max_attempts: int = MAX_ATTEMPTS,
     backoff_seconds: tuple[float, ...] = BACKOFF_SECONDS,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    parallel: int = PARALLEL,
     label: str | None = None,
     **policy: Any,
 ) -> Handler:
@@ -68,6 +71,7 @@ def application_job(
         max_attempts=max_attempts,
         backoff_seconds=backoff_seconds,
         timeout_seconds=timeout_seconds + SPARE_SECONDS,
+        parallel=parallel,
         breaker=BREAKER,
         label=label,
         **policy,
@@ -213,10 +217,12 @@ def _idle(_url: str) -> list[tuple[float, LimitedSocket]]:
 
 def _take_idle(url: str, wait_limit: WaitLimit) -> LimitedSocket | None:
     idle = _idle(url)
-    while idle:
-        since, sock = idle.pop()
+    while True:
+        try:
+            since, sock = idle.pop()
+        except IndexError:
+            return None
         if time.monotonic() - since < IDLE_SECONDS and sock.is_quiet:
             sock.renew(wait_limit)
             return sock
         sock.close_socket()
-    return None

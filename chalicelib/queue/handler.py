@@ -48,8 +48,9 @@ class Handler:
     `perform` is given a job whose payload is a `payload` struct. A job is tried `max_attempts` times; before attempt
     n + 1 it waits `backoff_seconds[n - 1]`, or the last of them, give or take a fifth. An attempt that takes longer
     than `timeout_seconds` is interrupted; None is for a handler that looks at the deadline itself. An error of one of
-    the `permanent` classes makes the job dead at once. Handlers of the same `breaker` share what performs their jobs:
-    while it is unavailable, the jobs wait. `label` stands for the type in metrics.
+    the `permanent` classes makes the job dead at once. With `parallel` over 1, up to so many jobs of a batch are
+    performed at once, each on a thread. Handlers of the same `breaker` share what performs their jobs: while it is
+    unavailable, the jobs wait. `label` stands for the type in metrics.
     """
 
     type: str
@@ -60,12 +61,20 @@ class Handler:
     timeout_seconds: float | None = 240
     permanent: Errors = ()
     rate: Rate | None = None
+    parallel: int = 1
     breaker: str | None = None
     label: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1 or not self.backoff_seconds:
             raise ValueError(f"the handler of {self.type} needs at least one attempt and one backoff")
+        if self.parallel < 1:
+            raise ValueError(f"the handler of {self.type} must perform at least one job at a time: correct `parallel`")
+
+    @property
+    def performed_by(self) -> str:
+        """What performs the jobs: the breaker's, or the handler itself."""
+        return self.breaker or self.type
 
     def __call__(self, context: Context, job: Job[Any]) -> tuple[Counts, Result | None]:
         """Perform a job; a function that returns no counts has done one item."""
@@ -89,6 +98,7 @@ def handler(
     timeout_seconds: float | None = ...,
     permanent: Errors = ...,
     rate: Rate | None = ...,
+    parallel: int = ...,
 ) -> Callable[[Perform], Handler]: ...
 def handler(function: Perform | None = None, /, **policy: Any) -> Any:
     """Make a function the handler of the jobs of its name; its file has the same name.

@@ -1,6 +1,7 @@
 """The worker: receives messages, claims their jobs, performs them, records how they ended, and acknowledges them.
 
-Jobs of one SQS batch are claimed together, performed one by one, and recorded together where that is as safe.
+Jobs of one SQS batch are claimed together, performed one by one or on threads, and recorded together where that is as
+safe.
 """
 
 from collections import Counter
@@ -24,7 +25,7 @@ from chalicelib.core.errors import (
     UnavailableError,
 )
 from chalicelib.core.outcome import Outcome
-from chalicelib.core.telemetry import bound, carried, logger, measure, summarise, summarise_together
+from chalicelib.core.telemetry import bound, logger, measure, summarise, summarise_together
 from chalicelib.queue import record
 from chalicelib.queue.attempt import Action, JobAttempt, fetch_body, read_records, receive
 from chalicelib.queue.claim import BACKUP_MS, Claim, claim_jobs, read_long_data
@@ -48,6 +49,10 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10, 3600
 SAME_JOB = "another message of this batch asks for the same job"
 
 
+class StuckError(SystemExit):
+    """Raised to end the process, because nothing else ends a thread that goes on beyond its time limit."""
+
+
 class BatchFailedError(NightshiftError):
     """Raised to Lambda when messages remain to be done, so that the queue keeps them."""
 
@@ -55,10 +60,10 @@ class BatchFailedError(NightshiftError):
 def work(event: object, context: Context, *, queue: str, find: FindHandler = find_handler) -> dict[str, int]:
     """Perform the job of each message of an SQS event, and return the number of messages by outcome.
 
-    Raises BatchFailedError while messages remain to be done, and InvalidRequestError for records that are not
-    messages. It deletes the others itself first, because only that is right under both kinds of trigger: one that
-    honours `batchItemFailures`, and that of a plain `chalice deploy`, which ignores the list and would delete the
-    failed messages with the batch.
+    Raises BatchFailedError while messages remain to be done, InvalidRequestError for records that are not messages, and
+    StuckError where the process has to end. It deletes the others itself first, because only that is right under both
+    kinds of trigger: one that honours `batchItemFailures`, and that of a plain `chalice deploy`, which ignores the list
+    and would delete the failed messages with the batch.
     """
     records, reasons = read_records(event)
     for reason in reasons:
@@ -68,8 +73,10 @@ def work(event: object, context: Context, *, queue: str, find: FindHandler = fin
         batch.work([receive(record) for record in records])
     _measure(batch.ended)
     staying = [each for each in batch.ended if each.stays]
-    if staying or reasons:
+    if staying or reasons or batch.is_stuck:
         _acknowledge(queues(context).named(queue), batch.ended, staying)
+        if batch.is_stuck:
+            raise StuckError("a job on a thread exceeded its time limit: this process ends, so that the job does")
         # A trigger deletes the messages of an invocation that succeeds.
         if not staying:
             raise InvalidRequestError(f"{len(reasons)} of the worker's records are not messages: {reasons[0]}")
@@ -93,6 +100,11 @@ class Batch:
         self._job_ids: set[str] = set()
         self._has_begun = False
         self.ended: list[JobAttempt] = []
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a job goes on beyond its time limit."""
+        return self._performer.is_stuck
 
     def work(self, attempts: Sequence[JobAttempt]) -> None:
         """Make the attempts."""
@@ -119,7 +131,7 @@ class Batch:
         """Claim the jobs and perform those that are ours; return the attempts that are to be claimed alone."""
         if not attempts:
             return []
-        if self._context.is_out_of_time():
+        if self.is_stuck or self._context.is_out_of_time():
             self._not_begun += attempts
             return []
         claimed = attempt(lambda: self._claim(attempts, alone=alone), clock=self._context.clock, last=False)
@@ -131,7 +143,7 @@ class Batch:
                 self._retry_later(each, claimed.error, after_seconds=_seconds_until_next(each))
             return []
         logger.debug("jobs claimed", extra={"actions": {each.job_id: each.action for each in claimed.value}})
-        for each in claimed.value:
+        for each in self._perform_side_by_side(claimed.value):
             if each.action in {Action.PERFORM, Action.GIVE_UP}:
                 self._begin(each)
             elif each.action is Action.RETRY_LATER and (each.receives < MOST_RECEIVES or each.is_unread):
@@ -185,21 +197,47 @@ class Batch:
             self._claim_and_perform([each], alone=True)
             self._record()
 
+    def _perform_side_by_side(self, attempts: Sequence[JobAttempt]) -> Sequence[JobAttempt]:
+        """Perform on threads the jobs whose handlers say so, and return the other attempts."""
+        chosen = [(handler, each) for each in attempts if (handler := self._handler_on_threads(each))]
+        if len(chosen) < 2:
+            return attempts
+        on_threads = {each.job_id for _, each in chosen}
+        for ended in self._performer.perform_side_by_side(chosen, may_begin=self._may_begin):
+            self._unrecorded += ended
+            self._record()
+        return [each for each in attempts if each.job_id not in on_threads]
+
+    def _handler_on_threads(self, each: JobAttempt) -> Handler | None:
+        if each.action is not Action.PERFORM or each.is_unread:
+            return None
+        # A job that failed before is tried by itself: it may be what brought down whoever performs the jobs.
+        if not each.is_new and (each.row.data is None or each.row.last_error is not None):
+            return None
+        handler = self._performer.handler_of(each.row.type)
+        return handler if handler and handler.parallel > 1 else None
+
     def _perform(self, each: JobAttempt) -> None:
         handler = self._performer.handler_of(each.row.type) if each.row is not None else None
-        if handler and handler.breaker in self._performer.unavailable:
-            self._not_begun.append(replace(each, reason="what performs it is unavailable, and it was not begun"))
+        if not self._may_begin(each, handler):
             return
-        if not self._has_time_for(handler):
-            self._not_begun.append(each)
-            return
-        self._has_begun = True
-        each = replace(each, handler=handler)
-        with bound(type=each.label, **each.log_fields), carried(each.trace):
-            each = self._performer.perform(each)
+        each = self._performer.perform(replace(each, handler=handler))
         self._unrecorded.append(each)
         if each.handler_seconds > ALONE_AFTER_SECONDS or each.ended.error is not None:
             self._record()
+
+    def _may_begin(self, each: JobAttempt, handler: Handler | None) -> bool:
+        """Return whether a job may begin now; if not, it is released at the end."""
+        if handler and handler.breaker in self._performer.unavailable:
+            self._not_begun.append(replace(each, reason="what performs it is unavailable, and it was not begun"))
+        elif self.is_stuck:
+            self._not_begun.append(replace(each, reason="another job exceeded its time limit, and it was not begun"))
+        elif not self._has_time_for(handler):
+            self._not_begun.append(each)
+        else:
+            self._has_begun = True
+            return True
+        return False
 
     def _has_time_for(self, handler: Handler | None) -> bool:
         # A fresh invocation has more time; but each must begin one job, or none would ever be begun.

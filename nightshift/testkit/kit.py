@@ -17,7 +17,7 @@ from chalicelib.core.errors import TransientError
 from chalicelib.queue import dispatch, outbox, worker
 from chalicelib.queue.handler import Handler, find_handler
 from chalicelib.queue.job import Job
-from chalicelib.queue.worker import BatchFailedError
+from chalicelib.queue.worker import BatchFailedError, StuckError
 from chalicelib.runs import execution
 from chalicelib.schema import jobs
 from nightshift.local.environment import BUCKET, SENDER
@@ -124,7 +124,7 @@ class Kit:
         try:
             context = self.context(seconds=seconds, permitted=WORKERS[queue])
             answer = worker.work(event(messages), context, queue=name, find=self._find)
-        except (BatchFailedError, TransientError, Killed):
+        except (BatchFailedError, StuckError, TransientError, Killed):
             return None
         for message in messages:
             self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])

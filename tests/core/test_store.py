@@ -76,7 +76,7 @@ def test_a_link_is_signed_as_an_encrypted_bucket_wants_it_and_leads_to_its_own_r
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    link = Store(context.client.__wrapped__("s3"), bucket=BUCKET).link(KEY, seconds=60)
+    link = Store(context._made_client.__wrapped__("s3"), bucket=BUCKET).link(KEY, seconds=60)
     assert link.startswith(f"https://{BUCKET}.s3.eu-west-1.amazonaws.com/{KEY}?X-Amz-Algorithm=AWS4-HMAC-SHA256&")
 
 

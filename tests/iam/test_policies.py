@@ -165,10 +165,8 @@ def recorded(arns: dict[str, str]) -> Iterator[Recorded]:
         for resource in _resources_of(service, params, arns):
             found.permissions.update((action, resource) for action in actions)
 
-    clients = [
-        *(context_module.client(service) for service in ("sqs", "sesv2", "s3", "rds", "lambda")),
-        secrets._client(),
-    ]
+    services = ("sqs", "sesv2", "s3", "rds", "lambda", "secretsmanager")
+    clients = [context_module.client(service) for service in services]
     for client in clients:
         client.meta.events.register("before-parameter-build", note)
     try:

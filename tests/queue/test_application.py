@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import format_datetime
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from chalicelib.core.clock import iso
 from chalicelib.core.config import ApplicationJobsSettings, Environment
 from chalicelib.core.errors import ConfigurationError, Snooze
 from chalicelib.queue import breaker
-from chalicelib.queue.application import MAX_ATTEMPTS, MAX_RESULT, application_job
+from chalicelib.queue.application import MAX_ATTEMPTS, MAX_RESULT, PARALLEL, application_job
 from chalicelib.queue.breaker import EXCUSED_MS, OPENS_AFTER, Breaker
 from nightshift.local.servers import free_port
 from nightshift.testkit.kit import DEAD, NOON, Kit
@@ -177,11 +178,29 @@ def test_a_redirect_is_not_followed(kit: Kit, app: Application, status: int) -> 
     assert "redirects are not followed: correct APP_JOBS_URL" in row.last_error
 
 
-def test_connections_are_kept_alive(kit: Kit, app: Application) -> None:
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_connections_are_kept_alive(kit: Kit, app: Application, parallel: int) -> None:
+    kit.handlers["resize"] = application_job("resize", parallel=parallel)
     for _ in range(10):
         send(kit)
     kit.drain()
-    assert (len(app.calls), len({call.port for call in app.calls})) == (10, 1)
+    assert len(app.calls) == 10
+    assert len({call.port for call in app.calls}) <= parallel
+
+
+def test_ten_jobs_of_a_batch_are_performed_at_once(kit: Kit, app: Application) -> None:
+    all_there = Barrier(10, timeout=30)
+
+    def wait(_call: Call) -> Answer:
+        all_there.wait()
+        return Answer()
+
+    app.answer = wait
+    for type_ in ("resize", "crop"):
+        for _ in range(5):
+            send(kit, type_)
+    kit.drain()
+    assert set(statuses(kit).values()) == {"completed"}
 
 
 def test_a_connection_that_the_application_closed_is_not_used_again(kit: Kit, app: Application) -> None:
@@ -260,12 +279,13 @@ def test_while_it_is_away_one_job_a_minute_is_tried(kit: Kit, app: Application) 
     for _ in range(30):
         send(kit)
     kit.drain()
-    assert len(app.calls) == OPENS_AFTER
+    # Those that were under way when it went.
+    assert len(app.calls) == PARALLEL
     for n in range(1, 6):
         kit.clock.advance(60)
         kit.dispatch()
         kit.drain()
-        assert len(app.calls) == OPENS_AFTER + n
+        assert len(app.calls) == PARALLEL + n
     assert kit.sqs.messages("https://sqs.example/work") == []
 
 
