@@ -202,6 +202,7 @@ class ApplicationJobsSettings:
     app_jobs_types: tuple[str, ...] = setting(patterns, default="*")
     app_jobs_secrets: str | None = setting(optional(or_reference(read_signing_keys)), default="")
     app_jobs_private: str = setting(one_of("on", "off"), default="off")
+    app_jobs_parallel: int = setting(positive(int), default="10")
 
     def __post_init__(self) -> None:
         if self.app_jobs_url is None:

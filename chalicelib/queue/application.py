@@ -28,8 +28,6 @@ from chalicelib.queue.job import Job
 # A deployment has one application, so its jobs of all types wait together.
 BREAKER = "APP_JOBS_URL"
 TIMEOUT_SECONDS = 30
-# As many jobs as a batch has.
-PARALLEL = 10
 # An hour in which the application answers 500 to everything leaves each job two of its attempts.
 MAX_ATTEMPTS, BACKOFF_SECONDS = 5, (60, 300, 1800, 7200)
 # What is left when a call times out, to end it in order: the limit of a call does not cover the look-up of a name.
@@ -55,7 +53,7 @@ def application_job(
     max_attempts: int = MAX_ATTEMPTS,
     backoff_seconds: tuple[float, ...] = BACKOFF_SECONDS,
     timeout_seconds: float = TIMEOUT_SECONDS,
-    parallel: int = PARALLEL,
+    parallel: int = 10,
     label: str | None = None,
     **policy: Any,
 ) -> Handler:

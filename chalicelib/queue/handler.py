@@ -126,7 +126,8 @@ def find_handler(context: Context, type_: str) -> Handler:
             from chalicelib.queue.application import application_job
 
             # With `*`, anybody's type would become a dimension of a metric.
-            return application_job(type_, label=None if type_ in settings.app_jobs_types else "application")
+            label = None if type_ in settings.app_jobs_types else "application"
+            return application_job(type_, parallel=settings.app_jobs_parallel, label=label)
         there_are = f"there are {', '.join(known_types())}{hint(type_, known_types())}"
         raise InvalidRequestError(f"there is no handler for jobs of type {type_[:64]!r}; {there_are}")
     found: Handler = getattr(import_module(f"chalicelib.handlers.{type_}"), type_)

@@ -49,4 +49,5 @@ def test_a_call_is_verified_from_javascript(keys: list[bytes], body: bytes, is_v
 
 def test_a_type_may_have_a_policy_of_its_own() -> None:
     handler = run(block_with("send_invoice ="), application_job=application_job, Rate=Rate)["send_invoice"]
-    assert (handler.type, handler.max_attempts, handler.rate) == ("send_invoice", 10, Rate(count=5, seconds=1))
+    assert (handler.type, handler.max_attempts, handler.parallel) == ("send_invoice", 10, 2)
+    assert handler.rate == Rate(count=5, seconds=1)

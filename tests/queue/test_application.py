@@ -16,7 +16,7 @@ from chalicelib.core.clock import iso
 from chalicelib.core.config import ApplicationJobsSettings, Environment
 from chalicelib.core.errors import ConfigurationError, Snooze
 from chalicelib.queue import breaker
-from chalicelib.queue.application import MAX_ATTEMPTS, MAX_RESULT, PARALLEL, application_job
+from chalicelib.queue.application import MAX_ATTEMPTS, MAX_RESULT, application_job
 from chalicelib.queue.breaker import EXCUSED_MS, OPENS_AFTER, Breaker
 from nightshift.local.servers import free_port
 from nightshift.testkit.kit import DEAD, NOON, Kit
@@ -188,6 +188,15 @@ def test_connections_are_kept_alive(kit: Kit, app: Application, parallel: int) -
     assert len({call.port for call in app.calls}) <= parallel
 
 
+def test_fewer_at_once_where_the_setting_says_so(database_url: str, app: Application) -> None:
+    kit = at(database_url, app.url, APP_JOBS_PARALLEL="2")
+    for _ in range(10):
+        send(kit)
+    kit.drain()
+    assert len(app.calls) == 10
+    assert len({call.port for call in app.calls}) <= 2
+
+
 def test_ten_jobs_of_a_batch_are_performed_at_once(kit: Kit, app: Application) -> None:
     all_there = Barrier(10, timeout=30)
 
@@ -280,12 +289,12 @@ def test_while_it_is_away_one_job_a_minute_is_tried(kit: Kit, app: Application) 
         send(kit)
     kit.drain()
     # Those that were under way when it went.
-    assert len(app.calls) == PARALLEL
+    assert len(app.calls) == 10
     for n in range(1, 6):
         kit.clock.advance(60)
         kit.dispatch()
         kit.drain()
-        assert len(app.calls) == PARALLEL + n
+        assert len(app.calls) == 10 + n
     assert kit.sqs.messages("https://sqs.example/work") == []
 
 
