@@ -93,18 +93,21 @@ def send(
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     authority = host if port_of(parts) == PORTS.get(parts.scheme) else f"{host}:{port_of(parts)}"
     target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe="%/?:@!$&'()*+,;=~[]")
-    connection = HTTPConnection(host)
+    connection: Any = HTTPConnection(host)
     # http.client uses a socket that is already connected, so it does not resolve the name a second time.
     connection.sock = sock
     try:
         connection.request(method, target, body=body, headers={"Host": authority, **headers})
-        received = connection.getresponse()
+        sock.send()
+        received: HTTPResponse = connection.getresponse()
     except (OSError, HTTPException) as error:
         raise RetryableError(f"the connection to {host} broke: {error!r}") from error
-    unfolded = HTTPMessage()
-    for name, value in received.headers.items():
-        unfolded[name] = _FOLD.sub(" ", value).strip()
-    received.headers = unfolded
+    as_received = received.headers.items()
+    unfolded = [(name, _FOLD.sub(" ", value).strip()) for name, value in as_received]
+    if unfolded != as_received:
+        received.headers = HTTPMessage()
+        for name, value in unfolded:
+            received.headers[name] = value
     return received
 
 
@@ -178,6 +181,7 @@ class LimitedSocket(io.RawIOBase):
         self._socket = unconnected
         self._wait_limit = wait_limit
         self._max_bytes = self._bytes_left = max_bytes
+        self._unsent = b""
 
     def renew(self, wait_limit: WaitLimit) -> None:
         """Give a connection that is used again the limits of its next request."""
@@ -193,14 +197,21 @@ class LimitedSocket(io.RawIOBase):
     def connect(self, address: str, port: int) -> None:
         """Connect the socket. Raises OSError."""
         self._wait_limit.wait(self._socket, lambda: self._socket.connect((address, port)), at_most=CONNECT_SECONDS)
+        # With Nagle's algorithm, the end of a long request would wait until its beginning is acknowledged: up to 40 ms.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def start_tls(self, host: str) -> None:
         """Start TLS, and verify the certificate against the host's name. Raises OSError."""
         plain = self._socket
         self._socket = self._wait_limit.wait(plain, lambda: _tls().wrap_socket(plain, server_hostname=host))
 
-    def sendall(self, data: Any) -> None:
-        """Send bytes."""
+    def sendall(self, data: bytes) -> None:
+        """Keep bytes until `send`: http.client sends headers and body apart."""
+        self._unsent += data
+
+    def send(self) -> None:
+        """Send the bytes that are kept."""
+        data, self._unsent = self._unsent, b""
         self._wait_limit.wait(self._socket, lambda: self._socket.sendall(data))
 
     def makefile(self, _mode: str) -> io.BufferedReader:

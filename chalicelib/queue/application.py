@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, lru_cache
 from http.client import HTTPException, IncompleteRead
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -119,11 +119,15 @@ def _target(context: Context) -> tuple[str, tuple[bytes, ...], bool]:
     try:
         if settings.app_jobs_url is None or settings.app_jobs_secrets is None:
             raise ConfigurationError("APP_JOBS_URL is not set")
-        keys = read_signing_keys(secrets.resolve(settings.app_jobs_secrets))
+        keys = _keys_of(secrets.resolve(settings.app_jobs_secrets))
     except (ConfigurationError, TransientError, ValueError) as error:
         what = f"APP_JOBS_SECRETS {error}" if isinstance(error, ValueError) else error
         raise UnavailableError(f"the application cannot be called: {what}", is_reached=False) from error
     return settings.app_jobs_url, keys, settings.is_private
+
+
+# Each call needs them, and reading them takes as long as signing.
+_keys_of = lru_cache(maxsize=1)(read_signing_keys)
 
 
 def reach(context: Context) -> str | None:

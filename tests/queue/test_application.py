@@ -4,17 +4,21 @@ import base64
 import hashlib
 import hmac
 import itertools
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import format_datetime
 from threading import Barrier
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from chalicelib.core.clock import iso
 from chalicelib.core.config import ApplicationJobsSettings, Environment
 from chalicelib.core.errors import ConfigurationError, Snooze
+from chalicelib.core.http import LimitedSocket, WaitLimit
+from chalicelib.core.http import send as send_request
 from chalicelib.queue import breaker
 from chalicelib.queue.application import MAX_ATTEMPTS, MAX_RESULT, application_job
 from chalicelib.queue.breaker import EXCUSED_MS, OPENS_AFTER, Breaker
@@ -186,6 +190,18 @@ def test_connections_are_kept_alive(kit: Kit, app: Application, parallel: int) -
     kit.drain()
     assert len(app.calls) == 10
     assert len({call.port for call in app.calls}) <= parallel
+
+
+def test_a_call_leaves_in_one_piece() -> None:
+    # In two, the second waits on a connection that is used again: the other side acknowledges the first only later.
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        theirs.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        limited = LimitedSocket(ours, WaitLimit(10), max_bytes=1000)
+        send_request(limited, urlsplit("http://shop/jobs"), "POST", headers={}, body=b'{"id": 1}')
+        sent = theirs.recv(10_000)
+    assert sent.startswith(b"POST /jobs HTTP/1.1\r\n")
+    assert sent.endswith(b'\r\n\r\n{"id": 1}')
 
 
 def test_fewer_at_once_where_the_setting_says_so(database_url: str, app: Application) -> None:
