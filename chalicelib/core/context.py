@@ -165,6 +165,8 @@ def _environment_of(kinds: tuple[type, ...], pairs: tuple[tuple[str, str], ...])
 # SES once: botocore repeats a request whose answer was lost, and the recipient would get two mails.
 # Lambda twice: it is unreachable from some private networks, and callers have another way.
 RETRIES: dict[str, Any] = {"sesv2": {"total_max_attempts": 1}, "lambda": {"total_max_attempts": 2}}
+# A function cannot begin without its secrets.
+READ_SECONDS = {"secretsmanager": 10}
 # For links to objects that KMS encrypts: S3 refuses signatures of version 2, boto3's default in older regions, and its
 # global address redirects to the wrong region on a new bucket's first day.
 SIGNING: dict[str, Any] = {"s3": {"signature_version": "s3v4", "s3": {"addressing_style": "virtual"}}}
@@ -183,6 +185,7 @@ def _made_client(service: str) -> Any:
     from botocore.config import Config
 
     retries = RETRIES.get(service, {"mode": "standard"})
-    config = Config(connect_timeout=5, read_timeout=30, retries=retries, **SIGNING.get(service, {}))
+    seconds = READ_SECONDS.get(service, 30)
+    config = Config(connect_timeout=5, read_timeout=seconds, retries=retries, **SIGNING.get(service, {}))
     session: Any = boto3
     return session.client(service, config=config)
