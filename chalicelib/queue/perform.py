@@ -1,4 +1,4 @@
-"""Performing jobs: read each, call its handler, and note whether whoever performs it is available.
+"""Performing jobs: read each, call its handler, and note whether what performs it is available.
 
 Jobs of handlers that say `parallel` are performed on threads; everything before and after the call of the handler
 happens on the main thread.
@@ -33,7 +33,7 @@ from chalicelib.queue.payloads import MAX_BYTES
 from chalicelib.queue.services import queues
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Call:
     """A call of a handler on a thread: begun at `started`, and late after `until`, both by time.monotonic()."""
 
@@ -55,8 +55,8 @@ class Threads:
 
     def begin(self, handler: Handler, each: JobAttempt, job: Job[Any]) -> None:
         """Call a handler."""
-        seconds = (self._context.remaining_ms() - RESERVE_MS / 2) / 1000
-        seconds, started = min(seconds, handler.timeout_seconds or seconds), time.monotonic()
+        seconds, started = _longest_seconds(self._context), time.monotonic()
+        seconds = min(seconds, handler.timeout_seconds or seconds)
         call = Call(handler=handler, attempt=each, job=job, started=started, until=started + seconds)
         self.in_time.append(call)
         # A daemon does not keep a process that has to end.
@@ -101,14 +101,18 @@ class Performer:
     def __init__(self, context: Context, *, find: FindHandler) -> None:
         self._context = context
         self._find = find
+        self._handlers: dict[str, Handler | None] = {}
         self._suspects: set[str] = set()
         self.unavailable: set[str] = set()
         self.is_stuck = False
 
     def handler_of(self, type_: str) -> Handler | None:
         """Return the handler of a type, or None where there is none that works."""
-        # The error of a broken module is raised again where its job is read.
-        return attempt(lambda: self._find(self._context, type_), clock=self._context.clock, last=False).value
+        if type_ not in self._handlers:
+            # The error of a broken module is raised again where its job is read.
+            found = attempt(lambda: self._find(self._context, type_), clock=self._context.clock, last=False)
+            self._handlers[type_] = found.value
+        return self._handlers[type_]
 
     def perform(self, each: JobAttempt) -> JobAttempt:
         """Return the attempt with how it ended, and the seconds that the handler itself took."""
@@ -126,7 +130,7 @@ class Performer:
         """Perform jobs on threads, as many of each handler at once as it says, and yield those that have ended.
 
         `may_begin` is asked just before a job begins. Jobs that exceed their time limits are yielded last: as failed,
-        while their threads go on.
+        while their threads keep running.
         """
         threads, waiting = Threads(self._context), defaultdict[str, deque[tuple[Handler, JobAttempt]]](deque)
         for handler, each in attempts:
@@ -139,15 +143,19 @@ class Performer:
                         continue
                     read = self._read(each)
                     if read.value is None:
-                        yield [self._end(each, read)]
+                        yield [self._end_told(each, read)]
                     else:
                         threads.begin(handler, each, read.value)
             yield [
-                self._end_call(call.attempt, ended, seconds=time.monotonic() - call.started)
+                self._end_told(call.attempt, ended, seconds=time.monotonic() - call.started)
                 for call, ended in threads.wait()
             ]
             self.is_stuck = bool(threads.late)
-        yield [self._end(call.attempt, self._exceeded(call)) for call in threads.late]
+        yield [self._end_told(call.attempt, self._exceeded(call)) for call in threads.late]
+
+    def _end_told(self, each: JobAttempt, ended: Attempt[Any], *, seconds: float | None = None) -> JobAttempt:
+        with _told(each):
+            return self._end(each, ended) if seconds is None else self._end_call(each, ended, seconds=seconds)
 
     def _end_call(self, each: JobAttempt, ended: Attempt[Any], *, seconds: float) -> JobAttempt:
         counts, result = ended.value or (None, None)
@@ -233,6 +241,11 @@ class Performer:
         return attempt(lambda: self._context.database.autocommit(work), clock=self._context.clock, last=False)
 
 
+def _longest_seconds(context: Context) -> float:
+    # Half of the reserve is left to record that a job was interrupted.
+    return (context.remaining_ms() - RESERVE_MS / 2) / 1000
+
+
 @contextmanager
 def _told(each: JobAttempt) -> Iterator[None]:
     """Give each log line and message of the block what identifies the attempt."""
@@ -243,7 +256,7 @@ def _told(each: JobAttempt) -> Iterator[None]:
 def _call(context: Context, handler: Handler, job: Job[Any]) -> Attempt[Any]:
     seconds = handler.timeout_seconds
     if seconds is not None:
-        seconds = min(seconds, (context.remaining_ms() - RESERVE_MS / 2) / 1000)
+        seconds = min(seconds, _longest_seconds(context))
 
     def call() -> tuple[Counts, Result | None]:
         with time_limit(seconds):

@@ -27,7 +27,6 @@ from tests import forked
 from tests.queue import dying_worker
 from tests.queue.samples import Note, dead_letters, handle, left, listening, statuses
 
-Perform = Callable[[Job[Note]], object]
 LEASE_SECONDS = 300 + 60
 
 
@@ -162,7 +161,7 @@ def test_each_line_and_each_message_of_a_job_on_a_thread_names_that_job(
     kit.handlers["note"] = Handler(type="note", payload=Note, perform=perform, parallel=3)
     ids = send(kit, 3)
     log()
-    kit.work(kit.receive(), seconds=300)
+    kit.work(kit.receive())
     lines = [line for line in log() if line.get("message") == "inside"]
     assert sorted(line["job_id"] for line in lines) == sorted(ids)
     assert all(line["its_id"] == line["job_id"] and line["type"] == "note" for line in lines)
@@ -192,15 +191,17 @@ def test_jobs_that_there_is_no_time_for_are_left_to_the_next_worker(kit: Kit) ->
     assert len(begun) == 6
 
 
-def test_nothing_begins_once_whoever_performs_the_jobs_is_unavailable(kit: Kit) -> None:
+def test_nothing_begins_once_the_breaker_is_open(kit: Kit, log: Callable[[], list[dict[str, Any]]]) -> None:
     def perform(_job: Job[Note]) -> None:
-        raise UnavailableError("nobody is there", is_reached=False)
+        raise UnavailableError("there is no answer", is_reached=False)
 
     begun = handle(kit, perform, parallel=2, breaker="shop")
     send(kit, 10)
     kit.work(kit.receive())
     # The breaker opens at the third in a row, while the fourth is under way.
     assert 3 <= len(begun) <= 4
+    (told,) = (line for line in log() if line.get("level") == "WARNING")
+    assert told["job_id"] in {job.id for job in begun}
     assert set(statuses(kit).values()) == {"pending"}
 
 
