@@ -93,13 +93,13 @@ def send(
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     authority = host if port_of(parts) == PORTS.get(parts.scheme) else f"{host}:{port_of(parts)}"
     target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe="%/?:@!$&'()*+,;=~[]")
-    connection: Any = HTTPConnection(host)
+    connection = HTTPConnection(host)
     # http.client uses a socket that is already connected, so it does not resolve the name a second time.
     connection.sock = sock
     try:
         connection.request(method, target, body=body, headers={"Host": authority, **headers})
         sock.send()
-        received: HTTPResponse = connection.getresponse()
+        received = connection.getresponse()
     except (OSError, HTTPException) as error:
         raise RetryableError(f"the connection to {host} broke: {error!r}") from error
     as_received = received.headers.items()

@@ -50,7 +50,7 @@ SAME_JOB = "another message of this batch asks for the same job"
 
 
 class StuckError(SystemExit):
-    """Raised to end the process, because nothing else ends a thread that goes on beyond its time limit."""
+    """Raised to end the process, because nothing else ends a thread that runs beyond its time limit."""
 
 
 class BatchFailedError(NightshiftError):
@@ -103,7 +103,7 @@ class Batch:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether a job goes on beyond its time limit."""
+        """Whether a job runs beyond its time limit."""
         return self._performer.is_stuck
 
     def work(self, attempts: Sequence[JobAttempt]) -> None:
@@ -211,7 +211,7 @@ class Batch:
     def _handler_on_threads(self, each: JobAttempt) -> Handler | None:
         if each.action is not Action.PERFORM or each.is_unread:
             return None
-        # A job that failed before is tried by itself: it may be what brought down whoever performs the jobs.
+        # A job that failed before is tried by itself: it may be what brought down the service that performs the jobs.
         if not each.is_new and (each.row.data is None or each.row.last_error is not None):
             return None
         handler = self._performer.handler_of(each.row.type)

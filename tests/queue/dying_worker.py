@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from threading import Barrier, Lock
-from typing import Any
 
 from chalicelib.queue import worker
 from chalicelib.queue.job import Job
@@ -31,8 +30,7 @@ def main(database_url: str, effects: str, parallel: str, nth: str) -> None:
 
     kit = Kit(database_url)
     handle(kit, perform, parallel=int(parallel))
-    find: Any = kit.handlers.__getitem__
-    worker.work(json.load(sys.stdin), kit.context(), queue="work", find=lambda _context, type_: find(type_))
+    worker.work(json.load(sys.stdin), kit.context(), queue="work", find=kit._find)
 
 
 if __name__ == "__main__":
